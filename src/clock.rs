@@ -1,0 +1,89 @@
+//! The only place that reads the time. Everything else takes it as an argument.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+/// One reading of both clocks.
+///
+/// The wall clock may step: it serves signatures, due times and records. The monotonic clock never
+/// steps: it serves the limiter, settling and timeouts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// The wall clock.
+    pub unix: UnixMillis,
+    /// The monotonic clock.
+    pub instant: Instant,
+}
+
+/// Reads both clocks.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is where the time is read")]
+pub fn now() -> Now {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { unix: UnixMillis::from_duration(since_epoch), instant: Instant::now() }
+}
+
+/// A point in time: milliseconds since 1970-01-01 00:00:00 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// The point in time that lies this long after the epoch.
+    #[must_use]
+    pub fn from_duration(since_epoch: Duration) -> Self {
+        Self(millis(since_epoch))
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    #[must_use]
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// Whole seconds since the epoch, rounded up: a due time must not come early.
+    #[must_use]
+    pub fn seconds_rounded_up(self) -> i64 {
+        self.0.saturating_add(999).div_euclid(1000)
+    }
+
+    /// The point in time that lies `after` this one.
+    #[must_use]
+    pub fn plus(self, after: Duration) -> Self {
+        Self(self.0.saturating_add(millis(after)))
+    }
+}
+
+impl fmt::Display for UnixMillis {
+    /// ISO 8601 in UTC, to the second.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_second(self.seconds()) {
+            Ok(at) => write!(f, "{at}"),
+            Err(_) => write!(f, "{} ms after 1970", self.0),
+        }
+    }
+}
+
+/// A duration in whole milliseconds, as the database keeps it.
+#[must_use]
+pub fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_due_time_is_rounded_up_and_a_timestamp_down() {
+        let at = UnixMillis(1_551_113_065_001);
+        assert_eq!((at.seconds(), at.seconds_rounded_up()), (1_551_113_065, 1_551_113_066));
+        assert_eq!(UnixMillis(2000).seconds_rounded_up(), 2);
+    }
+
+    #[test]
+    fn a_time_reads_as_iso_8601() {
+        assert_eq!(UnixMillis(1_551_113_065_900).to_string(), "2019-02-25T16:44:25Z");
+    }
+}

@@ -1,0 +1,2 @@
+//! The certcommit binary.
+fn main() {}

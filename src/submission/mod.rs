@@ -1,0 +1,20 @@
+//! The domain: certificate IDs, states, outcomes, the retry policy, and [`next_state`], the whole state
+//! machine as one pure function.
+//!
+//! Nothing here does I/O, reads a clock or throws dice. What isn't here: how a reply is told apart
+//! ([`tencent`](crate::tencent)) and how a row is kept ([`queue`](crate::queue)).
+
+mod certificate;
+mod outcome;
+mod policy;
+mod state;
+mod status;
+mod transition;
+
+pub use certificate::{CertificateId, InvalidCertificateId, InvalidVerifyType, VerifyType};
+pub use outcome::{CommitClass, CommitOutcome, ReadClass, ReadOutcome, Receipt, Refusal};
+pub use policy::{RetryPolicy, VerifyPolicy};
+pub use state::{ResolvedBy, State};
+pub use status::{Reading, STATUS_CODES, Verdict, status_text};
+pub use transition::{Change, Event, Evidence, Policy, Row, next_state};
+

@@ -1,0 +1,271 @@
+//! How a request can end, as the domain sees it. The table that tells replies apart is in
+//! [`tencent`](crate::tencent).
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::status::{Reading, Verdict};
+
+/// The server's answer to a commit that it accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The CA's order number.
+    pub order_id: String,
+    /// The certificate's status after the commit.
+    pub status: i64,
+    /// The request's ID, needed to locate a problem.
+    pub request_id: Option<String>,
+}
+
+/// The server's answer to a request that it didn't accept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The error code, such as `FailedOperation.NetworkError`.
+    pub code: String,
+    /// The server's text, capped and escaped. It may change; nothing depends on it.
+    pub message: String,
+    /// The request's ID.
+    pub request_id: Option<String>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+/// How a commit ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// The order is placed.
+    Submitted(Receipt),
+    /// The CA is busy; nothing was placed.
+    Retry(Refusal),
+    /// An error in the backend's response. It may have acted: read once before the next try.
+    BackendError(Refusal),
+    /// Over a rate limit; not executed.
+    Throttled(Refusal),
+    /// The account, the credentials or the client are at fault, not this row; not executed.
+    Account(Refusal),
+    /// No permission for this certificate; not executed. The account's fault if many rows in succession get it.
+    Denied(Refusal),
+    /// Refused for good; nothing was placed.
+    Failed(Refusal),
+    /// The certificate's status doesn't allow it. Also what a repeat of a commit that landed gets.
+    StatusRefused(Refusal),
+    /// The request never left this machine, for the reason given.
+    NotSent(String),
+    /// Whether the order is placed isn't known.
+    InDoubt {
+        /// What went wrong, in words.
+        why: String,
+        /// The server's error, if it gave one.
+        refusal: Option<Refusal>,
+    },
+}
+
+impl CommitOutcome {
+    /// The outcome without its details.
+    #[must_use]
+    pub fn class(&self) -> CommitClass {
+        match self {
+            Self::Submitted(_) => CommitClass::Submitted,
+            Self::Retry(_) => CommitClass::Retry,
+            Self::BackendError(_) => CommitClass::BackendError,
+            Self::Throttled(_) => CommitClass::Throttled,
+            Self::Account(_) => CommitClass::Account,
+            Self::Denied(_) => CommitClass::Denied,
+            Self::Failed(_) => CommitClass::Failed,
+            Self::StatusRefused(_) => CommitClass::StatusRefused,
+            Self::NotSent(_) => CommitClass::NotSent,
+            Self::InDoubt { .. } => CommitClass::InDoubt,
+        }
+    }
+
+    /// The server's error, if it gave one.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Submitted(_) | Self::NotSent(_) => None,
+            Self::InDoubt { refusal, .. } => refusal.as_ref(),
+            Self::Retry(refusal)
+            | Self::BackendError(refusal)
+            | Self::Throttled(refusal)
+            | Self::Account(refusal)
+            | Self::Denied(refusal)
+            | Self::Failed(refusal)
+            | Self::StatusRefused(refusal) => Some(refusal),
+        }
+    }
+}
+
+/// How a read (`DescribeCertificate`) ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadOutcome {
+    /// The server showed the certificate.
+    Seen(Reading),
+    /// It failed for a passing reason, in words: read again later.
+    Retry {
+        /// What went wrong.
+        why: String,
+        /// The server's error, if it gave one.
+        refusal: Option<Refusal>,
+    },
+    /// Over a rate limit.
+    Throttled(Refusal),
+    /// The account, the credentials or the client are at fault.
+    Account(Refusal),
+    /// No permission to read.
+    Denied(Refusal),
+    /// Refused for good: the certificate can't be read, for instance because the server doesn't know it.
+    Failed(Refusal),
+    /// The request never left this machine, for the reason given.
+    NotSent(String),
+}
+
+impl ReadOutcome {
+    /// The outcome without its details.
+    #[must_use]
+    pub fn class(&self) -> ReadClass {
+        match self {
+            Self::Seen(reading) => match reading.verdict() {
+                Verdict::Committed => ReadClass::Committed,
+                Verdict::NotCommitted => ReadClass::NotCommitted,
+                Verdict::DeadEnd => ReadClass::DeadEnd,
+                Verdict::Unclear => ReadClass::Unclear,
+            },
+            Self::Retry { .. } => ReadClass::Retry,
+            Self::Throttled(_) => ReadClass::Throttled,
+            Self::Account(_) => ReadClass::Account,
+            Self::Denied(_) => ReadClass::Denied,
+            Self::Failed(_) => ReadClass::Failed,
+            Self::NotSent(_) => ReadClass::NotSent,
+        }
+    }
+
+    /// The server's error, if it gave one.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Seen(_) | Self::NotSent(_) => None,
+            Self::Retry { refusal, .. } => refusal.as_ref(),
+            Self::Throttled(refusal) | Self::Account(refusal) | Self::Denied(refusal) | Self::Failed(refusal) => {
+                Some(refusal)
+            }
+        }
+    }
+}
+
+/// An enum of plain names, as the database and the log write them.
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl $name {
+            /// Every one.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name in the database and in the log.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($text => Ok(Self::$variant),)*
+                    _ => Err(format!("{text:?} is not an outcome that this version knows")),
+                }
+            }
+        }
+    };
+}
+
+named! {
+    /// A commit's outcome without its details; what `requests.outcome` holds for a commit.
+    CommitClass {
+        /// [`CommitOutcome::Submitted`].
+        Submitted = "submitted",
+        /// [`CommitOutcome::Retry`].
+        Retry = "retry",
+        /// [`CommitOutcome::BackendError`].
+        BackendError = "backend_error",
+        /// [`CommitOutcome::Throttled`].
+        Throttled = "throttled",
+        /// [`CommitOutcome::Account`].
+        Account = "account",
+        /// [`CommitOutcome::Denied`].
+        Denied = "denied",
+        /// [`CommitOutcome::Failed`].
+        Failed = "failed",
+        /// [`CommitOutcome::StatusRefused`].
+        StatusRefused = "status_refused",
+        /// [`CommitOutcome::NotSent`].
+        NotSent = "not_sent",
+        /// [`CommitOutcome::InDoubt`].
+        InDoubt = "in_doubt",
+    }
+}
+
+named! {
+    /// A read's outcome without its details; what `requests.outcome` holds for a read.
+    ReadClass {
+        /// The order is placed.
+        Committed = "committed",
+        /// The information isn't submitted.
+        NotCommitted = "not_committed",
+        /// A status that a commit neither leads to nor starts from.
+        DeadEnd = "dead_end",
+        /// An unknown status or a contradiction.
+        Unclear = "unclear",
+        /// [`ReadOutcome::Retry`].
+        Retry = "retry",
+        /// [`ReadOutcome::Throttled`].
+        Throttled = "throttled",
+        /// [`ReadOutcome::Account`].
+        Account = "account",
+        /// [`ReadOutcome::Denied`].
+        Denied = "denied",
+        /// [`ReadOutcome::Failed`].
+        Failed = "failed",
+        /// [`ReadOutcome::NotSent`].
+        NotSent = "not_sent",
+    }
+}
+
+impl CommitClass {
+    /// Whether such a commit counts against `retry.max_tries`. What wasn't executed, and for no fault of
+    /// the row, doesn't.
+    #[must_use]
+    pub fn spends_a_try(self) -> bool {
+        !matches!(self, Self::Throttled | Self::Account | Self::NotSent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_reads_back_as_written() {
+        for class in CommitClass::ALL {
+            assert_eq!(class.as_str().parse(), Ok(*class));
+        }
+        for class in ReadClass::ALL {
+            assert_eq!(class.as_str().parse(), Ok(*class));
+        }
+        assert!("lost".parse::<CommitClass>().is_err());
+    }
+
+    #[test]
+    fn only_what_was_not_executed_for_no_fault_of_the_row_spends_no_try() {
+        let free: Vec<_> = CommitClass::ALL.iter().filter(|class| !class.spends_a_try()).collect();
+        assert_eq!(free, [&CommitClass::Throttled, &CommitClass::Account, &CommitClass::NotSent]);
+    }
+}

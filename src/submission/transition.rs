@@ -1,0 +1,301 @@
+//! The whole state machine as one pure function.
+
+use std::time::Duration;
+
+use super::outcome::{CommitClass, CommitOutcome, ReadOutcome, Refusal};
+use super::policy::{RetryPolicy, VerifyPolicy};
+use super::state::{ResolvedBy, State};
+use super::status::{Reading, Verdict};
+
+/// Negative reads that allow a commit in doubt to be sent again.
+const NEGATIVE_READS_TO_RESEND: u32 = 2;
+
+/// What the decisions depend on besides the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Bounds and pace of the retries.
+    pub retry: RetryPolicy,
+    /// The waits of the read-back.
+    pub verify: VerifyPolicy,
+}
+
+/// What a decision needs to know of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Where it stands.
+    pub state: State,
+    /// Commits that counted so far, without the one that just ended.
+    pub tries: u32,
+    /// What the record of its requests shows.
+    pub evidence: Evidence,
+}
+
+/// What the record of requests shows for a certificate, when a request for it goes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// How the newest commit ended; none if there never was one.
+    pub last_commit: Option<CommitClass>,
+    /// How long ago, in monotonic time, a commit can have been signed at the latest. A commit of an
+    /// earlier run counts from the start of this one.
+    pub age: Duration,
+    /// Reads since the newest commit that found nothing submitted.
+    pub negative_reads: u32,
+    /// Reads of any outcome since the newest commit.
+    pub reads: u32,
+    /// Whether a read since the newest commit was refused for want of permission.
+    pub read_denied: bool,
+    /// Whether a commit before the newest one is in doubt and was never disproved.
+    pub earlier_in_doubt: bool,
+}
+
+impl Evidence {
+    /// Whether a row has to be read once before it may be committed (again): the backend's response was
+    /// in error, and no read since shows that it didn't act. Without the permission to read, it goes on.
+    #[must_use]
+    pub fn wants_read_first(&self) -> bool {
+        self.last_commit == Some(CommitClass::BackendError) && self.negative_reads == 0 && !self.read_denied
+    }
+}
+
+/// What happens to a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Its commit ended.
+    Commit(CommitOutcome),
+    /// Its read ended.
+    Read(ReadOutcome),
+    /// It was claimed, and given back before anything was sent, for the reason given.
+    Unsent(String),
+    /// Its commit was on the way, or may have been, when the daemon stopped or died.
+    Interrupted,
+}
+
+/// What becomes of the row. What is `None` stays as it is on the row; `submitted` clears the error.
+/// When the state stays, only `due_in` and `reason` apply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Where the row goes.
+    pub to: State,
+    /// Whether the request counts against `retry.max_tries`.
+    pub spends_try: bool,
+    /// How long from now until it is due.
+    pub due_in: Duration,
+    /// The CA's order number.
+    pub order_id: Option<String>,
+    /// The certificate's status.
+    pub status: Option<i64>,
+    /// The ID of the request that decided.
+    pub request_id: Option<String>,
+    /// The last error's code and message.
+    pub error: Option<(String, String)>,
+    /// Why it waits, failed or is held: one sentence.
+    pub reason: Option<String>,
+    /// Who established that it is submitted.
+    pub resolved_by: Option<ResolvedBy>,
+}
+
+/// Decides what becomes of a row. `None`: the event doesn't concern a row in this state, which stays as it is.
+///
+/// `dice` is a random number in `0.0..1.0`, for the jitter of the backoff.
+#[must_use]
+pub fn next_state(row: &Row, event: &Event, policy: &Policy, dice: f64) -> Option<Change> {
+    let decide = Decision { row, policy, dice };
+    match (row.state, event) {
+        (State::InFlight, Event::Commit(outcome)) => Some(decide.after_commit(outcome)),
+        (State::InFlight, Event::Unsent(why)) => Some(Change::to(State::Pending).because(&format!("not sent: {why}"))),
+        (State::InFlight, Event::Interrupted) => Some(decide.doubt("certcommit stopped before the reply came", None)),
+        (State::InDoubt, Event::Read(outcome)) => Some(decide.after_read(outcome)),
+        (State::Pending, Event::Read(outcome)) => Some(decide.after_read_first(outcome)),
+        _ => None,
+    }
+}
+
+struct Decision<'a> {
+    row: &'a Row,
+    policy: &'a Policy,
+    dice: f64,
+}
+
+impl Decision<'_> {
+    fn after_commit(&self, outcome: &CommitOutcome) -> Change {
+        match outcome {
+            CommitOutcome::Submitted(receipt) => Change {
+                order_id: Some(receipt.order_id.clone()),
+                status: Some(receipt.status),
+                request_id: receipt.request_id.clone(),
+                resolved_by: Some(ResolvedBy::Reply),
+                spends_try: true,
+                ..Change::to(State::Submitted)
+            },
+            CommitOutcome::Retry(refusal) | CommitOutcome::BackendError(refusal) => self.retry(refusal),
+            CommitOutcome::Throttled(refusal) => {
+                Change::to(State::Pending).refused(refusal).because("the server limits the rate; not executed")
+            }
+            CommitOutcome::Account(refusal) => Change::to(State::Pending)
+                .refused(refusal)
+                .because("the account or its credentials were refused, not this certificate; not executed"),
+            CommitOutcome::Denied(refusal) => Change { spends_try: true, ..Change::to(State::Failed) }
+                .refused(refusal)
+                .because("no permission for this certificate; grant it, then retry"),
+            CommitOutcome::Failed(refusal) => Change { spends_try: true, ..Change::to(State::Failed) }
+                .refused(refusal)
+                .because("the server refused it; nothing was placed"),
+            CommitOutcome::StatusRefused(refusal) => Change { spends_try: true, ..Change::to(State::InDoubt) }
+                .refused(refusal)
+                .because("the server says that its status doesn't allow a commit; read back to see whether an order stands"),
+            CommitOutcome::NotSent(why) => Change { due_in: self.backoff(self.row.tries + 1), ..Change::to(State::Pending) }
+                .because(&format!("not sent: {why}")),
+            CommitOutcome::InDoubt { why, refusal } => self.doubt(why, refusal.as_ref()),
+        }
+    }
+
+    fn retry(&self, refusal: &Refusal) -> Change {
+        let tries = self.row.tries + 1;
+        let max = self.policy.retry.max_tries;
+        if tries >= max {
+            return Change { spends_try: true, ..Change::to(State::Failed) }
+                .refused(refusal)
+                .because(&format!("gave up after {tries} tries"));
+        }
+        Change { spends_try: true, due_in: self.backoff(tries), ..Change::to(State::Pending) }
+            .refused(refusal)
+            .because(&format!("try {tries} of {max} failed; waits for the next"))
+    }
+
+    fn doubt(&self, why: &str, refusal: Option<&Refusal>) -> Change {
+        let change = Change { spends_try: true, due_in: self.policy.verify.settle, ..Change::to(State::InDoubt) };
+        let change = match refusal {
+            Some(refusal) => change.refused(refusal),
+            None => change,
+        };
+        change.because(&format!("{why}: the order may have been placed, so it is read back before anything else"))
+    }
+
+    /// A row in doubt was read.
+    fn after_read(&self, outcome: &ReadOutcome) -> Change {
+        match outcome {
+            ReadOutcome::Seen(reading) => self.after_reading(reading),
+            ReadOutcome::Failed(refusal) => Change::to(State::Held)
+                .refused(refusal)
+                .because("it can't be read back, so whether an order stands is for you to find out"),
+            ReadOutcome::Retry { why, .. } => self.read_again(&format!("reading back failed: {why}")),
+            ReadOutcome::NotSent(why) => self.read_again(&format!("reading back failed: not sent: {why}")),
+            ReadOutcome::Throttled(refusal) => self.in_doubt(Duration::ZERO, &format!("reading back failed: {refusal}")),
+            ReadOutcome::Account(refusal) | ReadOutcome::Denied(refusal) => {
+                self.in_doubt(Duration::ZERO, &format!("reading back isn't permitted: {refusal}"))
+            }
+        }
+    }
+
+    fn after_reading(&self, reading: &Reading) -> Change {
+        match reading.verdict() {
+            Verdict::Committed => Change { resolved_by: Some(ResolvedBy::Readback), ..Change::to(State::Submitted) }.read(reading),
+            Verdict::NotCommitted | Verdict::DeadEnd if self.was_refused_for_its_status() => {
+                Change::to(State::Failed)
+                    .read(reading)
+                    .because(&format!("its status doesn't allow a commit: read back as {}", reading.describe()))
+            }
+            Verdict::NotCommitted => self.after_negative_reading(reading),
+            Verdict::DeadEnd => self.hold(reading, "a status that leads nowhere"),
+            Verdict::Unclear => self.hold(reading, "which doesn't tell whether the order stands"),
+        }
+    }
+
+    fn after_negative_reading(&self, reading: &Reading) -> Change {
+        let negative_reads = self.row.evidence.negative_reads + 1;
+        let too_young = self.policy.verify.resend_after.saturating_sub(self.row.evidence.age);
+        let seen = format!("read back as {}", reading.describe());
+        if negative_reads < NEGATIVE_READS_TO_RESEND || !too_young.is_zero() {
+            return self.in_doubt(too_young, &format!("{seen}; read once more before it is sent again"));
+        }
+        if self.row.tries >= self.policy.retry.max_tries {
+            return Change::to(State::Failed)
+                .read(reading)
+                .because(&format!("gave up after {} tries; {seen}", self.row.tries));
+        }
+        Change::to(State::Pending).because(&format!("{seen} twice, so nothing was placed; it is sent again"))
+    }
+
+    /// A row whose backend answered in error was read before its next try.
+    fn after_read_first(&self, outcome: &ReadOutcome) -> Change {
+        match outcome {
+            ReadOutcome::Seen(reading) if reading.verdict() == Verdict::NotCommitted => {
+                Change::to(State::Pending).because(&format!("read as {}; tries again", reading.describe()))
+            }
+            ReadOutcome::Denied(refusal) => {
+                Change::to(State::Pending).because(&format!("can't be read before the next try: {refusal}"))
+            }
+            ReadOutcome::Seen(reading) => {
+                Change::to(State::InDoubt).because(&format!("read before the next try as {}", reading.describe()))
+            }
+            ReadOutcome::Failed(refusal) => {
+                Change::to(State::InDoubt).because(&format!("can't be read before the next try: {refusal}"))
+            }
+            ReadOutcome::Retry { why, .. } | ReadOutcome::NotSent(why) => {
+                Change { due_in: self.backoff(self.row.evidence.reads + 1), ..Change::to(State::Pending) }
+                    .because(&format!("waits to be read before the next try: {why}"))
+            }
+            ReadOutcome::Throttled(refusal) | ReadOutcome::Account(refusal) => {
+                Change::to(State::Pending).because(&format!("waits to be read before the next try: {refusal}"))
+            }
+        }
+    }
+
+    fn was_refused_for_its_status(&self) -> bool {
+        let evidence = &self.row.evidence;
+        evidence.last_commit == Some(CommitClass::StatusRefused) && !evidence.earlier_in_doubt
+    }
+
+    fn read_again(&self, reason: &str) -> Change {
+        self.in_doubt(self.backoff(self.row.evidence.reads + 1), reason)
+    }
+
+    fn in_doubt(&self, due_in: Duration, reason: &str) -> Change {
+        Change { due_in, ..Change::to(State::InDoubt) }.because(reason)
+    }
+
+    fn hold(&self, reading: &Reading, meaning: &str) -> Change {
+        Change::to(State::Held).read(reading).because(&format!("read back as {}, {meaning}", reading.describe()))
+    }
+
+    fn backoff(&self, failures: u32) -> Duration {
+        self.policy.retry.backoff(failures, self.dice)
+    }
+}
+
+impl Change {
+    fn to(state: State) -> Self {
+        Self {
+            to: state,
+            spends_try: false,
+            due_in: Duration::ZERO,
+            order_id: None,
+            status: None,
+            request_id: None,
+            error: None,
+            reason: None,
+            resolved_by: None,
+        }
+    }
+
+    fn because(self, reason: &str) -> Self {
+        Self { reason: Some(reason.to_owned()), ..self }
+    }
+
+    fn refused(self, refusal: &Refusal) -> Self {
+        Self {
+            error: Some((refusal.code.clone(), refusal.message.clone())),
+            request_id: refusal.request_id.clone(),
+            ..self
+        }
+    }
+
+    fn read(self, reading: &Reading) -> Self {
+        Self {
+            order_id: reading.order_id.clone(),
+            status: reading.status,
+            request_id: reading.request_id.clone(),
+            ..self
+        }
+    }
+}

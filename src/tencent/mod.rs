@@ -1,0 +1,18 @@
+//! The API of Tencent Cloud's SSL service: signing, wire format, the one error table, the HTTP client and
+//! the sources of credentials.
+//!
+//! Signing, wire format and error table are pure. The client makes one request for one call: nothing here
+//! retries, waits or follows a redirect; what to do about an outcome is decided in
+//! [`submission`](crate::submission).
+
+mod client;
+mod credentials;
+mod errors;
+mod signing;
+mod wire;
+
+pub use client::{Client, Exchange, InvalidEndpoint, Settings};
+pub use credentials::{Credentials, CredentialsError, Source, find_credentials};
+pub use errors::{Class, ERROR_TABLE, classify_code};
+pub use signing::{CanonicalRequest, Scope, authorization};
+pub use wire::{Action, COMMIT_CONTENT_TYPE, VERSION, commit_outcome, read_outcome};
