@@ -20,4 +20,6 @@
 //! | side | [`simulator`] | a stand-in for the API, for `demo` and the tests |
 
 pub mod clock;
+pub mod queue;
 pub mod submission;
+pub mod tencent;

@@ -17,4 +17,3 @@ pub use policy::{RetryPolicy, VerifyPolicy};
 pub use state::{ResolvedBy, State};
 pub use status::{Reading, STATUS_CODES, Verdict, status_text};
 pub use transition::{Change, Event, Evidence, Policy, Row, next_state};
-

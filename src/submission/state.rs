@@ -24,15 +24,8 @@ pub enum State {
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 7] = [
-        Self::Pending,
-        Self::InFlight,
-        Self::InDoubt,
-        Self::Submitted,
-        Self::Failed,
-        Self::Held,
-        Self::Canceled,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Pending, Self::InFlight, Self::InDoubt, Self::Submitted, Self::Failed, Self::Held, Self::Canceled];
 
     /// The name in the database.
     #[must_use]

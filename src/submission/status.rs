@@ -112,7 +112,11 @@ mod tests {
 
     #[test]
     fn a_reading_is_described_in_words() {
-        let reading = |order_id: Option<&str>, status| Reading { order_id: order_id.map(str::to_owned), status, request_id: None };
+        let reading = |order_id: Option<&str>, status| Reading {
+            order_id: order_id.map(str::to_owned),
+            status,
+            request_id: None,
+        };
         assert_eq!(reading(None, Some(13)).describe(), "no order, status 13 (free certificate, pending submission)");
         assert_eq!(reading(Some("SO1"), Some(99)).describe(), "order SO1, unknown status 99");
         assert_eq!(reading(None, None).describe(), "no order, no status");

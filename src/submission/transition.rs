@@ -49,6 +49,19 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// The evidence of a certificate for which no request was ever made.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            last_commit: None,
+            age: Duration::ZERO,
+            negative_reads: 0,
+            reads: 0,
+            read_denied: false,
+            earlier_in_doubt: false,
+        }
+    }
+
     /// Whether a row has to be read once before it may be committed (again): the backend's response was
     /// in error, and no read since shows that it didn't act. Without the permission to read, it goes on.
     #[must_use]
@@ -140,11 +153,15 @@ impl Decision<'_> {
             CommitOutcome::Failed(refusal) => Change { spends_try: true, ..Change::to(State::Failed) }
                 .refused(refusal)
                 .because("the server refused it; nothing was placed"),
-            CommitOutcome::StatusRefused(refusal) => Change { spends_try: true, ..Change::to(State::InDoubt) }
-                .refused(refusal)
-                .because("the server says that its status doesn't allow a commit; read back to see whether an order stands"),
-            CommitOutcome::NotSent(why) => Change { due_in: self.backoff(self.row.tries + 1), ..Change::to(State::Pending) }
-                .because(&format!("not sent: {why}")),
+            CommitOutcome::StatusRefused(refusal) => {
+                Change { spends_try: true, ..Change::to(State::InDoubt) }.refused(refusal).because(
+                    "the server says that its status doesn't allow a commit; read back to see whether an order stands",
+                )
+            }
+            CommitOutcome::NotSent(why) => {
+                Change { due_in: self.backoff(self.row.tries + 1), ..Change::to(State::Pending) }
+                    .because(&format!("not sent: {why}"))
+            }
             CommitOutcome::InDoubt { why, refusal } => self.doubt(why, refusal.as_ref()),
         }
     }
@@ -180,7 +197,9 @@ impl Decision<'_> {
                 .because("it can't be read back, so whether an order stands is for you to find out"),
             ReadOutcome::Retry { why, .. } => self.read_again(&format!("reading back failed: {why}")),
             ReadOutcome::NotSent(why) => self.read_again(&format!("reading back failed: not sent: {why}")),
-            ReadOutcome::Throttled(refusal) => self.in_doubt(Duration::ZERO, &format!("reading back failed: {refusal}")),
+            ReadOutcome::Throttled(refusal) => {
+                self.in_doubt(Duration::ZERO, &format!("reading back failed: {refusal}"))
+            }
             ReadOutcome::Account(refusal) | ReadOutcome::Denied(refusal) => {
                 self.in_doubt(Duration::ZERO, &format!("reading back isn't permitted: {refusal}"))
             }
@@ -189,12 +208,12 @@ impl Decision<'_> {
 
     fn after_reading(&self, reading: &Reading) -> Change {
         match reading.verdict() {
-            Verdict::Committed => Change { resolved_by: Some(ResolvedBy::Readback), ..Change::to(State::Submitted) }.read(reading),
-            Verdict::NotCommitted | Verdict::DeadEnd if self.was_refused_for_its_status() => {
-                Change::to(State::Failed)
-                    .read(reading)
-                    .because(&format!("its status doesn't allow a commit: read back as {}", reading.describe()))
+            Verdict::Committed => {
+                Change { resolved_by: Some(ResolvedBy::Readback), ..Change::to(State::Submitted) }.read(reading)
             }
+            Verdict::NotCommitted | Verdict::DeadEnd if self.was_refused_for_its_status() => Change::to(State::Failed)
+                .read(reading)
+                .because(&format!("its status doesn't allow a commit: read back as {}", reading.describe())),
             Verdict::NotCommitted => self.after_negative_reading(reading),
             Verdict::DeadEnd => self.hold(reading, "a status that leads nowhere"),
             Verdict::Unclear => self.hold(reading, "which doesn't tell whether the order stands"),

@@ -12,7 +12,7 @@ mod signing;
 mod wire;
 
 pub use client::{Client, Exchange, InvalidEndpoint, Settings};
-pub use credentials::{Credentials, CredentialsError, Source, find_credentials};
+pub use credentials::{Credentials, CredentialsError, Search, Source, find_credentials, vendor_files};
 pub use errors::{Class, ERROR_TABLE, classify_code};
 pub use signing::{CanonicalRequest, Scope, authorization};
-pub use wire::{Action, COMMIT_CONTENT_TYPE, VERSION, commit_outcome, read_outcome};
+pub use wire::{Action, CONTENT_TYPE, VERSION};

@@ -170,10 +170,7 @@ mod tests {
     fn a_commit_is_signed_as_the_official_sdk_signs_it() {
         let headers = [("content-type", "application/json"), ("host", "ssl.tencentcloudapi.com")];
         let known = [
-            (
-                r#"{"CertificateId":"abcb1234"}"#,
-                "167c85e7d22848f6c8a195be0203e19de9433a1393279d6a0b455e498cb03bce",
-            ),
+            (r#"{"CertificateId":"abcb1234"}"#, "167c85e7d22848f6c8a195be0203e19de9433a1393279d6a0b455e498cb03bce"),
             (
                 r#"{"CertificateId":"abcb1234","VerifyType":"DNS"}"#,
                 "c8bbdac40d1ddeaa66566001399e9aec81a80ea0ee279fba0efcb7d982a4b5c4",

@@ -1,0 +1,159 @@
+//! What can go wrong with the database, in the words of an operator.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An error of the queue's database. Each kind has its own exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// There is no database, and this command doesn't make one.
+    #[error("there is no queue at {0}; `certcommit run` or `certcommit enqueue` makes one (database.path says where)")]
+    Missing(PathBuf),
+    /// It is another program's.
+    #[error("{path} is not a certcommit queue ({why}); it was left untouched")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        why: String,
+    },
+    /// A newer version wrote it.
+    #[error(
+        "{path} was written by a newer certcommit (schema {found}; this one knows {known}); it was left untouched. Install that version, or restore the copy that it made before it migrated"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema's version.
+        found: i64,
+        /// The newest schema that this version knows.
+        known: i64,
+    },
+    /// An older version wrote it, and a daemon holds it.
+    #[error(
+        "{path} has an older schema ({found} of {known}) and a daemon holds it; restart the daemon with this version"
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its schema's version.
+        found: i64,
+        /// The newest schema that this version knows.
+        known: i64,
+    },
+    /// It is damaged.
+    #[error(
+        "{path} is corrupt: {detail}. It was left untouched; restore a backup, or save what is left with sqlite3's .recover"
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's words.
+        detail: String,
+    },
+    /// It can't be made.
+    #[error("{path} can't be created: {error}")]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It lies on a network filesystem.
+    #[error(
+        "{path} lies on a network filesystem ({kind}), where SQLite's locks don't hold; move database.path to a local disk"
+    )]
+    Network {
+        /// The file.
+        path: PathBuf,
+        /// The filesystem.
+        kind: &'static str,
+    },
+    /// This user may not use it.
+    #[error("permission denied for {path}; be root, or a member of the group {group}")]
+    Permission {
+        /// The file.
+        path: PathBuf,
+        /// The group that may.
+        group: String,
+    },
+    /// Another daemon has it.
+    #[error("another daemon holds {path} ({holder}); one daemon a database")]
+    Held {
+        /// The file.
+        path: PathBuf,
+        /// Who.
+        holder: String,
+    },
+    /// The file at the path is no longer the one that is open.
+    #[error(
+        "{0} was replaced or deleted while it was open; nothing more is sent. Put it back or decide on the new one, then start again"
+    )]
+    Replaced(PathBuf),
+    /// A rule of the queue refused a statement: the rule's own sentence.
+    #[error("{0}")]
+    Refused(String),
+    /// Anything else that SQLite says: busy, full, an I/O error.
+    #[error("the database failed ({what}): {detail}")]
+    Failed {
+        /// What was being done.
+        what: &'static str,
+        /// SQLite's words.
+        detail: String,
+    },
+}
+
+/// SQLite's primary result codes that are told apart. <https://sqlite.org/rescode.html>
+mod code {
+    pub(super) const READONLY: i32 = 8;
+    pub(super) const CORRUPT: i32 = 11;
+    pub(super) const CONSTRAINT: i32 = 19;
+    pub(super) const NOTADB: i32 = 26;
+}
+
+/// SQLite's primary result code, if the error is SQLite's.
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(extended & 0xff)
+}
+
+/// SQLite's own words, without sqlx's.
+fn words(error: &sqlx::Error) -> String {
+    match error.as_database_error() {
+        Some(error) => error.message().to_owned(),
+        None => error.to_string(),
+    }
+}
+
+impl QueueError {
+    /// The error of a statement on an open queue.
+    pub(super) fn of(what: &'static str) -> impl Fn(sqlx::Error) -> Self {
+        move |error| match primary_code(&error) {
+            Some(code::CONSTRAINT) => Self::Refused(words(&error)),
+            _ => Self::Failed { what, detail: words(&error) },
+        }
+    }
+
+    /// The error of opening the file at a path.
+    pub(super) fn opening(path: &std::path::Path, error: &sqlx::Error) -> Self {
+        let path = path.to_owned();
+        match primary_code(error) {
+            Some(code::NOTADB) => Self::Foreign { path, why: "it is not an SQLite database".to_owned() },
+            Some(code::CORRUPT) => Self::Corrupt { path, detail: words(error) },
+            Some(code::READONLY) => Self::permission(&path),
+            _ => Self::Failed { what: "opening", detail: format!("{}: {}", path.display(), words(error)) },
+        }
+    }
+
+    /// The error of an operation on the file at a path.
+    pub(super) fn io(path: &std::path::Path, error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            return Self::permission(path);
+        }
+        Self::Failed { what: "opening", detail: format!("{}: {error}", path.display()) }
+    }
+
+    fn permission(path: &std::path::Path) -> Self {
+        Self::Permission { path: path.to_owned(), group: super::open::group_of(path) }
+    }
+}

@@ -1,0 +1,28 @@
+//! All SQL: opening and checking the database, migrations, claims, records, recovery and reports.
+//!
+//! The rules of the queue stand in the database itself, as triggers (`migrations/`), and hold everyone, this
+//! module too. No transaction is open across anything but SQL. What becomes of a row is decided in
+//! [`submission`](crate::submission), when it is sent in [`daemon`](crate::daemon).
+
+mod claim;
+mod error;
+mod evidence;
+mod lock;
+mod mark;
+mod open;
+mod operate;
+mod record;
+mod recover;
+mod report;
+mod turn;
+
+pub use claim::Claim;
+pub use error::QueueError;
+pub use lock::{DaemonLock, daemon_lives};
+pub use mark::Mark;
+pub use open::{Opening, Queue};
+pub use operate::{Enqueued, NewSubmission, Resolution, Selection};
+pub use record::{Finished, Record, RequestKind};
+pub use recover::Recovered;
+pub use report::{Counts, DaemonRow, HistoryLine, Overview, SubmissionLine};
+pub use turn::{Control, Heartbeat, Mode, Run, Turn, TurnReport};

@@ -1,0 +1,138 @@
+//! Recovery: what to make of rows in flight that nobody holds, after a crash or a COMMIT that failed.
+
+use std::time::Duration;
+
+use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnection;
+
+use super::error::QueueError;
+use super::open::Queue;
+use super::record::{self, Finished, Record, RequestKind};
+use super::turn::Run;
+use crate::clock::Now;
+use crate::submission::{CommitClass, Event, Evidence, Policy, ReadClass, Row, State, next_state};
+
+/// What recovery found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// Submissions that an earlier run left in flight, and that are in doubt now.
+    pub in_doubt: u64,
+    /// Submissions that this run had claimed without knowing it, and that are pending again.
+    pub returned: u64,
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct Orphan {
+    number: i64,
+    certificate_id: String,
+    kind: String,
+    run_id: String,
+    run_ms: i64,
+    submission: Option<i64>,
+    tries: Option<u32>,
+}
+
+impl Queue {
+    /// Settles every unfinished request but the `held` ones, which are this run's and on their way.
+    ///
+    /// A commit of an earlier run may have been sent: its submission becomes in doubt. One of this run that
+    /// isn't held was claimed by a turn whose COMMIT failed and landed all the same; it was never sent.
+    ///
+    /// # Errors
+    /// When the database fails, or another daemon took the queue over.
+    pub async fn recover(
+        &mut self,
+        run: &Run,
+        now: Now,
+        held: &[i64],
+        policy: &Policy,
+    ) -> Result<Recovered, QueueError> {
+        self.check_place()?;
+        let failed = QueueError::of("recovering");
+        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+        let mut recovered = Recovered::default();
+        for orphan in orphans(&mut transaction, held).await? {
+            settle(&mut transaction, run, now, &orphan, policy, &mut recovered).await?;
+        }
+        transaction.commit().await.map_err(&failed)?;
+        Ok(recovered)
+    }
+
+    /// The number of the newest request ever made.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn newest_request(&mut self) -> Result<i64, QueueError> {
+        let number: Option<i64> = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'requests'")
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(QueueError::of("looking for the newest request"))?;
+        Ok(number.unwrap_or(0))
+    }
+}
+
+async fn orphans(connection: &mut SqliteConnection, held: &[i64]) -> Result<Vec<Orphan>, QueueError> {
+    let unfinished: Vec<Orphan> = sqlx::query_as(
+        "SELECT r.number, r.certificate_id, r.kind, r.run_id, r.run_ms, s.id AS submission, s.tries
+           FROM requests r LEFT JOIN submissions s ON s.certificate_id = r.certificate_id AND s.state = 'in_flight'
+          WHERE r.finished_at IS NULL",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(QueueError::of("looking for unfinished requests"))?;
+    Ok(unfinished.into_iter().filter(|orphan| !held.contains(&orphan.number)).collect())
+}
+
+async fn settle(
+    connection: &mut SqliteConnection,
+    run: &Run,
+    now: Now,
+    orphan: &Orphan,
+    policy: &Policy,
+    recovered: &mut Recovered,
+) -> Result<(), QueueError> {
+    let ours = orphan.run_id == run.id;
+    let outcome = match (orphan.kind.as_str(), ours) {
+        ("commit", true) => CommitClass::NotSent.as_str(),
+        ("commit", false) => CommitClass::InDoubt.as_str(),
+        (_, true) => ReadClass::NotSent.as_str(),
+        (_, false) => ReadClass::Retry.as_str(),
+    };
+    let finished = Finished {
+        at: now.unix,
+        run_ms: orphan.run_ms,
+        outcome,
+        http_status: None,
+        error_code: None,
+        request_id: None,
+        order_id: None,
+        status: None,
+        duration: Duration::ZERO,
+    };
+    let event = if ours { Event::Unsent("the claim was lost".to_owned()) } else { Event::Interrupted };
+    let (Ok(certificate_id), true) = (orphan.certificate_id.parse(), orphan.kind == RequestKind::Commit.as_str())
+    else {
+        return complete(connection, orphan.number, &finished).await;
+    };
+    let Some(submission) = orphan.submission else {
+        return complete(connection, orphan.number, &finished).await;
+    };
+    let row = Row { state: State::InFlight, tries: orphan.tries.unwrap_or_default(), evidence: Evidence::none() };
+    // No backoff hangs on this decision, so no dice.
+    let change = next_state(&row, &event, policy, 0.0);
+    let record = Record { request: orphan.number, submission, certificate_id, from: State::InFlight, finished, change };
+    record::write(connection, &record, now.unix).await?;
+    *(if ours { &mut recovered.returned } else { &mut recovered.in_doubt }) += 1;
+    Ok(())
+}
+
+async fn complete(connection: &mut SqliteConnection, request: i64, finished: &Finished) -> Result<(), QueueError> {
+    sqlx::query("UPDATE requests SET finished_at = ?, outcome = ? WHERE number = ?")
+        .bind(finished.at.0)
+        .bind(finished.outcome)
+        .bind(request)
+        .execute(connection)
+        .await
+        .map_err(QueueError::of("completing a request"))?;
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! Reports: what `status`, `history` and the log's `progress` show.
+
+use super::error::QueueError;
+use super::open::Queue;
+use super::turn::Control;
+use crate::submission::{CertificateId, State};
+
+/// How many submissions are in each state.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counts(Vec<(State, i64)>);
+
+impl Counts {
+    /// How many are in this state.
+    #[must_use]
+    pub fn of(&self, state: State) -> i64 {
+        self.0.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count)
+    }
+
+    /// How many the daemon still has something to do for.
+    #[must_use]
+    pub fn open(&self) -> i64 {
+        State::ALL.into_iter().filter(|state| state.is_open()).map(|state| self.of(state)).sum()
+    }
+}
+
+/// The row `daemon`.
+#[derive(Debug, Clone, PartialEq, Default, sqlx::FromRow)]
+pub struct DaemonRow {
+    /// The run that wrote it.
+    pub run_id: Option<String>,
+    /// Its process.
+    pub pid: Option<i64>,
+    /// Its version.
+    pub version: Option<String>,
+    /// When it started, in unix seconds.
+    pub started_at: Option<i64>,
+    /// When it last wrote, in unix seconds.
+    pub heartbeat_at: Option<i64>,
+    /// What it is doing.
+    pub mode: String,
+    /// Why.
+    pub why: Option<String>,
+    /// Commits a second.
+    pub pace: Option<f64>,
+}
+
+/// The queue at a glance.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Overview {
+    /// Submissions by state.
+    pub counts: Counts,
+    /// The daemon's row.
+    pub daemon: DaemonRow,
+    /// What people asked of it.
+    pub control: Control,
+    /// When the oldest open submission was created, in unix seconds.
+    pub oldest_open: Option<i64>,
+    /// When the next submission is due, in unix seconds.
+    pub next_due: Option<i64>,
+    /// The most frequent error codes of failed submissions.
+    pub errors: Vec<(String, i64)>,
+    /// Submissions that became submitted in the last five minutes.
+    pub recently_submitted: i64,
+}
+
+/// One submission, as `submission_report` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct SubmissionLine {
+    /// The certificate.
+    pub certificate_id: String,
+    /// Where it stands.
+    pub state: String,
+    /// Its order.
+    pub order_id: Option<String>,
+    /// Its status, in words.
+    pub status_text: Option<String>,
+    /// Its status.
+    pub status: Option<i64>,
+    /// Commits that counted.
+    pub tries: i64,
+    /// The last error.
+    pub error_code: Option<String>,
+    /// Why it waits, failed or is held.
+    pub reason: Option<String>,
+    /// When it is due, ISO 8601.
+    pub due_at: String,
+}
+
+/// One request, for `history`.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct HistoryLine {
+    /// Its number.
+    pub number: i64,
+    /// `commit` or `read`.
+    pub kind: String,
+    /// When it was written down, in unix milliseconds.
+    pub started_at: i64,
+    /// How it ended; none while it is on the way.
+    pub outcome: Option<String>,
+    /// The HTTP status.
+    pub http_status: Option<i64>,
+    /// The error code.
+    pub error_code: Option<String>,
+    /// The server's ID for it.
+    pub request_id: Option<String>,
+    /// The order that was placed or seen.
+    pub order_id: Option<String>,
+    /// The status that was given or seen.
+    pub status: Option<i64>,
+    /// How long it took.
+    pub duration_ms: Option<i64>,
+}
+
+/// Failed submissions whose codes are counted; beyond that the first ones stand for all.
+const MOST_FAILED: i64 = 100_000;
+
+impl Queue {
+    /// Submissions by state; costs the same however long the queue is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn counts(&mut self) -> Result<Counts, QueueError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT state, count FROM state_counts")
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(QueueError::of("counting"))?;
+        Ok(Counts(rows.into_iter().filter_map(|(state, count)| Some((state.parse().ok()?, count))).collect()))
+    }
+
+    /// When the oldest open submission was created, in unix seconds.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn oldest_open(&mut self) -> Result<Option<i64>, QueueError> {
+        sqlx::query_scalar(
+            "SELECT min(created_at) FROM submissions WHERE id IN (
+               SELECT min(id) FROM submissions WHERE state = 'pending' UNION ALL
+               SELECT min(id) FROM submissions WHERE state = 'in_flight' UNION ALL
+               SELECT min(id) FROM submissions WHERE state = 'in_doubt')",
+        )
+        .fetch_one(&mut self.connection)
+        .await
+        .map_err(QueueError::of("looking for the oldest"))
+    }
+
+    /// The queue at a glance. `now` in unix seconds.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn overview(&mut self, now: i64) -> Result<Overview, QueueError> {
+        let failed = QueueError::of("reading the overview");
+        let counts = self.counts().await?;
+        let oldest_open = self.oldest_open().await?;
+        let daemon =
+            sqlx::query_as("SELECT run_id, pid, version, started_at, heartbeat_at, mode, why, pace FROM daemon")
+                .fetch_one(&mut self.connection)
+                .await
+                .map_err(&failed)?;
+        let control = sqlx::query_as("SELECT paused, pause_reason, probe_requested FROM control")
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(&failed)?;
+        let (next_commit, next_read) = super::claim::next_due(&mut self.connection).await?;
+        let errors = sqlx::query_as(
+            "SELECT coalesce(error_code, 'none'), count(*) AS n FROM (
+               SELECT error_code FROM submissions WHERE state = 'failed' LIMIT ?)
+              GROUP BY 1 ORDER BY n DESC, 1 LIMIT 5",
+        )
+        .bind(MOST_FAILED)
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(&failed)?;
+        let recently_submitted =
+            sqlx::query_scalar("SELECT count(*) FROM submissions WHERE updated_at > ? AND state = 'submitted'")
+                .bind(now - 300)
+                .fetch_one(&mut self.connection)
+                .await
+                .map_err(&failed)?;
+        let next_due = next_commit.into_iter().chain(next_read).min();
+        Ok(Overview { counts, daemon, control, oldest_open, next_due, errors, recently_submitted })
+    }
+
+    /// One submission.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn submission(&mut self, id: &CertificateId) -> Result<Option<SubmissionLine>, QueueError> {
+        sqlx::query_as(
+            "SELECT certificate_id, state, order_id, status_text, status, tries, error_code, reason, due_at
+               FROM submission_report WHERE certificate_id = ?",
+        )
+        .bind(id.as_str())
+        .fetch_optional(&mut self.connection)
+        .await
+        .map_err(QueueError::of("looking for a submission"))
+    }
+
+    /// Every request for a certificate, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn history(&mut self, id: &CertificateId) -> Result<Vec<HistoryLine>, QueueError> {
+        sqlx::query_as(
+            "SELECT number, kind, started_at, outcome, http_status, error_code, request_id, order_id, status, duration_ms
+               FROM requests WHERE certificate_id = ? ORDER BY number",
+        )
+        .bind(id.as_str())
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(QueueError::of("reading the history"))
+    }
+}

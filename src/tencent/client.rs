@@ -1,0 +1,225 @@
+//! The HTTP client: one call is one request on the wire, with one outcome.
+//!
+//! Nothing hidden happens here: no retries, no redirects, no proxy, no decompression; HTTP/1.1 with
+//! keep-alive, TLS by rustls with the platform's certificate authorities.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use reqwest::{Response, StatusCode, header};
+use secrecy::ExposeSecret;
+
+use super::credentials::Credentials;
+use super::signing::{CanonicalRequest, Scope, authorization};
+use super::wire::{Action, CONTENT_TYPE, VERSION, commit_outcome, read_outcome};
+use crate::clock::{self, Now};
+use crate::submission::{CertificateId, CommitOutcome, ReadOutcome, VerifyType};
+
+const SERVICE: &str = "ssl";
+/// The largest reply that is read: a genuine one has a few hundred bytes.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Below the server's idle timeout of about 60 s, so that it doesn't close a connection under a request.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+const REQUEST_CLIENT: &str = concat!("certcommit_", env!("CARGO_PKG_VERSION"));
+
+/// How the API is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Scheme and host, such as `https://ssl.tencentcloudapi.com`.
+    pub endpoint: String,
+    /// The action that commits.
+    pub commit_action: Action,
+    /// From resolving the name to a connection that stands.
+    pub connect_timeout: Duration,
+    /// From the start of a request to the end of its reply.
+    pub request_timeout: Duration,
+    /// `X-TC-Language`: the language of the server's messages, `zh-CN` or `en-US`.
+    pub language: String,
+}
+
+/// A client for one endpoint. It holds no credentials: each call brings them.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    settings: Settings,
+    host: String,
+}
+
+/// An endpoint, or a platform, with which no client can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidEndpoint {
+    /// The endpoint isn't a URL with a host.
+    #[error("api.endpoint: {0:?} is not a URL with a host")]
+    Url(String),
+    /// The platform's certificate authorities or TLS could not be set up.
+    #[error("the HTTPS client can't be set up: {0}")]
+    Tls(String),
+}
+
+/// One request and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange<Outcome> {
+    /// What it means.
+    pub outcome: Outcome,
+    /// The HTTP status, if a reply came.
+    pub http_status: Option<u16>,
+    /// From the signing to the outcome.
+    pub duration: Duration,
+    /// When it was signed.
+    pub sent: Now,
+}
+
+enum Transport {
+    Answered(u16, Vec<u8>),
+    /// The reply began and could not be read to its end.
+    Broken(u16, String),
+    Lost(String),
+    NotSent(String),
+}
+
+impl Client {
+    /// A client for the settings' endpoint.
+    ///
+    /// # Errors
+    /// When the endpoint has no host, or TLS can't be set up on this machine.
+    pub fn new(settings: Settings) -> Result<Self, InvalidEndpoint> {
+        let invalid = || InvalidEndpoint::Url(settings.endpoint.clone());
+        let url = reqwest::Url::parse(&settings.endpoint).map_err(|_| invalid())?;
+        let host = match (url.host_str(), url.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (Some(host), None) => host.to_owned(),
+            (None, _) => return Err(invalid()),
+        };
+        install_crypto();
+        let http = reqwest::Client::builder()
+            .http1_only()
+            .no_proxy()
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .redirect(reqwest::redirect::Policy::none())
+            .https_only(url.scheme() == "https")
+            .tcp_nodelay(true)
+            .connect_timeout(settings.connect_timeout)
+            .timeout(settings.request_timeout)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .build()
+            .map_err(|error| InvalidEndpoint::Tls(describe(error)))?;
+        Ok(Self { http, settings, host })
+    }
+
+    /// Commits a certificate: places an order. Signs with the time at which it is called.
+    pub async fn commit(
+        &self,
+        credentials: &Credentials,
+        certificate_id: &CertificateId,
+        verify_type: Option<VerifyType>,
+    ) -> Exchange<CommitOutcome> {
+        let sent = clock::now();
+        let body = self.settings.commit_action.body(certificate_id, verify_type);
+        let (http_status, outcome) = match self.send(credentials, self.settings.commit_action, body, sent).await {
+            Transport::Answered(status, body) => (Some(status), commit_outcome(status, &body)),
+            Transport::Broken(status, why) => (Some(status), CommitOutcome::InDoubt { why, refusal: None }),
+            Transport::Lost(why) => (None, CommitOutcome::InDoubt { why, refusal: None }),
+            Transport::NotSent(why) => (None, CommitOutcome::NotSent(why)),
+        };
+        Exchange { outcome, http_status, duration: elapsed_since(sent), sent }
+    }
+
+    /// Reads a certificate's order and status. Harmless.
+    pub async fn read(&self, credentials: &Credentials, certificate_id: &CertificateId) -> Exchange<ReadOutcome> {
+        let sent = clock::now();
+        let body = Action::Describe.body(certificate_id, None);
+        let (http_status, outcome) = match self.send(credentials, Action::Describe, body, sent).await {
+            Transport::Answered(status, body) => (Some(status), read_outcome(status, &body)),
+            Transport::Broken(status, why) => (Some(status), ReadOutcome::Retry { why, refusal: None }),
+            Transport::Lost(why) => (None, ReadOutcome::Retry { why, refusal: None }),
+            Transport::NotSent(why) => (None, ReadOutcome::NotSent(why)),
+        };
+        Exchange { outcome, http_status, duration: elapsed_since(sent), sent }
+    }
+
+    async fn send(&self, credentials: &Credentials, action: Action, body: String, sent: Now) -> Transport {
+        let scope = Scope { service: SERVICE, timestamp: sent.unix.seconds() };
+        let headers = [("content-type", CONTENT_TYPE), ("host", self.host.as_str())];
+        let signed = CanonicalRequest { headers: &headers, body: body.as_bytes() };
+        let authorization = authorization(&credentials.secret_id, &credentials.secret_key, &scope, &signed);
+        let mut request = self
+            .http
+            .post(&self.settings.endpoint)
+            .header(header::CONTENT_TYPE, CONTENT_TYPE)
+            .header(header::HOST, &self.host)
+            .header(header::AUTHORIZATION, sensitive(&authorization))
+            .header("X-TC-Action", action.name())
+            .header("X-TC-Version", VERSION)
+            .header("X-TC-Timestamp", scope.timestamp.to_string())
+            .header("X-TC-Language", &self.settings.language)
+            .header("X-TC-RequestClient", REQUEST_CLIENT);
+        if let Some(token) = &credentials.token {
+            request = request.header("X-TC-Token", sensitive(token.expose_secret()));
+        }
+        match request.body(body).send().await {
+            Ok(response) => receive(response).await,
+            Err(error) if error.is_connect() || error.is_builder() => Transport::NotSent(describe(error)),
+            Err(error) => Transport::Lost(describe(error)),
+        }
+    }
+}
+
+async fn receive(mut response: Response) -> Transport {
+    let status = response.status();
+    if status != StatusCode::OK {
+        // Not the API's: its body says nothing that could be relied on.
+        return Transport::Answered(status.as_u16(), Vec::new());
+    }
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_BODY_BYTES => {
+                return Transport::Broken(status.as_u16(), "the answer was longer than 1 MiB".to_owned());
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Transport::Answered(status.as_u16(), body),
+            Err(error) => return Transport::Broken(status.as_u16(), describe(error)),
+        }
+    }
+}
+
+/// A header value that is neither printed by `Debug` nor indexed by the peer's header compression.
+///
+/// Credentials are checked when they are found, so a value that no header can hold can't come here; if one
+/// did, an empty header would go out and be refused.
+fn sensitive(value: &str) -> header::HeaderValue {
+    let mut value = header::HeaderValue::from_str(value).unwrap_or(header::HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}
+
+/// The error and what caused it, without the URL.
+fn describe(error: reqwest::Error) -> String {
+    let timed_out = error.is_timeout();
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    if timed_out && !text.contains("timed out") {
+        text.push_str(": timed out");
+    }
+    text
+}
+
+fn elapsed_since(sent: Now) -> Duration {
+    clock::now().instant.duration_since(sent.instant)
+}
+
+fn install_crypto() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error means that another thread has just installed it.
+        rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
+    }
+}

@@ -1,0 +1,348 @@
+//! The wire format: what a request says, and what a reply means. Pure.
+//!
+//! A reply is judged by its structure and its error code alone: message texts may change.
+
+use serde_json::Value;
+
+use super::errors::{Class, classify_code, is_known};
+use crate::submission::{CertificateId, CommitOutcome, ReadOutcome, Reading, Receipt, Refusal, VerifyType};
+
+/// The API's version, `X-TC-Version`.
+pub const VERSION: &str = "2019-12-05";
+
+/// The content type of every request, as it is signed.
+pub const CONTENT_TYPE: &str = "application/json";
+
+const HTTP_OK: u16 = 200;
+const MAX_CODE: usize = 128;
+const MAX_MESSAGE: usize = 400;
+const MAX_ID: usize = 128;
+
+/// What is asked of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// `CommitCertificateInformation`.
+    Commit,
+    /// `CertificateOrderSubmit`, the newer action for the same job.
+    OrderSubmit,
+    /// `DescribeCertificate`. (Never `DescribeCertificateDetail`: that one returns the private key.)
+    Describe,
+}
+
+impl Action {
+    /// The action's name, `X-TC-Action`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Commit => "CommitCertificateInformation",
+            Self::OrderSubmit => "CertificateOrderSubmit",
+            Self::Describe => "DescribeCertificate",
+        }
+    }
+
+    /// The request's body.
+    #[must_use]
+    pub fn body(self, certificate_id: &CertificateId, verify_type: Option<VerifyType>) -> String {
+        let id_key = match self {
+            Self::Commit | Self::Describe => "CertificateId",
+            Self::OrderSubmit => "CertId",
+        };
+        // Neither an ID nor a verify type holds anything that JSON would escape.
+        match verify_type.filter(|_| self != Self::Describe) {
+            Some(verify_type) => format!(r#"{{"{id_key}":"{certificate_id}","VerifyType":"{verify_type}"}}"#),
+            None => format!(r#"{{"{id_key}":"{certificate_id}"}}"#),
+        }
+    }
+}
+
+/// What the reply to a commit means.
+#[must_use]
+pub(super) fn commit_outcome(http_status: u16, body: &[u8]) -> CommitOutcome {
+    match reply(http_status, body) {
+        Reply::Success(response) => match receipt(&response) {
+            Ok(receipt) => CommitOutcome::Submitted(receipt),
+            Err(why) => CommitOutcome::InDoubt { why, refusal: None },
+        },
+        Reply::Refused(refusal) => match classify_code(&refusal.code) {
+            Class::Retry => CommitOutcome::Retry(refusal),
+            Class::BackendError => CommitOutcome::BackendError(refusal),
+            Class::Throttled => CommitOutcome::Throttled(refusal),
+            Class::Account => CommitOutcome::Account(refusal),
+            Class::Denied => CommitOutcome::Denied(refusal),
+            Class::Failed => CommitOutcome::Failed(refusal),
+            Class::StatusRefused => CommitOutcome::StatusRefused(refusal),
+            Class::InDoubt => {
+                CommitOutcome::InDoubt { why: format!("the server answered {}", refusal.code), refusal: Some(refusal) }
+            }
+        },
+        Reply::Unusable(why) => CommitOutcome::InDoubt { why, refusal: None },
+    }
+}
+
+/// What the reply to a read means.
+#[must_use]
+pub(super) fn read_outcome(http_status: u16, body: &[u8]) -> ReadOutcome {
+    match reply(http_status, body) {
+        Reply::Success(response) => match reading(&response) {
+            Ok(reading) => ReadOutcome::Seen(reading),
+            Err(why) => ReadOutcome::Retry { why, refusal: None },
+        },
+        Reply::Refused(refusal) => match classify_code(&refusal.code) {
+            Class::Throttled => ReadOutcome::Throttled(refusal),
+            Class::Account => ReadOutcome::Account(refusal),
+            Class::Denied => ReadOutcome::Denied(refusal),
+            Class::Failed => ReadOutcome::Failed(refusal),
+            Class::Retry | Class::BackendError | Class::StatusRefused | Class::InDoubt => {
+                ReadOutcome::Retry { why: format!("the server answered {}", refusal.code), refusal: Some(refusal) }
+            }
+        },
+        Reply::Unusable(why) => ReadOutcome::Retry { why, refusal: None },
+    }
+}
+
+enum Reply {
+    Success(Value),
+    Refused(Refusal),
+    Unusable(String),
+}
+
+fn reply(http_status: u16, body: &[u8]) -> Reply {
+    if http_status != HTTP_OK {
+        return Reply::Unusable(format!("the answer was HTTP {http_status}, which is not the API's"));
+    }
+    let Ok(text) = std::str::from_utf8(body) else {
+        return Reply::Unusable("the answer was not UTF-8".to_owned());
+    };
+    let Ok(envelope) = serde_json::from_str::<Value>(text) else {
+        return Reply::Unusable("the answer was not JSON, or not all of it".to_owned());
+    };
+    let Some(response) = envelope.get("Response").filter(|response| response.is_object()) else {
+        return Reply::Unusable("the answer had no Response".to_owned());
+    };
+    match response.get("Error") {
+        None | Some(Value::Null) => Reply::Success(response.clone()),
+        Some(error) => refusal(response, error),
+    }
+}
+
+fn refusal(response: &Value, error: &Value) -> Reply {
+    let Some(code) = error.get("Code").and_then(Value::as_str).filter(|code| !code.is_empty()) else {
+        return Reply::Unusable("the answer had an Error without a Code".to_owned());
+    };
+    let message = error.get("Message").and_then(Value::as_str).unwrap_or_default();
+    let mut message = printable(message, MAX_MESSAGE);
+    if !is_known(code) {
+        message.push_str(" (an error code that certcommit doesn't know)");
+    }
+    Reply::Refused(Refusal { code: printable(code, MAX_CODE), message, request_id: request_id(response) })
+}
+
+fn receipt(response: &Value) -> Result<Receipt, String> {
+    let order_id = order_id(response)?.ok_or("the answer had no OrderId")?;
+    let status = status(response)?.ok_or("the answer had no Status")?;
+    Ok(Receipt { order_id, status, request_id: request_id(response) })
+}
+
+fn reading(response: &Value) -> Result<Reading, String> {
+    if response.get("Status").is_none() {
+        return Err("the answer had no Status".to_owned());
+    }
+    Ok(Reading { order_id: order_id(response)?, status: status(response)?, request_id: request_id(response) })
+}
+
+fn order_id(response: &Value) -> Result<Option<String>, String> {
+    match response.get("OrderId") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
+        Some(Value::String(text)) if printable(text, MAX_ID) == *text => Ok(Some(text.clone())),
+        Some(_) => Err("the answer's OrderId was not a short text".to_owned()),
+    }
+}
+
+fn status(response: &Value) -> Result<Option<i64>, String> {
+    match response.get("Status") {
+        None | Some(Value::Null) => Ok(None),
+        Some(status) => match status.as_i64() {
+            Some(status) => Ok(Some(status)),
+            None => Err("the answer's Status was not a whole number".to_owned()),
+        },
+    }
+}
+
+fn request_id(response: &Value) -> Option<String> {
+    let text = response.get("RequestId").and_then(Value::as_str)?;
+    (!text.is_empty()).then(|| printable(text, MAX_ID))
+}
+
+/// A server's text made safe for a terminal, a log and a row: at most `max` characters, with control
+/// characters and those that reorder or hide text escaped.
+fn printable(text: &str, max: usize) -> String {
+    let hides =
+        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    let mut safe = String::new();
+    for (index, c) in text.chars().enumerate() {
+        if index == max {
+            safe.push('…');
+            break;
+        }
+        if c.is_control() || hides(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::submission::{CommitClass, ReadClass};
+    use proptest::prelude::*;
+
+    fn commit(body: &str) -> CommitOutcome {
+        commit_outcome(200, body.as_bytes())
+    }
+
+    fn error_body(code: &str) -> String {
+        format!(r#"{{"Response":{{"Error":{{"Code":"{code}","Message":"m"}},"RequestId":"r"}}}}"#)
+    }
+
+    #[test]
+    fn a_body_names_the_certificate_as_the_action_wants_it() {
+        let id: CertificateId = "abcb1234".parse().unwrap();
+        assert_eq!(Action::Commit.body(&id, None), r#"{"CertificateId":"abcb1234"}"#);
+        let dns = Some(VerifyType::Dns);
+        assert_eq!(Action::Commit.body(&id, dns), r#"{"CertificateId":"abcb1234","VerifyType":"DNS"}"#);
+        assert_eq!(Action::OrderSubmit.body(&id, dns), r#"{"CertId":"abcb1234","VerifyType":"DNS"}"#);
+        assert_eq!(Action::Describe.body(&id, dns), r#"{"CertificateId":"abcb1234"}"#);
+    }
+
+    #[test]
+    fn the_documented_success_is_a_receipt() {
+        let body = r#"{"Response":{"OrderId":"SO8zRv29","Status":8,"RequestId":"9b397ac6"}}"#;
+        let receipt = Receipt { order_id: "SO8zRv29".into(), status: 8, request_id: Some("9b397ac6".into()) };
+        assert_eq!(commit(body), CommitOutcome::Submitted(receipt));
+    }
+
+    #[test]
+    fn an_unknown_status_is_stored_and_fails_nothing() {
+        let outcome = commit(r#"{"Response":{"OrderId":"SO1","Status":4711,"RequestId":"r"}}"#);
+        assert_eq!(outcome.class(), CommitClass::Submitted);
+    }
+
+    #[test]
+    fn every_reply_that_is_not_the_apis_leaves_a_commit_in_doubt() {
+        let bodies: [&[u8]; 16] = [
+            b"",
+            b"{",
+            b"[]",
+            b"null",
+            b"<html>502</html>",
+            b"\xff\xfe",
+            br#"{"Response":null}"#,
+            br#"{"Response":[]}"#,
+            br#"{"Response":{}}"#,
+            br#"{"Response":{"Status":8,"RequestId":"r"}}"#,
+            br#"{"Response":{"OrderId":"SO1","RequestId":"r"}}"#,
+            br#"{"Response":{"OrderId":"","Status":8}}"#,
+            br#"{"Response":{"OrderId":7,"Status":8}}"#,
+            br#"{"Response":{"OrderId":"SO1","Status":"8"}}"#,
+            br#"{"Response":{"OrderId":"SO1","Status":8.5}}"#,
+            br#"{"Response":{"Error":{"Message":"m"},"RequestId":"r"}}"#,
+        ];
+        for body in bodies {
+            let outcome = commit_outcome(200, body);
+            assert_eq!(outcome.class(), CommitClass::InDoubt, "{}", String::from_utf8_lossy(body));
+        }
+        let good = br#"{"Response":{"OrderId":"SO1","Status":8,"RequestId":"r"}}"#;
+        for http_status in [201, 204, 301, 302, 400, 403, 404, 429, 500, 502, 503, 504] {
+            assert_eq!(commit_outcome(http_status, good).class(), CommitClass::InDoubt, "{http_status}");
+        }
+    }
+
+    #[test]
+    fn a_refused_commit_gets_its_class_from_the_code() {
+        let expected = [
+            ("FailedOperation.NetworkError", CommitClass::Retry),
+            ("InternalError.BackendResponseError", CommitClass::BackendError),
+            ("RequestLimitExceeded", CommitClass::Throttled),
+            ("AuthFailure.SecretIdNotFound", CommitClass::Account),
+            ("FailedOperation.AuthError", CommitClass::Denied),
+            ("FailedOperation.CertificateNotFound", CommitClass::Failed),
+            ("FailedOperation.InvalidCertificateStatusCode", CommitClass::StatusRefused),
+            ("InternalError", CommitClass::InDoubt),
+        ];
+        for (code, class) in expected {
+            let outcome = commit(&error_body(code));
+            assert_eq!(outcome.class(), class, "{code}");
+            let refusal = outcome.refusal().unwrap();
+            assert_eq!((refusal.code.as_str(), refusal.request_id.as_deref()), (code, Some("r")));
+        }
+    }
+
+    #[test]
+    fn a_refused_read_gets_its_class_from_the_code() {
+        let expected = [
+            ("RequestLimitExceeded.UinLimitExceeded", ReadClass::Throttled),
+            ("AuthFailure.SignatureFailure", ReadClass::Account),
+            ("UnauthorizedOperation", ReadClass::Denied),
+            ("FailedOperation.CertificateNotFound", ReadClass::Failed),
+            ("FailedOperation.NetworkError", ReadClass::Retry),
+            ("InternalError", ReadClass::Retry),
+        ];
+        for (code, class) in expected {
+            assert_eq!(read_outcome(200, error_body(code).as_bytes()).class(), class, "{code}");
+        }
+        assert_eq!(read_outcome(502, b"").class(), ReadClass::Retry);
+    }
+
+    #[test]
+    fn a_reading_may_have_nulls_but_not_wrong_types() {
+        let read = |body: &str| read_outcome(200, body.as_bytes());
+        let seen = |body: &str| match read(body) {
+            ReadOutcome::Seen(reading) => (reading.order_id, reading.status),
+            other @ (ReadOutcome::Retry { .. }
+            | ReadOutcome::Throttled(_)
+            | ReadOutcome::Account(_)
+            | ReadOutcome::Denied(_)
+            | ReadOutcome::Failed(_)
+            | ReadOutcome::NotSent(_)) => panic!("{other:?}"),
+        };
+        assert_eq!(seen(r#"{"Response":{"OrderId":null,"Status":13,"RequestId":"r"}}"#), (None, Some(13)));
+        assert_eq!(seen(r#"{"Response":{"OrderId":"","Status":null}}"#), (None, None));
+        assert_eq!(seen(r#"{"Response":{"OrderId":"SO1","Status":8}}"#), (Some("SO1".into()), Some(8)));
+        for body in
+            [r#"{"Response":{"Status":"13"}}"#, r#"{"Response":{"OrderId":1,"Status":13}}"#, r#"{"Response":{}}"#]
+        {
+            assert_eq!(read(body).class(), ReadClass::Retry, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_code_is_marked_as_unknown() {
+        let outcome = commit(&error_body("FailedOperation.SomethingNew"));
+        assert_eq!(outcome.class(), CommitClass::Failed);
+        assert!(outcome.refusal().unwrap().message.contains("doesn't know"));
+    }
+
+    #[test]
+    fn server_texts_are_capped_and_escaped() {
+        let body = r#"{"Response":{"Error":{"Code":"FailedOperation.InvalidParam","Message":"\u001b[31mred\n\u202eback"},"RequestId":"r\u0000"}}"#;
+        let outcome = commit(body);
+        let refusal = outcome.refusal().unwrap();
+        assert_eq!(refusal.message, r"\u{1b}[31mred\u{a}\u{202e}back");
+        assert_eq!(refusal.request_id.as_deref(), Some(r"r\u{0}"));
+        assert_eq!(printable(&"x".repeat(1000), 10), "xxxxxxxxxx…");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic_or_place_an_order(body in proptest::collection::vec(any::<u8>(), 0..200), status in any::<u16>()) {
+            prop_assert_ne!(commit_outcome(status, &body).class(), CommitClass::Submitted);
+            let _outcome = read_outcome(status, &body);
+        }
+
+        #[test]
+        fn a_cut_reply_is_never_taken_for_an_answer(cut in 0usize..66) {
+            let whole = r#"{"Response":{"OrderId":"SO8zRv29","Status":8,"RequestId":"9b397ac6"}}"#;
+            prop_assert_eq!(commit(&whole[..cut]).class(), CommitClass::InDoubt);
+        }
+    }
+}
