@@ -19,7 +19,13 @@
 //! | 0 | [`clock`] | the only place that reads the time |
 //! | side | [`simulator`] | a stand-in for the API, for `demo` and the tests |
 
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod logging;
+pub mod pacing;
 pub mod queue;
+pub mod simulator;
 pub mod submission;
 pub mod tencent;

@@ -1,2 +1,7 @@
-//! The certcommit binary.
-fn main() {}
+//! The `certcommit` program. See `certcommit --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(certcommit::cli::main())
+}

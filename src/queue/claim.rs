@@ -11,6 +11,8 @@ use crate::clock::Now;
 use crate::submission::{CertificateId, Row, State, VerifyType};
 
 const PRIORITIES: [i64; 4] = [3, 2, 1, 0];
+/// Rows that have to be read first, and can't be now, must not hide those behind them.
+const READ_FIRST_MARGIN: usize = 32;
 
 /// A submission that is about to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,15 +37,23 @@ struct Candidate {
     tries: u32,
 }
 
-/// Claims up to `commits` commits and `reads` reads that are due.
+/// What a turn may claim.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) commits: usize,
+    pub(super) reads: usize,
+    pub(super) read_first: bool,
+}
+
+/// Claims what is due, up to what is wanted.
 pub(super) async fn claim(
     connection: &mut SqliteConnection,
     run: &Run,
     now: Now,
-    commits: usize,
-    reads: usize,
+    wanted: Wanted,
     report: &mut TurnReport,
 ) -> Result<(), QueueError> {
+    let Wanted { commits, reads, .. } = wanted;
     if reads > 0 {
         for candidate in in_doubt(connection, now, reads).await? {
             claim_read(connection, run, now, candidate, State::InDoubt, report).await?;
@@ -53,11 +63,11 @@ pub(super) async fn claim(
         return Ok(());
     }
     for priority in PRIORITIES {
-        for candidate in pending(connection, now, priority, commits + reads).await? {
-            claim_pending(connection, run, now, candidate, (commits, reads), report).await?;
-        }
-        if report.commits.len() >= commits {
-            break;
+        for candidate in pending(connection, now, priority, commits + reads + READ_FIRST_MARGIN).await? {
+            if report.commits.len() >= commits {
+                return Ok(());
+            }
+            claim_pending(connection, run, now, candidate, wanted, report).await?;
         }
     }
     Ok(())
@@ -129,20 +139,17 @@ async fn claim_pending(
     run: &Run,
     now: Now,
     candidate: Candidate,
-    (commits, reads): (usize, usize),
+    wanted: Wanted,
     report: &mut TurnReport,
 ) -> Result<(), QueueError> {
     let Some((certificate_id, verify_type)) = candidate.parse() else {
         return set_aside(connection, candidate.id).await;
     };
     let evidence = evidence(connection, &certificate_id, run, run.millis_at(now)).await?;
-    if evidence.wants_read_first() {
-        if report.reads.len() < reads {
+    if wanted.read_first && evidence.wants_read_first() {
+        if report.reads.len() < wanted.reads {
             claim_read(connection, run, now, candidate, State::Pending, report).await?;
         }
-        return Ok(());
-    }
-    if report.commits.len() >= commits {
         return Ok(());
     }
     let request = write_request(connection, run, now, &certificate_id, RequestKind::Commit).await?;

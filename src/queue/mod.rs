@@ -20,7 +20,7 @@ pub use claim::Claim;
 pub use error::QueueError;
 pub use lock::{DaemonLock, daemon_lives};
 pub use mark::Mark;
-pub use open::{Opening, Queue};
+pub use open::{Opening, Place, Queue};
 pub use operate::{Enqueued, NewSubmission, Resolution, Selection};
 pub use record::{Finished, Record, RequestKind};
 pub use recover::Recovered;

@@ -42,7 +42,7 @@ pub struct Queue {
 
 /// Which file is open.
 #[derive(Debug, Clone)]
-struct Place {
+pub struct Place {
     path: PathBuf,
     device: u64,
     inode: u64,
@@ -100,13 +100,10 @@ impl Queue {
             .map_err(QueueError::of("asking for the version"))
     }
 
-    /// Checks that the path still leads to the file that is open. One that was replaced or deleted goes on
-    /// taking writes, into nowhere.
-    ///
-    /// # Errors
-    /// [`QueueError::Replaced`].
-    pub fn check_place(&self) -> Result<(), QueueError> {
-        self.place.check()
+    /// The file that is open.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Changes whenever another connection commits, and only then.
@@ -135,7 +132,12 @@ impl Place {
         Ok(Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() })
     }
 
-    fn check(&self) -> Result<(), QueueError> {
+    /// Checks that the path still leads to the file that is open. One that was replaced or deleted goes on
+    /// taking writes, into nowhere.
+    ///
+    /// # Errors
+    /// [`QueueError::Replaced`].
+    pub fn check(&self) -> Result<(), QueueError> {
         match fs::metadata(&self.path) {
             Ok(now) if (now.dev(), now.ino()) == (self.device, self.inode) => Ok(()),
             Ok(_) => Err(QueueError::Replaced(self.path.clone())),
@@ -413,11 +415,11 @@ mod tests {
     async fn a_file_that_was_replaced_or_deleted_is_noticed() {
         let directory = Directory::new();
         let queue = Queue::open(&directory.database(), Opening::Create).await.unwrap();
-        queue.check_place().unwrap();
+        queue.place().check().unwrap();
         fs::rename(directory.database(), directory.0.path().join("moved.db")).unwrap();
-        assert!(matches!(queue.check_place(), Err(QueueError::Replaced(_))));
+        assert!(matches!(queue.place().check(), Err(QueueError::Replaced(_))));
         fs::write(directory.database(), "").unwrap();
-        assert!(matches!(queue.check_place(), Err(QueueError::Replaced(_))));
+        assert!(matches!(queue.place().check(), Err(QueueError::Replaced(_))));
     }
 
     #[tokio::test]

@@ -47,7 +47,7 @@ impl Queue {
         held: &[i64],
         policy: &Policy,
     ) -> Result<Recovered, QueueError> {
-        self.check_place()?;
+        self.place().check()?;
         let failed = QueueError::of("recovering");
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
         let mut recovered = Recovered::default();

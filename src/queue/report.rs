@@ -1,5 +1,7 @@
 //! Reports: what `status`, `history` and the log's `progress` show.
 
+use sqlx::sqlite::SqliteConnection;
+
 use super::error::QueueError;
 use super::open::Queue;
 use super::turn::Control;
@@ -120,11 +122,7 @@ impl Queue {
     /// # Errors
     /// When the database fails.
     pub async fn counts(&mut self) -> Result<Counts, QueueError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT state, count FROM state_counts")
-            .fetch_all(&mut self.connection)
-            .await
-            .map_err(QueueError::of("counting"))?;
-        Ok(Counts(rows.into_iter().filter_map(|(state, count)| Some((state.parse().ok()?, count))).collect()))
+        counts(&mut self.connection).await
     }
 
     /// When the oldest open submission was created, in unix seconds.
@@ -209,4 +207,12 @@ impl Queue {
         .await
         .map_err(QueueError::of("reading the history"))
     }
+}
+
+pub(super) async fn counts(connection: &mut SqliteConnection) -> Result<Counts, QueueError> {
+    let rows: Vec<(String, i64)> = sqlx::query_as("SELECT state, count FROM state_counts")
+        .fetch_all(connection)
+        .await
+        .map_err(QueueError::of("counting"))?;
+    Ok(Counts(rows.into_iter().filter_map(|(state, count)| Some((state.parse().ok()?, count))).collect()))
 }

@@ -3,10 +3,11 @@
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
-use super::claim::{self, Claim};
+use super::claim::{self, Claim, Wanted};
 use super::error::QueueError;
 use super::open::Queue;
 use super::record::{self, Record};
+use super::report::Counts;
 use crate::clock::{Now, UnixMillis, millis};
 
 /// One run of the daemon, from its start to its end.
@@ -88,6 +89,9 @@ pub struct Turn<'a> {
     pub commits: usize,
     /// The most reads to claim.
     pub reads: usize,
+    /// Whether a row whose backend answered in error has to be read before its next try; not if reading isn't
+    /// permitted.
+    pub read_first: bool,
     /// The `daemon` row, when it is to be written.
     pub heartbeat: Option<&'a Heartbeat>,
 }
@@ -107,8 +111,8 @@ pub struct TurnReport {
     pub next_commit: Option<i64>,
     /// When the next read is due, in unix seconds; perhaps now.
     pub next_read: Option<i64>,
-    /// Submissions in flight, by the database.
-    pub open: i64,
+    /// Submissions by state.
+    pub counts: Counts,
 }
 
 impl Queue {
@@ -139,12 +143,12 @@ impl Queue {
     /// the turn may have landed all the same: write the records again, and reconcile with
     /// [`recover`](Self::recover) before the next claims.
     pub async fn turn(&mut self, run: &Run, turn: &Turn<'_>) -> Result<TurnReport, QueueError> {
-        self.check_place()?;
+        self.place().check()?;
         let failed = QueueError::of("taking a turn");
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
         let report = take(&mut transaction, run, turn).await?;
         transaction.commit().await.map_err(&failed)?;
-        self.check_place()?;
+        self.place().check()?;
         Ok(report)
     }
 }
@@ -160,17 +164,13 @@ async fn take(connection: &mut SqliteConnection, run: &Run, turn: &Turn<'_>) -> 
     }
     report.control = control(connection).await?;
     let commits = if report.control.paused { 0 } else { turn.commits };
-    claim::claim(connection, run, turn.now, commits, turn.reads, &mut report).await?;
+    let wanted = Wanted { commits, reads: turn.reads, read_first: turn.read_first };
+    claim::claim(connection, run, turn.now, wanted, &mut report).await?;
     if let Some(heartbeat) = turn.heartbeat {
         beat(connection, heartbeat, turn.now.unix).await?;
     }
     (report.next_commit, report.next_read) = claim::next_due(connection).await?;
-    report.open = sqlx::query_scalar(
-        "SELECT coalesce(sum(count), 0) FROM state_counts WHERE state IN ('pending', 'in_flight', 'in_doubt')",
-    )
-    .fetch_one(connection)
-    .await
-    .map_err(QueueError::of("counting"))?;
+    report.counts = super::report::counts(connection).await?;
     Ok(report)
 }
 

@@ -46,18 +46,57 @@ pub enum Fault {
     Redirect(String),
 }
 
+/// When a fault lets the order be placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    None,
+    /// Before the answer.
+    First,
+    /// This long after the arrival.
+    After(Duration),
+}
+
 impl Fault {
+    pub(super) fn order(&self) -> Order {
+        match self {
+            Self::Error(_) | Self::CutBefore | Self::HangBefore | Self::Redirect(_) => Order::None,
+            Self::LateAfter(wait) => Order::After(*wait),
+            Self::Behave
+            | Self::ErrorAfter(_)
+            | Self::CutAfter
+            | Self::HangAfter
+            | Self::Delay(_)
+            | Self::HalfBody
+            | Self::Html
+            | Self::NullResponse
+            | Self::NotUtf8
+            | Self::WrongTypeStatus
+            | Self::NoOrderId
+            | Self::HugeBody
+            | Self::Status(_) => Order::First,
+        }
+    }
+
+    /// How much later than usual the answer comes.
+    pub(super) fn delay(&self) -> Duration {
+        if let Self::Delay(wait) = self { *wait } else { Duration::ZERO }
+    }
+
+    /// Whether the client gets to see what the service answered.
+    pub(super) fn is_intact(&self) -> bool {
+        matches!(self, Self::Behave | Self::Delay(_) | Self::Status(_))
+    }
+
     /// What an arrival's `answer` says of it.
     pub(super) fn name(&self) -> &str {
         match self {
-            Self::Behave | Self::Status(_) => "ok",
+            Self::Behave | Self::Delay(_) | Self::Status(_) => "ok",
             Self::Error(code) | Self::ErrorAfter(code) => code,
             Self::CutBefore => "cut before the order",
             Self::CutAfter => "cut after the order",
             Self::HangBefore => "no answer, no order",
             Self::HangAfter => "no answer after the order",
             Self::LateAfter(_) => "cut, the order follows",
-            Self::Delay(_) => "delayed",
             Self::HalfBody => "half a body",
             Self::Html => "HTTP 502",
             Self::NullResponse => "null response",

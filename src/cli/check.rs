@@ -1,0 +1,79 @@
+//! `certcommit check`.
+
+use std::io::Write as _;
+
+use super::exit::{Code, Failure};
+use crate::clock;
+use crate::config::Settings;
+use crate::daemon::client_settings;
+use crate::queue::{Opening, Queue, QueueError, daemon_lives};
+use crate::submission::{CertificateId, ReadOutcome, State};
+use crate::tencent::Client;
+
+/// A certificate that nobody has: that it isn't found proves that we are let in.
+const NOBODYS_CERTIFICATE: &str = "certcommit-check";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Make one harmless read, to see whether the API is reached and lets us in.
+    #[arg(long)]
+    online: bool,
+}
+
+pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "configuration  good: at most {} requests a second to {}",
+        settings.rate.per_second, settings.api.endpoint
+    )?;
+    writeln!(out, "database       {}", database(settings).await?)?;
+    let (credentials, source) = super::credentials(settings)?;
+    writeln!(out, "credentials    {} from {source}", credentials.secret_id)?;
+    writeln!(out, "clock          {} (signatures need it right to five minutes)", clock::now().unix)?;
+    let client = Client::new(client_settings(settings))?;
+    if !arguments.online {
+        return Ok(Code::Done);
+    }
+    let id = NOBODYS_CERTIFICATE.parse::<CertificateId>();
+    let id = id.map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
+    let verdict = verdict(&client.read(&credentials, &id).await.outcome);
+    match verdict {
+        Ok(good) => writeln!(out, "api            {good}")?,
+        Err(bad) => return Err(Failure::new(Code::Unavailable, bad)),
+    }
+    Ok(Code::Done)
+}
+
+async fn database(settings: &Settings) -> Result<String, Failure> {
+    let path = settings.database.path.display();
+    let mut queue = match Queue::open(&settings.database.path, Opening::Existing).await {
+        Ok(queue) => queue,
+        Err(QueueError::Missing(_)) => return Ok(format!("{path} is not there yet; the first start makes it")),
+        Err(error) => return Err(error.into()),
+    };
+    let counts = queue.counts().await?;
+    let version = queue.sqlite_version().await?;
+    let daemon = if daemon_lives(&settings.database.path)? { "a daemon runs" } else { "no daemon runs" };
+    Ok(format!(
+        "{path}: {} pending, {} held; {daemon}; SQLite {version}",
+        counts.of(State::Pending),
+        counts.of(State::Held)
+    ))
+}
+
+fn verdict(outcome: &ReadOutcome) -> Result<String, String> {
+    match outcome {
+        ReadOutcome::Seen(_) => Ok("reached, and lets us read".to_owned()),
+        ReadOutcome::Failed(refusal) => {
+            Ok(format!("reached, and lets us read (it says, as it should: {})", refusal.code))
+        }
+        ReadOutcome::Throttled(refusal) => Ok(format!("reached; it limits the rate at present ({})", refusal.code)),
+        ReadOutcome::Denied(refusal) => Err(format!(
+            "the API denies reading ({refusal}): grant ssl:DescribeCertificate, without which what is in doubt can't be settled"
+        )),
+        ReadOutcome::Account(refusal) => Err(format!("the API refuses the account or its credentials: {refusal}")),
+        ReadOutcome::Retry { why, .. } => Err(format!("the API does not answer as it should: {why}")),
+        ReadOutcome::NotSent(why) => Err(format!("the API can't be reached: {why}")),
+    }
+}

@@ -1,0 +1,183 @@
+//! `certcommit demo`: the daemon's own code against the simulator, in a temporary database.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use comfy_table::{Table, presets};
+use tokio::sync::watch;
+
+use super::chart::chart;
+use super::exit::{Code, Failure};
+use super::meter::Meter;
+use crate::config::{LogFormat, Settings};
+use crate::daemon::{self, CredentialSource, Ended, Progress, Stop, Until};
+use crate::logging;
+use crate::queue::{NewSubmission, Opening, Queue};
+use crate::simulator::{Mixture, Options, Simulator, per_second, rate, worst_second};
+use crate::submission::State;
+use crate::tencent::Credentials;
+
+/// The API's latency in the demo, and how much it varies.
+const LATENCY: Duration = Duration::from_millis(200);
+const JITTER: Duration = Duration::from_millis(20);
+/// What happens in a demo, as parts of all certificates. The waits of the read-back are shortened, so that it
+/// ends soon; the rest is as it is by default.
+const MIXTURE: Mixture = Mixture {
+    invalid: 0.02,
+    network_error: 0.06,
+    backend_error: 0.03,
+    throttled: 0.0,
+    lost_before: 0.02,
+    lost_after: 0.03,
+    html: 0.01,
+};
+const SHORTENED: [(&str, &str); 3] = [
+    ("CERTCOMMIT__VERIFY__SETTLE", "2s"),
+    ("CERTCOMMIT__VERIFY__RESEND_AFTER", "6s"),
+    ("CERTCOMMIT__RATE__PER_SECOND", "20"),
+];
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// How many certificates.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    certificates: u32,
+    /// Only serve the simulator on this loopback address, until interrupted, for trying `certcommit run` by hand.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "certificates")]
+    serve: Option<SocketAddr>,
+    /// The simulator's latency in milliseconds.
+    #[arg(long, value_name = "MS")]
+    latency: Option<u64>,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<Code, Failure> {
+    let latency = arguments.latency.map_or(LATENCY, Duration::from_millis);
+    let options = Options { latency, jitter: JITTER.min(latency), ..Options::default() };
+    match arguments.serve {
+        Some(address) => serve(Options { listen: address, ..options }).await,
+        None => show(arguments.certificates, options).await,
+    }
+}
+
+/// Serves the simulator alone.
+async fn serve(options: Options) -> Result<Code, Failure> {
+    if !options.listen.ip().is_loopback() {
+        return Err(Failure::new(Code::Usage, "--serve takes a loopback address, such as 127.0.0.1:8017"));
+    }
+    let simulator = Simulator::start(options).await?;
+    let (secret_id, secret_key) = simulator.credentials();
+    writeln!(
+        std::io::stdout(),
+        "The simulator listens. In another terminal:\n  export CERTCOMMIT__API__ENDPOINT={}\n  \
+         export TENCENTCLOUD_SECRET_ID={secret_id} TENCENTCLOUD_SECRET_KEY={secret_key}\n  \
+         export CERTCOMMIT__DATABASE__PATH=queue.db\n  certcommit run\nCtrl-C ends it.",
+        simulator.endpoint()
+    )?;
+    tokio::signal::ctrl_c().await?;
+    let times = simulator.commit_times();
+    writeln!(std::io::stdout(), "\n{}", summary(&simulator, &times))?;
+    simulator.stop().await;
+    Ok(Code::Done)
+}
+
+/// Runs the daemon against the simulator, and shows what came of it.
+async fn show(certificates: u32, options: Options) -> Result<Code, Failure> {
+    logging::init("error", LogFormat::Text)?;
+    let simulator = Simulator::start(options).await?;
+    simulator.mixture(MIXTURE);
+    let directory = tempfile::tempdir()?;
+    let settings = settings(&simulator, &directory.path().join("queue.db"))?;
+    let cap = usize::try_from(settings.rate.per_second).unwrap_or(usize::MAX);
+    enqueue(&settings, certificates).await?;
+    writeln!(
+        std::io::stdout(),
+        "{certificates} certificates, at most {cap} requests a second, a latency of {LATENCY:?}, and a mixture of faults"
+    )?;
+    let ended = run_daemon(&simulator, settings).await?;
+    let times = simulator.commit_times();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n{}\n", outcomes(&ended, &simulator))?;
+    writeln!(out, "commits in each second at the server; | is the cap of {cap}")?;
+    writeln!(out, "{}", chart(&per_second(&times), cap))?;
+    writeln!(out, "{}", summary(&simulator, &times))?;
+    let kept = worst_second(&times) <= cap && repeats(&simulator, certificates) == 0;
+    Ok(if kept { Code::Done } else { Code::PartlyDone })
+}
+
+fn settings(simulator: &Simulator, database: &std::path::Path) -> Result<Settings, Failure> {
+    let own = [
+        ("CERTCOMMIT__API__ENDPOINT".to_owned(), simulator.endpoint()),
+        ("CERTCOMMIT__DATABASE__PATH".to_owned(), database.to_string_lossy().into_owned()),
+    ];
+    let shortened = SHORTENED.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let nothing = database.with_file_name("certcommit.toml");
+    std::fs::write(&nothing, "")?;
+    Ok(Settings::load(Some(&nothing), own.into_iter().chain(shortened))?)
+}
+
+fn certificate(number: u32) -> String {
+    format!("demo{number:06}")
+}
+
+async fn enqueue(settings: &Settings, certificates: u32) -> Result<(), Failure> {
+    let mut queue = Queue::open(&settings.database.path, Opening::Create).await?;
+    let submission = |number| {
+        let certificate_id = certificate(number).parse();
+        let certificate_id = certificate_id.map_err(|error| Failure::new(Code::Usage, format!("{error}")))?;
+        Ok(NewSubmission { certificate_id, verify_type: None, priority: 0, due_at: None, reference: None })
+    };
+    let batch: Result<Vec<_>, Failure> = (1..=certificates).map(submission).collect();
+    queue.enqueue(&batch?).await?;
+    Ok(queue.close().await?)
+}
+
+async fn run_daemon(simulator: &Simulator, settings: Settings) -> Result<Ended, Failure> {
+    let (secret_id, secret_key) = simulator.credentials();
+    let source = CredentialSource::new(move || {
+        Ok(Credentials { secret_id: secret_id.clone(), secret_key: secret_key.clone().into(), token: None })
+    });
+    let daemon = daemon::start(settings, source).await?;
+    let (stop, stop_asked) = watch::channel(Stop::No);
+    let (progress, watched) = watch::channel(Progress::default());
+    let meter = tokio::spawn(Meter::new().follow(watched));
+    let interrupted = tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stop.send_replace(Stop::Soon);
+        }
+        std::future::pending::<()>().await;
+    });
+    let ended = daemon.run(Until::Empty, stop_asked, progress).await;
+    interrupted.abort();
+    meter.await.unwrap_or_default();
+    Ok(ended?)
+}
+
+fn outcomes(ended: &Ended, simulator: &Simulator) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["outcome", "certificates"]);
+    for state in State::ALL {
+        let count = ended.counts.of(state);
+        if count > 0 {
+            table.add_row([state.as_str().to_owned(), count.to_string()]);
+        }
+    }
+    table.add_row(["orders placed at the server".to_owned(), simulator.orders().to_string()]);
+    table
+}
+
+fn repeats(simulator: &Simulator, certificates: u32) -> usize {
+    (1..=certificates).filter(|number| simulator.orders_placed(&certificate(*number)) > 1).count()
+}
+
+fn summary(simulator: &Simulator, times: &[tokio::time::Instant]) -> String {
+    format!(
+        "{} commits and {} reads arrived; worst sliding second {}; {:.2} commits a second; {} orders placed",
+        times.len(),
+        simulator.reads().len(),
+        worst_second(times),
+        rate(times),
+        simulator.orders()
+    )
+}

@@ -1,0 +1,134 @@
+//! `certcommit enqueue`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::exit::{Code, Failure};
+use crate::config::Settings;
+use crate::queue::{Enqueued, NewSubmission, Opening, Queue};
+use crate::submission::{CertificateId, VerifyType};
+
+/// Submissions in one transaction: short enough for others who write.
+const BATCH: usize = 5_000;
+/// Refusals that are shown one by one.
+const SHOWN: u64 = 20;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Certificate IDs.
+    #[arg(value_name = "ID", required_unless_present = "file", conflicts_with = "file")]
+    ids: Vec<String>,
+    /// A file with one certificate ID a line; - for standard input. Empty lines and lines with # are skipped.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// How the domain is validated: DNS_AUTO, DNS, FILE, DNS_PROXY or FILE_PROXY.
+    #[arg(long, value_name = "TYPE")]
+    verify_type: Option<VerifyType>,
+    /// 0 to 3; higher goes first.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=3))]
+    priority: u8,
+    /// Not before this time: unix seconds, or ISO 8601 such as 2026-12-01T00:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    due_at: Option<i64>,
+    /// Your own key, for reports and for `cancel --reference`.
+    #[arg(long)]
+    reference: Option<String>,
+}
+
+fn parse_time(text: &str) -> Result<i64, String> {
+    if let Ok(seconds) = text.parse::<i64>() {
+        return Ok(seconds);
+    }
+    text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second).map_err(|error| error.to_string())
+}
+
+pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
+    let mut queue = Queue::open(&settings.database.path, Opening::Create).await?;
+    let mut teller = Teller::default();
+    let mut batch = Vec::new();
+    for line in lines(&arguments)? {
+        let (number, text) = line?;
+        match text.parse::<CertificateId>() {
+            Ok(certificate_id) => batch.push(arguments.submission(certificate_id)),
+            Err(error) => teller.refuse(&format!("{number}: {error}"))?,
+        }
+        if batch.len() == BATCH {
+            teller.tell(&queue.enqueue(&batch).await?)?;
+            batch.clear();
+        }
+    }
+    teller.tell(&queue.enqueue(&batch).await?)?;
+    queue.close().await?;
+    teller.finish()
+}
+
+impl Arguments {
+    fn submission(&self, certificate_id: CertificateId) -> NewSubmission {
+        NewSubmission {
+            certificate_id,
+            verify_type: self.verify_type,
+            priority: self.priority,
+            due_at: self.due_at,
+            reference: self.reference.clone(),
+        }
+    }
+}
+
+type Lines = Box<dyn Iterator<Item = Result<(String, String), Failure>>>;
+
+/// The IDs, each with where it stood.
+fn lines(arguments: &Arguments) -> Result<Lines, Failure> {
+    let Some(path) = &arguments.file else {
+        let ids = arguments.ids.clone().into_iter();
+        return Ok(Box::new(ids.map(|id| Ok(("refused".to_owned(), id)))));
+    };
+    let reader: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(BufReader::new(std::io::stdin()))
+    } else {
+        let file = File::open(path);
+        let file = file.map_err(|error| Failure::new(Code::Usage, format!("{}: {error}", path.display())))?;
+        Box::new(BufReader::new(file))
+    };
+    let lines = reader.split(b'\n').enumerate().map(|(index, line)| {
+        let line = String::from_utf8_lossy(&line?).trim().to_owned();
+        Ok((format!("line {}", index + 1), line))
+    });
+    let wanted = |line: &Result<(String, String), Failure>| !matches!(line, Ok((_, text)) if text.is_empty() || text.starts_with('#'));
+    Ok(Box::new(lines.filter(wanted)))
+}
+
+/// Says how it went.
+#[derive(Debug, Default)]
+struct Teller {
+    new: u64,
+    known: u64,
+    refused: u64,
+}
+
+impl Teller {
+    fn tell(&mut self, enqueued: &Enqueued) -> Result<(), Failure> {
+        self.new += enqueued.new;
+        self.known += enqueued.known;
+        for (certificate_id, sentence) in &enqueued.refused {
+            self.refuse(&format!("{certificate_id}: {sentence}"))?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, why: &str) -> Result<(), Failure> {
+        self.refused += 1;
+        if self.refused <= SHOWN {
+            writeln!(std::io::stderr(), "{why}")?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Code, Failure> {
+        if self.refused > SHOWN {
+            writeln!(std::io::stderr(), "… and {} more were refused", self.refused - SHOWN)?;
+        }
+        writeln!(std::io::stdout(), "{} new, {} known, {} refused", self.new, self.known, self.refused)?;
+        Ok(if self.refused == 0 { Code::Done } else { Code::PartlyDone })
+    }
+}

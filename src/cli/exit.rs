@@ -1,0 +1,144 @@
+//! Exit codes, and which failure has which.
+
+use std::fmt;
+use std::io;
+
+use crate::config::ConfigError;
+use crate::daemon::{RunError, StartError};
+use crate::logging::LoggingError;
+use crate::queue::QueueError;
+use crate::tencent::{CredentialsError, InvalidEndpoint};
+
+/// What `--help` says about exit codes.
+pub(super) const HELP: &str = "\
+Exit codes: 0 done; 1 part of it wasn't (submissions failed or held, lines refused); 2 usage; 65 the database is \
+foreign, newer or corrupt; 69 the API can't be reached or refuses us; 73 the database can't be created; 74 it failed; \
+75 another daemon holds it; 76 it was replaced or deleted while open; 77 permission denied; 78 configuration.";
+
+/// An exit code. Those from 64 on follow sysexits.h.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// Done.
+    Done,
+    /// Part of it wasn't: submissions failed or held, lines refused.
+    PartlyDone,
+    /// Usage.
+    Usage,
+    /// The database is foreign, newer or corrupt.
+    Data,
+    /// The API can't be reached or refuses us.
+    Unavailable,
+    /// The database can't be created.
+    CantCreate,
+    /// The database failed.
+    Io,
+    /// Another daemon holds the database.
+    Held,
+    /// The database was replaced or deleted while it was open.
+    Replaced,
+    /// Permission denied.
+    Permission,
+    /// Configuration.
+    Config,
+}
+
+impl Code {
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::PartlyDone => 1,
+            Self::Usage => 2,
+            Self::Data => 65,
+            Self::Unavailable => 69,
+            Self::CantCreate => 73,
+            Self::Io => 74,
+            Self::Held => 75,
+            Self::Replaced => 76,
+            Self::Permission => 77,
+            Self::Config => 78,
+        }
+    }
+}
+
+/// Why a command failed, and with which code.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: Code,
+    message: String,
+}
+
+impl Failure {
+    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// Whether there is nothing to say: the reader of our output went away.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.message.is_empty()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<QueueError> for Failure {
+    fn from(error: QueueError) -> Self {
+        let code = match &error {
+            QueueError::Foreign { .. } | QueueError::Newer { .. } | QueueError::Corrupt { .. } => Code::Data,
+            QueueError::Missing(_) | QueueError::Failed { .. } => Code::Io,
+            QueueError::Create { .. } => Code::CantCreate,
+            QueueError::Held { .. } | QueueError::Older { .. } => Code::Held,
+            QueueError::Replaced(_) => Code::Replaced,
+            QueueError::Permission { .. } => Code::Permission,
+            QueueError::Network { .. } => Code::Config,
+            QueueError::Refused(_) => Code::PartlyDone,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Queue(error) => error.into(),
+            StartError::Credentials(error) => error.into(),
+            StartError::Endpoint(error) => error.into(),
+        }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Queue(error) => error.into(),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() == io::ErrorKind::BrokenPipe {
+            true => Self::new(Code::Done, ""),
+            false => Self::new(Code::Io, error.to_string()),
+        }
+    }
+}
+
+/// Failures that are the configuration's.
+macro_rules! configuration {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::new(Code::Config, error.to_string())
+            }
+        })*
+    };
+}
+
+configuration!(ConfigError, CredentialsError, InvalidEndpoint, LoggingError);

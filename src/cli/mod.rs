@@ -1,0 +1,153 @@
+//! The commands: arguments, terminal output and exit codes; a file a command, and no logic.
+
+mod cancel;
+mod chart;
+mod check;
+mod demo;
+mod enqueue;
+mod exit;
+mod history;
+mod meter;
+mod pause;
+mod resolve;
+mod retry;
+mod run;
+mod status;
+mod verify;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Settings;
+use crate::queue::{Opening, Queue};
+use crate::submission::CertificateId;
+use crate::tencent::{Credentials, CredentialsError, Search, Source, find_credentials, vendor_files};
+pub use exit::{Code, Failure};
+
+/// Commits Tencent Cloud SSL certificate orders in bulk, from a SQLite queue, within the rate limit.
+#[derive(Debug, Parser)]
+#[command(name = "certcommit", version, about, after_help = exit::HELP)]
+struct Arguments {
+    /// The configuration file [default: /etc/certcommit/certcommit.toml, if it is there].
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Run(run::Arguments),
+    /// Enqueue certificates.
+    Enqueue(enqueue::Arguments),
+    /// Show the queue at a glance.
+    Status(status::Arguments),
+    /// Show every request that was made for a certificate.
+    History(history::Arguments),
+    /// Try failed submissions once more.
+    Retry(retry::Arguments),
+    /// Take pending submissions out.
+    Cancel(cancel::Arguments),
+    /// Decide on a submission that is held or in doubt.
+    Resolve(resolve::Arguments),
+    /// Read submissions back before anything is sent for them.
+    Verify(verify::Arguments),
+    /// Pause the queue: no commits go out.
+    Pause(pause::PauseArguments),
+    /// End a pause of either kind, and probe at once.
+    Resume,
+    /// Check configuration, database, credentials and clock.
+    Check(check::Arguments),
+    /// Show the whole thing against a simulator of the API, in a temporary database.
+    Demo(demo::Arguments),
+}
+
+/// Runs the program; the exit code.
+#[must_use]
+pub fn main() -> u8 {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(arguments)),
+        Err(error) => Err(Failure::from(error)),
+    };
+    match outcome {
+        Ok(code) => code.number(),
+        Err(failure) => {
+            if !failure.is_quiet() {
+                // With standard error gone, there is nobody to tell.
+                writeln!(std::io::stderr(), "certcommit: {failure}").unwrap_or_default();
+            }
+            failure.code.number()
+        }
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> Result<Code, Failure> {
+    // The demo brings its own settings.
+    if let Command::Demo(arguments) = arguments.command {
+        return demo::run(arguments).await;
+    }
+    let settings = Settings::load(arguments.config.as_deref(), environment())?;
+    match arguments.command {
+        Command::Run(arguments) => run::run(arguments, settings).await,
+        Command::Enqueue(arguments) => enqueue::run(arguments, &settings).await,
+        Command::Status(arguments) => status::run(arguments, &settings).await,
+        Command::History(arguments) => history::run(arguments, &settings).await,
+        Command::Retry(arguments) => retry::run(arguments, &settings).await,
+        Command::Cancel(arguments) => cancel::run(arguments, &settings).await,
+        Command::Resolve(arguments) => resolve::run(arguments, &settings).await,
+        Command::Verify(arguments) => verify::run(arguments, &settings).await,
+        Command::Pause(arguments) => pause::pause(arguments, &settings).await,
+        Command::Resume => pause::resume(&settings).await,
+        Command::Check(arguments) => check::run(arguments, &settings).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
+    }
+}
+
+/// The environment's variables, but for those that are not text, and so can't be ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Opens the queue for a command that needs it to be there.
+async fn open_queue(settings: &Settings) -> Result<Queue, Failure> {
+    Ok(Queue::open(&settings.database.path, Opening::Existing).await?)
+}
+
+/// Finds the credentials where the settings say.
+fn credentials(settings: &Settings) -> Result<(Credentials, Source), CredentialsError> {
+    use crate::config::SourceName;
+    let (environment, file) = match settings.credentials.source {
+        SourceName::Auto => (true, true),
+        SourceName::Env => (true, false),
+        SourceName::File => (false, true),
+    };
+    let home = std::env::var("HOME").ok();
+    let files = match &settings.credentials.file {
+        _ if !file => Vec::new(),
+        Some(file) => vec![file.clone()],
+        None => vendor_files(home.as_deref()),
+    };
+    let search = Search { environment, files, profile: &settings.credentials.profile };
+    find_credentials(&search, |name| std::env::var(name).ok())
+}
+
+/// Reports what a change by IDs did: which of them were not moved, and why.
+async fn report_moved(queue: &mut Queue, ids: &[CertificateId], moved: u64, what: &str) -> Result<Code, Failure> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{moved} {what}")?;
+    if u64::try_from(ids.len()).is_ok_and(|asked| asked <= moved) {
+        return Ok(Code::Done);
+    }
+    for id in ids {
+        match queue.submission(id).await? {
+            None => writeln!(out, "{id}: not in the queue")?,
+            Some(line) => writeln!(out, "{id}: {}", line.state)?,
+        }
+    }
+    Ok(Code::PartlyDone)
+}

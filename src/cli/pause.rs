@@ -1,0 +1,26 @@
+//! `certcommit pause` and `certcommit resume`.
+
+use std::io::Write as _;
+
+use super::exit::{Code, Failure};
+use crate::config::Settings;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PauseArguments {
+    /// Why, for those who wonder.
+    reason: Option<String>,
+}
+
+pub(super) async fn pause(arguments: PauseArguments, settings: &Settings) -> Result<Code, Failure> {
+    let mut queue = super::open_queue(settings).await?;
+    queue.set_paused(true, arguments.reason.as_deref()).await?;
+    writeln!(std::io::stdout(), "paused: no commits go out; to go on: certcommit resume")?;
+    Ok(Code::Done)
+}
+
+pub(super) async fn resume(settings: &Settings) -> Result<Code, Failure> {
+    let mut queue = super::open_queue(settings).await?;
+    queue.set_paused(false, None).await?;
+    writeln!(std::io::stdout(), "resumed")?;
+    Ok(Code::Done)
+}

@@ -1,0 +1,72 @@
+//! `certcommit run`.
+
+use std::io::IsTerminal as _;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::exit::{Code, Failure};
+use super::meter::Meter;
+use crate::config::Settings;
+use crate::daemon::{self, CredentialSource, Ended, Progress, Stop, Until};
+use crate::logging;
+use crate::submission::State;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// End when nothing is left to do; with a progress bar on a terminal.
+    #[arg(long)]
+    until_empty: bool,
+}
+
+pub(super) async fn run(arguments: Arguments, settings: Settings) -> Result<Code, Failure> {
+    let metered = arguments.until_empty && std::io::stderr().is_terminal();
+    // The bar and the log share the terminal: with a bar, only what needs attention is logged.
+    let level = if metered { "warn" } else { settings.log.level.as_str() };
+    logging::init(level, settings.log.format)?;
+    let until = if arguments.until_empty { Until::Empty } else { Until::Stopped };
+    let found = settings.clone();
+    let source = CredentialSource::new(move || Ok(super::credentials(&found)?.0));
+    let daemon = daemon::start(settings, source).await?;
+    let (stop, stop_asked) = watch::channel(Stop::No);
+    let (progress, watched) = watch::channel(Progress::default());
+    let signals = tokio::spawn(obey_signals(stop)?);
+    let meter = metered.then(|| tokio::spawn(Meter::new().follow(watched)));
+    let ended = daemon.run(until, stop_asked, progress).await;
+    signals.abort();
+    if let Some(meter) = meter {
+        // It ends with its progress; an error would mean that it panicked, which loses nothing.
+        meter.await.unwrap_or_default();
+    }
+    let ended = ended?;
+    Ok(match until {
+        Until::Stopped => Code::Done,
+        Until::Empty => verdict(&ended),
+    })
+}
+
+/// What a run until empty amounts to.
+fn verdict(ended: &Ended) -> Code {
+    let unhappy = ended.counts.of(State::Failed) + ended.counts.of(State::Held);
+    match (&ended.refused, unhappy) {
+        (Some(_), _) => Code::Unavailable,
+        (None, 0) => Code::Done,
+        (None, _) => Code::PartlyDone,
+    }
+}
+
+/// The first SIGTERM or SIGINT asks to stop, the second to stop at once.
+fn obey_signals(stop: watch::Sender<Stop>) -> Result<impl Future<Output = ()>, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        for asked in [Stop::Soon, Stop::Now] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            stop.send_replace(asked);
+        }
+        std::future::pending().await
+    })
+}

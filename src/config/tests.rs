@@ -1,0 +1,325 @@
+//! What the settings promise to whoever writes them.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SAMPLE: &str = include_str!("../../config/certcommit.toml");
+
+/// Loads a file with this text, and these variables.
+fn load(text: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("c.toml");
+    fs::write(&path, text).unwrap();
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Settings::load(Some(&path), variables).map_err(|error| {
+        let place = path.display().to_string();
+        error.to_string().replace(&place, "FILE")
+    })
+}
+
+fn defaults() -> Settings {
+    let directory = tempfile::tempdir().unwrap();
+    Settings::load_or(None, &directory.path().join("absent.toml"), []).unwrap()
+}
+
+fn refused(text: &str) -> String {
+    load(text, &[]).unwrap_err()
+}
+
+#[test]
+fn without_file_and_variables_everything_has_its_documented_default() {
+    let seconds = Duration::from_secs;
+    let expected = Settings {
+        database: DatabaseSettings { path: "/var/lib/certcommit/queue.db".into() },
+        api: ApiSettings {
+            endpoint: "https://ssl.tencentcloudapi.com".to_owned(),
+            action: ActionName::CommitCertificateInformation,
+            connect_timeout: seconds(5),
+            request_timeout: seconds(30),
+            language: "en-US".to_owned(),
+        },
+        credentials: CredentialSettings { source: SourceName::Auto, file: None, profile: "default".to_owned() },
+        rate: RateSettings { per_second: 20, guard: Duration::from_millis(25) },
+        retry: RetryPolicy { max_tries: 8, initial_backoff: seconds(1), max_backoff: seconds(300) },
+        verify: VerifySettings { settle: seconds(60), resend_after: seconds(600), per_second: 10 },
+        pause: PauseSettings { after: 5, probe_initial: seconds(30), probe_max: seconds(900) },
+        worker: WorkerSettings { max_in_flight: 64, stop_timeout: seconds(35) },
+        log: LogSettings { level: "info".to_owned(), format: LogFormat::Auto, progress_interval: seconds(60) },
+    };
+    assert_eq!(defaults(), expected);
+    assert_eq!(defaults().policy().retry, expected.retry);
+    assert_eq!(defaults().policy().verify, VerifyPolicy { settle: seconds(60), resend_after: seconds(600) });
+}
+
+/// A setting of the sample that is commented out, without the comment mark.
+fn setting(line: &str) -> Option<&str> {
+    line.strip_prefix('#').filter(|rest| rest.starts_with(|first: char| first.is_ascii_lowercase()))
+}
+
+#[test]
+fn the_sample_file_holds_every_key_at_its_default() {
+    assert_eq!(load(SAMPLE, &[]), Ok(defaults()));
+    let settings: Vec<&str> = SAMPLE.lines().map(|line| setting(line).unwrap_or(line)).collect();
+    assert_eq!(load(&settings.join("\n"), &[]), Ok(defaults()));
+
+    let mut section = "";
+    let mut found = BTreeSet::new();
+    for line in SAMPLE.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+        }
+        if let Some((name, value)) = setting(line).and_then(|line| line.split_once(" = ")) {
+            let key = format!("{section}.{name}");
+            assert!(found.insert((key.clone(), value.to_owned())), "{key} stands there twice");
+        }
+    }
+    let keys = KEYS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    assert_eq!(found, keys.collect());
+}
+
+#[test]
+fn the_environment_comes_before_the_file_and_the_file_before_the_defaults() {
+    let text = "[rate]\nper_second = 7\nguard = \"30ms\"\n[log]\nlevel = \"warn\"";
+    let variables = [("CERTCOMMIT__RATE__PER_SECOND", "3"), ("CERTCOMMIT__LOG__FORMAT", "json"), ("PATH", "/bin")];
+    let settings = load(text, &variables).unwrap();
+    assert_eq!(settings.rate, RateSettings { per_second: 3, guard: Duration::from_millis(30) });
+    assert_eq!((settings.log.level.as_str(), settings.log.format), ("warn", LogFormat::Json));
+    assert_eq!(settings.retry, defaults().retry);
+}
+
+#[test]
+fn every_key_can_be_set_by_its_variable() {
+    for (key, default) in KEYS {
+        let value = default.trim_matches('"');
+        assert_eq!(load("", &[(&keys::variable(key), value)]), Ok(defaults()), "{key}");
+        if *key != "credentials.file" {
+            let error = load("", &[(&keys::variable(key), "")]).unwrap_err();
+            let start = format!("`{key}` is \"\" in the environment variable {}: it must be ", keys::variable(key));
+            assert!(error.starts_with(&start), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_named_file_must_be_there_and_the_default_one_need_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("absent.toml");
+    let error = Settings::load(Some(&path), []).unwrap_err().to_string();
+    assert!(
+        error.starts_with(&format!("can't read the configuration file {}: No such file", path.display())),
+        "{error}"
+    );
+    assert!(Settings::load(Some(directory.path()), []).is_err(), "a directory");
+    assert!(Settings::load_or(None, &path, []).is_ok());
+    fs::write(&path, "[rate]\nper_second = 4").unwrap();
+    assert_eq!(Settings::load_or(None, &path, []).unwrap().rate.per_second, 4);
+    fs::write(&path, b"# \xff").unwrap();
+    assert!(Settings::load_or(None, &path, []).is_err(), "not UTF-8");
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_place_and_what_there_is_instead() {
+    let keys_of_rate = "the keys of [rate] are `per_second` and `guard`";
+    assert_eq!(refused("[rate]\nfoo = 1"), format!("unknown key `rate.foo` in FILE; {keys_of_rate}"));
+    assert_eq!(
+        refused("[rate]\ngaurd = \"1ms\""),
+        format!("unknown key `rate.gaurd` in FILE; {keys_of_rate}; did you mean `rate.guard`?")
+    );
+    assert_eq!(refused("rate = 5"), format!("unknown key `rate` in FILE; {keys_of_rate}"));
+    let sections =
+        "the sections are `database`, `api`, `credentials`, `rate`, `retry`, `verify`, `pause`, `worker` and `log`";
+    for text in ["[metrics]\nlisten = \"[::1]:9090\"", "metrics.listen = 1"] {
+        assert_eq!(refused(text), format!("unknown key `metrics.listen` in FILE; {sections}"));
+    }
+    assert_eq!(refused("[metrics]"), format!("unknown key `metrics` in FILE; {sections}"));
+    assert_eq!(
+        refused("max_tries = 1"),
+        format!("unknown key `max_tries` in FILE; {sections}; did you mean `retry.max_tries`?")
+    );
+    assert_eq!(
+        refused("\"rate.guard\" = 1"),
+        format!("unknown key `rate.guard` in FILE; {keys_of_rate}; did you mean `rate.guard`?")
+    );
+    assert!(refused("[retention]\nrequests = 1").starts_with("unknown key `retention.requests`"));
+    assert!(refused("[credentials]\nrole = \"r\"").starts_with("unknown key `credentials.role`"));
+    assert!(refused("\"\\u001b[31m\" = 1").starts_with("unknown key `\\u{1b}[31m` in FILE"));
+}
+
+#[test]
+fn an_unknown_variable_is_named_with_what_there_is_instead() {
+    let error = |name| load("", &[(name, "1")]).unwrap_err();
+    assert_eq!(
+        error("CERTCOMMIT__RATE__PER_SECONDS"),
+        "unknown key `rate.per_seconds` in the environment variable CERTCOMMIT__RATE__PER_SECONDS; \
+         the keys of [rate] are `per_second` and `guard`; did you mean `rate.per_second`?"
+    );
+    assert!(error("CERTCOMMIT__").starts_with("unknown key `` in the environment variable CERTCOMMIT__;"));
+    assert!(error("CERTCOMMIT__RATE").starts_with("unknown key `rate` in the environment variable CERTCOMMIT__RATE;"));
+    assert_eq!(
+        error("certcommit__rate__guard"),
+        "unknown key `rate.guard` in the environment variable certcommit__rate__guard; \
+         write it as CERTCOMMIT__RATE__GUARD"
+    );
+    for foreign in ["CERTCOMMIT_RATE", "CERTCOMMIT_SERVICE_HOST", "XCERTCOMMIT__RATE__FOO", "é", ""] {
+        assert_eq!(load("", &[(foreign, "1")]), Ok(defaults()), "{foreign}");
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_shown_with_what_would_be_right() {
+    let number = "it must be a whole number from 1 to 20";
+    for (value, shown) in [
+        ("\"20\"", "\"20\""),
+        ("2.5", "2.5"),
+        ("true", "true"),
+        ("[1]", "a list"),
+        ("0", "0"),
+        ("21", "21"),
+        ("-1", "-1"),
+        ("9223372036854775807", "9223372036854775807"),
+    ] {
+        assert_eq!(
+            refused(&format!("rate.per_second = {value}")),
+            format!("`rate.per_second` is {shown} in FILE: {number}")
+        );
+    }
+    assert_eq!(
+        load("", &[("CERTCOMMIT__RATE__PER_SECOND", "many")]).unwrap_err(),
+        format!("`rate.per_second` is \"many\" in the environment variable CERTCOMMIT__RATE__PER_SECOND: {number}")
+    );
+    let tables = ["rate.per_second = {}", "[rate.per_second]\nx = 1", "[rate.per_second]\n[log]\nlevel = \"warn\""];
+    for text in tables {
+        assert_eq!(refused(text), "`rate.per_second` is a table in FILE: it must be a single value");
+    }
+    let duration = "it must be a duration such as \"30s\", \"5m\" or \"25ms\", more than 0s and at most 720h";
+    for value in
+        ["30", "\"30\"", "\"-5s\"", "\"5s ago\"", "\"0s\"", "\"\"", "\"1d\"", "\"721h\"", "\"soon\"", "1979-05-27"]
+    {
+        let shown = if value.starts_with("19") { "\"1979-05-27\"" } else { value };
+        assert_eq!(
+            refused(&format!("verify.settle = {value}")),
+            format!("`verify.settle` is {shown} in FILE: {duration}")
+        );
+    }
+    let error = refused(&format!("log.level = \"{}\"", "x".repeat(10_000)));
+    assert!(error.len() < 250 && error.ends_with("one of `error`, `warn`, `info`, `debug` and `trace`"), "{error}");
+}
+
+#[test]
+fn each_value_has_its_range() {
+    let cases = [
+        ("rate.per_second", &["1", "20"][..], &["0", "21"][..]),
+        ("rate.guard", &["\"0s\"", "\"1s\""], &["\"1001ms\"", "\"-1ms\""]),
+        ("retry.max_tries", &["1", "100"], &["0", "101"]),
+        ("verify.per_second", &["1", "10"], &["0", "11"]),
+        ("pause.after", &["1", "1000"], &["0", "-1"]),
+        ("worker.max_in_flight", &["1", "1000"], &["0", "1001"]),
+        ("worker.stop_timeout", &["\"1ms\"", "\"1h 30m\""], &["\"0s\""]),
+        ("api.connect_timeout", &["\"1ms\""], &["\"0s\""]),
+        ("api.request_timeout", &["\"1ms\""], &["\"0s\""]),
+        ("api.language", &["\"zh-CN\"", "\"en-US\""], &["\"en\"", "\"de-DE\""]),
+        ("api.action", &["\"CertificateOrderSubmit\""], &["\"certificateordersubmit\"", "\"DescribeCertificate\""]),
+        ("api.endpoint", &["\"http://127.0.0.1:80\""], &["\"http://localhost\"", "\"https://host/\"", "5"]),
+        ("credentials.source", &["\"env\"", "\"file\""], &["\"systemd\"", "\"cvm-role\"", "\"\""]),
+        ("credentials.file", &["\"/run/credentials\"", "\"\""], &["1", "\"a\\u0000b\""]),
+        ("credentials.profile", &["\"production\""], &["\"\"", "1"]),
+        ("database.path", &["\"q.db\""], &["\"\"", "1", "\"a\\u0000b\""]),
+        ("log.level", &["\"trace\"", "\"error\""], &["\"INFO\"", "\"off\"", "\"info,sqlx=debug\""]),
+        ("log.format", &["\"json\"", "\"text\""], &["\"journald\""]),
+        ("log.progress_interval", &["\"1s\""], &["\"999ms\""]),
+        ("verify.settle", &["\"1ms\"", "\"10m\""], &["\"0s\"", "\"601s\""]),
+        ("retry.initial_backoff", &["\"1ms\"", "\"5m\""], &["\"0s\"", "\"301s\""]),
+        ("retry.max_backoff", &["\"1s\"", "\"720h\""], &["\"999ms\""]),
+        ("verify.resend_after", &["\"60s\""], &["\"59s\"", "\"0s\""]),
+        ("pause.probe_initial", &["\"1ms\"", "\"15m\""], &["\"0s\"", "\"16m\""]),
+        ("pause.probe_max", &["\"30s\""], &["\"29s\"", "\"0s\""]),
+    ];
+    let covered: BTreeSet<&str> = cases.iter().map(|(key, ..)| *key).collect();
+    assert_eq!(covered, KEYS.iter().map(|(key, _)| *key).collect());
+    for (key, good, bad) in cases {
+        for value in good {
+            assert!(load(&format!("{key} = {value}"), &[]).is_ok(), "{key} = {value}");
+        }
+        for value in bad {
+            let error = refused(&format!("{key} = {value}"));
+            assert!(error.contains(&format!("`{key}`")) && error.contains("it must"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_there_yet_is_refused_with_what_is() {
+    assert_eq!(
+        refused("credentials.source = \"systemd\""),
+        "`credentials.source` is \"systemd\" in FILE: it must be one of `auto`, `env` and `file`"
+    );
+    assert_eq!(
+        refused("log.format = \"journald\""),
+        "`log.format` is \"journald\" in FILE: it must be one of `auto`, `json` and `text`"
+    );
+}
+
+#[test]
+fn a_wait_that_exceeds_its_maximum_is_shown_with_it() {
+    assert_eq!(
+        refused("retry.max_backoff = \"500ms\""),
+        "`retry.initial_backoff` is \"1s\" by default: it must be at most `retry.max_backoff`, which is \"500ms\" in FILE"
+    );
+}
+
+#[test]
+fn the_slower_action_halves_the_rate_unless_it_is_set() {
+    let action = "api.action = \"CertificateOrderSubmit\"\n";
+    assert_eq!(load(action, &[]).unwrap().rate.per_second, 10);
+    assert_eq!(load(&format!("{action}rate.per_second = 20"), &[]).unwrap().rate.per_second, 20);
+    assert_eq!(load(action, &[("CERTCOMMIT__RATE__PER_SECOND", "15")]).unwrap().rate.per_second, 15);
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_refused_by_position_without_its_text() {
+    let error = refused("[credentials]\nprofile = \"a\"\nsecret_key = Zx9 | Zx9\n");
+    assert!(
+        error.starts_with("the configuration file FILE isn't valid TOML: TOML parse error at line 3, column 14"),
+        "{error}"
+    );
+    assert!(!error.contains("Zx9") && !error.contains('\n'), "{error}");
+    for text in ["a = 1\na = 2", "[rate\n", "a = \"", "a = 99999999999999999999", "= 1", "\u{1}"] {
+        let error = refused(text);
+        assert!(error.contains("isn't valid TOML") && !error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn no_error_shows_a_secret() {
+    let secret = "Zx9Zx9";
+    for key in ["secret_key", "secret_id", "token", "foo"] {
+        let error = refused(&format!("[credentials]\n{key} = \"{secret}\""));
+        assert!(!error.contains(secret), "{error}");
+        let name = format!("CERTCOMMIT__CREDENTIALS__{}", key.to_uppercase());
+        let error = load("", &[(&name, secret)]).unwrap_err();
+        assert!(!error.contains(secret), "{error}");
+    }
+    assert!(
+        refused("credentials.secret_key = 1")
+            .ends_with("secrets never stand in the configuration, see `credentials.source`")
+    );
+    let error = refused(&format!("api.endpoint = \"https://user:{secret}@host/?token={secret}\""));
+    assert!(error.starts_with("`api.endpoint` is \"https://***@host/\" in FILE") && !error.contains(secret), "{error}");
+    let variables = [("TENCENTCLOUD_SECRET_KEY", secret), ("CERTCOMMIT__RATE__FOO", secret)];
+    assert!(!load("", &variables).unwrap_err().contains(secret));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic_or_say_more_than_one_line(text in "(\\[?(rate|log|x)\\]?\\.?(guard|level|\n)? ?=? ?.{0,20}\n?){0,3}", value in ".{0,20}") {
+        for result in [load(&text, &[]), load("", &[("CERTCOMMIT__RATE__GUARD", &value)])] {
+            if let Err(error) = result {
+                prop_assert!(!error.chars().any(char::is_control), "{error:?}");
+            }
+        }
+    }
+}

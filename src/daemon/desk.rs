@@ -1,0 +1,141 @@
+//! The desk: the daemon's one connection to the database, lent out to one turn at a time.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::clock;
+use crate::queue::{Heartbeat, Mark, Queue, QueueError, Record, Run, Turn, TurnReport};
+use crate::submission::Policy;
+
+/// What a turn is to do.
+#[derive(Debug)]
+pub(super) struct Errand {
+    pub(super) records: Vec<Record>,
+    pub(super) commits: usize,
+    pub(super) reads: usize,
+    /// Whether a row whose backend answered in error has to be read before its next try.
+    pub(super) read_first: bool,
+    pub(super) heartbeat: Option<Heartbeat>,
+    /// Only if another process has changed the database.
+    pub(super) only_if_changed: bool,
+    /// After a failure: settle first what no request in this list explains.
+    pub(super) reconcile: Option<(Vec<i64>, Policy)>,
+    /// Look also for the oldest open submission.
+    pub(super) oldest: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// The records, back in hand if they could not be written.
+    pub(super) records: Vec<Record>,
+    /// What the turn did; nothing, if nothing had changed.
+    pub(super) result: Result<Option<TurnReport>, QueueError>,
+    /// When the oldest open submission was created, in unix seconds, if that was asked for.
+    pub(super) oldest_open: Option<i64>,
+}
+
+#[derive(Debug)]
+struct Books {
+    queue: Queue,
+    mark: Mark,
+    run: Run,
+    seen: Option<i64>,
+}
+
+type Visit = Pin<Box<dyn Future<Output = (Books, Done)> + Send>>;
+
+/// The desk. At most one turn is under way.
+pub(super) struct Desk {
+    books: Option<Books>,
+    visit: Option<Visit>,
+}
+
+impl Desk {
+    pub(super) fn new(queue: Queue, mark: Mark, run: Run) -> Self {
+        Self { books: Some(Books { queue, mark, run, seen: None }), visit: None }
+    }
+
+    /// Whether a turn can begin.
+    pub(super) fn is_free(&self) -> bool {
+        self.books.is_some()
+    }
+
+    /// Begins a turn, if none is under way.
+    pub(super) fn begin(&mut self, errand: Errand) {
+        if let Some(books) = self.books.take() {
+            self.visit = Some(Box::pin(visit(books, errand)));
+        }
+    }
+
+    /// Waits for the turn that is under way; for ever, if there is none. Cancelling this loses nothing.
+    pub(super) fn done(&mut self) -> impl Future<Output = Done> {
+        std::future::poll_fn(|context| self.poll_done(context))
+    }
+
+    fn poll_done(&mut self, context: &mut Context<'_>) -> Poll<Done> {
+        let Some(visit) = &mut self.visit else {
+            return Poll::Pending;
+        };
+        match visit.as_mut().poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready((books, done)) => {
+                self.books = Some(books);
+                self.visit = None;
+                Poll::Ready(done)
+            }
+        }
+    }
+
+    /// Closes the connection. A turn that is still under way is finished first.
+    pub(super) async fn close(mut self) -> Result<(), QueueError> {
+        if self.visit.is_some() {
+            self.done().await;
+        }
+        match self.books {
+            Some(books) => books.queue.close().await,
+            None => Ok(()),
+        }
+    }
+}
+
+async fn visit(mut books: Books, errand: Errand) -> (Books, Done) {
+    let result = books.serve(&errand).await;
+    let oldest_open = match &result {
+        Ok(Some(_)) if errand.oldest => books.queue.oldest_open().await.unwrap_or(None),
+        Ok(_) | Err(_) => None,
+    };
+    let records = if result.is_err() { errand.records } else { Vec::new() };
+    (books, Done { records, result, oldest_open })
+}
+
+impl Books {
+    async fn serve(&mut self, errand: &Errand) -> Result<Option<TurnReport>, QueueError> {
+        if let Some((held, policy)) = &errand.reconcile {
+            self.queue.recover(&self.run, clock::now(), held, policy).await?;
+        }
+        let version = self.queue.data_version().await?;
+        let changed = self.seen.replace(version) != Some(version);
+        if errand.only_if_changed && !changed {
+            return Ok(None);
+        }
+        let turn = Turn {
+            now: clock::now(),
+            records: &errand.records,
+            commits: errand.commits,
+            reads: errand.reads,
+            read_first: errand.read_first,
+            heartbeat: errand.heartbeat.as_ref(),
+        };
+        let report = self.queue.turn(&self.run, &turn).await?;
+        let newest = report.commits.iter().chain(&report.reads).map(|claim| claim.request).max();
+        if let Some(number) = newest {
+            // Without its mark, a restored database could not be told: claims that it lacks are not sent.
+            self.mark
+                .advance(number)
+                .map_err(|error| QueueError::Failed { what: "writing the mark", detail: error.to_string() })?;
+        }
+        Ok(Some(report))
+    }
+}

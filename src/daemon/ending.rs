@@ -1,0 +1,198 @@
+//! The end of a request: what becomes of its row, what the gate and the limiter learn from it, and its one log
+//! line. Pure but for the line.
+
+use std::time::Duration;
+
+use super::announce::{Line, announce};
+use super::gate::{Ending, Fault, Gate};
+use crate::clock::Now;
+use crate::logging::Event as LogEvent;
+use crate::queue::{Claim, Finished, Record, Run};
+use crate::submission::{
+    Change, CommitClass, CommitOutcome, Event, Policy, ReadClass, ReadOutcome, Refusal, State, next_state,
+};
+use crate::tencent::Exchange;
+
+/// What a decision needs besides the claim and the exchange.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) run: &'a Run,
+    pub(super) policy: &'a Policy,
+    pub(super) now: Now,
+    pub(super) dice: f64,
+}
+
+/// The end of a commit. A denial that many rows got is taken for the account's.
+pub(super) fn commit(
+    claim: &Claim,
+    exchange: Exchange<CommitOutcome>,
+    gate: &Gate,
+    context: Context<'_>,
+) -> (Record, Ending) {
+    let outcome = match exchange.outcome {
+        CommitOutcome::Denied(refusal) if gate.denies(&refusal.code) => CommitOutcome::Account(refusal),
+        outcome => outcome,
+    };
+    let ending = commit_ending(&outcome);
+    let class = outcome.class();
+    let refusal = outcome.refusal().cloned();
+    let receipt = match &outcome {
+        CommitOutcome::Submitted(receipt) => Some(receipt.clone()),
+        _ => None,
+    };
+    let change = next_state(&claim.row, &Event::Commit(outcome), context.policy, context.dice);
+    let finished = Finished {
+        outcome: class.as_str(),
+        http_status: exchange.http_status,
+        order_id: receipt.as_ref().map(|receipt| receipt.order_id.clone()),
+        status: receipt.as_ref().map(|receipt| receipt.status),
+        request_id: receipt.and_then(|receipt| receipt.request_id),
+        run_ms: context.run.millis_at(exchange.sent),
+        ..finished(context.now, refusal.as_ref(), exchange.duration)
+    };
+    let event = match (change.as_ref().map(|change| change.to), class) {
+        (Some(State::Submitted), _) => LogEvent::Submitted,
+        (Some(State::Failed), _) => LogEvent::Failed,
+        (Some(State::InDoubt), _) => LogEvent::InDoubt,
+        (_, CommitClass::Throttled) => LogEvent::Throttled,
+        _ => LogEvent::Retrying,
+    };
+    close(claim, finished, change, event, context, ending)
+}
+
+/// The end of a read.
+pub(super) fn read(claim: &Claim, exchange: Exchange<ReadOutcome>, context: Context<'_>) -> (Record, Ending) {
+    let outcome = exchange.outcome;
+    let ending = read_ending(&outcome);
+    let class = outcome.class();
+    let refusal = outcome.refusal().cloned();
+    let reading = match &outcome {
+        ReadOutcome::Seen(reading) => Some(reading.clone()),
+        _ => None,
+    };
+    let change = next_state(&claim.row, &Event::Read(outcome), context.policy, context.dice);
+    let finished = Finished {
+        outcome: class.as_str(),
+        http_status: exchange.http_status,
+        order_id: reading.as_ref().and_then(|reading| reading.order_id.clone()),
+        status: reading.as_ref().and_then(|reading| reading.status),
+        request_id: reading.and_then(|reading| reading.request_id).or_else(|| refusal_id(refusal.as_ref())),
+        run_ms: context.run.millis_at(exchange.sent),
+        ..finished(context.now, refusal.as_ref(), exchange.duration)
+    };
+    let event = match (change.as_ref().map(|change| change.to), class) {
+        (Some(State::Submitted), _) => LogEvent::Submitted,
+        (Some(State::Failed), _) => LogEvent::Failed,
+        (Some(State::Held), _) => LogEvent::Held,
+        (_, ReadClass::Throttled) => LogEvent::Throttled,
+        (_, ReadClass::Committed | ReadClass::NotCommitted | ReadClass::DeadEnd | ReadClass::Unclear) => {
+            LogEvent::Verified
+        }
+        _ => LogEvent::InDoubt,
+    };
+    close(claim, finished, change, event, context, ending)
+}
+
+/// A claim that is given back before anything was sent. No request was made, so there is no line.
+pub(super) fn unsent(claim: &Claim, why: &str, context: Context<'_>) -> Record {
+    let change = next_state(&claim.row, &Event::Unsent(why.to_owned()), context.policy, context.dice);
+    let outcome = match claim.row.state {
+        State::InFlight => CommitClass::NotSent.as_str(),
+        _ => ReadClass::NotSent.as_str(),
+    };
+    let finished = Finished { outcome, ..finished(context.now, None, Duration::ZERO) };
+    let finished = Finished { run_ms: context.run.millis_at(context.now), ..finished };
+    Record::of(claim, finished, change)
+}
+
+/// A claim whose request was on its way when the daemon gave up waiting, or whose task died.
+pub(super) fn interrupted(claim: &Claim, context: Context<'_>) -> Record {
+    let outcome = match claim.row.state {
+        State::InFlight => CommitClass::InDoubt.as_str(),
+        _ => ReadClass::Retry.as_str(),
+    };
+    let change = next_state(&claim.row, &Event::Interrupted, context.policy, context.dice);
+    let finished =
+        Finished { outcome, run_ms: context.run.millis_at(context.now), ..finished(context.now, None, Duration::ZERO) };
+    let event = LogEvent::InDoubt;
+    close(claim, finished, change, event, context, Ending::Unknown).0
+}
+
+fn close(
+    claim: &Claim,
+    finished: Finished,
+    change: Option<Change>,
+    event: LogEvent,
+    context: Context<'_>,
+    ending: Ending,
+) -> (Record, Ending) {
+    announce(&Line { event, claim, finished: &finished, change: change.as_ref(), now: context.now });
+    (Record::of(claim, finished, change), ending)
+}
+
+fn finished(now: Now, refusal: Option<&Refusal>, duration: Duration) -> Finished {
+    Finished {
+        at: now.unix,
+        run_ms: 0,
+        outcome: "",
+        http_status: None,
+        error_code: refusal.map(|refusal| refusal.code.clone()),
+        request_id: refusal_id(refusal),
+        order_id: None,
+        status: None,
+        duration,
+    }
+}
+
+fn refusal_id(refusal: Option<&Refusal>) -> Option<String> {
+    refusal.and_then(|refusal| refusal.request_id.clone())
+}
+
+fn commit_ending(outcome: &CommitOutcome) -> Ending {
+    match outcome {
+        CommitOutcome::Submitted(_) | CommitOutcome::Failed(_) | CommitOutcome::StatusRefused(_) => Ending::Answered,
+        CommitOutcome::Throttled(_) => Ending::Throttled,
+        CommitOutcome::Retry(refusal) | CommitOutcome::BackendError(refusal) => {
+            Ending::Fault(Fault::Busy(refusal.code.clone()), format!("several submissions in succession got {refusal}"))
+        }
+        CommitOutcome::Account(refusal) => account(refusal),
+        CommitOutcome::Denied(refusal) => denied(refusal),
+        CommitOutcome::NotSent(why) => unreachable(why),
+        CommitOutcome::InDoubt { why, .. } => Ending::Fault(
+            Fault::Lost,
+            format!("the outcomes of several submissions in succession are not known: {why}"),
+        ),
+    }
+}
+
+fn read_ending(outcome: &ReadOutcome) -> Ending {
+    match outcome {
+        ReadOutcome::Seen(_) | ReadOutcome::Failed(_) => Ending::Answered,
+        ReadOutcome::Throttled(_) => Ending::Throttled,
+        ReadOutcome::Account(refusal) => account(refusal),
+        // Reading needs its own permission: without it, no row can be read.
+        ReadOutcome::Denied(refusal) => denied(refusal),
+        ReadOutcome::NotSent(why) => unreachable(why),
+        ReadOutcome::Retry { why, .. } => {
+            Ending::Fault(Fault::Lost, format!("several reads in succession failed: {why}"))
+        }
+    }
+}
+
+fn account(refusal: &Refusal) -> Ending {
+    Ending::Fault(
+        Fault::Account(refusal.code.clone()),
+        format!("the account or its credentials are refused: {refusal}"),
+    )
+}
+
+fn denied(refusal: &Refusal) -> Ending {
+    Ending::Fault(
+        Fault::Denied(refusal.code.clone()),
+        format!("several submissions in succession were denied: {refusal}"),
+    )
+}
+
+fn unreachable(why: &str) -> Ending {
+    Ending::Fault(Fault::Unreachable, format!("the API can't be reached: {why}"))
+}

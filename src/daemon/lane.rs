@@ -1,0 +1,116 @@
+//! A lane: claims of one kind on their way from the queue to the wire, behind a gate and a limiter.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::task::Id;
+use tokio::time::Instant;
+
+use super::gate::{Gate, GatePolicy};
+use crate::pacing::{Limiter, Limits};
+use crate::queue::Claim;
+
+/// Claims that wait ahead of the limiter at most.
+const CLAIM_AHEAD: usize = 16;
+/// With nothing to probe with, look again after this long.
+const PROBE_AGAIN: Duration = Duration::from_secs(1);
+
+/// A lane.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) limiter: Limiter,
+    pub(super) gate: Gate,
+    ready: VecDeque<Claim>,
+    on_the_way: HashMap<Id, Claim>,
+    max_in_flight: usize,
+    /// When the next row is due, in unix seconds, as of the last turn.
+    next_due: Option<i64>,
+}
+
+impl Lane {
+    pub(super) fn new(limits: Limits, gate: GatePolicy, max_in_flight: usize, started: Instant) -> Self {
+        Self {
+            limiter: Limiter::new(limits, started),
+            gate: Gate::new(gate),
+            ready: VecDeque::new(),
+            on_the_way: HashMap::new(),
+            max_in_flight,
+            next_due: None,
+        }
+    }
+
+    /// How many claims the lane can take now.
+    pub(super) fn room(&self, now: Instant) -> usize {
+        let free = self.max_in_flight.saturating_sub(self.on_the_way.len() + self.ready.len());
+        let ahead = CLAIM_AHEAD.saturating_sub(self.ready.len());
+        free.min(ahead).min(self.gate.allows(now))
+    }
+
+    /// Whether a turn would find something for this lane.
+    pub(super) fn is_hungry(&self, now: Instant, unix_seconds: i64) -> bool {
+        self.next_due.is_some_and(|due| due <= unix_seconds) && self.room(now) > 0
+    }
+
+    /// Takes a turn's claims, and gives back what the gate, which may have closed since, doesn't let in.
+    pub(super) fn take(&mut self, mut claims: Vec<Claim>, next_due: Option<i64>, now: Instant) -> Vec<Claim> {
+        self.next_due = next_due;
+        let allowed = self.gate.allows(now);
+        let returned = claims.split_off(allowed.min(claims.len()));
+        if allowed == 1 {
+            if claims.is_empty() {
+                self.gate.probe_at(now + PROBE_AGAIN);
+            } else {
+                self.gate.probing();
+            }
+        }
+        self.ready.extend(claims);
+        returned
+    }
+
+    /// The next claim to send, if a slot is free at `now`.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Claim> {
+        if self.ready.is_empty() || self.limiter.try_send(now).is_err() {
+            return None;
+        }
+        self.ready.pop_front()
+    }
+
+    /// When the next claim can be sent.
+    pub(super) fn next_slot(&self, now: Instant) -> Option<Instant> {
+        (!self.ready.is_empty()).then(|| self.limiter.next_slot(now))
+    }
+
+    /// A claim went out, in this task.
+    pub(super) fn sent(&mut self, task: Id, claim: Claim) {
+        self.on_the_way.insert(task, claim);
+    }
+
+    /// A task ended: its claim.
+    pub(super) fn ended(&mut self, task: Id) -> Option<Claim> {
+        self.on_the_way.remove(&task)
+    }
+
+    /// Gives back what was not sent.
+    pub(super) fn drain_ready(&mut self, now: Instant) -> Vec<Claim> {
+        let was_a_probe = self.gate.fault().is_some() && self.gate.next_probe().is_none();
+        if was_a_probe && !self.ready.is_empty() {
+            self.gate.probe_at(now + PROBE_AGAIN);
+        }
+        self.ready.drain(..).collect()
+    }
+
+    /// Gives up on what is on its way.
+    pub(super) fn drain_on_the_way(&mut self) -> Vec<Claim> {
+        self.on_the_way.drain().map(|(_, claim)| claim).collect()
+    }
+
+    /// How many requests are on their way.
+    pub(super) fn on_the_way(&self) -> usize {
+        self.on_the_way.len()
+    }
+
+    /// The numbers of the requests that this lane holds.
+    pub(super) fn held(&self) -> impl Iterator<Item = i64> {
+        self.ready.iter().chain(self.on_the_way.values()).map(|claim| claim.request)
+    }
+}

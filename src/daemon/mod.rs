@@ -1,0 +1,95 @@
+//! The one loop: claim, pace, send, record, verify; pause and stop.
+//!
+//! Claims, results and heartbeat go to the database in shared turns; while a turn waits for the disk, requests
+//! whose claims are durable go out in their slots. Nothing is decided here about a row: that is
+//! [`submission::next_state`](crate::submission::next_state). Nothing is retried here either: a row that is to be
+//! tried again is due again.
+
+mod announce;
+mod desk;
+mod ending;
+mod gate;
+mod lane;
+mod progress;
+mod sending;
+mod start;
+mod stopping;
+mod turning;
+mod worker;
+
+use std::fmt;
+
+use crate::queue::{Counts, QueueError};
+use crate::tencent::{Credentials, CredentialsError};
+
+pub use start::{Daemon, StartError, client_settings, start};
+
+/// How people ask the daemon to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// Not at all.
+    No,
+    /// Finish what is on the way.
+    Soon,
+    /// Don't wait for anything.
+    Now,
+}
+
+/// How long the daemon runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Until it is told to stop.
+    Stopped,
+    /// Until nothing is left to do.
+    Empty,
+}
+
+/// What the daemon is at, for those who watch.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Progress {
+    /// Submissions by state.
+    pub counts: Counts,
+    /// Why it is paused, if it is.
+    pub paused: Option<String>,
+}
+
+/// How a run ended in good order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// Submissions by state.
+    pub counts: Counts,
+    /// The fault that stopped a run until empty, if one did.
+    pub refused: Option<String>,
+}
+
+/// Why a run ended in bad order.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The database.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+/// Where the daemon gets its credentials, again whenever they were refused.
+pub struct CredentialSource(Box<dyn Fn() -> Result<Credentials, CredentialsError> + Send>);
+
+impl CredentialSource {
+    /// A source that is asked by calling `find`.
+    pub fn new(find: impl Fn() -> Result<Credentials, CredentialsError> + Send + 'static) -> Self {
+        Self(Box::new(find))
+    }
+
+    /// The credentials of this moment.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn find(&self) -> Result<Credentials, CredentialsError> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for CredentialSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CredentialSource")
+    }
+}

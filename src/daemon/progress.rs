@@ -1,0 +1,45 @@
+//! The log's `progress`: how far the queue is.
+
+use std::time::Duration;
+
+use super::worker::Worker;
+use crate::clock::Now;
+use crate::logging::Event;
+use crate::submission::State;
+
+impl Worker {
+    pub(super) fn log_progress(&mut self, oldest_open: Option<i64>, now: Now) {
+        let interval = self.settings.log.progress_interval;
+        self.progress_at = now.instant + interval;
+        let submitted = self.counts.of(State::Submitted);
+        let done = submitted - std::mem::replace(&mut self.submitted_before, submitted);
+        if self.counts.open() == 0 {
+            return;
+        }
+        let per_second = f64::from(u32::try_from(done).unwrap_or(0)) / interval.as_secs_f64();
+        let pace = self.commits.limiter.pace(now.instant);
+        let left = f64::from(u32::try_from(self.counts.open()).unwrap_or(u32::MAX)) / pace.max(0.1);
+        let left = Duration::from_secs_f64(left).as_secs();
+        let oldest_s = oldest_open.map(|created| (now.unix.seconds() - created).max(0));
+        tracing::info!(
+            event = Event::Progress.as_str(),
+            pending = self.counts.of(State::Pending),
+            in_flight = self.counts.of(State::InFlight),
+            in_doubt = self.counts.of(State::InDoubt),
+            submitted,
+            failed = self.counts.of(State::Failed),
+            held = self.counts.of(State::Held),
+            per_second,
+            pace,
+            left_s = left,
+            oldest_s,
+            "progress: {} pending, {} in flight, {} in doubt, {submitted} submitted, {} failed, {} held; \
+             {per_second:.1}/s, about {left} s left",
+            self.counts.of(State::Pending),
+            self.counts.of(State::InFlight),
+            self.counts.of(State::InDoubt),
+            self.counts.of(State::Failed),
+            self.counts.of(State::Held),
+        );
+    }
+}

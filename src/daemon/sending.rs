@@ -1,0 +1,132 @@
+//! Sending claims in their slots, and what follows when a request ends.
+
+use std::sync::Arc;
+
+use tokio::task::Id;
+
+use super::Until;
+use super::ending::{self, Context};
+use super::gate::{Ending, Fault, Swing};
+use super::worker::{Reply, Worker};
+use crate::clock::{self, Now};
+use crate::logging::Event;
+use crate::queue::{Claim, RequestKind};
+
+impl Worker {
+    pub(super) fn send_ready(&mut self, now: Now) {
+        if self.trouble.is_some() || self.fatal.is_some() || self.stopping.is_some() {
+            return;
+        }
+        while let Some(claim) = self.commits.next(now.instant) {
+            if !self.is_in_place() {
+                return self.give_back(vec![claim], "the database was replaced");
+            }
+            let (client, credentials, sent) = (Arc::clone(&self.client), Arc::clone(&self.credentials), claim.clone());
+            let task = self.requests.spawn(async move {
+                Reply::Commit(client.commit(&credentials, &sent.certificate_id, sent.verify_type).await)
+            });
+            self.commits.sent(task.id(), claim);
+        }
+        while let Some(claim) = self.reads.next(now.instant) {
+            let (client, credentials, sent) = (Arc::clone(&self.client), Arc::clone(&self.credentials), claim.clone());
+            let task =
+                self.requests.spawn(async move { Reply::Read(client.read(&credentials, &sent.certificate_id).await) });
+            self.reads.sent(task.id(), claim);
+        }
+    }
+
+    /// Whether the database's file is still the one that is open; if not, nothing more is sent.
+    pub(super) fn is_in_place(&mut self) -> bool {
+        match self.place.check() {
+            Ok(()) => true,
+            Err(error) => {
+                self.fatal.get_or_insert(error);
+                false
+            }
+        }
+    }
+
+    pub(super) fn after_request(&mut self, (task, reply): (Id, Option<Reply>)) {
+        let now = clock::now();
+        let context = Context { run: &self.run, policy: &self.policy, now, dice: fastrand::f64() };
+        let (kind, claim) = match (self.commits.ended(task), self.reads.ended(task)) {
+            (Some(claim), _) => (RequestKind::Commit, claim),
+            (None, Some(claim)) => (RequestKind::Read, claim),
+            (None, None) => return,
+        };
+        let lane = match kind {
+            RequestKind::Commit => &mut self.commits,
+            RequestKind::Read => &mut self.reads,
+        };
+        let (record, ending, sent) = match reply {
+            Some(Reply::Commit(exchange)) => {
+                let sent = exchange.sent.instant;
+                let (record, ending) = ending::commit(&claim, exchange, &lane.gate, context);
+                (record, ending, sent)
+            }
+            Some(Reply::Read(exchange)) => {
+                let sent = exchange.sent.instant;
+                let (record, ending) = ending::read(&claim, exchange, context);
+                (record, ending, sent)
+            }
+            None => (ending::interrupted(&claim, context), Ending::Unknown, now.instant),
+        };
+        if ending == Ending::Throttled {
+            lane.limiter.throttled(sent, now.instant);
+        }
+        let swing = lane.gate.observe(claim.submission, &ending, sent, now.instant);
+        self.records.push(record);
+        if let Some(swing) = swing {
+            self.after_swing(kind, &swing, now);
+        }
+    }
+
+    pub(super) fn after_swing(&mut self, kind: RequestKind, swing: &Swing, now: Now) {
+        let what = match kind {
+            RequestKind::Commit => "",
+            RequestKind::Read => " reading back",
+        };
+        match swing {
+            Swing::Closed(why) => {
+                let event = if kind == RequestKind::Commit { Event::Paused } else { Event::VerifyPaused };
+                let probe_in = self.settings.pause.probe_initial.as_secs();
+                tracing::warn!(
+                    event = event.as_str(),
+                    why,
+                    probe_in_s = probe_in,
+                    "paused{what}: {why}. It probes by itself, first in {probe_in} s; or run: certcommit resume",
+                );
+                let lane = match kind {
+                    RequestKind::Commit => &mut self.commits,
+                    RequestKind::Read => &mut self.reads,
+                };
+                let claims = lane.drain_ready(now.instant);
+                let fault = lane.gate.fault().cloned();
+                self.give_back(claims, "paused before it was sent");
+                if self.until == Until::Empty && kind == RequestKind::Commit && ends_a_run(fault.as_ref()) {
+                    self.refused = Some(why.clone());
+                    self.begin_stop(now, "it can't go on");
+                }
+            }
+            Swing::Opened(after) => {
+                tracing::info!(
+                    event = Event::Resumed.as_str(),
+                    paused_s = after.as_secs(),
+                    "resumed{what} after {} s",
+                    after.as_secs()
+                );
+            }
+        }
+    }
+
+    pub(super) fn give_back(&mut self, claims: Vec<Claim>, why: &str) {
+        let context = Context { run: &self.run, policy: &self.policy, now: clock::now(), dice: 0.0 };
+        let records = claims.iter().map(|claim| ending::unsent(claim, why, context));
+        self.records.extend(records);
+    }
+}
+
+/// Faults for which a run until empty doesn't wait.
+fn ends_a_run(fault: Option<&Fault>) -> bool {
+    matches!(fault, Some(Fault::Account(_) | Fault::Denied(_) | Fault::Unreachable))
+}

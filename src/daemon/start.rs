@@ -1,0 +1,128 @@
+//! The start: the lock, the database, what an earlier run left, and whether the database is the one that it was.
+
+use std::path::PathBuf;
+
+use tokio::sync::watch;
+
+use super::worker::Worker;
+use super::{CredentialSource, Ended, Progress, RunError, Stop, Until};
+use crate::clock;
+use crate::config::{ActionName, Settings};
+use crate::logging::Event;
+use crate::queue::{DaemonLock, Mark, Opening, Queue, QueueError, Run};
+use crate::tencent::{Action, Client, Credentials, CredentialsError, InvalidEndpoint};
+
+/// A daemon that has what it needs and has not begun to send.
+#[derive(Debug)]
+pub struct Daemon {
+    pub(super) settings: Settings,
+    pub(super) queue: Queue,
+    pub(super) mark: Mark,
+    pub(super) run: Run,
+    pub(super) client: Client,
+    pub(super) source: CredentialSource,
+    pub(super) credentials: Credentials,
+    /// Held until the daemon ends.
+    pub(super) lock: DaemonLock,
+}
+
+/// Why the daemon can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The credentials.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] InvalidEndpoint),
+}
+
+/// Prepares a run: takes the lock, opens and migrates the database, and settles what an earlier run left.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemon, StartError> {
+    let credentials = source.find()?;
+    let client = Client::new(client_settings(&settings))?;
+    let path: PathBuf = settings.database.path.clone();
+    let lock = DaemonLock::acquire(&path).await?;
+    let mut queue = Queue::open(&path, Opening::Daemon(&lock)).await?;
+    let mut mark = Mark::open(&path)?;
+    let run = Run { id: format!("{:016x}", fastrand::u64(..)), started: clock::now() };
+    tracing::info!(
+        event = Event::Started.as_str(),
+        version = env!("CARGO_PKG_VERSION"),
+        run_id = run.id,
+        pid = std::process::id(),
+        database = %path.display(),
+        endpoint = settings.api.endpoint,
+        rate = settings.rate.per_second,
+        "started certcommit {}, on {}, at most {} requests a second to {}",
+        env!("CARGO_PKG_VERSION"),
+        path.display(),
+        settings.rate.per_second,
+        settings.api.endpoint,
+    );
+    queue.begin_run(&run).await?;
+    let recovered = queue.recover(&run, clock::now(), &[], &settings.policy()).await?;
+    if recovered.in_doubt > 0 {
+        tracing::warn!(
+            event = Event::InDoubt.as_str(),
+            count = recovered.in_doubt,
+            "{} submissions were in flight when the last run ended; they are in doubt and are read back before anything else",
+            recovered.in_doubt,
+        );
+    }
+    notice_restoration(&mut queue, &mut mark).await?;
+    Ok(Daemon { settings, queue, mark, run, client, source, credentials, lock })
+}
+
+/// A database that lags behind its mark doesn't know what was sent since it was copied.
+async fn notice_restoration(queue: &mut Queue, mark: &mut Mark) -> Result<(), QueueError> {
+    let newest = queue.newest_request().await?;
+    if mark.number() <= newest {
+        return Ok(());
+    }
+    let why = format!(
+        "this database was restored from a backup, or made anew: it knows of {newest} requests, and {} were made. What \
+         is pending may have been sent: run `certcommit verify --pending` to read it back first, then `certcommit resume`",
+        mark.number()
+    );
+    tracing::warn!(event = Event::Paused.as_str(), why, "paused: {why}");
+    queue.set_paused(true, Some(&why)).await?;
+    mark.reset(newest).map_err(|error| QueueError::Failed { what: "writing the mark", detail: error.to_string() })
+}
+
+/// The client's part of the settings.
+#[must_use]
+pub fn client_settings(settings: &Settings) -> crate::tencent::Settings {
+    crate::tencent::Settings {
+        endpoint: settings.api.endpoint.clone(),
+        commit_action: match settings.api.action {
+            ActionName::CommitCertificateInformation => Action::Commit,
+            ActionName::CertificateOrderSubmit => Action::OrderSubmit,
+        },
+        connect_timeout: settings.api.connect_timeout,
+        request_timeout: settings.api.request_timeout,
+        language: settings.api.language.clone(),
+    }
+}
+
+impl Daemon {
+    /// Runs until it is told to stop, or until nothing is left to do.
+    ///
+    /// # Errors
+    /// When another daemon took the queue over, or its file was replaced; nothing more is sent then. Other errors
+    /// of the database are waited out.
+    pub async fn run(
+        self,
+        until: Until,
+        stop: watch::Receiver<Stop>,
+        progress: watch::Sender<Progress>,
+    ) -> Result<Ended, RunError> {
+        Worker::new(self, until, stop, progress).run().await
+    }
+}

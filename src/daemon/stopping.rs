@@ -1,0 +1,114 @@
+//! Stopping: nothing new goes out, what is on its way gets its time, and what remains is in doubt.
+
+use std::time::Duration;
+
+use super::desk::Errand;
+use super::ending::{self, Context};
+use super::worker::Worker;
+use super::{Ended, RunError, Stop, Until};
+use crate::clock::{self, Now};
+use crate::logging::Event;
+use crate::queue::{Counts, Heartbeat, Mode};
+use crate::submission::State;
+
+impl Worker {
+    pub(super) fn obey_stop(&mut self, now: Now) {
+        let asked = *self.stop.borrow_and_update();
+        if asked >= Stop::Soon && self.stopping.is_none() {
+            self.begin_stop(now, "it was told to");
+        }
+        let too_late = self.stopping.is_some_and(|deadline| now.instant >= deadline);
+        if (asked == Stop::Now || too_late) && self.on_the_way() > 0 {
+            self.abandon(now);
+        }
+    }
+
+    pub(super) fn begin_stop(&mut self, now: Now, why: &str) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(now.instant + self.settings.worker.stop_timeout);
+        tracing::info!(
+            event = Event::Stopping.as_str(),
+            on_the_way = self.on_the_way(),
+            "stopping, since {why}; waits for {} requests on the way, {} s at most",
+            self.on_the_way(),
+            self.settings.worker.stop_timeout.as_secs(),
+        );
+        self.give_back_ready(now, "stopped before it was sent");
+    }
+
+    pub(super) fn give_back_ready(&mut self, now: Now, why: &str) {
+        let mut claims = self.commits.drain_ready(now.instant);
+        claims.extend(self.reads.drain_ready(now.instant));
+        self.give_back(claims, why);
+    }
+
+    /// Gives up on the requests on the way: their outcomes are not known.
+    pub(super) fn abandon(&mut self, now: Now) {
+        self.requests.abort_all();
+        let mut claims = self.commits.drain_on_the_way();
+        claims.extend(self.reads.drain_on_the_way());
+        let context = Context { run: &self.run, policy: &self.policy, now, dice: fastrand::f64() };
+        self.records.extend(claims.iter().map(|claim| ending::interrupted(claim, context)));
+    }
+
+    pub(super) fn on_the_way(&self) -> usize {
+        self.commits.on_the_way() + self.reads.on_the_way()
+    }
+
+    pub(super) fn is_finished(&mut self) -> bool {
+        let now = clock::now();
+        if self.fatal.is_some() {
+            return self.on_the_way() == 0 || self.stopping.is_some_and(|deadline| now.instant >= deadline) || {
+                self.begin_stop(now, "the database is not ours any more");
+                self.on_the_way() == 0
+            };
+        }
+        let empty = self.counts != Counts::default() && self.counts.open() == 0;
+        if self.until == Until::Empty && empty && self.on_the_way() == 0 {
+            self.begin_stop(now, "nothing is left to do");
+        }
+        let idle = self.on_the_way() == 0 && self.desk.is_free();
+        let overdue = self.stopping.is_some_and(|deadline| now.instant >= deadline) && self.trouble.is_some();
+        self.stopping.is_some() && idle && (self.records.is_empty() || overdue)
+    }
+
+    pub(super) async fn end(mut self) -> Result<Ended, RunError> {
+        if let Some(error) = self.fatal.take() {
+            tracing::error!(event = Event::Stopped.as_str(), unwritten = self.records.len(), "stopped: {error}");
+            return Err(error.into());
+        }
+        let now = clock::now();
+        let heartbeat =
+            Some(Heartbeat { mode: Mode::Stopped, why: None, pace: self.commits.limiter.pace(now.instant) });
+        self.desk.begin(Errand {
+            records: std::mem::take(&mut self.records),
+            commits: 0,
+            reads: 0,
+            read_first: true,
+            heartbeat,
+            only_if_changed: false,
+            reconcile: self.trouble.is_some().then(|| (self.held(), self.policy)),
+            oldest: false,
+        });
+        let done = self.desk.done().await;
+        let counts = done.result?.map_or(self.counts, |report| report.counts);
+        self.desk.close().await?;
+        tracing::info!(
+            event = Event::Stopped.as_str(),
+            submitted = counts.of(State::Submitted),
+            failed = counts.of(State::Failed),
+            held = counts.of(State::Held),
+            in_doubt = counts.of(State::InDoubt),
+            pending = counts.of(State::Pending),
+            "stopped; {} submitted, {} failed, {} held, {} in doubt, {} pending",
+            counts.of(State::Submitted),
+            counts.of(State::Failed),
+            counts.of(State::Held),
+            counts.of(State::InDoubt),
+            counts.of(State::Pending),
+        );
+        Ok(Ended { counts, refused: self.refused })
+    }
+}

@@ -1,0 +1,196 @@
+//! Turns at the database: when one is due, what it brings, and what to do while the database fails.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Progress;
+use super::desk::{Done, Errand};
+use super::gate::Fault;
+use super::lane::Lane;
+use super::worker::{HEARTBEAT_EVERY, LOOK_EVERY, Worker};
+use crate::clock::{self, Now};
+use crate::logging::Event;
+use crate::queue::{Control, Counts, Heartbeat, Mode, QueueError, TurnReport};
+
+/// After an error of the database, it is tried again this much later.
+const DATABASE_RETRY: Duration = Duration::from_secs(1);
+/// While the database is unavailable, the log says so this often.
+const DATABASE_REMINDER: Duration = Duration::from_secs(60);
+
+/// The database's trouble.
+pub(super) struct Trouble {
+    pub(super) since: Instant,
+    pub(super) retry_at: Instant,
+    pub(super) remind_at: Instant,
+}
+
+impl Worker {
+    pub(super) fn begin_turn(&mut self, now: Now) {
+        if !self.desk.is_free() || self.fatal.is_some() {
+            return;
+        }
+        if self.trouble.as_ref().is_some_and(|trouble| now.instant < trouble.retry_at) {
+            return;
+        }
+        let mode = self.mode();
+        let beat = mode != self.last_mode || now.instant >= self.heartbeat_at;
+        let seconds = now.unix.seconds();
+        let hungry = self.commits.is_hungry(now.instant, seconds) && !self.control.paused
+            || self.reads.is_hungry(now.instant, seconds);
+        let look = self.looked_at.is_none_or(|at| now.instant >= at + LOOK_EVERY);
+        // What is due and could not be claimed, for instance since it has to be read first, must not spin.
+        let hungry = hungry && self.stopping.is_none() && (self.fruitful || look);
+        let must = beat || !self.records.is_empty() || self.trouble.is_some() || hungry;
+        if !must && !look {
+            return;
+        }
+        self.looked_at = Some(now.instant);
+        self.refresh_credentials(now);
+        let claiming = self.stopping.is_none() && self.trouble.is_none();
+        let progress = now.instant >= self.progress_at;
+        let heartbeat = beat.then(|| Heartbeat { mode, why: self.why(), pace: self.commits.limiter.pace(now.instant) });
+        self.last_mode = mode;
+        if beat {
+            self.heartbeat_at = now.instant + HEARTBEAT_EVERY;
+        }
+        self.desk.begin(Errand {
+            commits: if claiming { self.commits.room(now.instant) } else { 0 },
+            reads: if claiming { self.reads.room(now.instant) } else { 0 },
+            read_first: !matches!(self.reads.gate.fault(), Some(Fault::Denied(_))),
+            heartbeat,
+            only_if_changed: !must && !progress && self.counts != Counts::default(),
+            reconcile: self.trouble.is_some().then(|| (self.held(), self.policy)),
+            oldest: progress,
+            records: std::mem::take(&mut self.records),
+        });
+    }
+
+    /// The requests that this run knows of.
+    pub(super) fn held(&self) -> Vec<i64> {
+        let results = self.records.iter().map(|record| record.request);
+        self.commits.held().chain(self.reads.held()).chain(results).collect()
+    }
+
+    pub(super) fn after_turn(&mut self, done: Done) {
+        let now = clock::now();
+        match done.result {
+            Ok(report) => {
+                self.end_trouble(now);
+                if let Some(report) = report {
+                    self.take_report(report, now);
+                    if now.instant >= self.progress_at {
+                        self.log_progress(done.oldest_open, now);
+                    }
+                }
+            }
+            Err(error) => {
+                // Results that came in the meantime stay behind those that were not written.
+                let newer = std::mem::replace(&mut self.records, done.records);
+                self.records.extend(newer);
+                self.meet_trouble(error, now);
+            }
+        }
+    }
+
+    pub(super) fn take_report(&mut self, report: TurnReport, now: Now) {
+        for (request, sentence) in &report.refused {
+            tracing::error!(
+                event = Event::DatabaseUnavailable.as_str(),
+                request,
+                "the queue's own rules refused the result of request {request}: {sentence}. Its submission stays as it is; \
+                 was the schema altered?",
+            );
+        }
+        self.fruitful = !(report.commits.is_empty() && report.reads.is_empty());
+        let mut returned = self.commits.take(report.commits, report.next_commit, now.instant);
+        returned.extend(self.reads.take(report.reads, report.next_read, now.instant));
+        self.give_back(returned, "paused before it was sent");
+        if self.stopping.is_some() {
+            self.give_back_ready(now, "stopped before it was sent");
+        }
+        self.obey(report.control, now);
+        self.counts = report.counts;
+        self.progress.send_replace(Progress { counts: self.counts.clone(), paused: self.why() });
+    }
+
+    pub(super) fn obey(&mut self, control: Control, now: Now) {
+        if control.probe_requested {
+            self.commits.gate.probe_now(now.instant);
+            self.reads.gate.probe_now(now.instant);
+            self.reload_credentials();
+        }
+        let was_paused = std::mem::replace(&mut self.control, control).paused;
+        if self.control.paused && !was_paused {
+            let why = self.control.pause_reason.as_deref().unwrap_or("no reason given");
+            tracing::warn!(event = Event::Paused.as_str(), why, "paused by hand: {why}. To go on: certcommit resume");
+            let claims = self.commits.drain_ready(now.instant);
+            self.give_back(claims, "paused before it was sent");
+        } else if was_paused && !self.control.paused {
+            tracing::info!(event = Event::Resumed.as_str(), "resumed by hand");
+        }
+    }
+
+    pub(super) fn meet_trouble(&mut self, error: QueueError, now: Now) {
+        if matches!(error, QueueError::Replaced(_) | QueueError::Held { .. }) {
+            self.fatal.get_or_insert(error);
+            return;
+        }
+        let known = self.trouble.as_ref().map(|trouble| (trouble.since, trouble.remind_at));
+        let (since, remind_at) = known.unwrap_or((now.instant, now.instant));
+        let remind = now.instant >= remind_at;
+        if remind {
+            tracing::error!(
+                event = Event::DatabaseUnavailable.as_str(),
+                results_in_hand = self.records.len(),
+                on_the_way = self.on_the_way(),
+                "{error}. Nothing more is sent; results are kept and written as soon as it works again",
+            );
+        }
+        self.trouble = Some(Trouble {
+            since,
+            retry_at: now.instant + DATABASE_RETRY,
+            remind_at: if remind { now.instant + DATABASE_REMINDER } else { remind_at },
+        });
+    }
+
+    pub(super) fn end_trouble(&mut self, now: Now) {
+        if let Some(trouble) = self.trouble.take() {
+            let seconds = now.instant.duration_since(trouble.since).as_secs();
+            tracing::info!(event = Event::Resumed.as_str(), "the database works again, after {seconds} s");
+        }
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        match (self.stopping, self.control.paused, self.commits.gate.fault()) {
+            (Some(_), _, _) => Mode::Stopping,
+            (None, true, _) => Mode::PausedByOperator,
+            (None, false, Some(_)) => Mode::PausedByFault,
+            (None, false, None) => Mode::Running,
+        }
+    }
+
+    pub(super) fn why(&self) -> Option<String> {
+        if self.control.paused {
+            return Some(self.control.pause_reason.clone().unwrap_or_else(|| "paused by hand".to_owned()));
+        }
+        let reading = self.reads.gate.why().map(|why| format!("reading back is paused: {why}"));
+        self.commits.gate.why().map(str::to_owned).or(reading)
+    }
+
+    /// Keys may have been replaced since they were refused.
+    pub(super) fn refresh_credentials(&mut self, now: Now) {
+        let refused = |lane: &Lane| matches!(lane.gate.fault(), Some(Fault::Account(_)));
+        let probes = self.commits.gate.allows(now.instant) > 0 || self.reads.gate.allows(now.instant) > 0;
+        if probes && (refused(&self.commits) || refused(&self.reads)) {
+            self.reload_credentials();
+        }
+    }
+
+    pub(super) fn reload_credentials(&mut self) {
+        match self.source.find() {
+            Ok(credentials) => self.credentials = Arc::new(credentials),
+            Err(error) => tracing::warn!("{error}; the credentials of before are used on"),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The loop itself.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+use super::desk::{Desk, Done, Errand};
+use super::ending::{self, Context};
+use super::gate::{Ending, Fault, GatePolicy, Swing};
+use super::lane::Lane;
+use super::start::Daemon;
+use super::{CredentialSource, Ended, Progress, RunError, Stop, Until};
+use crate::clock::{self, Now};
+use crate::config::Settings;
+use crate::logging::Event;
+use crate::pacing::Limits;
+use crate::queue::{
+    Claim, Control, Counts, DaemonLock, Heartbeat, Mode, Place, QueueError, Record, RequestKind, Run, TurnReport,
+};
+use crate::submission::{CommitOutcome, Policy, ReadOutcome, State};
+use crate::tencent::{Client, Credentials, Exchange};
+
+/// How often other processes' changes are looked for.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(super) const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
+/// A request that ended.
+pub(super) enum Reply {
+    Commit(Exchange<CommitOutcome>),
+    Read(Exchange<ReadOutcome>),
+}
+
+/// The daemon at work.
+pub(super) struct Worker {
+    pub(super) settings: Settings,
+    pub(super) policy: Policy,
+    pub(super) run: Run,
+    pub(super) until: Until,
+    pub(super) desk: Desk,
+    pub(super) place: Place,
+    pub(super) client: Arc<Client>,
+    pub(super) source: CredentialSource,
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) commits: Lane,
+    pub(super) reads: Lane,
+    pub(super) requests: JoinSet<Reply>,
+    /// Results that are not written yet.
+    pub(super) records: Vec<Record>,
+    pub(super) trouble: Option<Trouble>,
+    pub(super) fatal: Option<QueueError>,
+    pub(super) control: Control,
+    pub(super) counts: Counts,
+    pub(super) stop: watch::Receiver<Stop>,
+    pub(super) stopping: Option<Instant>,
+    pub(super) looked_at: Option<Instant>,
+    /// Whether the last turn claimed anything.
+    pub(super) fruitful: bool,
+    pub(super) heartbeat_at: Instant,
+    pub(super) last_mode: Mode,
+    pub(super) progress_at: Instant,
+    pub(super) submitted_before: i64,
+    pub(super) refused: Option<String>,
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) _lock: DaemonLock,
+}
+
+impl Worker {
+    pub(super) fn new(
+        daemon: Daemon,
+        until: Until,
+        stop: watch::Receiver<Stop>,
+        progress: watch::Sender<Progress>,
+    ) -> Self {
+        let Daemon { settings, queue, mark, run, client, source, credentials, lock } = daemon;
+        // Only since the lock is ours does nobody else send.
+        let now = clock::now().instant;
+        let gate = GatePolicy {
+            after: settings.pause.after,
+            probe_initial: settings.pause.probe_initial,
+            probe_max: settings.pause.probe_max,
+        };
+        let lane = |per_second| {
+            let limits = Limits { per_second, guard: settings.rate.guard };
+            Lane::new(limits, gate, settings.worker.max_in_flight, now)
+        };
+        Self {
+            commits: lane(settings.rate.per_second),
+            reads: lane(settings.verify.per_second),
+            policy: settings.policy(),
+            place: queue.place().clone(),
+            desk: Desk::new(queue, mark, run.clone()),
+            progress_at: now + settings.log.progress_interval,
+            settings,
+            run,
+            until,
+            client: Arc::new(client),
+            source,
+            credentials: Arc::new(credentials),
+            requests: JoinSet::new(),
+            records: Vec::new(),
+            trouble: None,
+            fatal: None,
+            control: Control::default(),
+            counts: Counts::default(),
+            stop,
+            stopping: None,
+            looked_at: None,
+            fruitful: false,
+            heartbeat_at: now,
+            last_mode: Mode::Running,
+            submitted_before: 0,
+            refused: None,
+            progress,
+            _lock: lock,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<Ended, RunError> {
+        tracing::info!(event = Event::Ready.as_str(), run_id = self.run.id, "ready");
+        loop {
+            let now = clock::now();
+            self.obey_stop(now);
+            self.send_ready(now);
+            self.begin_turn(now);
+            if self.is_finished() {
+                break;
+            }
+            let wake = self.wake_at(now);
+            tokio::select! {
+                done = self.desk.done() => self.after_turn(done),
+                ended = next_ended(&mut self.requests) => self.after_request(ended),
+                () = sleep_until(wake) => {}
+                () = changed(&mut self.stop) => {}
+            }
+        }
+        self.end().await
+    }
+
+    fn wake_at(&self, now: Now) -> Instant {
+        let look = self.looked_at.map_or(now.instant, |at| at + LOOK_EVERY);
+        let turn = match (&self.trouble, self.desk.is_free()) {
+            (_, false) => None,
+            (Some(trouble), true) => Some(trouble.retry_at),
+            (None, true) => Some(look.min(self.heartbeat_at)),
+        };
+        let sends = self.trouble.is_none() && self.stopping.is_none() && self.fatal.is_none();
+        let slots = [self.commits.next_slot(now.instant), self.reads.next_slot(now.instant)];
+        let slots = slots.into_iter().flatten().filter(|_| sends);
+        let probes = [self.commits.gate.next_probe(), self.reads.gate.next_probe()].into_iter().flatten();
+        let probes = probes.filter(|at| *at > now.instant);
+        let far = now.instant + HEARTBEAT_EVERY;
+        turn.into_iter().chain(slots).chain(probes).chain(self.stopping).min().unwrap_or(far).min(far)
+    }
+}
+
+/// The next request that ends; for ever, if none is on the way. A task that panicked ends without a reply.
+async fn next_ended(requests: &mut JoinSet<Reply>) -> (Id, Option<Reply>) {
+    match requests.join_next_with_id().await {
+        Some(Ok((id, reply))) => (id, Some(reply)),
+        Some(Err(error)) => (error.id(), None),
+        None => pending().await,
+    }
+}
+
+/// Waits for a change of mind; for ever, if nobody can have one any more.
+async fn changed(stop: &mut watch::Receiver<Stop>) {
+    if stop.changed().await.is_err() {
+        pending::<()>().await;
+    }
+}

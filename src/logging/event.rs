@@ -1,0 +1,86 @@
+//! The catalogue of events: every kind of line that operators can filter by.
+
+use std::fmt;
+
+use tracing::Level;
+
+/// An enum of the events with their names, levels and descriptions.
+macro_rules! events {
+    ($($variant:ident = $text:literal, $level:ident, $describe:literal;)*) => {
+        /// What a log line is about: the value of its field `event`. Operators filter by these names.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Event { $(#[doc = $describe] $variant,)* }
+
+        impl Event {
+            /// The whole catalogue.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name in the log.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// How urgent it is.
+            #[must_use]
+            pub fn level(self) -> Level {
+                match self { $(Self::$variant => Level::$level,)* }
+            }
+
+            /// When it is logged, in one sentence.
+            #[must_use]
+            pub fn describe(self) -> &'static str {
+                match self { $(Self::$variant => $describe,)* }
+            }
+        }
+    };
+}
+
+events! {
+    Started = "started", INFO, "The daemon has read its configuration and holds the database.";
+    Ready = "ready", INFO, "The daemon takes up work.";
+    Submitted = "submitted", INFO, "A commit succeeded: the order is placed.";
+    Retrying = "retrying", INFO, "A commit failed for a passing reason, and is tried again when it is due.";
+    Failed = "failed", WARN, "A certificate was refused for good, or is out of tries.";
+    InDoubt = "in_doubt", WARN, "Whether a commit placed an order isn't known; it is read back.";
+    Verified = "verified", INFO, "A certificate was read back, and what was read decides how it goes on.";
+    Held = "held", WARN, "What was read back can't be decided by a machine; somebody has to.";
+    Throttled = "throttled", WARN, "The server limits the rate; nothing was executed, and the pace goes down.";
+    Paused = "paused", WARN, "The queue is paused, by an operator or because of a fault.";
+    Resumed = "resumed", INFO, "The queue goes on after a pause.";
+    VerifyPaused = "verify_paused", WARN, "Reading back is paused, mostly for want of permission.";
+    Progress = "progress", INFO, "Comes at every interval while there is work: counts, rate and time left.";
+    DatabaseUnavailable = "database_unavailable", ERROR, "The database doesn't work; nothing is sent until it does.";
+    Reloaded = "reloaded", INFO, "The daemon has read its configuration anew.";
+    Stopping = "stopping", INFO, "The daemon claims nothing more, and waits for requests on the way.";
+    Stopped = "stopped", INFO, "The daemon has written what it knows, and ends.";
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_catalogue_has_every_event_once_with_a_sentence() {
+        let names: Vec<&str> = Event::ALL.iter().map(|event| event.as_str()).collect();
+        let expected = "started ready submitted retrying failed in_doubt verified held throttled paused resumed verify_paused \
+            progress database_unavailable reloaded stopping stopped";
+        assert_eq!(names.join(" "), expected);
+        let sentences: BTreeSet<&str> = Event::ALL.iter().map(|event| event.describe()).collect();
+        assert_eq!(sentences.len(), Event::ALL.len());
+        assert!(sentences.iter().all(|sentence| sentence.ends_with('.') && !sentence.contains('\n')));
+        let urgent: Vec<&str> =
+            Event::ALL.iter().filter(|event| event.level() < Level::INFO).map(|event| event.as_str()).collect();
+        let expected = ["failed", "in_doubt", "held", "throttled", "paused", "verify_paused", "database_unavailable"];
+        assert_eq!(urgent, expected);
+        assert_eq!(Event::DatabaseUnavailable.level(), Level::ERROR);
+    }
+}

@@ -1,0 +1,180 @@
+//! The limiter: when the next request may go out, so that the *server* never sees more than the limit in any
+//! sliding second. Time comes in as an argument; nothing here reads a clock or sleeps.
+//!
+//! The log of recent sends is the law: at most `per_second` sends in any window of one second and a guard.
+//! The guard is what the delays on the way may vary by. Within the law, governor spaces the sends evenly,
+//! with a burst of one. (Its plain `per_second(20)` lets 39 through in one second; and spacing alone, without
+//! the guard, was seen to make 21 arrivals in a second of a varying network.)
+//!
+//! The spacing is one second by the pace, a little closer than the law on average, so that a timer that is
+//! late by a millisecond is made up for and the whole rate is used. The guard costs its part of the rate:
+//! 25 ms of 1.025 s are 2.4 %.
+
+mod pace;
+mod send_log;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use tokio::time::Instant;
+
+use pace::Pace;
+use send_log::SendLog;
+
+/// The second of "requests per second", as the server counts it: sliding.
+const SECOND: Duration = Duration::from_secs(1);
+/// A change of pace below this part is not worth a new governor.
+const NOTEWORTHY: f64 = 0.01;
+
+/// A limit and its guard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most requests in any sliding second; at least one.
+    pub per_second: u32,
+    /// What the delays on the way to the server may vary by.
+    pub guard: Duration,
+}
+
+/// A limiter of one kind of request.
+#[derive(Debug)]
+pub struct Limiter {
+    log: SendLog,
+    pace: Pace,
+    spacing: Spacing,
+    spaced_for: f64,
+    not_before: Instant,
+}
+
+impl Limiter {
+    /// A limiter whose first slot lies a whole window after `started`: an earlier process may have sent just
+    /// before.
+    #[must_use]
+    pub fn new(limits: Limits, started: Instant) -> Self {
+        let per_second = limits.per_second.max(1);
+        let window = SECOND + limits.guard;
+        let cap = f64::from(per_second);
+        Self {
+            log: SendLog::new(per_second, window),
+            pace: Pace::new(cap),
+            spacing: Spacing::new(cap, started),
+            spaced_for: cap,
+            not_before: started + window,
+        }
+    }
+
+    /// The earliest moment from `now` on at which a request may be sent.
+    #[must_use]
+    pub fn next_slot(&self, now: Instant) -> Instant {
+        let lawful = self.log.free_at().unwrap_or(now);
+        now.max(self.not_before).max(lawful)
+    }
+
+    /// Takes the slot at `now` for a request that is sent at once.
+    ///
+    /// # Errors
+    /// There is no slot at `now`: when the next one comes.
+    pub fn try_send(&mut self, now: Instant) -> Result<(), Instant> {
+        self.follow_pace(now);
+        let slot = self.next_slot(now);
+        if slot > now {
+            return Err(slot);
+        }
+        self.spacing.take(now)?;
+        self.not_before = self.spacing.next(now);
+        self.log.push(now);
+        Ok(())
+    }
+
+    /// The server refused a request, sent at `sent`, for its rate: the true limit is lower than ours.
+    pub fn throttled(&mut self, sent: Instant, now: Instant) {
+        self.pace.throttled(sent, now);
+        self.follow_pace(now);
+    }
+
+    /// Requests a second at `now`.
+    #[must_use]
+    pub fn pace(&self, now: Instant) -> f64 {
+        self.pace.at(now)
+    }
+
+    fn follow_pace(&mut self, now: Instant) {
+        let pace = self.pace.at(now);
+        if (pace - self.spaced_for).abs() < NOTEWORTHY * self.spaced_for {
+            return;
+        }
+        self.spaced_for = pace;
+        self.spacing.set_pace(pace);
+        if let Some(last) = self.log.last() {
+            // The new spacing counts from the last send.
+            self.not_before = match self.spacing.take(last) {
+                Ok(()) => self.spacing.next(last),
+                Err(at) => at,
+            };
+        }
+    }
+}
+
+/// Governor with a burst of one, on a clock that shows what it is told.
+#[derive(Debug)]
+struct Spacing {
+    governor: RateLimiter<NotKeyed, InMemoryState, Dial, NoOpMiddleware<Duration>>,
+    dial: Dial,
+    epoch: Instant,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Dial(Arc<AtomicU64>);
+
+impl Clock for Dial {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl Spacing {
+    fn new(pace: f64, epoch: Instant) -> Self {
+        let dial = Dial::default();
+        Self { governor: RateLimiter::direct_with_clock(quota(pace), dial.clone()), dial, epoch }
+    }
+
+    fn set_pace(&mut self, pace: f64) {
+        self.turn_to(self.epoch);
+        self.governor = RateLimiter::direct_with_clock(quota(pace), self.dial.clone());
+    }
+
+    /// Takes a slot at `now`, or says when one comes.
+    fn take(&self, now: Instant) -> Result<(), Instant> {
+        self.turn_to(now);
+        self.governor.check().map_err(|wait| self.epoch + wait.earliest_possible())
+    }
+
+    /// When the slot after the one that was just taken comes: asking for it, with a burst of one, takes nothing.
+    fn next(&self, now: Instant) -> Instant {
+        match self.take(now) {
+            Ok(()) => now,
+            Err(at) => at,
+        }
+    }
+
+    fn turn_to(&self, now: Instant) {
+        let nanos = now.saturating_duration_since(self.epoch).as_nanos();
+        self.dial.0.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+fn quota(pace: f64) -> Quota {
+    let period = SECOND.div_f64(pace);
+    // Neither the period nor the burst is zero: the pace has a floor and a cap.
+    Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(NonZeroU32::MIN)
+}
+
+#[cfg(test)]
+mod tests;

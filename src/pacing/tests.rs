@@ -1,0 +1,194 @@
+//! The limiter in virtual time.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const LIMITS: Limits = Limits { per_second: 20, guard: Duration::from_millis(25) };
+
+fn start() -> Instant {
+    crate::clock::now().instant
+}
+
+fn micros(count: u64) -> Duration {
+    Duration::from_micros(count)
+}
+
+/// Sends as fast as the limiter lets, each time later than the slot by what `lateness` says.
+fn run(limiter: &mut Limiter, from: Instant, until: Instant, mut lateness: impl FnMut() -> Duration) -> Vec<Instant> {
+    let mut sends = Vec::new();
+    let mut now = from;
+    while now < until {
+        match limiter.try_send(now) {
+            Ok(()) => sends.push(now),
+            Err(slot) => now = slot + lateness(),
+        }
+    }
+    sends
+}
+
+/// The most of these moments, which are in order, in any half-open window.
+fn most_within(moments: &[Instant], window: Duration) -> usize {
+    let within = |from: usize| moments[from..].iter().take_while(|at| **at < moments[from] + window).count();
+    (0..moments.len()).map(within).max().unwrap_or(0)
+}
+
+fn rate(sends: &[Instant]) -> f64 {
+    let span = sends.last().unwrap().duration_since(sends[0]).as_secs_f64();
+    f64::from(u32::try_from(sends.len() - 1).unwrap()) / span
+}
+
+#[test]
+fn the_first_slot_lies_a_whole_window_after_the_start() {
+    let at = start();
+    assert_eq!(Limiter::new(LIMITS, at).next_slot(at), at + Duration::from_millis(1025));
+}
+
+#[test]
+fn the_whole_rate_is_used_though_timers_are_late() {
+    let at = start();
+    let mut dice = fastrand::Rng::with_seed(7);
+    let mut limiter = Limiter::new(LIMITS, at);
+    let sends = run(&mut limiter, at, at + Duration::from_secs(300), || micros(dice.u64(0..1200)));
+    assert!(rate(&sends) >= 19.4, "{}", rate(&sends));
+    assert!(rate(&sends) <= 20.0 / 1.025 + 0.01, "{}", rate(&sends));
+}
+
+#[test]
+fn sends_are_evenly_spaced() {
+    let at = start();
+    let sends = run(&mut Limiter::new(LIMITS, at), at, at + Duration::from_secs(20), || Duration::ZERO);
+    for pair in sends.windows(2) {
+        let gap = pair[1].duration_since(pair[0]).as_millis();
+        assert!((50..=76).contains(&gap), "{gap} ms");
+    }
+}
+
+#[test]
+fn a_pause_earns_no_burst() {
+    let at = start();
+    let mut limiter = Limiter::new(LIMITS, at);
+    let first = run(&mut limiter, at, at + Duration::from_secs(3), || Duration::ZERO);
+    let later = at + Duration::from_secs(60);
+    let second = run(&mut limiter, later, later + Duration::from_secs(3), || Duration::ZERO);
+    assert!(second[1].duration_since(second[0]) >= Duration::from_millis(50));
+    let all: Vec<Instant> = first.into_iter().chain(second).collect();
+    assert_eq!(most_within(&all, Duration::from_secs(1)), 20);
+}
+
+#[test]
+fn a_refusal_lowers_the_pace_once_a_round_trip_and_it_comes_back() {
+    let at = start();
+    let mut limiter = Limiter::new(LIMITS, at);
+    let refused = at + Duration::from_secs(2);
+    limiter.throttled(refused, refused);
+    limiter.throttled(refused - Duration::from_millis(100), refused + Duration::from_millis(50));
+    assert!((limiter.pace(refused) - 16.0).abs() < 1e-9);
+    let (soon, late) = (refused + Duration::from_secs(10), refused + Duration::from_secs(16));
+    assert!(limiter.pace(soon) > 19.0 && limiter.pace(soon) < 20.0);
+    assert!((limiter.pace(late) - 20.0).abs() < 1e-9);
+}
+
+#[test]
+fn the_spacing_holds_across_a_change_of_pace() {
+    let at = start();
+    let mut limiter = Limiter::new(LIMITS, at);
+    let sends = run(&mut limiter, at, at + Duration::from_secs(3), || Duration::ZERO);
+    let last = *sends.last().unwrap();
+    limiter.throttled(last, last);
+    assert!(limiter.next_slot(last).duration_since(last) >= Duration::from_millis(62));
+}
+
+#[test]
+fn the_way_back_from_a_limit_of_three_takes_a_minute_or_two() {
+    let at = start();
+    let mut pace = Pace::new(20.0);
+    let mut now = at;
+    while pace.at(now) > 3.0 {
+        pace.throttled(now, now);
+        now += Duration::from_millis(100);
+    }
+    let back = (0..).map(Duration::from_secs).find(|wait| pace.at(now + *wait) >= 20.0).unwrap();
+    assert!((30..=120).contains(&back.as_secs()), "{back:?}");
+}
+
+/// A server with a true limit below our cap, which refuses what is over it.
+fn against_a_lower_limit(true_limit: usize) -> (f64, f64) {
+    let at = start();
+    let (minutes, delay) = (10, Duration::from_millis(50));
+    let mut limiter = Limiter::new(LIMITS, at);
+    let (mut granted, mut refused): (Vec<Instant>, u32) = (Vec::new(), 0);
+    let mut now = at;
+    while now < at + Duration::from_secs(60 * minutes) {
+        match limiter.try_send(now) {
+            Err(slot) => now = slot,
+            Ok(()) => {
+                let recent = granted.iter().rev().take_while(|grant| now.duration_since(**grant) < SECOND).count();
+                if recent < true_limit {
+                    granted.push(now);
+                } else {
+                    refused += 1;
+                    limiter.throttled(now, now + delay);
+                }
+            }
+        }
+    }
+    let granted = f64::from(u32::try_from(granted.len()).unwrap());
+    let possible = f64::from(u32::try_from(true_limit * 60 * 10).unwrap());
+    (granted / possible, f64::from(refused) / (granted + f64::from(refused)))
+}
+
+#[test]
+fn a_lower_true_limit_is_mostly_used_and_seldom_exceeded() {
+    for true_limit in [3, 10, 17] {
+        let (used, refused) = against_a_lower_limit(true_limit);
+        assert!(used > 0.85 && refused < 0.05, "limit {true_limit}: used {used:.3}, refused {refused:.3}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_pattern_of_calls_breaks_the_law(
+        per_second in 1u32..=20,
+        guard in 0u64..=1_000,
+        waits in proptest::collection::vec(0u64..400_000, 1..400),
+        throttles in proptest::collection::vec(any::<bool>(), 400),
+    ) {
+        let at = start();
+        let limits = Limits { per_second, guard: Duration::from_millis(guard) };
+        let mut limiter = Limiter::new(limits, at);
+        let (mut now, mut sends) = (at, Vec::new());
+        for (wait, throttle) in waits.iter().zip(throttles) {
+            now += micros(*wait);
+            if limiter.try_send(now).is_ok() {
+                sends.push(now);
+                if throttle {
+                    limiter.throttled(now, now);
+                }
+            }
+        }
+        let window = SECOND + limits.guard;
+        prop_assert!(most_within(&sends, window) <= usize::try_from(per_second).unwrap());
+    }
+
+    #[test]
+    fn the_server_never_sees_more_than_the_limit_while_delays_vary_by_less_than_the_guard(seed in any::<u64>()) {
+        let at = start();
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let mut limiter = Limiter::new(LIMITS, at);
+        let sends = run(&mut limiter, at, at + Duration::from_secs(20), || micros(dice.u64(0..3_000)));
+        let mut arrivals: Vec<Instant> = sends.iter().map(|sent| *sent + micros(100_000 + dice.u64(0..25_000))).collect();
+        arrivals.sort();
+        prop_assert!(most_within(&arrivals, SECOND) <= 20);
+    }
+
+    #[test]
+    fn a_restart_keeps_the_law(ran in 0u64..5_000_000, down in 0u64..3_000_000) {
+        let at = start();
+        let stop = at + micros(ran);
+        let mut sends = run(&mut Limiter::new(LIMITS, at), at, stop, || Duration::ZERO);
+        let again = stop + micros(down);
+        sends.extend(run(&mut Limiter::new(LIMITS, again), again, again + Duration::from_secs(3), || Duration::ZERO));
+        prop_assert!(most_within(&sends, Duration::from_millis(1025)) <= 20);
+    }
+}
