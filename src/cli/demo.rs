@@ -155,7 +155,7 @@ async fn run_daemon(simulator: &Simulator, settings: Settings) -> Result<Ended, 
 
 fn outcomes(ended: &Ended, simulator: &Simulator) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["outcome", "certificates"]);
     for state in State::ALL {
         let count = ended.counts.of(state);

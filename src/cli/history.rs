@@ -40,7 +40,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
 
 fn table(requests: &[HistoryLine]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["number", "started", "kind", "outcome", "ms", "order", "status", "error", "request id"]);
     let number = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());

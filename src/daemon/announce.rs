@@ -52,12 +52,13 @@ pub(super) fn announce(line: &Line<'_>) {
 }
 
 impl Line<'_> {
+    fn is_commit(&self) -> bool {
+        self.claim.row.state == State::InFlight
+    }
+
     /// The number of the commit that this line is about: a read belongs to the last one.
     fn number_of_try(&self) -> u32 {
-        match self.claim.row.state {
-            State::InFlight => self.claim.row.tries + 1,
-            _ => self.claim.row.tries,
-        }
+        self.claim.row.tries + u32::from(self.is_commit())
     }
 
     fn next_due(&self) -> Option<String> {
@@ -78,16 +79,26 @@ impl Line<'_> {
             Event::InDoubt => format!("in doubt {id}: {code}{reason}{at}"),
             Event::Verified => format!("verified {id}: {reason}{at}"),
             Event::Throttled => format!("throttled {id}: {code}{reason}{at}"),
-            _ => format!("retrying {id}: {code}{reason}{at}"),
+            Event::Retrying
+            | Event::Started
+            | Event::Ready
+            | Event::Paused
+            | Event::Resumed
+            | Event::VerifyPaused
+            | Event::Progress
+            | Event::DatabaseUnavailable
+            | Event::Reloaded
+            | Event::Stopping
+            | Event::Stopped => format!("retrying {id}: {code}{reason}{at}"),
         }
     }
 
     fn result(&self) -> String {
         let reading =
             Reading { order_id: self.finished.order_id.clone(), status: self.finished.status, request_id: None };
-        match self.claim.row.state {
-            State::InFlight => format!("{}, try {}", reading.describe(), self.number_of_try()),
-            _ => format!("{}, by reading it back", reading.describe()),
+        if self.is_commit() {
+            return format!("{}, try {}", reading.describe(), self.number_of_try());
         }
+        format!("{}, by reading it back", reading.describe())
     }
 }

@@ -22,24 +22,18 @@ pub(super) struct Context<'a> {
     pub(super) dice: f64,
 }
 
-/// The end of a commit. A denial that many rows got is taken for the account's.
+/// The end of a commit.
 pub(super) fn commit(
     claim: &Claim,
     exchange: Exchange<CommitOutcome>,
     gate: &Gate,
     context: Context<'_>,
 ) -> (Record, Ending) {
-    let outcome = match exchange.outcome {
-        CommitOutcome::Denied(refusal) if gate.denies(&refusal.code) => CommitOutcome::Account(refusal),
-        outcome => outcome,
-    };
+    let outcome = for_the_account(exchange.outcome, gate);
     let ending = commit_ending(&outcome);
     let class = outcome.class();
     let refusal = outcome.refusal().cloned();
-    let receipt = match &outcome {
-        CommitOutcome::Submitted(receipt) => Some(receipt.clone()),
-        _ => None,
-    };
+    let receipt = if let CommitOutcome::Submitted(receipt) = &outcome { Some(receipt.clone()) } else { None };
     let change = next_state(&claim.row, &Event::Commit(outcome), context.policy, context.dice);
     let finished = Finished {
         outcome: class.as_str(),
@@ -60,16 +54,30 @@ pub(super) fn commit(
     close(claim, finished, change, event, context, ending)
 }
 
+/// A denial that many rows got is the account's, and burns no more of them.
+fn for_the_account(outcome: CommitOutcome, gate: &Gate) -> CommitOutcome {
+    match outcome {
+        CommitOutcome::Denied(refusal) if gate.denies(&refusal.code) => CommitOutcome::Account(refusal),
+        outcome @ (CommitOutcome::Submitted(_)
+        | CommitOutcome::Retry(_)
+        | CommitOutcome::BackendError(_)
+        | CommitOutcome::Throttled(_)
+        | CommitOutcome::Account(_)
+        | CommitOutcome::Denied(_)
+        | CommitOutcome::Failed(_)
+        | CommitOutcome::StatusRefused(_)
+        | CommitOutcome::NotSent(_)
+        | CommitOutcome::InDoubt { .. }) => outcome,
+    }
+}
+
 /// The end of a read.
 pub(super) fn read(claim: &Claim, exchange: Exchange<ReadOutcome>, context: Context<'_>) -> (Record, Ending) {
     let outcome = exchange.outcome;
     let ending = read_ending(&outcome);
     let class = outcome.class();
     let refusal = outcome.refusal().cloned();
-    let reading = match &outcome {
-        ReadOutcome::Seen(reading) => Some(reading.clone()),
-        _ => None,
-    };
+    let reading = if let ReadOutcome::Seen(reading) = &outcome { Some(reading.clone()) } else { None };
     let change = next_state(&claim.row, &Event::Read(outcome), context.policy, context.dice);
     let finished = Finished {
         outcome: class.as_str(),
@@ -96,10 +104,8 @@ pub(super) fn read(claim: &Claim, exchange: Exchange<ReadOutcome>, context: Cont
 /// A claim that is given back before anything was sent. No request was made, so there is no line.
 pub(super) fn unsent(claim: &Claim, why: &str, context: Context<'_>) -> Record {
     let change = next_state(&claim.row, &Event::Unsent(why.to_owned()), context.policy, context.dice);
-    let outcome = match claim.row.state {
-        State::InFlight => CommitClass::NotSent.as_str(),
-        _ => ReadClass::NotSent.as_str(),
-    };
+    let commit = claim.row.state == State::InFlight;
+    let outcome = if commit { CommitClass::NotSent.as_str() } else { ReadClass::NotSent.as_str() };
     let finished = Finished { outcome, ..finished(context.now, None, Duration::ZERO) };
     let finished = Finished { run_ms: context.run.millis_at(context.now), ..finished };
     Record::of(claim, finished, change)
@@ -107,10 +113,8 @@ pub(super) fn unsent(claim: &Claim, why: &str, context: Context<'_>) -> Record {
 
 /// A claim whose request was on its way when the daemon gave up waiting, or whose task died.
 pub(super) fn interrupted(claim: &Claim, context: Context<'_>) -> Record {
-    let outcome = match claim.row.state {
-        State::InFlight => CommitClass::InDoubt.as_str(),
-        _ => ReadClass::Retry.as_str(),
-    };
+    let commit = claim.row.state == State::InFlight;
+    let outcome = if commit { CommitClass::InDoubt.as_str() } else { ReadClass::Retry.as_str() };
     let change = next_state(&claim.row, &Event::Interrupted, context.policy, context.dice);
     let finished =
         Finished { outcome, run_ms: context.run.millis_at(context.now), ..finished(context.now, None, Duration::ZERO) };

@@ -1,7 +1,5 @@
 //! Stopping: nothing new goes out, what is on its way gets its time, and what remains is in doubt.
 
-use std::time::Duration;
-
 use super::desk::Errand;
 use super::ending::{self, Context};
 use super::worker::Worker;

@@ -1,5 +1,6 @@
 //! Turns at the database: when one is due, what it brings, and what to do while the database fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;

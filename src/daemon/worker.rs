@@ -8,20 +8,18 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::desk::{Desk, Done, Errand};
-use super::ending::{self, Context};
-use super::gate::{Ending, Fault, GatePolicy, Swing};
+use super::desk::Desk;
+use super::gate::GatePolicy;
 use super::lane::Lane;
 use super::start::Daemon;
+use super::turning::Trouble;
 use super::{CredentialSource, Ended, Progress, RunError, Stop, Until};
 use crate::clock::{self, Now};
 use crate::config::Settings;
 use crate::logging::Event;
 use crate::pacing::Limits;
-use crate::queue::{
-    Claim, Control, Counts, DaemonLock, Heartbeat, Mode, Place, QueueError, Record, RequestKind, Run, TurnReport,
-};
-use crate::submission::{CommitOutcome, Policy, ReadOutcome, State};
+use crate::queue::{Control, Counts, DaemonLock, Mode, Place, QueueError, Record, Run};
+use crate::submission::{CommitOutcome, Policy, ReadOutcome};
 use crate::tencent::{Client, Credentials, Exchange};
 
 /// How often other processes' changes are looked for.

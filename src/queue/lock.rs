@@ -40,11 +40,11 @@ impl DaemonLock {
 
     fn try_acquire(database: &Path) -> Result<Self, QueueError> {
         let path = lock_path(database);
-        let mut file = open(&path, true).map_err(|error| match QueueError::io(&path, error) {
-            QueueError::Failed { detail, .. } => {
-                QueueError::Create { path: path.clone(), error: io::Error::other(detail) }
+        let mut file = open(&path, true).map_err(|error| {
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                return QueueError::io(&path, error);
             }
-            denied => denied,
+            QueueError::Create { path: path.clone(), error }
         })?;
         match file.try_lock() {
             Ok(()) => {}
