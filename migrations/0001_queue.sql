@@ -256,7 +256,7 @@ CREATE TRIGGER submissions_evidence BEFORE UPDATE OF state ON submissions WHEN N
                 WHEN 'submitted' THEN outcome = 'submitted'
                 WHEN 'failed' THEN outcome IN ('failed', 'denied', 'retry', 'backend_error')
                 WHEN 'pending' THEN outcome IN ('retry', 'backend_error', 'throttled', 'account', 'not_sent')
-                ELSE outcome IN ('in_doubt', 'status_refused')
+                ELSE outcome IN ('in_doubt', 'status_refused', 'backend_error')
               END);
   SELECT RAISE(ABORT, 'a submission in doubt is sent again only after two reads that found nothing submitted')
    WHERE OLD.state = 'in_doubt' AND NEW.state = 'pending'

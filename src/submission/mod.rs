@@ -17,3 +17,6 @@ pub use policy::{RetryPolicy, VerifyPolicy};
 pub use state::{ResolvedBy, State};
 pub use status::{Reading, STATUS_CODES, Verdict, status_text};
 pub use transition::{Change, Event, Evidence, Policy, Row, next_state};
+
+#[cfg(test)]
+mod world;

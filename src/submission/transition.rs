@@ -140,6 +140,13 @@ impl Decision<'_> {
                 spends_try: true,
                 ..Change::to(State::Submitted)
             },
+            CommitOutcome::BackendError(refusal) if self.row.tries + 1 >= self.policy.retry.max_tries => {
+                Change { spends_try: true, due_in: self.backoff(1), ..Change::to(State::InDoubt) }
+                    .refused(refusal)
+                    .because(
+                        "its last try ended in a backend error, which may have acted; read back before it is given up",
+                    )
+            }
             CommitOutcome::Retry(refusal) | CommitOutcome::BackendError(refusal) => self.retry(refusal),
             CommitOutcome::Throttled(refusal) => {
                 Change::to(State::Pending).refused(refusal).because("the server limits the rate; not executed")
@@ -222,17 +229,24 @@ impl Decision<'_> {
 
     fn after_negative_reading(&self, reading: &Reading) -> Change {
         let negative_reads = self.row.evidence.negative_reads + 1;
+        let spent = self.row.tries >= self.policy.retry.max_tries;
+        if spent && self.row.evidence.last_commit == Some(CommitClass::BackendError) {
+            return self.give_up(reading);
+        }
         let too_young = self.policy.verify.resend_after.saturating_sub(self.row.evidence.age);
         let seen = format!("read back as {}", reading.describe());
         if negative_reads < NEGATIVE_READS_TO_RESEND || !too_young.is_zero() {
             return self.in_doubt(too_young, &format!("{seen}; read once more before it is sent again"));
         }
-        if self.row.tries >= self.policy.retry.max_tries {
-            return Change::to(State::Failed)
-                .read(reading)
-                .because(&format!("gave up after {} tries; {seen}", self.row.tries));
+        if spent {
+            return self.give_up(reading);
         }
         Change::to(State::Pending).because(&format!("{seen} twice, so nothing was placed; it is sent again"))
+    }
+
+    fn give_up(&self, reading: &Reading) -> Change {
+        let reason = format!("gave up after {} tries; read back as {}", self.row.tries, reading.describe());
+        Change::to(State::Failed).read(reading).because(&reason)
     }
 
     /// A row whose backend answered in error was read before its next try.
