@@ -19,4 +19,6 @@ pub use status::{Reading, STATUS_CODES, Verdict, status_text};
 pub use transition::{Change, Event, Evidence, Policy, Row, next_state};
 
 #[cfg(test)]
+mod transition_tests;
+#[cfg(test)]
 mod world;

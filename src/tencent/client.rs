@@ -194,23 +194,21 @@ fn sensitive(value: &str) -> header::HeaderValue {
     value
 }
 
-/// The error and what caused it, without the URL.
+/// What caused the error, in the words of its two innermost causes, without the URL: the outer ones say only
+/// that a request failed.
 fn describe(error: reqwest::Error) -> String {
     let timed_out = error.is_timeout();
     let error = error.without_url();
-    let mut text = error.to_string();
+    let mut causes = vec![error.to_string()];
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
+        causes.push(cause.to_string());
         source = cause.source();
     }
-    if timed_out && !text.contains("timed out") {
-        text.push_str(": timed out");
-    }
-    text
+    causes.dedup();
+    let innermost = causes.split_off(causes.len().saturating_sub(2));
+    let text = innermost.join(": ");
+    if timed_out && !text.contains("timed out") { format!("{text}: timed out") } else { text }
 }
 
 fn elapsed_since(sent: Now) -> Duration {
