@@ -115,6 +115,7 @@ impl Books {
         if let Some((held, policy)) = &errand.reconcile {
             self.queue.recover(&self.run, clock::now(), held, policy).await?;
         }
+        self.queue.place().check()?;
         let version = self.queue.data_version().await?;
         let changed = self.seen.replace(version) != Some(version);
         if errand.only_if_changed && !changed {

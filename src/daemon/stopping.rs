@@ -15,8 +15,12 @@ impl Worker {
         if asked >= Stop::Soon && self.stopping.is_none() {
             self.begin_stop(now, "it was told to");
         }
+        if asked == Stop::Now {
+            // The second request ends every wait.
+            self.stopping = self.stopping.map(|deadline| deadline.min(now.instant));
+        }
         let too_late = self.stopping.is_some_and(|deadline| now.instant >= deadline);
-        if (asked == Stop::Now || too_late) && self.on_the_way() > 0 {
+        if too_late && self.on_the_way() > 0 {
             self.abandon(now);
         }
     }

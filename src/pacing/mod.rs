@@ -44,6 +44,7 @@ pub struct Limits {
 /// A limiter of one kind of request.
 #[derive(Debug)]
 pub struct Limiter {
+    limits: Limits,
     log: SendLog,
     pace: Pace,
     spacing: Spacing,
@@ -60,6 +61,7 @@ impl Limiter {
         let window = SECOND + limits.guard;
         let cap = f64::from(per_second);
         Self {
+            limits,
             log: SendLog::new(per_second, window),
             pace: Pace::new(cap),
             spacing: Spacing::new(cap, started),
@@ -97,6 +99,16 @@ impl Limiter {
         self.follow_pace(now);
     }
 
+    /// Goes on under other limits from `now` on, with what the pace has learned. As after a start, the next slot
+    /// lies a whole window ahead: the log holds no more sends than the old limits needed. The same limits again
+    /// change nothing.
+    pub fn set_limits(&mut self, limits: Limits, now: Instant) {
+        if limits != self.limits {
+            let fresh = Self::new(limits, now);
+            *self = Self { pace: self.pace.under(fresh.spaced_for), ..fresh };
+        }
+    }
+
     /// Requests a second at `now`.
     #[must_use]
     pub fn pace(&self, now: Instant) -> f64 {
@@ -105,7 +117,10 @@ impl Limiter {
 
     fn follow_pace(&mut self, now: Instant) {
         let pace = self.pace.at(now);
-        if (pace - self.spaced_for).abs() < NOTEWORTHY * self.spaced_for {
+        let change = (pace - self.spaced_for).abs();
+        // However small the last step up to the cap is, without it the spacing would stay below it for good.
+        let arrives = self.pace.is_full(now) && change > 0.0;
+        if change < NOTEWORTHY * self.spaced_for && !arrives {
             return;
         }
         self.spaced_for = pace;

@@ -1,10 +1,13 @@
 //! The limiter in virtual time.
 
+use std::collections::VecDeque;
+
 use proptest::prelude::*;
 
 use super::*;
 
 const LIMITS: Limits = Limits { per_second: 20, guard: Duration::from_millis(25) };
+const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 fn start() -> Instant {
     crate::clock::now().instant
@@ -112,38 +115,110 @@ fn the_way_back_from_a_limit_of_three_takes_a_minute_or_two() {
     assert!((30..=120).contains(&back.as_secs()), "{back:?}");
 }
 
-/// A server with a true limit below our cap, which refuses what is over it.
-fn against_a_lower_limit(true_limit: usize) -> (f64, f64) {
+/// Ten minutes with a server whose true limit lies below our cap and which refuses what is over it. We hear of a
+/// refusal a round trip after we sent. Returns which part of the grant was used, and which part of the requests
+/// was refused.
+fn against_a_lower_limit(true_limit: usize, round_trip: Duration) -> (f64, f64) {
     let at = start();
-    let (minutes, delay) = (10, Duration::from_millis(50));
     let mut limiter = Limiter::new(LIMITS, at);
     let (mut granted, mut refused): (Vec<Instant>, u32) = (Vec::new(), 0);
+    let mut on_the_way_back: VecDeque<Instant> = VecDeque::new();
     let mut now = at;
-    while now < at + Duration::from_secs(60 * minutes) {
+    while now < at + TEN_MINUTES {
+        while let Some(sent) = on_the_way_back.front().copied()
+            && sent + round_trip <= now
+        {
+            on_the_way_back.pop_front();
+            limiter.throttled(sent, now);
+        }
         match limiter.try_send(now) {
-            Err(slot) => now = slot,
+            Err(slot) => now = on_the_way_back.front().map_or(slot, |sent| slot.min(*sent + round_trip)),
             Ok(()) => {
                 let recent = granted.iter().rev().take_while(|grant| now.duration_since(**grant) < SECOND).count();
                 if recent < true_limit {
                     granted.push(now);
                 } else {
                     refused += 1;
-                    limiter.throttled(now, now + delay);
+                    on_the_way_back.push_back(now);
                 }
             }
         }
     }
     let granted = f64::from(u32::try_from(granted.len()).unwrap());
-    let possible = f64::from(u32::try_from(true_limit * 60 * 10).unwrap());
+    let possible = f64::from(u32::try_from(true_limit).unwrap()) * TEN_MINUTES.as_secs_f64();
     (granted / possible, f64::from(refused) / (granted + f64::from(refused)))
 }
 
 #[test]
 fn a_lower_true_limit_is_mostly_used_and_seldom_exceeded() {
     for true_limit in [3, 10, 17] {
-        let (used, refused) = against_a_lower_limit(true_limit);
-        assert!(used > 0.85 && refused < 0.05, "limit {true_limit}: used {used:.3}, refused {refused:.3}");
+        for round_trip in [5, 50, 300].map(Duration::from_millis) {
+            let (used, refused) = against_a_lower_limit(true_limit, round_trip);
+            let figures = format!("limit {true_limit}, {round_trip:?}: used {used:.3}, refused {refused:.3}");
+            assert!(used > 0.85 && refused < 0.05, "{figures}");
+        }
     }
+}
+
+#[test]
+fn the_spacing_comes_all_the_way_back_to_the_cap() {
+    let at = start();
+    let mut limiter = Limiter::new(Limits { per_second: 20, guard: Duration::ZERO }, at);
+    let refused = at + Duration::from_secs(2);
+    run(&mut limiter, at, refused, || Duration::ZERO);
+    limiter.throttled(refused, refused);
+    run(&mut limiter, refused, refused + Duration::from_secs(20), || Duration::ZERO);
+    let later = refused + Duration::from_secs(20);
+    let sends = run(&mut limiter, later, later + Duration::from_secs(10), || Duration::ZERO);
+    assert!((rate(&sends) - 20.0).abs() < 1e-6, "{}", rate(&sends));
+}
+
+#[test]
+fn the_window_is_half_open_to_the_nanosecond() {
+    let at = start();
+    let window = SECOND + LIMITS.guard;
+    let mut log = SendLog::new(1, window);
+    log.push(at);
+    assert_eq!(log.free_at(), Some(at + window));
+    let mut limiter = Limiter::new(Limits { per_second: 1, ..LIMITS }, at);
+    let first = at + window;
+    assert_eq!(limiter.try_send(first - Duration::from_nanos(1)), Err(first));
+    assert_eq!(limiter.try_send(first), Ok(()));
+    let second = first + window;
+    // Governor's slot may come before the law's; the law's stands.
+    assert_eq!(limiter.try_send(second - Duration::from_nanos(1)), Err(second));
+    assert_eq!(limiter.try_send(second), Ok(()));
+}
+
+#[test]
+fn delays_that_vary_by_just_less_than_the_guard_leave_the_limit_whole_even_in_a_closed_second() {
+    let at = start();
+    let sends = run(&mut Limiter::new(LIMITS, at), at, at + Duration::from_secs(20), || Duration::ZERO);
+    let closed_second = SECOND + Duration::from_nanos(1);
+    let nanosecond = Duration::from_nanos(1);
+    for (slowest, most) in [(LIMITS.guard - nanosecond, 20), (LIMITS.guard, 21)] {
+        // The worst case: every 20th is slowest, and the one 20 sends later quickest.
+        let delay = |index: usize| if index % 40 < 20 { slowest } else { Duration::ZERO };
+        let mut arrivals: Vec<Instant> = sends.iter().enumerate().map(|(i, sent)| *sent + delay(i)).collect();
+        arrivals.sort();
+        assert_eq!(most_within(&arrivals, closed_second), most, "{slowest:?}");
+    }
+}
+
+#[test]
+fn new_limits_wait_for_a_window_and_keep_what_the_pace_has_learned() {
+    let at = start();
+    let mut limiter = Limiter::new(LIMITS, at);
+    let sends = run(&mut limiter, at, at + Duration::from_secs(3), || Duration::ZERO);
+    let now = *sends.last().unwrap();
+    limiter.throttled(now, now);
+    let slot = limiter.next_slot(now);
+    limiter.set_limits(LIMITS, now);
+    assert_eq!(limiter.next_slot(now), slot, "the same limits change nothing");
+    limiter.set_limits(Limits { per_second: 18, guard: Duration::from_millis(50) }, now);
+    assert_eq!(limiter.next_slot(now), now + Duration::from_millis(1050));
+    assert!((limiter.pace(now) - 16.0).abs() < 1e-9);
+    assert!((limiter.pace(now + Duration::from_secs(60)) - 18.0).abs() < 1e-9);
 }
 
 proptest! {
@@ -172,14 +247,41 @@ proptest! {
     }
 
     #[test]
-    fn the_server_never_sees_more_than_the_limit_while_delays_vary_by_less_than_the_guard(seed in any::<u64>()) {
+    fn the_server_never_sees_more_than_the_limit_while_delays_vary_by_less_than_the_guard(
+        per_second in 1u32..=20,
+        guard in 1u64..=1_000_000,
+        seed in any::<u64>(),
+    ) {
         let at = start();
         let mut dice = fastrand::Rng::with_seed(seed);
-        let mut limiter = Limiter::new(LIMITS, at);
+        let mut limiter = Limiter::new(Limits { per_second, guard: micros(guard) }, at);
         let sends = run(&mut limiter, at, at + Duration::from_secs(20), || micros(dice.u64(0..3_000)));
-        let mut arrivals: Vec<Instant> = sends.iter().map(|sent| *sent + micros(100_000 + dice.u64(0..25_000))).collect();
+        let mut arrivals: Vec<Instant> = sends.iter().map(|sent| *sent + micros(dice.u64(0..guard))).collect();
         arrivals.sort();
-        prop_assert!(most_within(&arrivals, SECOND) <= 20);
+        prop_assert!(most_within(&arrivals, SECOND) <= usize::try_from(per_second).unwrap());
+    }
+
+    #[test]
+    fn other_limits_keep_their_law_over_what_was_sent_before(
+        before in (1u32..=20, 0u64..=500),
+        after in (1u32..=20, 0u64..=500),
+        ran in 0u64..5_000_000,
+    ) {
+        let at = start();
+        let limits = |(per_second, guard)| Limits { per_second, guard: Duration::from_millis(guard) };
+        prop_assume!(before != after);
+        let change = at + micros(ran);
+        let mut limiter = Limiter::new(limits(before), at);
+        let mut sends = run(&mut limiter, at, change, || Duration::ZERO);
+        limiter.set_limits(limits(after), change);
+        let old = sends.len();
+        sends.extend(run(&mut limiter, change, change + Duration::from_secs(4), || Duration::ZERO));
+        let window = SECOND + limits(after).guard;
+        let last = old.saturating_sub(1);
+        prop_assert!(most_within(&sends[last..], window) <= usize::try_from(after.0).unwrap());
+        if old > 0 && sends.len() > old {
+            prop_assert!(sends[old].duration_since(sends[last]) >= window);
+        }
     }
 
     #[test]

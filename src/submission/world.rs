@@ -24,8 +24,14 @@ enum Fate {
     Refused(CommitClass),
     /// Answered with an error of this class, though the order is placed.
     RefusedAfter(CommitClass),
-    CrashBeforeSending,
-    CrashAfterSending(Box<Fate>),
+}
+
+/// When the daemon dies with a commit, if it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Crash {
+    No,
+    BeforeSending,
+    AfterSending,
 }
 
 /// How a read fares.
@@ -42,6 +48,7 @@ struct Step {
     /// How much later than due the daemon comes to it, in seconds.
     dawdle: u64,
     commit: Fate,
+    crash: Crash,
     read: Glimpse,
     dice: f64,
 }
@@ -149,16 +156,14 @@ impl World {
     fn commit(&mut self, step: &Step, evidence: Evidence) {
         self.state = State::InFlight;
         let row = Row { state: State::InFlight, tries: self.tries, evidence };
-        let (fate, crash) = match &step.commit {
-            Fate::CrashBeforeSending => return self.crash(&row),
-            Fate::CrashAfterSending(fate) => (fate.as_ref(), true),
-            fate => (fate, false),
-        };
+        if step.crash == Crash::BeforeSending {
+            return self.crash(&row);
+        }
         assert!(!self.order_stands, "sent again although the order stands: {self:?}");
         assert!(self.under_way.is_empty(), "sent again while a commit is under way: {self:?}");
         self.counted += 1;
-        let outcome = self.send(fate);
-        if crash {
+        let outcome = self.send(&step.commit);
+        if step.crash == Crash::AfterSending {
             return self.crash(&row);
         }
         let class = outcome.class();
@@ -174,7 +179,7 @@ impl World {
                 self.execute();
                 CommitOutcome::Submitted(Receipt { order_id: "SO1".into(), status: 8, request_id: None })
             }
-            Fate::LostBefore | Fate::CrashBeforeSending | Fate::CrashAfterSending(_) => lost(),
+            Fate::LostBefore => lost(),
             Fate::LostAfter => {
                 self.execute();
                 lost()
@@ -263,7 +268,11 @@ fn failed_read(class: ReadClass) -> ReadOutcome {
         ReadClass::Throttled => ReadOutcome::Throttled(refusal),
         ReadClass::Account => ReadOutcome::Account(refusal),
         ReadClass::NotSent => ReadOutcome::NotSent("unreachable".into()),
-        _ => ReadOutcome::Retry { why: "cut".into(), refusal: None },
+        ReadClass::Denied => ReadOutcome::Denied(refusal),
+        ReadClass::Failed => ReadOutcome::Failed(refusal),
+        ReadClass::Retry | ReadClass::Committed | ReadClass::NotCommitted | ReadClass::DeadEnd | ReadClass::Unclear => {
+            ReadOutcome::Retry { why: "cut".into(), refusal: None }
+        }
     }
 }
 
@@ -277,19 +286,18 @@ fn fate() -> impl Strategy<Value = Fate> {
         Just(CommitClass::InDoubt),
     ];
     let acting = prop_oneof![Just(CommitClass::BackendError), Just(CommitClass::InDoubt)];
-    let sent = prop_oneof![
+    prop_oneof![
         1 => Just(Fate::Answered),
         3 => Just(Fate::LostBefore),
         2 => Just(Fate::LostAfter),
         2 => (0..=SIGNATURE_LIVES).prop_map(Fate::Late),
         6 => harmless.prop_map(Fate::Refused),
         1 => acting.prop_map(Fate::RefusedAfter),
-    ];
-    prop_oneof![
-        8 => sent.clone(),
-        1 => Just(Fate::CrashBeforeSending),
-        2 => sent.prop_map(|fate| Fate::CrashAfterSending(Box::new(fate))),
     ]
+}
+
+fn crash() -> impl Strategy<Value = Crash> {
+    prop_oneof![8 => Just(Crash::No), 1 => Just(Crash::BeforeSending), 2 => Just(Crash::AfterSending)]
 }
 
 fn glimpse() -> impl Strategy<Value = Glimpse> {
@@ -335,7 +343,7 @@ proptest! {
             prop_assert!(world.orders <= 1, "{world:?}");
         }
         // The faults cease.
-        let calm = Step { dawdle: 0, commit: Fate::Answered, read: Glimpse::True, dice: 0.5 };
+        let calm = Step { dawdle: 0, commit: Fate::Answered, crash: Crash::No, read: Glimpse::True, dice: 0.5 };
         for _ in 0..10 {
             world.step(&calm);
         }
