@@ -312,9 +312,10 @@ fn glimpse() -> impl Strategy<Value = Glimpse> {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let dawdle = prop_oneof![Just(0u64), 0..20u64, 0..2000u64];
-    let step = (dawdle, fate(), glimpse(), 0.0..1.0f64).prop_map(|(dawdle, commit, read, dice)| Step {
+    let step = (dawdle, fate(), crash(), glimpse(), 0.0..1.0f64).prop_map(|(dawdle, commit, crash, read, dice)| Step {
         dawdle,
         commit,
+        crash,
         read,
         dice,
     });
