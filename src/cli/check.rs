@@ -37,7 +37,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     }
     let id = NOBODYS_CERTIFICATE.parse::<CertificateId>();
     let id = id.map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
-    let verdict = verdict(&client.read(&credentials, &id).await.outcome);
+    let verdict = verdict(&client.read(&credentials, &id, |_| ()).await.outcome);
     match verdict {
         Ok(good) => writeln!(out, "api            {good}")?,
         Err(bad) => return Err(Failure::new(Code::Unavailable, bad)),

@@ -15,13 +15,21 @@ const CLAIM_AHEAD: usize = 16;
 /// With nothing to probe with, look again after this long.
 const PROBE_AGAIN: Duration = Duration::from_secs(1);
 
+/// A request on its way.
+#[derive(Debug)]
+struct OnTheWay {
+    claim: Claim,
+    /// Whether its first byte is known to have gone out.
+    departed: bool,
+}
+
 /// A lane.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) limiter: Limiter,
     pub(super) gate: Gate,
     ready: VecDeque<Claim>,
-    on_the_way: HashMap<Id, Claim>,
+    on_the_way: HashMap<Id, OnTheWay>,
     max_in_flight: usize,
     /// When the next row is due, in unix seconds, as of the last turn.
     next_due: Option<i64>,
@@ -82,12 +90,29 @@ impl Lane {
 
     /// A claim went out, in this task.
     pub(super) fn sent(&mut self, task: Id, claim: Claim) {
-        self.on_the_way.insert(task, claim);
+        self.on_the_way.insert(task, OnTheWay { claim, departed: false });
     }
 
-    /// A task ended: its claim.
-    pub(super) fn ended(&mut self, task: Id) -> Option<Claim> {
-        self.on_the_way.remove(&task)
+    /// The first byte of this request went out. False: it isn't this lane's, or was known to have.
+    pub(super) fn departed(&mut self, request: i64, at: Instant) -> bool {
+        let one = self.on_the_way.values_mut().find(|one| one.claim.request == request && !one.departed);
+        let Some(one) = one else {
+            return false;
+        };
+        one.departed = true;
+        self.limiter.departed(at);
+        true
+    }
+
+    /// A task ended, and its request departed at this time or never: its claim.
+    pub(super) fn ended(&mut self, task: Id, departed: Option<Instant>) -> Option<Claim> {
+        let one = self.on_the_way.remove(&task)?;
+        match departed {
+            _ if one.departed => {}
+            Some(at) => self.limiter.departed(at),
+            None => self.limiter.never_departed(),
+        }
+        Some(one.claim)
     }
 
     /// Gives back what was not sent.
@@ -101,7 +126,7 @@ impl Lane {
 
     /// Gives up on what is on its way.
     pub(super) fn drain_on_the_way(&mut self) -> Vec<Claim> {
-        self.on_the_way.drain().map(|(_, claim)| claim).collect()
+        self.on_the_way.drain().map(|(_, one)| one.claim).collect()
     }
 
     /// How many requests are on their way.
@@ -111,6 +136,7 @@ impl Lane {
 
     /// The numbers of the requests that this lane holds.
     pub(super) fn held(&self) -> impl Iterator<Item = i64> {
-        self.ready.iter().chain(self.on_the_way.values()).map(|claim| claim.request)
+        let on_the_way = self.on_the_way.values().map(|one| &one.claim);
+        self.ready.iter().chain(on_the_way).map(|claim| claim.request)
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::task::Id;
+use tokio::time::Instant;
 
 use super::Until;
 use super::ending::{self, Context};
@@ -22,17 +23,32 @@ impl Worker {
                 return self.give_back(vec![claim], "the database was replaced");
             }
             let (client, credentials, sent) = (Arc::clone(&self.client), Arc::clone(&self.credentials), claim.clone());
+            let departed = self.tells_departure(claim.request);
             let task = self.requests.spawn(async move {
-                Reply::Commit(client.commit(&credentials, &sent.certificate_id, sent.verify_type).await)
+                Reply::Commit(client.commit(&credentials, &sent.certificate_id, sent.verify_type, departed).await)
             });
             self.commits.sent(task.id(), claim);
         }
         while let Some(claim) = self.reads.next(now.instant) {
             let (client, credentials, sent) = (Arc::clone(&self.client), Arc::clone(&self.credentials), claim.clone());
-            let task =
-                self.requests.spawn(async move { Reply::Read(client.read(&credentials, &sent.certificate_id).await) });
+            let departed = self.tells_departure(claim.request);
+            let task = self
+                .requests
+                .spawn(async move { Reply::Read(client.read(&credentials, &sent.certificate_id, departed).await) });
             self.reads.sent(task.id(), claim);
         }
+    }
+
+    /// What a request calls when its first byte goes out.
+    pub(super) fn tells_departure(&self, request: i64) -> impl FnOnce(Instant) + Send + Sync + 'static {
+        let departures = self.departures.0.clone();
+        // Nobody listens any more only after the loop has ended.
+        move |at| departures.send((request, at)).unwrap_or_default()
+    }
+
+    pub(super) fn after_departure(&mut self, (request, at): (i64, Instant)) {
+        let known = self.commits.departed(request, at) || self.reads.departed(request, at);
+        tracing::trace!(request, known, "departed");
     }
 
     /// Whether the database's file is still the one that is open; if not, nothing more is sent.
@@ -49,7 +65,9 @@ impl Worker {
     pub(super) fn after_request(&mut self, (task, reply): (Id, Option<Reply>)) {
         let now = clock::now();
         let context = Context { run: &self.run, policy: &self.policy, now, dice: fastrand::f64() };
-        let (kind, claim) = match (self.commits.ended(task), self.reads.ended(task)) {
+        // Of a task that panicked nobody knows whether its request went out: it counts as if it had.
+        let departed = reply.as_ref().map_or(Some(now.instant), Reply::departed);
+        let (kind, claim) = match (self.commits.ended(task, departed), self.reads.ended(task, departed)) {
             (Some(claim), _) => (RequestKind::Commit, claim),
             (None, Some(claim)) => (RequestKind::Read, claim),
             (None, None) => return,

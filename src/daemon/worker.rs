@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
@@ -25,11 +25,25 @@ use crate::tencent::{Client, Credentials, Exchange};
 /// How often other processes' changes are looked for.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(super) const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
+
 /// A request that ended.
 pub(super) enum Reply {
     Commit(Exchange<CommitOutcome>),
     Read(Exchange<ReadOutcome>),
 }
+
+impl Reply {
+    /// When the request's first byte went out; none if nothing of it did.
+    pub(super) fn departed(&self) -> Option<Instant> {
+        match self {
+            Self::Commit(exchange) => exchange.departed,
+            Self::Read(exchange) => exchange.departed,
+        }
+    }
+}
+
+/// Departures of requests, by their numbers.
+type Departures = (mpsc::UnboundedSender<(i64, Instant)>, mpsc::UnboundedReceiver<(i64, Instant)>);
 
 /// The daemon at work.
 pub(super) struct Worker {
@@ -45,6 +59,7 @@ pub(super) struct Worker {
     pub(super) commits: Lane,
     pub(super) reads: Lane,
     pub(super) requests: JoinSet<Reply>,
+    pub(super) departures: Departures,
     /// Results that are not written yet.
     pub(super) records: Vec<Record>,
     pub(super) trouble: Option<Trouble>,
@@ -98,6 +113,7 @@ impl Worker {
             source,
             credentials: Arc::new(credentials),
             requests: JoinSet::new(),
+            departures: mpsc::unbounded_channel(),
             records: Vec::new(),
             trouble: None,
             fatal: None,
@@ -129,6 +145,7 @@ impl Worker {
             let wake = self.wake_at(now);
             tokio::select! {
                 done = self.desk.done() => self.after_turn(done),
+                Some(departure) = self.departures.1.recv() => self.after_departure(departure),
                 ended = next_ended(&mut self.requests) => self.after_request(ended),
                 () = sleep_until(wake) => {}
                 () = changed(&mut self.stop) => {}

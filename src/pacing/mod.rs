@@ -1,7 +1,7 @@
 //! The limiter: when the next request may go out, so that the *server* never sees more than the limit in any
 //! sliding second. Time comes in as an argument; nothing here reads a clock or sleeps.
 //!
-//! The log of recent sends is the law: at most `per_second` sends in any window of one second and a guard.
+//! The log of recent departures is the law: at most `per_second` in any window of one second and a guard.
 //! The guard is what the delays on the way may vary by. Within the law, governor spaces the sends evenly,
 //! with a burst of one. (Its plain `per_second(20)` lets 39 through in one second; and spacing alone, without
 //! the guard, was seen to make 21 arrivals in a second of a varying network.)
@@ -44,12 +44,12 @@ pub struct Limits {
 /// A limiter of one kind of request.
 #[derive(Debug)]
 pub struct Limiter {
-    limits: Limits,
     log: SendLog,
     pace: Pace,
     spacing: Spacing,
     spaced_for: f64,
     not_before: Instant,
+    last: Option<Instant>,
 }
 
 impl Limiter {
@@ -61,23 +61,25 @@ impl Limiter {
         let window = SECOND + limits.guard;
         let cap = f64::from(per_second);
         Self {
-            limits,
             log: SendLog::new(per_second, window),
             pace: Pace::new(cap),
             spacing: Spacing::new(cap, started),
             spaced_for: cap,
             not_before: started + window,
+            last: None,
         }
     }
 
-    /// The earliest moment from `now` on at which a request may be sent.
+    /// The earliest moment from `now` on at which a request may be sent, as far as is known at `now`: requests
+    /// that have not departed yet may put it off.
     #[must_use]
     pub fn next_slot(&self, now: Instant) -> Instant {
-        let lawful = self.log.free_at().unwrap_or(now);
+        let lawful = self.log.free_at(now).unwrap_or(now);
         now.max(self.not_before).max(lawful)
     }
 
-    /// Takes the slot at `now` for a request that is sent at once.
+    /// Takes the slot at `now` for a request that is handed over at once. Tell [`departed`](Self::departed) or
+    /// [`never_departed`](Self::never_departed) what became of it.
     ///
     /// # Errors
     /// There is no slot at `now`: when the next one comes.
@@ -89,24 +91,25 @@ impl Limiter {
         }
         self.spacing.take(now)?;
         self.not_before = self.spacing.next(now);
-        self.log.push(now);
+        self.last = Some(now);
+        self.log.hand_over();
         Ok(())
+    }
+
+    /// The first byte of a request went out at `at`, on a connection that stands.
+    pub fn departed(&mut self, at: Instant) {
+        self.log.depart(at);
+    }
+
+    /// A request ended, and nothing of it went out.
+    pub fn never_departed(&mut self) {
+        self.log.forget();
     }
 
     /// The server refused a request, sent at `sent`, for its rate: the true limit is lower than ours.
     pub fn throttled(&mut self, sent: Instant, now: Instant) {
         self.pace.throttled(sent, now);
         self.follow_pace(now);
-    }
-
-    /// Goes on under other limits from `now` on, with what the pace has learned. As after a start, the next slot
-    /// lies a whole window ahead: the log holds no more sends than the old limits needed. The same limits again
-    /// change nothing.
-    pub fn set_limits(&mut self, limits: Limits, now: Instant) {
-        if limits != self.limits {
-            let fresh = Self::new(limits, now);
-            *self = Self { pace: self.pace.under(fresh.spaced_for), ..fresh };
-        }
     }
 
     /// Requests a second at `now`.
@@ -125,7 +128,7 @@ impl Limiter {
         }
         self.spaced_for = pace;
         self.spacing.set_pace(pace);
-        if let Some(last) = self.log.last() {
+        if let Some(last) = self.last {
             // The new spacing counts from the last send.
             self.not_before = match self.spacing.take(last) {
                 Ok(()) => self.spacing.next(last),

@@ -35,11 +35,6 @@ impl Pace {
         Self { cap, refused: None }
     }
 
-    /// The same experience under another cap.
-    pub(super) fn under(&self, cap: f64) -> Self {
-        Self { cap, refused: self.refused }
-    }
-
     /// Whether nothing holds the pace below its cap.
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.at(now) >= self.cap

@@ -1,14 +1,19 @@
 //! The log of recent sends: the law.
+//!
+//! What counts is when a request departs, that is, when its first byte goes out on a connection that stands:
+//! setting one up takes a few round trips, and requests on new and on warm connections would otherwise arrive
+//! closer together than they were sent. Until it departs, a request counts as if it could at any moment.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The last sends, as many as one window may hold.
+/// The last departures, as many as one window may hold, and the requests that have not departed yet.
 #[derive(Debug)]
 pub(super) struct SendLog {
-    sends: VecDeque<Instant>,
+    departures: VecDeque<Instant>,
+    waiting: usize,
     most: usize,
     window: Duration,
 }
@@ -16,27 +21,36 @@ pub(super) struct SendLog {
 impl SendLog {
     pub(super) fn new(most: u32, window: Duration) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        Self { sends: VecDeque::with_capacity(most), most, window }
+        Self { departures: VecDeque::with_capacity(most), waiting: 0, most, window }
     }
 
-    /// From when on one more send is lawful; `None`: always.
-    pub(super) fn free_at(&self) -> Option<Instant> {
-        if self.sends.len() < self.most {
-            return None;
+    /// From when on one more send is lawful, as far as is known at `now`; `None`: always.
+    pub(super) fn free_at(&self, now: Instant) -> Option<Instant> {
+        let Some(places) = self.most.checked_sub(self.waiting).filter(|places| *places > 0) else {
+            // Only a departure will tell; ask again by then.
+            return Some(now + self.window);
+        };
+        let oldest = self.departures.len().checked_sub(places)?;
+        self.departures.get(oldest).map(|departed| *departed + self.window)
+    }
+
+    /// A request was handed over for sending.
+    pub(super) fn hand_over(&mut self) {
+        self.waiting += 1;
+    }
+
+    /// A request departed.
+    pub(super) fn depart(&mut self, at: Instant) {
+        self.waiting = self.waiting.saturating_sub(1);
+        let later = self.departures.iter().rev().take_while(|departed| **departed > at).count();
+        self.departures.insert(self.departures.len() - later, at);
+        if self.departures.len() > self.most {
+            self.departures.pop_front();
         }
-        self.sends.front().map(|oldest| *oldest + self.window)
     }
 
-    /// The last send.
-    pub(super) fn last(&self) -> Option<Instant> {
-        self.sends.back().copied()
-    }
-
-    /// Takes note of a send. Sends come in the order of time.
-    pub(super) fn push(&mut self, at: Instant) {
-        if self.sends.len() == self.most {
-            self.sends.pop_front();
-        }
-        self.sends.push_back(at);
+    /// A request ended without ever departing.
+    pub(super) fn forget(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
     }
 }

@@ -17,12 +17,19 @@ fn micros(count: u64) -> Duration {
     Duration::from_micros(count)
 }
 
+/// Sends on a connection that stands.
+fn send(limiter: &mut Limiter, now: Instant) -> Result<(), Instant> {
+    limiter.try_send(now)?;
+    limiter.departed(now);
+    Ok(())
+}
+
 /// Sends as fast as the limiter lets, each time later than the slot by what `lateness` says.
 fn run(limiter: &mut Limiter, from: Instant, until: Instant, mut lateness: impl FnMut() -> Duration) -> Vec<Instant> {
     let mut sends = Vec::new();
     let mut now = from;
     while now < until {
-        match limiter.try_send(now) {
+        match send(limiter, now) {
             Ok(()) => sends.push(now),
             Err(slot) => now = slot + lateness(),
         }
@@ -131,7 +138,7 @@ fn against_a_lower_limit(true_limit: usize, round_trip: Duration) -> (f64, f64) 
             on_the_way_back.pop_front();
             limiter.throttled(sent, now);
         }
-        match limiter.try_send(now) {
+        match send(&mut limiter, now) {
             Err(slot) => now = on_the_way_back.front().map_or(slot, |sent| slot.min(*sent + round_trip)),
             Ok(()) => {
                 let recent = granted.iter().rev().take_while(|grant| now.duration_since(**grant) < SECOND).count();
@@ -178,16 +185,16 @@ fn the_window_is_half_open_to_the_nanosecond() {
     let at = start();
     let window = SECOND + LIMITS.guard;
     let mut log = SendLog::new(1, window);
-    log.push(at);
-    assert_eq!(log.free_at(), Some(at + window));
+    log.depart(at);
+    assert_eq!(log.free_at(at), Some(at + window));
     let mut limiter = Limiter::new(Limits { per_second: 1, ..LIMITS }, at);
     let first = at + window;
-    assert_eq!(limiter.try_send(first - Duration::from_nanos(1)), Err(first));
-    assert_eq!(limiter.try_send(first), Ok(()));
+    assert_eq!(send(&mut limiter, first - Duration::from_nanos(1)), Err(first));
+    assert_eq!(send(&mut limiter, first), Ok(()));
     let second = first + window;
     // Governor's slot may come before the law's; the law's stands.
-    assert_eq!(limiter.try_send(second - Duration::from_nanos(1)), Err(second));
-    assert_eq!(limiter.try_send(second), Ok(()));
+    assert_eq!(send(&mut limiter, second - Duration::from_nanos(1)), Err(second));
+    assert_eq!(send(&mut limiter, second), Ok(()));
 }
 
 #[test]
@@ -206,19 +213,20 @@ fn delays_that_vary_by_just_less_than_the_guard_leave_the_limit_whole_even_in_a_
 }
 
 #[test]
-fn new_limits_wait_for_a_window_and_keep_what_the_pace_has_learned() {
+fn a_request_that_has_not_departed_counts_until_it_has() {
     let at = start();
     let mut limiter = Limiter::new(LIMITS, at);
-    let sends = run(&mut limiter, at, at + Duration::from_secs(3), || Duration::ZERO);
-    let now = *sends.last().unwrap();
-    limiter.throttled(now, now);
-    let slot = limiter.next_slot(now);
-    limiter.set_limits(LIMITS, now);
-    assert_eq!(limiter.next_slot(now), slot, "the same limits change nothing");
-    limiter.set_limits(Limits { per_second: 18, guard: Duration::from_millis(50) }, now);
-    assert_eq!(limiter.next_slot(now), now + Duration::from_millis(1050));
-    assert!((limiter.pace(now) - 16.0).abs() < 1e-9);
-    assert!((limiter.pace(now + Duration::from_secs(60)) - 18.0).abs() < 1e-9);
+    let mut now = at;
+    for _ in 0..20 {
+        now = limiter.next_slot(now);
+        limiter.try_send(now).unwrap();
+    }
+    now += Duration::from_secs(5);
+    assert!(limiter.try_send(now).is_err(), "twenty may depart at any moment");
+    limiter.never_departed();
+    assert_eq!(send(&mut limiter, now), Ok(()));
+    (0..19).for_each(|_| limiter.departed(now));
+    assert_eq!(limiter.next_slot(now + Duration::from_millis(1)), now + Duration::from_millis(1025));
 }
 
 proptest! {
@@ -235,7 +243,7 @@ proptest! {
         let (mut now, mut sends) = (at, Vec::new());
         for (wait, throttle) in waits.iter().zip(throttles) {
             now += micros(*wait);
-            if limiter.try_send(now).is_ok() {
+            if send(&mut limiter, now).is_ok() {
                 sends.push(now);
                 if throttle {
                     limiter.throttled(now, now);
@@ -262,26 +270,26 @@ proptest! {
     }
 
     #[test]
-    fn other_limits_keep_their_law_over_what_was_sent_before(
-        before in (1u32..=20, 0u64..=500),
-        after in (1u32..=20, 0u64..=500),
-        ran in 0u64..5_000_000,
-    ) {
+    fn the_law_holds_for_departures_however_long_connections_take(seed in any::<u64>(), per_second in 1u32..=20) {
         let at = start();
-        let limits = |(per_second, guard)| Limits { per_second, guard: Duration::from_millis(guard) };
-        prop_assume!(before != after);
-        let change = at + micros(ran);
-        let mut limiter = Limiter::new(limits(before), at);
-        let mut sends = run(&mut limiter, at, change, || Duration::ZERO);
-        limiter.set_limits(limits(after), change);
-        let old = sends.len();
-        sends.extend(run(&mut limiter, change, change + Duration::from_secs(4), || Duration::ZERO));
-        let window = SECOND + limits(after).guard;
-        let last = old.saturating_sub(1);
-        prop_assert!(most_within(&sends[last..], window) <= usize::try_from(after.0).unwrap());
-        if old > 0 && sends.len() > old {
-            prop_assert!(sends[old].duration_since(sends[last]) >= window);
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let mut limiter = Limiter::new(Limits { per_second, ..LIMITS }, at);
+        let (mut now, mut waiting, mut departures) = (at, Vec::new(), Vec::new());
+        while now < at + Duration::from_secs(15) {
+            waiting.sort_unstable_by(|one: &Instant, other| other.cmp(one));
+            while waiting.last().is_some_and(|departs| *departs <= now) {
+                let departs = waiting.pop().unwrap();
+                limiter.departed(departs);
+                departures.push(departs);
+            }
+            if limiter.try_send(now).is_ok() {
+                let set_up = if dice.bool() { dice.u64(0..800_000) } else { 0 };
+                waiting.push(now + micros(set_up));
+            }
+            now += micros(dice.u64(1..5_000));
         }
+        departures.sort_unstable();
+        prop_assert!(most_within(&departures, Duration::from_millis(1025)) <= usize::try_from(per_second).unwrap());
     }
 
     #[test]

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use reqwest::{Response, StatusCode, header};
 use secrecy::ExposeSecret;
+use tokio::time::Instant;
 
 use super::credentials::Credentials;
+use super::departure::{OnDeparture, Watched};
 use super::signing::{CanonicalRequest, Scope, authorization};
 use super::wire::{Action, CONTENT_TYPE, VERSION, commit_outcome, read_outcome};
 use crate::clock::{self, Now};
@@ -67,6 +69,8 @@ pub struct Exchange<Outcome> {
     pub duration: Duration,
     /// When it was signed.
     pub sent: Now,
+    /// When its first byte went out; none if nothing of it did.
+    pub departed: Option<Instant>,
 }
 
 enum Transport {
@@ -107,38 +111,55 @@ impl Client {
         Ok(Self { http, settings, host })
     }
 
-    /// Commits a certificate: places an order. Signs with the time at which it is called.
+    /// Commits a certificate: places an order. Signs with the time at which it is called, and calls
+    /// `on_departure` when the first byte goes out, on a connection that stands.
     pub async fn commit(
         &self,
         credentials: &Credentials,
         certificate_id: &CertificateId,
         verify_type: Option<VerifyType>,
+        on_departure: impl FnOnce(Instant) + Send + Sync + 'static,
     ) -> Exchange<CommitOutcome> {
         let sent = clock::now();
-        let body = self.settings.commit_action.body(certificate_id, verify_type);
-        let (http_status, outcome) = match self.send(credentials, self.settings.commit_action, body, sent).await {
+        let action = self.settings.commit_action;
+        let body = action.body(certificate_id, verify_type);
+        let (transport, departed) = self.send(credentials, action, body, sent, Box::new(on_departure)).await;
+        let (http_status, outcome) = match transport {
             Transport::Answered(status, body) => (Some(status), commit_outcome(status, &body)),
             Transport::Broken(status, why) => (Some(status), CommitOutcome::InDoubt { why, refusal: None }),
             Transport::Lost(why) => (None, CommitOutcome::InDoubt { why, refusal: None }),
             Transport::NotSent(why) => (None, CommitOutcome::NotSent(why)),
         };
-        Exchange { outcome, http_status, duration: elapsed_since(sent), sent }
+        Exchange { outcome, http_status, duration: elapsed_since(sent), sent, departed }
     }
 
-    /// Reads a certificate's order and status. Harmless.
-    pub async fn read(&self, credentials: &Credentials, certificate_id: &CertificateId) -> Exchange<ReadOutcome> {
+    /// Reads a certificate's order and status. Harmless. Calls `on_departure` as [`commit`](Self::commit) does.
+    pub async fn read(
+        &self,
+        credentials: &Credentials,
+        certificate_id: &CertificateId,
+        on_departure: impl FnOnce(Instant) + Send + Sync + 'static,
+    ) -> Exchange<ReadOutcome> {
         let sent = clock::now();
         let body = Action::Describe.body(certificate_id, None);
-        let (http_status, outcome) = match self.send(credentials, Action::Describe, body, sent).await {
+        let (transport, departed) = self.send(credentials, Action::Describe, body, sent, Box::new(on_departure)).await;
+        let (http_status, outcome) = match transport {
             Transport::Answered(status, body) => (Some(status), read_outcome(status, &body)),
             Transport::Broken(status, why) => (Some(status), ReadOutcome::Retry { why, refusal: None }),
             Transport::Lost(why) => (None, ReadOutcome::Retry { why, refusal: None }),
             Transport::NotSent(why) => (None, ReadOutcome::NotSent(why)),
         };
-        Exchange { outcome, http_status, duration: elapsed_since(sent), sent }
+        Exchange { outcome, http_status, duration: elapsed_since(sent), sent, departed }
     }
 
-    async fn send(&self, credentials: &Credentials, action: Action, body: String, sent: Now) -> Transport {
+    async fn send(
+        &self,
+        credentials: &Credentials,
+        action: Action,
+        body: String,
+        sent: Now,
+        on_departure: OnDeparture,
+    ) -> (Transport, Option<Instant>) {
         let scope = Scope { service: SERVICE, timestamp: sent.unix.seconds() };
         let headers = [("content-type", CONTENT_TYPE), ("host", self.host.as_str())];
         let signed = CanonicalRequest { headers: &headers, body: body.as_bytes() };
@@ -157,11 +178,15 @@ impl Client {
         if let Some(token) = &credentials.token {
             request = request.header("X-TC-Token", sensitive(token.expose_secret()));
         }
-        match request.body(body).send().await {
+        let (watched, departed) = Watched::new(body, on_departure);
+        let transport = match request.body(reqwest::Body::wrap(watched)).send().await {
             Ok(response) => receive(response).await,
-            Err(error) if error.is_connect() || error.is_builder() => Transport::NotSent(describe(error)),
+            // What never departed can't have arrived, whatever the error: a connection that could not be set
+            // up, or a time-out while waiting for one.
+            Err(error) if departed.get().is_none() => Transport::NotSent(describe(error)),
             Err(error) => Transport::Lost(describe(error)),
-        }
+        };
+        (transport, departed.get().copied())
     }
 }
 

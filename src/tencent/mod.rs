@@ -7,6 +7,7 @@
 
 mod client;
 mod credentials;
+mod departure;
 mod errors;
 mod signing;
 mod wire;

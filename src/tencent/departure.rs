@@ -1,0 +1,66 @@
+//! A request body that tells when it departs: hyper asks for it as it writes the request's head, which it does on a
+//! connection that stands, after TCP and TLS have been set up.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+use crate::clock;
+
+/// Called once, when a request departs.
+pub(super) type OnDeparture = Box<dyn FnOnce(Instant) + Send + Sync>;
+
+/// When a request departed; empty until then.
+pub(super) type Departed = Arc<OnceLock<Instant>>;
+
+/// The body.
+pub(super) struct Watched {
+    rest: Option<Bytes>,
+    departed: Departed,
+    on_departure: Option<OnDeparture>,
+}
+
+impl Watched {
+    pub(super) fn new(body: impl Into<Bytes>, on_departure: OnDeparture) -> (Self, Departed) {
+        let departed = Departed::default();
+        let watched =
+            Self { rest: Some(body.into()), departed: Arc::clone(&departed), on_departure: Some(on_departure) };
+        (watched, departed)
+    }
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(tell) = self.on_departure.take() {
+            tell(*self.departed.get_or_init(|| clock::now().instant));
+        }
+        Poll::Ready(self.rest.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let length = self.rest.as_ref().map_or(0, Bytes::len);
+        SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").field("departed", &self.departed).finish_non_exhaustive()
+    }
+}
