@@ -26,6 +26,9 @@ pub const DEFAULT_FILE: &str = "/etc/certcommit/certcommit.toml";
 /// What the name of every environment variable for a setting starts with: `CERTCOMMIT__SECTION__KEY`.
 pub const VARIABLE_PREFIX: &str = "CERTCOMMIT__";
 
+/// The names of the log's levels, the most urgent first.
+pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
 /// The most commits in a second that Tencent Cloud permits for `CommitCertificateInformation`.
 const MOST_PER_SECOND: u32 = 20;
 
@@ -272,7 +275,7 @@ impl Settings {
                 stop_timeout: values.duration("worker.stop_timeout", Span::Positive)?,
             },
             log: LogSettings {
-                level: values.choice("log.level", &crate::logging::LEVELS, |name| name)?.to_owned(),
+                level: values.choice("log.level", &LEVELS, |name| name)?.to_owned(),
                 format: values.choice("log.format", LogFormat::ALL, LogFormat::as_str)?,
                 progress_interval: values.duration("log.progress_interval", Span::AtLeast(Duration::from_secs(1)))?,
             },

@@ -130,7 +130,7 @@ impl Books {
             heartbeat: errand.heartbeat.as_ref(),
         };
         let report = self.queue.turn(&self.run, &turn).await?;
-        let newest = report.commits.iter().chain(&report.reads).map(|claim| claim.request).max();
+        let newest = report.claims.commits.iter().chain(&report.claims.reads).map(|claim| claim.request).max();
         if let Some(number) = newest {
             // Without its mark, a restored database could not be told: claims that it lacks are not sent.
             self.mark

@@ -103,9 +103,9 @@ impl Worker {
                  was the schema altered?",
             );
         }
-        self.fruitful = !(report.commits.is_empty() && report.reads.is_empty());
-        let mut returned = self.commits.take(report.commits, report.next_commit, now.instant);
-        returned.extend(self.reads.take(report.reads, report.next_read, now.instant));
+        self.fruitful = !(report.claims.commits.is_empty() && report.claims.reads.is_empty());
+        let mut returned = self.commits.take(report.claims.commits, report.next_commit, now.instant);
+        returned.extend(self.reads.take(report.claims.reads, report.next_read, now.instant));
         self.give_back(returned, "paused before it was sent");
         if self.stopping.is_some() {
             self.give_back_ready(now, "stopped before it was sent");

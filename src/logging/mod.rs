@@ -21,12 +21,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry;
 
 use crate::clock;
-use crate::config::LogFormat;
+use crate::config::{LEVELS, LogFormat};
 
 pub use event::Event;
-
-/// The names of the levels, the most urgent first.
-pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// What certcommit's own events have as the start of their target.
 const OWN_TARGET: &str = "certcommit";

@@ -5,8 +5,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
 use super::evidence::evidence;
-use super::record::RequestKind;
-use super::turn::{Run, TurnReport};
+use super::request::RequestKind;
+use super::run::Run;
 use crate::clock::Now;
 use crate::submission::{CertificateId, Row, State, VerifyType};
 
@@ -37,6 +37,15 @@ struct Candidate {
     tries: u32,
 }
 
+/// What was claimed; it is durable once the transaction is.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// Commits; their rows are in flight.
+    pub commits: Vec<Claim>,
+    /// Reads.
+    pub reads: Vec<Claim>,
+}
+
 /// What a turn may claim.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
@@ -51,26 +60,26 @@ pub(super) async fn claim(
     run: &Run,
     now: Now,
     wanted: Wanted,
-    report: &mut TurnReport,
-) -> Result<(), QueueError> {
+) -> Result<Claims, QueueError> {
     let Wanted { commits, reads, .. } = wanted;
+    let mut claims = Claims::default();
     if reads > 0 {
         for candidate in in_doubt(connection, now, reads).await? {
-            claim_read(connection, run, now, candidate, State::InDoubt, report).await?;
+            claim_read(connection, run, now, candidate, State::InDoubt, &mut claims).await?;
         }
     }
     if commits == 0 {
-        return Ok(());
+        return Ok(claims);
     }
     for priority in PRIORITIES {
         for candidate in pending(connection, now, priority, commits + reads + READ_FIRST_MARGIN).await? {
-            if report.commits.len() >= commits {
-                return Ok(());
+            if claims.commits.len() >= commits {
+                return Ok(claims);
             }
-            claim_pending(connection, run, now, candidate, wanted, report).await?;
+            claim_pending(connection, run, now, candidate, wanted, &mut claims).await?;
         }
     }
-    Ok(())
+    Ok(claims)
 }
 
 /// When the next commit and the next read are due. A row whose request is on the way waits for that.
@@ -140,15 +149,15 @@ async fn claim_pending(
     now: Now,
     candidate: Candidate,
     wanted: Wanted,
-    report: &mut TurnReport,
+    claims: &mut Claims,
 ) -> Result<(), QueueError> {
     let Some((certificate_id, verify_type)) = candidate.parse() else {
         return set_aside(connection, candidate.id).await;
     };
     let evidence = evidence(connection, &certificate_id, run, run.millis_at(now)).await?;
     if wanted.read_first && evidence.wants_read_first() {
-        if report.reads.len() < wanted.reads {
-            claim_read(connection, run, now, candidate, State::Pending, report).await?;
+        if claims.reads.len() < wanted.reads {
+            claim_read(connection, run, now, candidate, State::Pending, claims).await?;
         }
         return Ok(());
     }
@@ -160,7 +169,7 @@ async fn claim_pending(
         .await
         .map_err(QueueError::of("claiming"))?;
     let row = Row { state: State::InFlight, tries: candidate.tries, evidence };
-    report.commits.push(Claim { request, submission: candidate.id, certificate_id, verify_type, row });
+    claims.commits.push(Claim { request, submission: candidate.id, certificate_id, verify_type, row });
     Ok(())
 }
 
@@ -170,7 +179,7 @@ async fn claim_read(
     now: Now,
     candidate: Candidate,
     state: State,
-    report: &mut TurnReport,
+    claims: &mut Claims,
 ) -> Result<(), QueueError> {
     let Some((certificate_id, verify_type)) = candidate.parse() else {
         return Ok(());
@@ -178,7 +187,7 @@ async fn claim_read(
     let evidence = evidence(connection, &certificate_id, run, run.millis_at(now)).await?;
     let request = write_request(connection, run, now, &certificate_id, RequestKind::Read).await?;
     let row = Row { state, tries: candidate.tries, evidence };
-    report.reads.push(Claim { request, submission: candidate.id, certificate_id, verify_type, row });
+    claims.reads.push(Claim { request, submission: candidate.id, certificate_id, verify_type, row });
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
-use super::turn::Run;
+use super::run::Run;
 use crate::submission::{CertificateId, CommitClass, Evidence, ReadClass};
 
 /// More requests for one certificate than this are not looked at; what lies before counts as in doubt.

@@ -1,56 +1,12 @@
 //! Records: the outcome of a request, and what becomes of its submission, written by compare-and-set.
 
-use std::time::Duration;
-
 use sqlx::sqlite::SqliteConnection;
 
 use super::claim::Claim;
 use super::error::QueueError;
+use super::request::Finished;
 use crate::clock::{UnixMillis, millis};
 use crate::submission::{CertificateId, Change, State};
-
-/// What a request was for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RequestKind {
-    /// To place an order.
-    Commit,
-    /// To see whether one is placed.
-    Read,
-}
-
-impl RequestKind {
-    /// The name in the database.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Commit => "commit",
-            Self::Read => "read",
-        }
-    }
-}
-
-/// How a request ended, as `requests` keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
-    /// When.
-    pub at: UnixMillis,
-    /// Monotonic milliseconds from the run's start to its sending.
-    pub run_ms: i64,
-    /// The outcome's name.
-    pub outcome: &'static str,
-    /// The HTTP status, if a reply came.
-    pub http_status: Option<u16>,
-    /// The error code, if the server gave one.
-    pub error_code: Option<String>,
-    /// The request's ID, if the server gave one.
-    pub request_id: Option<String>,
-    /// The order that was placed or seen.
-    pub order_id: Option<String>,
-    /// The status that was given or seen.
-    pub status: Option<i64>,
-    /// From the sending to the outcome.
-    pub duration: Duration,
-}
 
 /// A result to write.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
 use super::open::Queue;
-use super::record::{self, Finished, Record, RequestKind};
-use super::turn::Run;
+use super::record::{self, Record};
+use super::request::{Finished, RequestKind};
+use super::run::{self, Run};
 use crate::clock::Now;
 use crate::submission::{CommitClass, Event, Evidence, Policy, ReadClass, Row, State, next_state};
 
@@ -50,6 +51,7 @@ impl Queue {
         self.place().check()?;
         let failed = QueueError::of("recovering");
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+        run::check(&mut transaction, run).await?;
         let mut recovered = Recovered::default();
         for orphan in orphans(&mut transaction, held).await? {
             settle(&mut transaction, run, now, &orphan, policy, &mut recovered).await?;

@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
 use super::open::Queue;
-use super::turn::Control;
+use super::run::Control;
 use crate::submission::{CertificateId, State};
 
 /// How many submissions are in each state.
