@@ -1,0 +1,56 @@
+//! A configuration that can't be meant ends the program with 78 and a sentence that names the key.
+
+use certcommit::simulator::Options;
+
+use crate::support::{Bench, output, variable};
+
+const CONFIGURATION: i32 = 78;
+
+#[tokio::test]
+async fn a_wrong_file_ends_with_78_and_names_the_key_and_what_would_be_right() {
+    let bench = Bench::new().await;
+    let cases = [
+        ("[rate]\nper_secnod = 20", "rate.per_secnod", "did you mean `rate.per_second`"),
+        ("[rate]\nper_second = \"many\"", "rate.per_second", "a whole number from 1 to 20"),
+        ("[rate]\nper_second = 21", "rate.per_second", "a whole number from 1 to 20"),
+        ("[retry]\nmax_backoff = 300", "retry.max_backoff", "a duration such as"),
+        ("[api]\nendpoint = \"http://ssl.tencentcloudapi.com\"", "api.endpoint", "https://"),
+        ("[api]\naction = \"Commit\"", "api.action", "CommitCertificateInformation"),
+    ];
+    for (number, (toml, key, right)) in cases.into_iter().enumerate() {
+        let file = bench.path(&format!("wrong-{number}.toml"));
+        std::fs::write(&file, toml).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_certcommit"));
+        command.env_clear().arg("--config").arg(&file).arg("run");
+        assert_refused(command, &[key, right]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_variable_ends_with_78_and_is_named() {
+    let bench = Bench::new().await;
+    for (key, value) in [("rate.per_second", "21"), ("rate.foo", "1"), ("verify.settle", "soon")] {
+        let mut command = bench.command(&["run"]);
+        command.env(variable(key), value);
+        assert_refused(command, &[key, &variable(key)]).await;
+    }
+}
+
+#[tokio::test]
+async fn without_credentials_anywhere_it_ends_with_78_and_says_where_it_looked() {
+    let bench = Bench::with(Options::default(), &[]).await;
+    let mut command = bench.bare_command(&["run"]);
+    command.env(variable("database.path"), bench.database());
+    assert_refused(command, &["TENCENTCLOUD_SECRET_ID", "credentials"]).await;
+}
+
+async fn assert_refused(command: std::process::Command, words: &[&str]) {
+    let asked = format!("{command:?}");
+    let output = output(command).await;
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(CONFIGURATION), "{asked}: {stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{word} in {stderr}");
+    }
+    assert_eq!(stderr.lines().count(), 1, "one sentence: {stderr}");
+}

@@ -1,0 +1,167 @@
+//! A commit whose outcome isn't known is read back, and never blindly sent again.
+
+use std::time::Duration;
+
+use certcommit::daemon::Stop;
+use certcommit::simulator::{Fault, ReadFault};
+use certcommit::submission::State;
+
+use crate::support::Bench;
+
+const STATUS_REFUSED: &str = "FailedOperation.InvalidCertificateStatusCode";
+const UNAUTHORIZED: &str = "UnauthorizedOperation";
+
+/// A bench where many rows in doubt in succession don't pause the queue.
+async fn bench() -> Bench {
+    let mut bench = Bench::new().await;
+    bench.set("pause.after", "1000");
+    bench
+}
+
+fn shows(order_id: Option<&str>, status: i64) -> ReadFault {
+    ReadFault::Shows { order_id: order_id.map(str::to_owned), status: Some(status) }
+}
+
+#[tokio::test]
+async fn a_reply_lost_after_the_order_is_read_back_and_placed_once() {
+    let mut bench = bench().await;
+    bench.set("api.request_timeout", "500ms");
+    let faults = [
+        ("cut", Fault::CutAfter),
+        ("hang", Fault::HangAfter),
+        ("half", Fault::HalfBody),
+        ("html", Fault::Html),
+        ("null", Fault::NullResponse),
+        ("latin", Fault::NotUtf8),
+        ("type", Fault::WrongTypeStatus),
+        ("huge", Fault::HugeBody),
+        ("orderless", Fault::NoOrderId),
+        ("slow", Fault::Delay(Duration::from_secs(3))),
+        ("system", Fault::ErrorAfter("FailedOperation.SystemError".to_owned())),
+        ("unknown", Fault::ErrorAfter("SomethingNew.Altogether".to_owned())),
+    ];
+    let ids: Vec<&str> = faults.iter().map(|(id, _)| *id).collect();
+    for (id, fault) in faults {
+        bench.simulator.script_commits(id, vec![fault]);
+    }
+    bench.enqueue(&ids).await;
+    bench.run_until_empty().await;
+    bench.assert_each_submitted_once(&ids).await;
+    for id in ids {
+        assert_eq!(bench.row(id).await.resolved_by.as_deref(), Some("readback"), "{id}");
+        assert_eq!(bench.simulator.commits_of(id).len(), 1, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_lost_before_the_order_is_sent_again_after_two_negative_reads() {
+    let mut bench = bench().await;
+    bench.set("api.request_timeout", "500ms");
+    bench.simulator.script_commits("cut", vec![Fault::CutBefore]);
+    bench.simulator.script_commits("hang", vec![Fault::HangBefore]);
+    bench.enqueue(&["cut", "hang"]).await;
+    bench.run_until_empty().await;
+    bench.assert_each_submitted_once(&["cut", "hang"]).await;
+    for id in ["cut", "hang"] {
+        let commits = bench.simulator.commits_of(id);
+        assert_eq!((commits.len(), bench.row(id).await.tries), (2, 2), "{id}");
+        let reads = bench.simulator.reads_of(id);
+        let between = reads.iter().filter(|read| commits[0].at < read.at && read.at < commits[1].at).count();
+        assert_eq!((between, reads.len()), (2, 2), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn the_read_that_allows_another_commit_comes_late_enough_to_see_an_order_placed_late() {
+    let mut bench = bench().await;
+    bench.set("verify.resend_after", "3s");
+    bench.simulator.script_commits("late", vec![Fault::LateAfter(Duration::from_millis(2500))]);
+    bench.enqueue(&["late"]).await;
+    bench.run_until_empty().await;
+    bench.assert_each_submitted_once(&["late"]).await;
+    assert_eq!(bench.row("late").await.resolved_by.as_deref(), Some("readback"));
+    assert_eq!(bench.simulator.commits_of("late").len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_read_and_can_t_be_decided_is_held_with_the_reason_and_never_sent_again() {
+    let bench = bench().await;
+    let readings = [
+        ("canceled", shows(None, 7)),
+        ("revoked", shows(Some("SO1"), 10)),
+        ("unknown", shows(Some("SO1"), 99)),
+        ("contradiction", shows(None, 8)),
+        ("statusless", ReadFault::Shows { order_id: Some("SO1".to_owned()), status: None }),
+    ];
+    let ids: Vec<&str> = readings.iter().map(|(id, _)| *id).collect();
+    for (id, reading) in readings {
+        bench.simulator.script_commits(id, vec![Fault::CutBefore]);
+        bench.simulator.script_reads_forever(id, reading);
+    }
+    bench.enqueue(&ids).await;
+    bench.run_until_empty().await;
+    for id in ids {
+        let row = bench.row(id).await;
+        assert_eq!(row.state, "held", "{row:?}");
+        assert!(row.reason.is_some_and(|reason| reason.starts_with("read back as")));
+        assert_eq!(bench.simulator.commits_of(id).len(), 1, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_for_the_status_is_read_back_at_once() {
+    let bench = bench().await;
+    bench.simulator.set_certificate("placed", 8, Some("SO9"));
+    bench.simulator.set_certificate("canceled", 7, None);
+    bench.enqueue(&["placed", "canceled"]).await;
+    bench.run_until_empty().await;
+    let row = bench.row("placed").await;
+    let result = (row.state.as_str(), row.order_id.as_deref(), row.status, row.resolved_by.as_deref());
+    assert_eq!(result, ("submitted", Some("SO9"), Some(8), Some("readback")));
+    let row = bench.row("canceled").await;
+    let result = (row.state.as_str(), row.status, row.error_code.as_deref());
+    assert_eq!(result, ("failed", Some(7), Some(STATUS_REFUSED)), "{row:?}");
+    assert_eq!((bench.simulator.commits().len(), bench.simulator.reads().len()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_read_that_fails_for_a_passing_reason_is_repeated() {
+    let mut bench = bench().await;
+    bench.set("api.request_timeout", "500ms");
+    let busy = ReadFault::Error("InternalError.BackendResponseError".to_owned());
+    bench.simulator.script_commits("abcb1234", vec![Fault::CutAfter]);
+    bench.simulator.script_reads("abcb1234", vec![ReadFault::Cut, ReadFault::Html, busy, ReadFault::Hang]);
+    bench.enqueue(&["abcb1234"]).await;
+    bench.run_until_empty().await;
+    bench.assert_each_submitted_once(&["abcb1234"]).await;
+    assert_eq!((bench.simulator.commits().len(), bench.simulator.reads().len()), (1, 5));
+}
+
+#[tokio::test]
+async fn without_permission_to_read_reading_pauses_until_it_is_granted_and_nothing_is_sent_again() {
+    for unreadable in [1, 5] {
+        let mut bench = Bench::new().await;
+        bench.set("pause.probe_initial", "15m");
+        bench.set("pause.probe_max", "15m");
+        let ids = crate::support::ids(2 * unreadable);
+        let in_doubt = ids.iter().step_by(2);
+        for id in in_doubt.clone() {
+            bench.simulator.script_commits(id, vec![Fault::CutAfter]);
+            bench.simulator.script_reads_forever(id, ReadFault::Error(UNAUTHORIZED.to_owned()));
+        }
+        bench.enqueue(&ids).await;
+        let mut daemon = bench.start().await;
+        daemon.until("reading to pause", |progress| says(progress.paused.as_deref(), "reading back is paused")).await;
+        assert_eq!((bench.count("in_doubt").await, bench.count("submitted").await), (unreadable, unreadable));
+        in_doubt.for_each(|id| bench.simulator.clear_scripts(id));
+        bench.sql("UPDATE control SET probe_requested = 1").await;
+        daemon.until_count(State::Submitted, i64::try_from(ids.len()).unwrap()).await;
+        daemon.stop(Stop::Soon).await;
+        bench.assert_each_submitted_once(&ids).await;
+        assert_eq!(bench.simulator.commits().len(), ids.len());
+    }
+}
+
+fn says(text: Option<&str>, what: &str) -> bool {
+    text.is_some_and(|text| text.contains(what))
+}

@@ -1,0 +1,16 @@
+//! The promises of certcommit, shown from outside: the daemon's own code, and the program itself, against a
+//! stand-in for the API that remembers what arrived. A file a promise; submissions are enqueued with the SQL that
+//! operators use, and nothing sleeps to synchronise.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod configuration;
+mod doubting;
+mod layers;
+mod pacing;
+mod pausing;
+mod recovering;
+mod retrying;
+mod stopping;
+mod submitting;
+mod support;

@@ -1,0 +1,163 @@
+//! Whatever is killed, replaced or restored: no row is lost, and no order is placed twice.
+
+use std::time::Duration;
+
+use certcommit::daemon::Stop;
+use certcommit::simulator::{Options, worst_second};
+use certcommit::submission::State;
+
+use crate::support::{Bench, ids, in_time, output};
+
+const KILLS: usize = 5;
+
+/// Rows that may be claimed ahead of the limiter.
+const CLAIMED_AHEAD: usize = 16;
+
+/// A bench whose API takes its time, so that a kill hits requests on the way.
+async fn bench() -> Bench {
+    let options = Options { latency: Duration::from_millis(150), rate_limit: None, ..Options::default() };
+    Bench::with(options, &[("rate.guard", "150ms")]).await
+}
+
+#[tokio::test]
+async fn a_daemon_killed_again_and_again_loses_nothing_and_repeats_nothing() {
+    let bench = bench().await;
+    let ids = ids(60);
+    bench.enqueue(&ids).await;
+    for _ in 0..KILLS {
+        let seen = bench.simulator.commits().len();
+        let daemon = bench.spawn(&["run"]);
+        in_time("more commits", bench.simulator.until_commits(seen + 8)).await;
+        daemon.kill();
+    }
+    assert!(bench.count("submitted").await < 60, "it was killed in the middle");
+    let (code, _) = bench.spawn(&["run", "--until-empty"]).end().await;
+    assert_eq!(code, Some(0));
+    bench.assert_each_submitted_once(&ids).await;
+    let worst = worst_second(&bench.simulator.commit_times());
+    assert!(worst <= 20, "{worst} in one second");
+    let unexplained: i64 = bench
+        .value(
+            "SELECT count(*) FROM requests later JOIN requests earlier USING (certificate_id)
+              WHERE later.kind = 'commit' AND earlier.kind = 'commit' AND earlier.number < later.number
+                AND earlier.outcome = 'in_doubt'
+                AND 2 > (SELECT count(*) FROM requests r WHERE r.certificate_id = later.certificate_id
+                            AND r.outcome = 'not_committed' AND r.number BETWEEN earlier.number AND later.number)",
+        )
+        .await;
+    assert_eq!(unexplained, 0, "each further commit follows two negative reads");
+    let on_record: i64 = bench.value("SELECT count(*) FROM requests WHERE kind = 'commit'").await;
+    assert!(
+        bench.simulator.commits().len() <= usize::try_from(on_record).unwrap(),
+        "each was on record before it went"
+    );
+}
+
+#[tokio::test]
+async fn a_second_daemon_on_the_same_queue_says_who_holds_it_and_ends_with_75() {
+    let bench = Bench::new().await;
+    let mut first = bench.spawn(&["run"]);
+    let pid = first.until_event("started").await["pid"].to_string();
+    first.until_event("ready").await;
+    let second = output(bench.command(&["run"])).await;
+    assert_eq!(second.status.code(), Some(75));
+    let stderr = String::from_utf8(second.stderr).unwrap();
+    assert!(stderr.contains("another daemon holds") && stderr.contains(&pid), "{stderr}");
+    bench.enqueue(&["abcb1234"]).await;
+    first.until_event("submitted").await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_replaced_while_open_ends_the_daemon_with_76_and_sends_nothing_more() {
+    let bench = bench().await;
+    bench.enqueue(&ids(60)).await;
+    let daemon = bench.spawn(&["run"]);
+    in_time("some commits", bench.simulator.until_commits(6)).await;
+    std::fs::rename(bench.database(), bench.path("aside.db")).unwrap();
+    std::fs::copy(bench.path("aside.db"), bench.database()).unwrap();
+    let sent = bench.simulator.commits().len();
+    let (code, _) = daemon.end().await;
+    assert_eq!(code, Some(76));
+    // One may have passed the check just before the file went.
+    assert!(bench.simulator.commits().len() <= sent + 2, "{sent}, then {}", bench.simulator.commits().len());
+}
+
+#[tokio::test]
+async fn while_the_database_is_locked_nothing_more_is_claimed_and_results_are_kept() {
+    let bench = bench().await;
+    let ids = ids(40);
+    bench.enqueue(&ids).await;
+    let mut daemon = bench.spawn(&["run"]);
+    in_time("some commits", bench.simulator.until_commits(4)).await;
+    let mut other = bench.connect().await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let line = daemon.until_event("database_unavailable").await;
+    let sent = bench.simulator.commits().len();
+    assert!(sent <= 4 + CLAIMED_AHEAD + 1, "{sent} sent: {line}");
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    in_time("the other orders", bench.simulator.until_orders(40)).await;
+    daemon.signal("TERM");
+    let (code, _) = daemon.end().await;
+    assert_eq!(code, Some(0));
+    bench.assert_each_submitted_once(&ids).await;
+    assert_eq!(bench.simulator.commits().len(), 40, "no result was lost, so nothing was sent again");
+}
+
+#[tokio::test]
+async fn a_restored_backup_starts_paused_and_goes_on_without_a_repeat_once_it_is_verified() {
+    let bench = Bench::new().await;
+    let ids = ids(6);
+    bench.enqueue(&ids).await;
+    back_up(&bench).await;
+    bench.run_until_empty().await;
+    restore(&bench);
+    bench.enqueue(&["fresh"]).await;
+
+    let mut daemon = bench.start().await;
+    let why = daemon.until_paused().await;
+    assert!(why.contains("certcommit verify --pending") && why.contains("certcommit resume"), "{why}");
+    for arguments in [&["verify", "--pending"][..], &["resume"]] {
+        assert_eq!(output(bench.command(arguments)).await.status.code(), Some(0), "{arguments:?}");
+    }
+    daemon.until_count(State::Submitted, 7).await;
+    daemon.stop(Stop::Soon).await;
+    bench.assert_each_submitted_once(&ids).await;
+    bench.assert_each_submitted_once(&["fresh"]).await;
+    assert_eq!(bench.simulator.commits().len(), 7);
+}
+
+#[tokio::test]
+async fn a_restored_backup_sends_nothing_by_itself() {
+    let bench = Bench::new().await;
+    let ids = ids(3);
+    bench.enqueue(&ids).await;
+    back_up(&bench).await;
+    bench.run_until_empty().await;
+    restore(&bench);
+
+    let mut daemon = bench.start().await;
+    daemon.until_paused().await;
+    bench.enqueue(&["fresh"]).await;
+    daemon.until_count(State::Pending, 4).await;
+    daemon.stop(Stop::Soon).await;
+    assert_eq!(bench.simulator.commits().len(), 3);
+    let mut daemon = bench.start().await;
+    daemon.until_paused().await;
+    daemon.stop(Stop::Soon).await;
+    assert_eq!(bench.simulator.commits().len(), 3, "nor after another restart");
+}
+
+async fn back_up(bench: &Bench) {
+    bench.sql(&format!("VACUUM INTO '{}'", bench.path("backup.db").display())).await;
+}
+
+/// Puts the backup in place, as an operator would while no daemon runs.
+fn restore(bench: &Bench) {
+    for suffix in ["", "-wal", "-shm"] {
+        let file = bench.path(&format!("queue.db{suffix}"));
+        if file.exists() {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    std::fs::copy(bench.path("backup.db"), bench.database()).unwrap();
+}

@@ -1,0 +1,84 @@
+//! A daemon in this process.
+
+use std::future::Future;
+use std::time::Duration;
+
+use certcommit::daemon::{self, CredentialSource, Daemon, Ended, Progress, RunError, Stop, Until};
+use certcommit::submission::State;
+use certcommit::tencent::Credentials;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::Bench;
+
+/// After this long, what a test waits for doesn't come any more.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Waits, but not for ever.
+pub(crate) async fn in_time<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, wait).await {
+        Ok(done) => done,
+        Err(_) => panic!("waited {PATIENCE:?} for {what}"),
+    }
+}
+
+/// A daemon that runs until it is told to stop.
+pub(crate) struct Running {
+    stop: watch::Sender<Stop>,
+    progress: watch::Receiver<Progress>,
+    task: JoinHandle<Result<Ended, RunError>>,
+}
+
+impl Bench {
+    async fn daemon(&self) -> Daemon {
+        let (secret_id, secret_key) = self.simulator.credentials();
+        let source = CredentialSource::new(move || {
+            Ok(Credentials { secret_id: secret_id.clone(), secret_key: secret_key.clone().into(), token: None })
+        });
+        daemon::start(self.loaded(), source).await.unwrap()
+    }
+
+    /// Starts a daemon.
+    pub(crate) async fn start(&self) -> Running {
+        let daemon = self.daemon().await;
+        let (stop, stop_asked) = watch::channel(Stop::No);
+        let (progress_made, progress) = watch::channel(Progress::default());
+        Running { stop, progress, task: tokio::spawn(daemon.run(Until::Stopped, stop_asked, progress_made)) }
+    }
+
+    /// Runs a daemon until nothing is left to do.
+    pub(crate) async fn run_until_empty(&self) -> Ended {
+        let daemon = self.daemon().await;
+        let (_stop, stop_asked) = watch::channel(Stop::No);
+        let (progress_made, _progress) = watch::channel(Progress::default());
+        in_time("the end of the queue", daemon.run(Until::Empty, stop_asked, progress_made)).await.unwrap()
+    }
+}
+
+impl Running {
+    /// Waits until the daemon reports that this is so.
+    pub(crate) async fn until(&mut self, what: &str, so: impl FnMut(&Progress) -> bool) -> Progress {
+        in_time(what, self.progress.wait_for(so)).await.expect("the daemon runs").clone()
+    }
+
+    /// Waits until so many rows are in this state.
+    pub(crate) async fn until_count(&mut self, state: State, count: i64) {
+        self.until(&format!("{count} {state}"), |progress| progress.counts.of(state) == count).await;
+    }
+
+    /// Waits until the queue is paused, and says why.
+    pub(crate) async fn until_paused(&mut self) -> String {
+        self.until("a pause", |progress| progress.paused.is_some()).await.paused.expect("it was waited for")
+    }
+
+    /// Asks to stop.
+    pub(crate) fn ask(&self, stop: Stop) {
+        self.stop.send_replace(stop);
+    }
+
+    /// Stops, and waits for the end.
+    pub(crate) async fn stop(self, stop: Stop) -> Ended {
+        self.ask(stop);
+        in_time("the daemon's end", self.task).await.unwrap().unwrap()
+    }
+}

@@ -1,0 +1,175 @@
+//! A queue in a temporary directory, a stand-in for the API, and a daemon between them.
+
+mod daemon;
+mod process;
+
+use std::path::{Path, PathBuf};
+
+use certcommit::config::{Settings, VARIABLE_PREFIX};
+use certcommit::queue::{Opening, Queue};
+use certcommit::simulator::{Arrival, Options, Simulator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _};
+use tempfile::TempDir;
+
+pub(crate) use daemon::in_time;
+pub(crate) use process::{event_of, output};
+
+/// Waits that suit a test. Due times have whole seconds, so each wait ends with the second that it falls into.
+const SHORT: [(&str, &str); 7] = [
+    ("verify.settle", "50ms"),
+    ("verify.resend_after", "300ms"),
+    ("retry.initial_backoff", "10ms"),
+    ("retry.max_backoff", "50ms"),
+    ("pause.probe_initial", "200ms"),
+    ("pause.probe_max", "400ms"),
+    ("api.connect_timeout", "2s"),
+];
+
+/// A submission as its row has it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct Row {
+    pub(crate) certificate_id: String,
+    pub(crate) state: String,
+    pub(crate) tries: i64,
+    pub(crate) order_id: Option<String>,
+    pub(crate) status: Option<i64>,
+    pub(crate) request_id: Option<String>,
+    pub(crate) error_code: Option<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) resolved_by: Option<String>,
+}
+
+/// The bench that a test works at.
+pub(crate) struct Bench {
+    pub(crate) simulator: Simulator,
+    directory: TempDir,
+    settings: Vec<(String, String)>,
+}
+
+impl Bench {
+    /// A bench with an API that behaves.
+    pub(crate) async fn new() -> Self {
+        Self::with(Options::default(), &[]).await
+    }
+
+    /// A bench with these options of the API and these settings besides the short waits.
+    pub(crate) async fn with(options: Options, settings: &[(&str, &str)]) -> Self {
+        let simulator = Simulator::start(options).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("empty.toml"), "").unwrap();
+        let settings = SHORT.iter().chain(settings).map(|(key, value)| (variable(key), (*value).to_owned())).collect();
+        let bench = Self { simulator, directory, settings };
+        Queue::open(&bench.database(), Opening::Create).await.unwrap().close().await.unwrap();
+        bench
+    }
+
+    /// Changes a setting, for the daemons that start from now on.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.settings.push((variable(key), value.to_owned()));
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path("queue.db")
+    }
+
+    /// The environment's variables that set what this bench sets. The later of two counts.
+    fn variables(&self) -> impl Iterator<Item = (String, String)> {
+        let own = [
+            (variable("api.endpoint"), self.simulator.endpoint()),
+            (variable("database.path"), text(&self.database())),
+            (variable("log.format"), "json".to_owned()),
+        ];
+        own.into_iter().chain(self.settings.iter().cloned())
+    }
+
+    fn loaded(&self) -> Settings {
+        let variables: std::collections::BTreeMap<String, String> = self.variables().collect();
+        Settings::load(Some(&self.path("empty.toml")), variables).unwrap()
+    }
+
+    /// Runs statements as an operator's own connection would.
+    pub(crate) async fn sql(&self, statements: &str) {
+        let mut connection = self.connect().await;
+        sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    /// Enqueues certificates, all at once.
+    pub(crate) async fn enqueue(&self, ids: &[impl AsRef<str>]) {
+        let values: Vec<String> = ids.iter().map(|id| format!("('{}')", id.as_ref())).collect();
+        self.sql(&format!("INSERT INTO submissions (certificate_id) VALUES {}", values.join(", "))).await;
+    }
+
+    /// All rows, in the order in which they were enqueued.
+    pub(crate) async fn rows(&self) -> Vec<Row> {
+        let mut connection = self.connect().await;
+        let rows = sqlx::query_as(
+            "SELECT certificate_id, state, tries, order_id, status, request_id, error_code, reason, resolved_by
+               FROM submissions ORDER BY id",
+        );
+        let rows = rows.fetch_all(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        rows
+    }
+
+    /// The row of one certificate.
+    pub(crate) async fn row(&self, id: &str) -> Row {
+        self.rows().await.into_iter().find(|row| row.certificate_id == id).expect("it was enqueued")
+    }
+
+    /// What a query finds in one row's one column.
+    pub(crate) async fn value<T>(&self, query: &'static str) -> T
+    where
+        T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin,
+    {
+        let mut connection = self.connect().await;
+        let value = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        value
+    }
+
+    /// An operator's own connection.
+    pub(crate) async fn connect(&self) -> SqliteConnection {
+        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(self.database())).await.unwrap()
+    }
+
+    /// How many rows are in a state.
+    pub(crate) async fn count(&self, state: &str) -> usize {
+        self.rows().await.iter().filter(|row| row.state == state).count()
+    }
+
+    /// Holds that every row is submitted, with the order that the API has, which was placed once.
+    pub(crate) async fn assert_each_submitted_once(&self, ids: &[impl AsRef<str>]) {
+        let rows = self.rows().await;
+        for id in ids.iter().map(AsRef::as_ref) {
+            let row = rows.iter().find(|row| row.certificate_id == id).expect("no row is lost");
+            assert_eq!(row.state, "submitted", "{row:?}");
+            assert_eq!(row.order_id, self.simulator.order_id(id), "{row:?}");
+            assert_eq!(self.simulator.orders_placed(id), 1, "{row:?}");
+        }
+    }
+}
+
+/// Whether an arrival got this answer.
+pub(crate) fn got(answer: &str) -> impl Fn(&Arrival) -> bool + '_ {
+    move |arrival| arrival.answer == answer
+}
+
+/// `cert-0001`, `cert-0002`, and so on.
+pub(crate) fn ids(count: usize) -> Vec<String> {
+    (1..=count).map(|number| format!("cert-{number:04}")).collect()
+}
+
+/// The environment's variable that sets a key.
+pub(crate) fn variable(key: &str) -> String {
+    format!("{VARIABLE_PREFIX}{}", key.replace('.', "__").to_uppercase())
+}
+
+pub(crate) fn text(path: &Path) -> String {
+    path.to_str().expect("temporary paths are text").to_owned()
+}
