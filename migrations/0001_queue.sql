@@ -166,8 +166,11 @@ END;
 CREATE TRIGGER submissions_inserted AFTER INSERT ON submissions BEGIN
   SELECT RAISE(ABORT, 'REPLACE would delete a submission; enqueue with INSERT OR IGNORE and change with UPDATE')
    WHERE (SELECT taken FROM insert_guard);
+  -- A high id would leave none for those that come after.
   SELECT RAISE(ABORT, 'id is given out by the queue; leave it out')
-   WHERE NEW.id NOT BETWEEN 1 AND 1000000000000000;
+   WHERE NEW.id <> (SELECT max(id) FROM submissions)
+      OR NEW.id <> 1 + max(coalesce((SELECT max(id) FROM submissions WHERE id < NEW.id), 0),
+                           coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'submissions'), 0));
   SELECT RAISE(ABORT, 'this certificate was committed before, and its order is placed; see requests')
    WHERE EXISTS (SELECT 1 FROM requests
                   WHERE certificate_id = NEW.certificate_id AND kind = 'commit' AND outcome = 'submitted')
@@ -204,13 +207,12 @@ CREATE TRIGGER submissions_update_rules BEFORE UPDATE ON submissions BEGIN
   SELECT RAISE(ABORT, 'updated_at and finished_at must be unix seconds')
    WHERE typeof(NEW.updated_at) <> 'integer'
       OR (NEW.finished_at IS NOT NULL AND typeof(NEW.finished_at) <> 'integer');
+  SELECT RAISE(ABORT, 'tries must be a whole number from 0')
+   WHERE typeof(NEW.tries) <> 'integer' OR NEW.tries NOT BETWEEN 0 AND 4294967295;
   SELECT RAISE(ABORT, 'order_id, request_id, error_code, error_message and reason must be text, and status a whole number')
    WHERE typeof(NEW.order_id) NOT IN ('text', 'null') OR typeof(NEW.request_id) NOT IN ('text', 'null')
       OR typeof(NEW.error_code) NOT IN ('text', 'null') OR typeof(NEW.error_message) NOT IN ('text', 'null')
       OR typeof(NEW.reason) NOT IN ('text', 'null') OR typeof(NEW.status) NOT IN ('integer', 'null');
-  SELECT RAISE(ABORT, 'resolved_by must be reply, readback or operator, and comes with submitted alone')
-   WHERE NEW.resolved_by IS NOT NULL
-     AND (NEW.resolved_by NOT IN ('reply', 'readback', 'operator') OR NEW.state IS NOT 'submitted');
 
   SELECT RAISE(ABORT, 'state must be pending, in_flight, in_doubt, submitted, failed, held or canceled')
    WHERE NEW.state IS NULL
@@ -229,6 +231,9 @@ CREATE TRIGGER submissions_update_rules BEFORE UPDATE ON submissions BEGIN
    WHERE OLD.state = 'held' AND NEW.state NOT IN ('held', 'in_doubt', 'pending', 'submitted', 'failed');
   SELECT RAISE(ABORT, 'a canceled submission can become pending, and nothing else')
    WHERE OLD.state = 'canceled' AND NEW.state NOT IN ('canceled', 'pending');
+  SELECT RAISE(ABORT, 'resolved_by must be reply, readback or operator, and comes with submitted alone')
+   WHERE NEW.resolved_by IS NOT NULL
+     AND (NEW.resolved_by NOT IN ('reply', 'readback', 'operator') OR NEW.state IS NOT 'submitted');
 
   SELECT RAISE(ABORT, 'tries, order_id, status, request_id, error_code, error_message and resolved_by are written by certcommit, with the state')
    WHERE (NEW.tries IS NOT OLD.tries OR NEW.order_id IS NOT OLD.order_id OR NEW.status IS NOT OLD.status
@@ -317,12 +322,19 @@ END;
 
 CREATE TRIGGER requests_insert_rules BEFORE INSERT ON requests BEGIN
   SELECT RAISE(ABORT, 'requests are written by certcommit, before it sends them')
-   WHERE NEW.kind NOT IN ('commit', 'read') OR NEW.finished_at IS NOT NULL OR NEW.outcome IS NOT NULL
+   WHERE NEW.kind IS NULL OR NEW.kind NOT IN ('commit', 'read') OR NEW.finished_at IS NOT NULL OR NEW.outcome IS NOT NULL
       OR EXISTS (SELECT 1 FROM requests WHERE number = NEW.number)
       OR EXISTS (SELECT 1 FROM requests WHERE certificate_id = NEW.certificate_id AND finished_at IS NULL)
       OR NOT EXISTS (SELECT 1 FROM submissions
                       WHERE certificate_id = NEW.certificate_id
                         AND (state = 'pending' OR (state = 'in_doubt' AND NEW.kind = 'read')));
+END;
+
+CREATE TRIGGER requests_inserted AFTER INSERT ON requests BEGIN
+  SELECT RAISE(ABORT, 'number is given out by the queue; leave it out')
+   WHERE NEW.number <> (SELECT max(number) FROM requests)
+      OR NEW.number <> 1 + max(coalesce((SELECT max(number) FROM requests WHERE number < NEW.number), 0),
+                               coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'requests'), 0));
 END;
 
 CREATE TRIGGER requests_update_rules BEFORE UPDATE ON requests BEGIN
@@ -331,7 +343,7 @@ CREATE TRIGGER requests_update_rules BEFORE UPDATE ON requests BEGIN
   SELECT RAISE(ABORT, 'a request is completed once, with its outcome, and keeps its number, certificate_id, kind and run')
    WHERE NEW.number IS NOT OLD.number OR NEW.certificate_id IS NOT OLD.certificate_id OR NEW.kind IS NOT OLD.kind
       OR NEW.run_id IS NOT OLD.run_id OR NEW.started_at IS NOT OLD.started_at
-      OR NEW.finished_at IS NULL
+      OR NEW.finished_at IS NULL OR NEW.outcome IS NULL
       OR NOT CASE OLD.kind
                WHEN 'commit' THEN NEW.outcome IN ('submitted', 'retry', 'backend_error', 'throttled', 'account',
                                                   'denied', 'failed', 'status_refused', 'not_sent', 'in_doubt')

@@ -155,7 +155,7 @@ async fn claim_pending(
         return set_aside(connection, candidate.id).await;
     };
     let evidence = evidence(connection, &certificate_id, run, run.millis_at(now)).await?;
-    if wanted.read_first && evidence.wants_read_first() {
+    if wanted.read_first && evidence.unread_backend_error {
         if claims.reads.len() < wanted.reads {
             claim_read(connection, run, now, candidate, State::Pending, claims).await?;
         }

@@ -8,10 +8,9 @@ use super::error::QueueError;
 use super::run::Run;
 use crate::submission::{CertificateId, CommitClass, Evidence, ReadClass};
 
-/// More requests for one certificate than this are not looked at; what lies before counts as in doubt.
-const MOST_REQUESTS: i64 = 500;
-/// Negative reads that disprove a commit.
-const DISPROVED_BY: u32 = 2;
+/// More requests for one certificate than this are not looked at, but for the newest commit; what lies before
+/// counts as in doubt.
+const MOST_REQUESTS: usize = 500;
 
 /// One line of `requests`.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -34,79 +33,65 @@ pub(super) async fn evidence(
     run: &Run,
     run_ms: i64,
 ) -> Result<Evidence, QueueError> {
-    let lines: Vec<Line> = sqlx::query_as(
+    let mut lines: Vec<Line> = sqlx::query_as(
         "SELECT kind, outcome, run_id, run_ms FROM requests WHERE certificate_id = ? ORDER BY number DESC LIMIT ?",
     )
     .bind(certificate_id.as_str())
-    .bind(MOST_REQUESTS)
-    .fetch_all(connection)
+    .bind(i64::try_from(MOST_REQUESTS).unwrap_or(i64::MAX))
+    .fetch_all(&mut *connection)
     .await
     .map_err(QueueError::of("reading the record of requests"))?;
-    let complete = lines.len() < usize::try_from(MOST_REQUESTS).unwrap_or(usize::MAX);
-    let requests: Vec<Request> = lines.into_iter().map(Request::from).collect();
-    Ok(weigh(&requests, complete, run, run_ms))
+    let complete = lines.len() < MOST_REQUESTS;
+    if !complete && !lines.iter().any(Line::is_commit) {
+        lines.extend(newest_commit(connection, certificate_id).await?);
+    }
+    let requests = lines.into_iter().rev().map(Request::from);
+    Ok(weigh(requests, complete, run, run_ms))
+}
+
+async fn newest_commit(
+    connection: &mut SqliteConnection,
+    certificate_id: &CertificateId,
+) -> Result<Option<Line>, QueueError> {
+    sqlx::query_as(
+        "SELECT kind, outcome, run_id, run_ms FROM requests WHERE certificate_id = ? AND kind = 'commit'
+          ORDER BY number DESC LIMIT 1",
+    )
+    .bind(certificate_id.as_str())
+    .fetch_optional(connection)
+    .await
+    .map_err(QueueError::of("reading the record of requests"))
+}
+
+impl Line {
+    fn is_commit(&self) -> bool {
+        self.kind == "commit"
+    }
 }
 
 impl From<Line> for Request {
     /// An outcome that this version doesn't know, or none, proves nothing.
     fn from(line: Line) -> Self {
-        let outcome = line.outcome.unwrap_or_default();
-        match line.kind.as_str() {
-            "commit" => Self::Commit {
-                class: outcome.parse().unwrap_or(CommitClass::InDoubt),
-                run_id: line.run_id,
-                run_ms: line.run_ms,
-            },
-            _ => Self::Read(outcome.parse().unwrap_or(ReadClass::Retry)),
+        let outcome = line.outcome.as_deref().unwrap_or_default();
+        if line.is_commit() {
+            let class = outcome.parse().unwrap_or(CommitClass::InDoubt);
+            return Self::Commit { class, run_id: line.run_id, run_ms: line.run_ms };
         }
+        Self::Read(outcome.parse().unwrap_or(ReadClass::Retry))
     }
 }
 
-/// Weighs the requests, newest first.
-fn weigh(requests: &[Request], complete: bool, run: &Run, run_ms: i64) -> Evidence {
-    let newest = requests.iter().position(|request| matches!(request, Request::Commit { .. }));
-    let (since, before) = requests.split_at(newest.unwrap_or(requests.len()));
-    let reads: Vec<ReadClass> = since.iter().filter_map(Request::read).collect();
-    let (last_commit, signed_ms) = match before.first() {
+/// Weighs the requests, oldest first.
+fn weigh(requests: impl IntoIterator<Item = Request>, complete: bool, run: &Run, run_ms: i64) -> Evidence {
+    let age = |signed_ms: i64| Duration::from_millis(u64::try_from(run_ms.saturating_sub(signed_ms)).unwrap_or(0));
+    let before = Evidence { age: age(0), earlier_in_doubt: !complete, ..Evidence::none() };
+    requests.into_iter().fold(before, |evidence, request| match request {
         // A commit of an earlier run was signed before this one began.
-        Some(Request::Commit { class, run_id, run_ms }) => (Some(*class), if *run_id == run.id { *run_ms } else { 0 }),
-        Some(Request::Read(_)) | None => (None, 0),
-    };
-    Evidence {
-        last_commit,
-        age: Duration::from_millis(u64::try_from(run_ms.saturating_sub(signed_ms)).unwrap_or(0)),
-        negative_reads: count(&reads, |class| class == ReadClass::NotCommitted),
-        reads: count(&reads, |_| true),
-        read_denied: reads.contains(&ReadClass::Denied),
-        earlier_in_doubt: !complete || any_in_doubt(before.get(1..).unwrap_or_default()),
-    }
-}
-
-/// Whether one of these commits, newest first, is in doubt and was not disproved before the next one.
-fn any_in_doubt(requests: &[Request]) -> bool {
-    let mut negative_reads = 0;
-    for request in requests {
-        match request {
-            Request::Read(ReadClass::NotCommitted) => negative_reads += 1,
-            Request::Read(_) => {}
-            Request::Commit { class: CommitClass::InDoubt, .. } if negative_reads < DISPROVED_BY => return true,
-            Request::Commit { .. } => negative_reads = 0,
+        Request::Commit { class, run_id, run_ms } => {
+            evidence.with_commit(class, age(if run_id == run.id { run_ms } else { 0 }))
         }
-    }
-    false
-}
-
-fn count(reads: &[ReadClass], counts: impl Fn(ReadClass) -> bool) -> u32 {
-    u32::try_from(reads.iter().filter(|class| counts(**class)).count()).unwrap_or(u32::MAX)
-}
-
-impl Request {
-    fn read(&self) -> Option<ReadClass> {
-        match self {
-            Self::Read(class) => Some(*class),
-            Self::Commit { .. } => None,
-        }
-    }
+        Request::Read(class) => evidence.with_read(class),
+    })
 }
 
 #[cfg(test)]
@@ -125,16 +110,16 @@ mod tests {
 
     #[test]
     fn a_commit_of_this_run_ages_from_its_sending_and_an_earlier_one_from_the_start() {
-        let age = |requests: &[Request]| weigh(requests, true, &run(), 10_000).age;
-        assert_eq!(age(&[commit(CommitClass::InDoubt, "this", 4_000)]), Duration::from_secs(6));
-        assert_eq!(age(&[commit(CommitClass::InDoubt, "before", 9_000)]), Duration::from_secs(10));
-        assert_eq!(age(&[]), Duration::from_secs(10));
+        let age = |request: Option<Request>| weigh(request, true, &run(), 10_000).age;
+        assert_eq!(age(Some(commit(CommitClass::InDoubt, "this", 4_000))), Duration::from_secs(6));
+        assert_eq!(age(Some(commit(CommitClass::InDoubt, "before", 9_000))), Duration::from_secs(10));
+        assert_eq!(age(None), Duration::from_secs(10));
     }
 
     #[test]
     fn only_reads_since_the_newest_commit_count() {
-        let requests = [NEGATIVE, Request::Read(ReadClass::Retry), commit(CommitClass::InDoubt, "this", 0), NEGATIVE];
-        let evidence = weigh(&requests, true, &run(), 0);
+        let requests = [NEGATIVE, commit(CommitClass::InDoubt, "this", 0), Request::Read(ReadClass::Retry), NEGATIVE];
+        let evidence = weigh(requests, true, &run(), 0);
         assert_eq!((evidence.negative_reads, evidence.reads), (1, 2));
         assert_eq!(evidence.last_commit, Some(CommitClass::InDoubt));
     }
@@ -143,12 +128,23 @@ mod tests {
     fn an_earlier_commit_in_doubt_counts_until_two_negative_reads_disproved_it() {
         let newest = || commit(CommitClass::StatusRefused, "this", 0);
         let doubt = || commit(CommitClass::InDoubt, "this", 0);
-        let earlier = |requests: &[Request]| weigh(requests, true, &run(), 0).earlier_in_doubt;
-        assert!(earlier(&[newest(), doubt()]));
-        assert!(earlier(&[newest(), NEGATIVE, doubt()]));
-        assert!(!earlier(&[newest(), NEGATIVE, NEGATIVE, doubt()]));
-        assert!(earlier(&[newest(), NEGATIVE, NEGATIVE, commit(CommitClass::Retry, "this", 0), doubt()]));
-        assert!(!earlier(&[newest()]));
-        assert!(weigh(&[newest()], false, &run(), 0).earlier_in_doubt);
+        let earlier = |requests: Vec<Request>| weigh(requests, true, &run(), 0).earlier_in_doubt;
+        assert!(earlier(vec![doubt(), newest()]));
+        assert!(earlier(vec![doubt(), NEGATIVE, newest()]));
+        assert!(!earlier(vec![doubt(), NEGATIVE, NEGATIVE, newest()]));
+        assert!(earlier(vec![doubt(), commit(CommitClass::Retry, "this", 0), NEGATIVE, NEGATIVE, newest()]));
+        assert!(!earlier(vec![newest()]));
+        assert!(weigh([newest()], false, &run(), 0).earlier_in_doubt);
+    }
+
+    #[test]
+    fn a_backend_error_is_unread_until_a_read_shows_no_order_or_is_denied() {
+        let backend = || commit(CommitClass::BackendError, "this", 0);
+        let unread = |requests: Vec<Request>| weigh(requests, true, &run(), 0).unread_backend_error;
+        assert!(unread(vec![backend(), Request::Read(ReadClass::Retry)]));
+        assert!(unread(vec![backend(), commit(CommitClass::NotSent, "this", 0)]));
+        assert!(!unread(vec![backend(), NEGATIVE]));
+        assert!(!unread(vec![backend(), Request::Read(ReadClass::Denied)]));
+        assert!(!unread(vec![commit(CommitClass::Retry, "this", 0)]));
     }
 }

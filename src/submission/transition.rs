@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::outcome::{CommitClass, CommitOutcome, ReadOutcome, Refusal};
+use super::outcome::{CommitClass, CommitOutcome, ReadClass, ReadOutcome, Refusal};
 use super::policy::{RetryPolicy, VerifyPolicy};
 use super::state::{ResolvedBy, State};
 use super::status::{Reading, Verdict};
@@ -42,8 +42,9 @@ pub struct Evidence {
     pub negative_reads: u32,
     /// Reads of any outcome since the newest commit.
     pub reads: u32,
-    /// Whether a read since the newest commit was refused for want of permission.
-    pub read_denied: bool,
+    /// Whether a commit got a backend error, which may have acted, and no read since shows that it didn't. A read
+    /// that is refused for want of permission settles it too: without reading, it goes on.
+    pub unread_backend_error: bool,
     /// Whether a commit before the newest one is in doubt and was never disproved.
     pub earlier_in_doubt: bool,
 }
@@ -57,16 +58,37 @@ impl Evidence {
             age: Duration::ZERO,
             negative_reads: 0,
             reads: 0,
-            read_denied: false,
+            unread_backend_error: false,
             earlier_in_doubt: false,
         }
     }
 
-    /// Whether a row has to be read once before it may be committed (again): the backend's response was
-    /// in error, and no read since shows that it didn't act. Without the permission to read, it goes on.
+    /// The evidence after one more commit, which ended like this.
     #[must_use]
-    pub fn wants_read_first(&self) -> bool {
-        self.last_commit == Some(CommitClass::BackendError) && self.negative_reads == 0 && !self.read_denied
+    pub fn with_commit(&self, class: CommitClass, age: Duration) -> Self {
+        let undisproved =
+            self.last_commit == Some(CommitClass::InDoubt) && self.negative_reads < NEGATIVE_READS_TO_RESEND;
+        Self {
+            last_commit: Some(class),
+            age,
+            negative_reads: 0,
+            reads: 0,
+            unread_backend_error: self.unread_backend_error || class == CommitClass::BackendError,
+            earlier_in_doubt: self.earlier_in_doubt || undisproved,
+        }
+    }
+
+    /// The evidence after one more read, which ended like this.
+    #[must_use]
+    pub fn with_read(&self, class: ReadClass) -> Self {
+        let negative = class == ReadClass::NotCommitted;
+        let settles = negative || class == ReadClass::Denied;
+        Self {
+            negative_reads: self.negative_reads + u32::from(negative),
+            reads: self.reads + 1,
+            unread_backend_error: self.unread_backend_error && !settles,
+            ..self.clone()
+        }
     }
 }
 
@@ -141,7 +163,7 @@ impl Decision<'_> {
                 ..Change::to(State::Submitted)
             },
             CommitOutcome::BackendError(refusal) if self.row.tries + 1 >= self.policy.retry.max_tries => {
-                Change { spends_try: true, due_in: self.backoff(1), ..Change::to(State::InDoubt) }
+                Change { spends_try: true, due_in: self.policy.verify.settle, ..Change::to(State::InDoubt) }
                     .refused(refusal)
                     .because(
                         "its last try ended in a backend error, which may have acted; read back before it is given up",
@@ -208,7 +230,7 @@ impl Decision<'_> {
                 self.in_doubt(Duration::ZERO, &format!("reading back failed: {refusal}"))
             }
             ReadOutcome::Account(refusal) | ReadOutcome::Denied(refusal) => {
-                self.in_doubt(Duration::ZERO, &format!("reading back isn't permitted: {refusal}"))
+                self.read_again(&format!("reading back isn't permitted: {refusal}"))
             }
         }
     }
@@ -269,14 +291,17 @@ impl Decision<'_> {
                     .because(&format!("waits to be read before the next try: {why}"))
             }
             ReadOutcome::Throttled(refusal) | ReadOutcome::Account(refusal) => {
-                Change::to(State::Pending).because(&format!("waits to be read before the next try: {refusal}"))
+                Change { due_in: self.backoff(self.row.evidence.reads + 1), ..Change::to(State::Pending) }
+                    .because(&format!("waits to be read before the next try: {refusal}"))
             }
         }
     }
 
     fn was_refused_for_its_status(&self) -> bool {
         let evidence = &self.row.evidence;
-        evidence.last_commit == Some(CommitClass::StatusRefused) && !evidence.earlier_in_doubt
+        // A row that was set to pending by hand has no tries: the refusal is history.
+        let of_this_life = self.row.tries > 0;
+        of_this_life && evidence.last_commit == Some(CommitClass::StatusRefused) && !evidence.earlier_in_doubt
     }
 
     fn read_again(&self, reason: &str) -> Change {

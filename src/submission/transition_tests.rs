@@ -139,6 +139,12 @@ fn a_commit_spends_a_try_unless_nothing_was_executed_for_no_fault_of_the_row() {
 }
 
 #[test]
+fn a_row_that_was_set_to_pending_by_hand_is_not_failed_for_the_refusal_of_before() {
+    let evidence = Evidence { negative_reads: 1, ..Evidence::none().with_commit(CommitClass::StatusRefused, LATE) };
+    assert_eq!(after_read(&row(State::InDoubt, 0, evidence), seen(None, Some(13))).to, State::Pending);
+}
+
+#[test]
 fn no_read_spends_a_try() {
     for state in [State::InDoubt, State::Pending] {
         for outcome in reads() {
@@ -217,12 +223,13 @@ fn a_backend_error_on_the_last_try_is_given_up_after_one_read_that_shows_no_orde
 
 #[test]
 fn a_row_wants_to_be_read_first_until_a_read_shows_no_order_or_is_denied() {
-    let backend = Evidence { last_commit: Some(CommitClass::BackendError), reads: 3, ..Evidence::none() };
-    assert!(backend.wants_read_first());
-    assert!(!Evidence { negative_reads: 1, ..backend.clone() }.wants_read_first());
-    assert!(!Evidence { read_denied: true, ..backend.clone() }.wants_read_first());
-    assert!(!Evidence { last_commit: Some(CommitClass::Retry), ..backend }.wants_read_first());
-    assert!(!Evidence::none().wants_read_first());
+    let backend = Evidence::none().with_commit(CommitClass::BackendError, LATE);
+    assert!(backend.unread_backend_error);
+    assert!(backend.with_read(ReadClass::Retry).unread_backend_error);
+    assert!(backend.with_commit(CommitClass::NotSent, LATE).unread_backend_error);
+    assert!(!backend.with_read(ReadClass::NotCommitted).unread_backend_error);
+    assert!(!backend.with_read(ReadClass::Denied).unread_backend_error);
+    assert!(!Evidence::none().with_commit(CommitClass::Retry, LATE).unread_backend_error);
 }
 
 #[test]
@@ -239,5 +246,138 @@ fn whatever_is_not_submitted_says_why_in_one_line() {
             assert_eq!(reason.is_empty(), change.to == State::Submitted, "{state} {event:?}");
             assert!(!reason.contains(char::is_control), "{reason:?}");
         }
+    }
+}
+
+/// A state as one letter; a dot where the event doesn't concern the row.
+fn letter(change: Option<&Change>) -> char {
+    match change.map(|change| change.to) {
+        None => '.',
+        Some(State::Pending) => 'P',
+        Some(State::InFlight) => 'F',
+        Some(State::InDoubt) => 'D',
+        Some(State::Submitted) => 'S',
+        Some(State::Failed) => 'X',
+        Some(State::Held) => 'H',
+        Some(State::Canceled) => 'C',
+    }
+}
+
+fn events() -> Vec<Event> {
+    let commits = commits().into_iter().map(Event::Commit);
+    let others = [Event::Unsent("paused".into()), Event::Interrupted];
+    commits.chain(reads().into_iter().map(Event::Read)).chain(others).collect()
+}
+
+#[test]
+fn every_state_meets_every_event_as_in_this_table() {
+    let letters = |state: State, tries: u32, evidence: Evidence| -> String {
+        let row = row(state, tries, evidence);
+        events().iter().map(|event| letter(after(&row, event).as_ref())).collect()
+    };
+    // Ten commits, ten reads, given back unsent, interrupted: in the order of `events`.
+    let table = [
+        (State::Pending, 0, Evidence::none(), "..........DPDDPPPPDP.."),
+        (State::InFlight, 0, Evidence::none(), "SPPPPXXDPD..........PD"),
+        (State::InFlight, 2, Evidence::none(), "SXDPPXXDPD..........PD"),
+        (State::InFlight, 3, Evidence::none(), "SXDPPXXDPD..........PD"),
+        (State::InDoubt, 1, doubt(0, LATE), "..........SDHHDDDDHD.."),
+        (State::InDoubt, 1, doubt(1, LATE - Duration::from_millis(1)), "..........SDHHDDDDHD.."),
+        (State::InDoubt, 1, doubt(1, LATE), "..........SPHHDDDDHD.."),
+        (State::InDoubt, 3, doubt(0, LATE), "..........SDHHDDDDHD.."),
+        (State::InDoubt, 3, doubt(1, LATE / 2), "..........SDHHDDDDHD.."),
+        (State::InDoubt, 3, doubt(1, LATE), "..........SXHHDDDDHD.."),
+        (State::InDoubt, 1, Evidence::none(), "..........SDHHDDDDHD.."),
+        (State::Submitted, 1, doubt(1, LATE), "......................"),
+        (State::Failed, 1, doubt(1, LATE), "......................"),
+        (State::Held, 1, doubt(1, LATE), "......................"),
+        (State::Canceled, 0, doubt(1, LATE), "......................"),
+    ];
+    for (state, tries, evidence, expected) in table {
+        assert_eq!(letters(state, tries, evidence.clone()), expected, "{state}, {tries} tries, {evidence:?}");
+    }
+}
+
+#[test]
+fn a_row_in_doubt_goes_where_the_status_that_is_read_says() {
+    let row = row(State::InDoubt, 1, doubt(1, LATE));
+    let letters = |order_id: Option<&str>| -> String {
+        let outcomes = (-1..=16).map(Some).chain([None]).map(|status| seen(order_id, status));
+        outcomes.map(|outcome| letter(Some(&after_read(&row, outcome)))).collect()
+    };
+    // Status -1 to 16, and none.
+    assert_eq!(letters(Some("SO1")), "HSSHHSHHHSHHSSHHHHH");
+    assert_eq!(letters(None), "HHHHHHPHHHHHHHPHHHH");
+}
+
+#[test]
+fn tries_that_are_spent_do_not_shorten_the_protocol_of_a_row_in_doubt() {
+    let read = |negative, age| after_read(&row(State::InDoubt, 3, doubt(negative, age)), seen(None, Some(13)));
+    assert_eq!(
+        (read(0, Duration::from_secs(60)).to, read(0, Duration::from_secs(60)).due_in),
+        (State::InDoubt, LATE * 9 / 10)
+    );
+    assert_eq!((read(0, LATE).to, read(0, LATE).due_in), (State::InDoubt, Duration::ZERO));
+    let given_up = read(1, LATE);
+    assert_eq!((given_up.to, given_up.status), (State::Failed, Some(13)));
+    assert!(given_up.reason.unwrap().starts_with("gave up after 3 tries"));
+}
+
+#[test]
+fn what_is_refused_for_its_status_over_an_earlier_doubt_goes_through_the_whole_protocol() {
+    let read = |tries, negative_reads, age| {
+        let last_commit = Some(CommitClass::StatusRefused);
+        let evidence = Evidence { last_commit, earlier_in_doubt: true, ..doubt(negative_reads, age) };
+        after_read(&row(State::InDoubt, tries, evidence), seen(None, Some(13))).to
+    };
+    assert_eq!(read(2, 0, LATE), State::InDoubt);
+    assert_eq!(read(2, 1, LATE / 2), State::InDoubt);
+    assert_eq!(read(2, 1, LATE), State::Pending);
+    assert_eq!(read(3, 1, LATE), State::Failed);
+}
+
+#[test]
+fn a_read_that_fails_for_passing_reasons_is_repeated_later_each_time() {
+    let cut = || ReadOutcome::Retry { why: "cut".into(), refusal: None };
+    let unsent = || ReadOutcome::NotSent("refused".into());
+    let backend = |reads| Evidence { last_commit: Some(CommitClass::BackendError), reads, ..Evidence::none() };
+    for outcome in [cut, unsent] {
+        let wait = |state, evidence| after_read(&row(state, 1, evidence), outcome()).due_in.as_secs();
+        let in_doubt = [0, 1, 2, 20].map(|reads| wait(State::InDoubt, Evidence { reads, ..doubt(0, LATE) }));
+        assert_eq!(in_doubt, [1, 2, 4, 300]);
+        assert_eq!([0, 1, 2, 20].map(|reads| wait(State::Pending, backend(reads))), [1, 2, 4, 300]);
+    }
+}
+
+#[test]
+fn what_was_read_stays_on_a_row_that_is_held_or_given_up() {
+    let refused = Evidence { last_commit: Some(CommitClass::StatusRefused), ..Evidence::none() };
+    for (evidence, outcome, to) in [
+        (doubt(0, LATE), seen(Some("SO1"), Some(99)), State::Held),
+        (doubt(0, LATE), seen(Some("SO1"), Some(7)), State::Held),
+        (doubt(0, LATE), seen(Some("SO1"), Some(13)), State::Held),
+        (refused, seen(Some("SO1"), Some(7)), State::Failed),
+    ] {
+        let change = after_read(&row(State::InDoubt, 1, evidence), outcome.clone());
+        let ReadOutcome::Seen(reading) = outcome else { unreachable!() };
+        assert_eq!((change.to, &change.order_id, change.status), (to, &reading.order_id, reading.status));
+        assert_eq!((change.request_id, change.resolved_by), (reading.request_id.clone(), None));
+        assert!(change.reason.unwrap().contains(&reading.describe()));
+    }
+    let unreadable = after_read(&row(State::InDoubt, 1, doubt(0, LATE)), ReadOutcome::Failed(refusal()));
+    assert_eq!(unreadable.error, Some(("Some.Code".into(), "words".into())));
+    assert_eq!(unreadable.request_id.as_deref(), Some("r-1"));
+}
+
+#[test]
+fn every_refusal_of_a_commit_leaves_its_code_and_its_request_id() {
+    for outcome in commits().into_iter().chain([CommitOutcome::InDoubt { why: "500".into(), refusal: Some(refusal()) }])
+    {
+        let expected = outcome.refusal().map(|refusal| (refusal.code.clone(), refusal.message.clone()));
+        let request_id = outcome.refusal().and_then(|refusal| refusal.request_id.clone());
+        let submitted = outcome.class() == CommitClass::Submitted;
+        let change = after(&row(State::InFlight, 0, Evidence::none()), &Event::Commit(outcome)).unwrap();
+        assert_eq!(change.error, expected);
+        assert!(submitted || change.request_id == request_id);
     }
 }

@@ -1,61 +1,65 @@
 //! A small model of the world in virtual time, against which the state machine keeps its promises: one
 //! certificate at a server, a network that loses and delays, an API that errs, and a daemon that crashes.
 //!
+//! What the model knows and the daemon doesn't (whether an order stands, what is under way, when a commit of
+//! unknown outcome was signed) is kept apart from the record of requests, so that neither excuses the other.
+//!
 //! Two risks that the API leaves are not in the model: a backend that answers in error and acts only after the
 //! read that follows, and one that answers in error, acts, and may not be read.
 
 use std::time::Duration;
 
+use proptest::bool::weighted;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::*;
 
 /// A signature lives this long: nothing signed earlier is executed any more.
 const SIGNATURE_LIVES: u64 = 300;
+/// Cases of each property, unless `PROPTEST_CASES` says otherwise.
+const CASES: u32 = 500;
+/// The status of a certificate that waits for its commit.
+const WAITS: i64 = 13;
+/// The status of a certificate whose commit landed.
+const COMMITTED: i64 = 8;
 
 /// How a commit fares.
 #[derive(Debug, Clone)]
 enum Fate {
     Answered,
-    LostBefore,
-    LostAfter,
-    /// The client sees it lost; it lands this many seconds after the signing.
+    /// The answer is lost or never comes; the commit lands this many seconds after the signing.
     Late(u64),
-    Refused(CommitClass),
-    /// Answered with an error of this class, though the order is placed.
-    RefusedAfter(CommitClass),
-}
-
-/// When the daemon dies with a commit, if it does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Crash {
-    No,
-    BeforeSending,
-    AfterSending,
-}
-
-/// How a read fares.
-#[derive(Debug, Clone)]
-enum Glimpse {
-    True,
-    Fails(ReadClass),
-    Crash,
+    /// It isn't executed, or never arrives.
+    Fails(CommitOutcome),
+    /// It is executed, and answered with an error of the backend.
+    ActsAndErrs,
 }
 
 /// What happens next.
 #[derive(Debug, Clone)]
 struct Step {
+    /// The wall clock leaps, so that the row looks due at once.
+    leap: bool,
     /// How much later than due the daemon comes to it, in seconds.
     dawdle: u64,
+    /// How long the request takes, in seconds.
+    takes: u64,
     commit: Fate,
-    crash: Crash,
-    read: Glimpse,
+    /// How a read fails; otherwise it shows what is so.
+    read: Option<ReadOutcome>,
+    /// The daemon dies before it records how the request ended.
+    crash: bool,
+    /// The certificate's status becomes this one, by somebody else's doing.
+    turn: Option<i64>,
+    /// Somebody sends a failed row once more.
+    by_hand: bool,
     dice: f64,
 }
 
 #[derive(Debug, Clone)]
 enum Entry {
-    Commit { class: CommitClass, run: u32, signed: u64 },
+    Commit { class: CommitClass, signed: u64 },
     Read(ReadClass),
 }
 
@@ -63,92 +67,85 @@ enum Entry {
 struct World {
     policy: Policy,
     now: u64,
-    run: u32,
     run_began: u64,
     state: State,
     tries: u32,
     due: u64,
     record: Vec<Entry>,
-    order_stands: bool,
-    orders: u32,
+    /// Commits that were sent and count, since somebody last cleared the tries.
     counted: u32,
+    status: i64,
+    /// Orders that this queue placed.
+    orders: u32,
     /// Commits that are still under way to the server: when they land.
     under_way: Vec<u64>,
+    /// When the newest commit was signed, if it may have been executed; and when reads found nothing since.
+    doubt: Option<(u64, Vec<u64>)>,
+    /// An error of the backend that no read and no denial followed.
+    unread_backend_error: bool,
 }
 
 impl World {
-    fn new(policy: Policy) -> Self {
+    fn new(policy: Policy, status: i64) -> Self {
         Self {
             policy,
             now: 1000,
-            run: 1,
             run_began: 1000,
             state: State::Pending,
             tries: 0,
             due: 1000,
             record: Vec::new(),
-            order_stands: false,
-            orders: 0,
             counted: 0,
+            status,
+            orders: 0,
             under_way: Vec::new(),
+            doubt: None,
+            unread_backend_error: false,
         }
     }
 
     fn evidence(&self) -> Evidence {
-        let newest = self.record.iter().rposition(|entry| matches!(entry, Entry::Commit { .. }));
-        let since = &self.record[newest.map_or(0, |index| index + 1)..];
-        let before = &self.record[..newest.unwrap_or(0)];
-        let reads = |class| since.iter().filter(|entry| matches!(entry, Entry::Read(seen) if *seen == class)).count();
-        let (last_commit, signed) = match newest.map(|index| &self.record[index]) {
-            Some(Entry::Commit { class, run, signed }) if *run == self.run => (Some(*class), *signed),
-            Some(Entry::Commit { class, .. }) => (Some(*class), self.run_began),
-            _ => (None, self.run_began),
-        };
-        let mut negative = 0;
-        let mut earlier_in_doubt = false;
-        for entry in before.iter().rev() {
-            match entry {
-                Entry::Read(ReadClass::NotCommitted) => negative += 1,
-                Entry::Read(_) => {}
-                Entry::Commit { class, .. } => {
-                    earlier_in_doubt |= *class == CommitClass::InDoubt && negative < 2;
-                    negative = 0;
-                }
-            }
+        // What an earlier run signed ages from the start of this one.
+        let age = |signed: u64| Duration::from_secs(self.now - signed.max(self.run_began));
+        let mut evidence = Evidence { age: age(0), ..Evidence::none() };
+        for entry in &self.record {
+            evidence = match entry {
+                Entry::Commit { class, signed } => evidence.with_commit(*class, age(*signed)),
+                Entry::Read(class) => evidence.with_read(*class),
+            };
         }
-        Evidence {
-            last_commit,
-            age: Duration::from_secs(self.now - signed),
-            negative_reads: u32::try_from(reads(ReadClass::NotCommitted)).unwrap(),
-            reads: u32::try_from(since.len()).unwrap(),
-            read_denied: reads(ReadClass::Denied) > 0,
-            earlier_in_doubt,
-        }
+        evidence
     }
 
     /// The daemon comes to the row, and what is to happen happens.
     fn step(&mut self, step: &Step) {
-        self.now = self.now.max(self.due) + step.dawdle;
-        self.land();
+        let wait = if step.leap { 0 } else { self.due.saturating_sub(self.now) };
+        self.pass(wait + step.dawdle);
+        self.status = step.turn.filter(|_| self.state.is_open()).unwrap_or(self.status);
+        if step.by_hand && self.state == State::Failed {
+            (self.state, self.tries, self.counted, self.due) = (State::Pending, 0, 0, self.now);
+        }
         let evidence = self.evidence();
         match self.state {
-            State::Pending if evidence.wants_read_first() => self.read(step, evidence),
-            State::Pending => self.commit(step, evidence),
-            State::InDoubt => self.read(step, evidence),
+            State::Pending if !evidence.unread_backend_error => self.commit(step, evidence),
+            State::Pending | State::InDoubt => self.read(step, evidence),
             State::InFlight | State::Submitted | State::Failed | State::Held | State::Canceled => {}
         }
     }
 
-    fn land(&mut self) {
+    fn pass(&mut self, seconds: u64) {
+        self.now += seconds;
         let now = self.now;
         let landed = self.under_way.iter().filter(|at| **at <= now).count();
         self.under_way.retain(|at| *at > now);
         (0..landed).for_each(|_| self.execute());
     }
 
+    /// A commit arrives, and places an order if the status allows it.
     fn execute(&mut self) {
-        if !self.order_stands {
-            self.order_stands = true;
+        assert_eq!(self.orders, 0, "it landed although an order stands: {self:?}");
+        if matches!(self.status, 5 | WAITS) {
+            self.status = COMMITTED;
             self.orders += 1;
         }
     }
@@ -156,203 +153,228 @@ impl World {
     fn commit(&mut self, step: &Step, evidence: Evidence) {
         self.state = State::InFlight;
         let row = Row { state: State::InFlight, tries: self.tries, evidence };
-        if step.crash == Crash::BeforeSending {
-            return self.crash(&row);
-        }
-        assert!(!self.order_stands, "sent again although the order stands: {self:?}");
-        assert!(self.under_way.is_empty(), "sent again while a commit is under way: {self:?}");
-        self.counted += 1;
+        let signed = self.now;
+        self.assert_may_be_sent();
         let outcome = self.send(&step.commit);
-        if step.crash == Crash::AfterSending {
-            return self.crash(&row);
+        let class = if step.crash { CommitClass::InDoubt } else { outcome.class() };
+        let event = if step.crash { Event::Interrupted } else { Event::Commit(outcome) };
+        self.pass(step.takes);
+        self.restart_if(step.crash);
+        self.counted += u32::from(class.spends_a_try());
+        self.doubt = (class == CommitClass::InDoubt).then(|| (signed, Vec::new()));
+        self.unread_backend_error = class == CommitClass::BackendError;
+        self.record.push(Entry::Commit { class, signed });
+        self.apply(&row, &event, step.dice);
+    }
+
+    fn assert_may_be_sent(&self) {
+        assert_eq!(self.orders, 0, "sent again although an order stands: {self:?}");
+        assert!(self.under_way.is_empty(), "sent again while a commit is under way: {self:?}");
+        assert!(!self.unread_backend_error, "sent again unread after an error of the backend: {self:?}");
+        if let Some((signed, disproved)) = &self.doubt {
+            let late_enough = signed + self.policy.verify.resend_after.as_secs();
+            let disproved_late = disproved.last().is_some_and(|at| *at >= late_enough);
+            assert!(disproved.len() >= 2 && disproved_late, "sent again although it may have landed: {self:?}");
         }
-        let class = outcome.class();
-        self.counted -= u32::from(!class.spends_a_try());
-        self.record.push(Entry::Commit { class, run: self.run, signed: self.now });
-        self.apply(&row, &Event::Commit(outcome), step.dice);
     }
 
     fn send(&mut self, fate: &Fate) -> CommitOutcome {
-        let lost = || CommitOutcome::InDoubt { why: "lost".into(), refusal: None };
         match fate {
+            Fate::Answered if !matches!(self.status, 5 | WAITS) => CommitOutcome::StatusRefused(refusal()),
             Fate::Answered => {
                 self.execute();
-                CommitOutcome::Submitted(Receipt { order_id: "SO1".into(), status: 8, request_id: None })
-            }
-            Fate::LostBefore => lost(),
-            Fate::LostAfter => {
-                self.execute();
-                lost()
+                CommitOutcome::Submitted(Receipt { order_id: "SO1".into(), status: COMMITTED, request_id: None })
             }
             Fate::Late(seconds) => {
                 self.under_way.push(self.now + (*seconds).min(SIGNATURE_LIVES));
                 lost()
             }
-            Fate::Refused(class) => refused(*class),
-            Fate::RefusedAfter(class) => {
+            Fate::Fails(outcome) => outcome.clone(),
+            Fate::ActsAndErrs => {
                 self.execute();
-                refused(*class)
+                CommitOutcome::BackendError(refusal())
             }
         }
     }
 
     fn read(&mut self, step: &Step, evidence: Evidence) {
         let row = Row { state: self.state, tries: self.tries, evidence };
-        let outcome = match step.read {
-            Glimpse::Crash => {
-                // An unfinished read proves nothing.
-                self.record.push(Entry::Read(ReadClass::Retry));
-                return self.restart();
-            }
-            Glimpse::True => ReadOutcome::Seen(Reading {
-                order_id: self.order_stands.then(|| "SO1".to_owned()),
-                status: Some(if self.order_stands { 8 } else { 13 }),
+        let outcome = match &step.read {
+            // Unread since it may not be read, and acted all the same: not in the model.
+            Some(ReadOutcome::Denied(_)) if self.orders > 0 => cut(),
+            Some(outcome) => outcome.clone(),
+            None => ReadOutcome::Seen(Reading {
+                order_id: (self.orders > 0 || self.status == COMMITTED).then(|| "SO1".to_owned()),
+                status: Some(self.status),
                 request_id: None,
             }),
-            Glimpse::Fails(class) => failed_read(class),
         };
-        self.record.push(Entry::Read(outcome.class()));
-        self.apply(&row, &Event::Read(outcome), step.dice);
+        // A read that was cut off by the end of the daemon proves nothing.
+        let class = if step.crash { ReadClass::Retry } else { outcome.class() };
+        self.unread_backend_error &= !matches!(class, ReadClass::NotCommitted | ReadClass::Denied);
+        if let (Some((_, disproved)), ReadClass::NotCommitted) = (&mut self.doubt, class) {
+            disproved.push(self.now);
+        }
+        self.pass(step.takes);
+        self.restart_if(step.crash);
+        self.record.push(Entry::Read(class));
+        if !step.crash {
+            self.apply(&row, &Event::Read(outcome), step.dice);
+        }
     }
 
-    /// The daemon dies with the row in flight, and starts again.
-    fn crash(&mut self, row: &Row) {
-        self.record.push(Entry::Commit { class: CommitClass::InDoubt, run: self.run, signed: self.now });
-        self.restart();
-        self.apply(row, &Event::Interrupted, 0.0);
-    }
-
-    fn restart(&mut self) {
-        self.now += 1;
-        self.run += 1;
-        self.run_began = self.now;
+    fn restart_if(&mut self, crash: bool) {
+        self.pass(u64::from(crash));
+        self.run_began = if crash { self.now } else { self.run_began };
     }
 
     fn apply(&mut self, row: &Row, event: &Event, dice: f64) {
         let change = next_state(row, event, &self.policy, dice).unwrap();
         assert!(change.to == row.state || row.state.may_become(change.to), "{:?} to {:?}", row.state, change.to);
-        if change.to == State::Pending && row.state == State::InDoubt {
-            let evidence = self.evidence();
-            assert!(evidence.negative_reads >= 2 && evidence.age >= self.policy.verify.resend_after, "{self:?}");
+        if (row.state, change.to) == (State::InDoubt, State::Pending) {
+            let Evidence { age, negative_reads, .. } = row.evidence;
+            assert!(negative_reads >= 1 && age >= self.policy.verify.resend_after, "too early: {row:?}");
         }
         self.state = change.to;
         self.tries += u32::from(change.spends_try);
         self.due = self.now + change.due_in.as_secs() + u64::from(change.due_in.subsec_nanos() > 0);
+        self.assert_true();
     }
 
-    fn is_open(&self) -> bool {
-        self.state.is_open()
+    /// What the row says is so.
+    fn assert_true(&self) {
+        use ReadClass::{DeadEnd, Failed, Unclear};
+        let shown = |entry: &Entry| matches!(entry, Entry::Read(DeadEnd | Failed | Unclear));
+        match self.state {
+            State::Submitted => assert!(self.orders > 0 || self.status == COMMITTED, "no order stands: {self:?}"),
+            State::Failed => {
+                let by_status = self.evidence().last_commit == Some(CommitClass::StatusRefused);
+                let elsewhere = by_status && self.status == COMMITTED;
+                let ours = self.orders > 0 || !self.under_way.is_empty();
+                assert!(!ours && !elsewhere, "an order may stand: {self:?}");
+            }
+            State::Held => assert!(self.record.iter().any(shown), "held for nothing: {self:?}"),
+            State::Pending | State::InFlight | State::InDoubt | State::Canceled => {}
+        }
+        assert!(self.tries <= self.policy.retry.max_tries && self.counted <= self.tries, "too many tries: {self:?}");
     }
 }
 
-fn refused(class: CommitClass) -> CommitOutcome {
-    let refusal = Refusal { code: "Code".into(), message: "message".into(), request_id: None };
-    match class {
-        CommitClass::Retry => CommitOutcome::Retry(refusal),
-        CommitClass::BackendError => CommitOutcome::BackendError(refusal),
-        CommitClass::Throttled => CommitOutcome::Throttled(refusal),
-        CommitClass::Account => CommitOutcome::Account(refusal),
-        CommitClass::Denied => CommitOutcome::Denied(refusal),
-        CommitClass::Failed => CommitOutcome::Failed(refusal),
-        CommitClass::StatusRefused => CommitOutcome::StatusRefused(refusal),
-        CommitClass::NotSent => CommitOutcome::NotSent("unreachable".into()),
-        CommitClass::InDoubt | CommitClass::Submitted => {
-            CommitOutcome::InDoubt { why: "the server erred".into(), refusal: Some(refusal) }
-        }
-    }
+fn refusal() -> Refusal {
+    Refusal { code: "Code".into(), message: "message".into(), request_id: None }
 }
 
-fn failed_read(class: ReadClass) -> ReadOutcome {
-    let refusal = Refusal { code: "Code".into(), message: "message".into(), request_id: None };
-    match class {
-        ReadClass::Throttled => ReadOutcome::Throttled(refusal),
-        ReadClass::Account => ReadOutcome::Account(refusal),
-        ReadClass::NotSent => ReadOutcome::NotSent("unreachable".into()),
-        ReadClass::Denied => ReadOutcome::Denied(refusal),
-        ReadClass::Failed => ReadOutcome::Failed(refusal),
-        ReadClass::Retry | ReadClass::Committed | ReadClass::NotCommitted | ReadClass::DeadEnd | ReadClass::Unclear => {
-            ReadOutcome::Retry { why: "cut".into(), refusal: None }
-        }
-    }
+fn lost() -> CommitOutcome {
+    CommitOutcome::InDoubt { why: "lost".into(), refusal: Some(refusal()) }
+}
+
+fn cut() -> ReadOutcome {
+    ReadOutcome::Retry { why: "cut".into(), refusal: None }
 }
 
 fn fate() -> impl Strategy<Value = Fate> {
-    let harmless = prop_oneof![
-        Just(CommitClass::Retry),
-        Just(CommitClass::BackendError),
-        Just(CommitClass::Throttled),
-        Just(CommitClass::Account),
-        Just(CommitClass::NotSent),
-        Just(CommitClass::InDoubt),
-    ];
-    let acting = prop_oneof![Just(CommitClass::BackendError), Just(CommitClass::InDoubt)];
+    use CommitOutcome::{Account, BackendError, Denied, Failed, NotSent, Retry, Throttled};
+    let unsent = NotSent("unreachable".into());
+    let passing = vec![Retry(refusal()), BackendError(refusal()), Throttled(refusal()), Account(refusal()), unsent];
     prop_oneof![
-        1 => Just(Fate::Answered),
-        3 => Just(Fate::LostBefore),
-        2 => Just(Fate::LostAfter),
-        2 => (0..=SIGNATURE_LIVES).prop_map(Fate::Late),
-        6 => harmless.prop_map(Fate::Refused),
-        1 => acting.prop_map(Fate::RefusedAfter),
+        2 => Just(Fate::Answered),
+        8 => (0..=SIGNATURE_LIVES).prop_map(Fate::Late),
+        4 => Just(Fate::Late(0)),
+        8 => Just(Fate::Fails(lost())),
+        10 => select(passing).prop_map(Fate::Fails),
+        1 => select(vec![Denied(refusal()), Failed(refusal())]).prop_map(Fate::Fails),
+        1 => Just(Fate::ActsAndErrs),
     ]
 }
 
-fn crash() -> impl Strategy<Value = Crash> {
-    prop_oneof![8 => Just(Crash::No), 1 => Just(Crash::BeforeSending), 2 => Just(Crash::AfterSending)]
+fn failed_read() -> impl Strategy<Value = Option<ReadOutcome>> {
+    use ReadOutcome::{Account, Denied, Failed, NotSent, Throttled};
+    let unsent = NotSent("unreachable".into());
+    let passing = vec![cut(), Throttled(refusal()), Account(refusal()), unsent, Denied(refusal())];
+    prop_oneof![
+        30 => Just(None),
+        12 => select(passing).prop_map(Some),
+        1 => Just(Some(Failed(refusal()))),
+    ]
 }
 
-fn glimpse() -> impl Strategy<Value = Glimpse> {
-    let failure = prop_oneof![
-        Just(ReadClass::Retry),
-        Just(ReadClass::Throttled),
-        Just(ReadClass::Account),
-        Just(ReadClass::NotSent)
-    ];
-    prop_oneof![5 => Just(Glimpse::True), 2 => failure.prop_map(Glimpse::Fails), 1 => Just(Glimpse::Crash)]
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps(by_hand: f64) -> impl Strategy<Value = Vec<Step>> {
     let dawdle = prop_oneof![Just(0u64), 0..20u64, 0..2000u64];
-    let step = (dawdle, fate(), crash(), glimpse(), 0.0..1.0f64).prop_map(|(dawdle, commit, crash, read, dice)| Step {
-        dawdle,
-        commit,
-        crash,
-        read,
-        dice,
-    });
+    let turn = prop_oneof![40 => Just(None), 1 => Just(Some(7)), 1 => Just(Some(99))];
+    let odd = (weighted(0.05), turn, weighted(by_hand), weighted(0.2));
+    let step = (odd, dawdle, 0..35u64, fate(), failed_read(), 0.0..1.0).prop_map(
+        |((leap, turn, by_hand, crash), dawdle, takes, commit, read, dice)| Step {
+            leap,
+            dawdle,
+            takes,
+            commit,
+            read,
+            crash,
+            turn,
+            by_hand,
+            dice,
+        },
+    );
     proptest::collection::vec(step, 1..60)
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
-    (1u32..10, 1u64..120, SIGNATURE_LIVES + 1..1000).prop_map(|(max_tries, settle, resend_after)| Policy {
-        retry: RetryPolicy {
-            max_tries,
-            initial_backoff: Duration::from_secs(1),
-            max_backoff: Duration::from_secs(300),
-        },
-        verify: VerifyPolicy { settle: Duration::from_secs(settle), resend_after: Duration::from_secs(resend_after) },
+    let usual = (Just(8u32), Just(60u64), Just(600u64));
+    let any = (1u32..10, 1u64..120, SIGNATURE_LIVES + 1..1000);
+    prop_oneof![usual, any].prop_map(|(max_tries, settle, resend_after)| {
+        let [initial_backoff, max_backoff] = [1, 300].map(Duration::from_secs);
+        let [settle, resend_after] = [settle, resend_after].map(Duration::from_secs);
+        let retry = RetryPolicy { max_tries, initial_backoff, max_backoff };
+        Policy { retry, verify: VerifyPolicy { settle, resend_after } }
     })
 }
 
+fn status() -> impl Strategy<Value = i64> {
+    prop_oneof![10 => Just(WAITS), 4 => Just(5), 1 => Just(COMMITTED), 1 => Just(7), 1 => Just(99)]
+}
+
+/// Lets the steps happen, then the faults cease; the row comes to an end that is true.
+fn live(policy: Policy, status: i64, steps: &[Step]) -> World {
+    let mut world = World::new(policy, status);
+    steps.iter().for_each(|step| world.step(step));
+    let (commit, read) = (Fate::Answered, None);
+    let (leap, crash, turn, by_hand) = (false, false, None, false);
+    let calm = Step { leap, dawdle: 0, takes: 1, commit, read, crash, turn, by_hand, dice: 0.5 };
+    (0..10).for_each(|_| world.step(&calm));
+    world.pass(SIGNATURE_LIVES);
+    assert!(!world.state.is_open(), "it comes to no end: {world:?}");
+    world.assert_true();
+    world
+}
+
+fn config() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { usual.cases } else { CASES };
+    ProptestConfig { cases, ..usual }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
-    fn nothing_is_placed_twice_and_nothing_is_lost_whatever_happens(policy in policy(), steps in steps()) {
-        let mut world = World::new(policy);
-        for step in &steps {
-            world.step(step);
-            prop_assert!(world.orders <= 1, "{world:?}");
-        }
-        // The faults cease.
-        let calm = Step { dawdle: 0, commit: Fate::Answered, crash: Crash::No, read: Glimpse::True, dice: 0.5 };
-        for _ in 0..10 {
-            world.step(&calm);
-        }
-        prop_assert!(!world.is_open(), "it comes to no end: {world:?}");
-        world.now += SIGNATURE_LIVES;
-        world.land();
-        prop_assert_eq!(world.orders, u32::from(world.state == State::Submitted), "{:?}", world);
+    fn nothing_is_placed_twice_and_nothing_is_lost_whatever_happens(
+        policy in policy(), status in status(), steps in steps(0.0),
+    ) {
+        live(policy, status, &steps);
+    }
+
+    #[test]
+    fn what_failed_may_be_sent_once_more_by_hand(policy in policy(), status in status(), steps in steps(0.5)) {
+        live(policy, status, &steps);
+    }
+
+    #[test]
+    fn a_certificate_that_nobody_else_touches_is_submitted_exactly_if_its_order_stands(
+        policy in policy(), mut steps in steps(0.0),
+    ) {
+        steps.retain(|step| step.turn.is_none() && !matches!(step.read, Some(ReadOutcome::Failed(_))));
+        let world = live(policy, WAITS, &steps);
         prop_assert!(matches!(world.state, State::Submitted | State::Failed), "{world:?}");
-        prop_assert!(world.counted <= policy.retry.max_tries, "{world:?}");
+        prop_assert_eq!(world.orders, u32::from(world.state == State::Submitted), "{:?}", world);
     }
 }
