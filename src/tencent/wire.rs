@@ -2,6 +2,7 @@
 //!
 //! A reply is judged by its structure and its error code alone: message texts may change.
 
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::errors::{Class, classify_code, is_known};
@@ -43,16 +44,54 @@ impl Action {
     /// The request's body.
     #[must_use]
     pub fn body(self, certificate_id: &CertificateId, verify_type: Option<VerifyType>) -> String {
-        let id_key = match self {
-            Self::Commit | Self::Describe => "CertificateId",
-            Self::OrderSubmit => "CertId",
+        let certificate_id = certificate_id.as_str();
+        let verify_type = verify_type.map(VerifyType::as_str);
+        let body = match self {
+            Self::Commit => Body { certificate_id: Some(certificate_id), cert_id: None, verify_type },
+            Self::OrderSubmit => Body { certificate_id: None, cert_id: Some(certificate_id), verify_type },
+            Self::Describe => Body { certificate_id: Some(certificate_id), cert_id: None, verify_type: None },
         };
-        // Neither an ID nor a verify type holds anything that JSON would escape.
-        match verify_type.filter(|_| self != Self::Describe) {
-            Some(verify_type) => format!(r#"{{"{id_key}":"{certificate_id}","VerifyType":"{verify_type}"}}"#),
-            None => format!(r#"{{"{id_key}":"{certificate_id}"}}"#),
-        }
+        // Plain texts always serialise.
+        serde_json::to_string(&body).unwrap_or_default()
     }
+}
+
+/// The body of a request; each action has its own name for the certificate's ID.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Body<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cert_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verify_type: Option<&'a str>,
+}
+
+/// What every reply is wrapped in.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Envelope {
+    response: Option<Response>,
+}
+
+/// What a reply may hold. The fields are judged one by one, since one of a wrong type says something else about a
+/// commit than about a refusal.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Response {
+    error: Option<Value>,
+    #[serde(default)]
+    order_id: Value,
+    /// The outer option tells whether the field is there at all.
+    #[serde(default, deserialize_with = "present")]
+    status: Option<Value>,
+    #[serde(default)]
+    request_id: Value,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// What the reply to a commit means.
@@ -101,7 +140,7 @@ pub(super) fn read_outcome(http_status: u16, body: &[u8]) -> ReadOutcome {
 }
 
 enum Reply {
-    Success(Value),
+    Success(Response),
     Refused(Refusal),
     Unusable(String),
 }
@@ -113,19 +152,19 @@ fn reply(http_status: u16, body: &[u8]) -> Reply {
     let Ok(text) = std::str::from_utf8(body) else {
         return Reply::Unusable("the answer was not UTF-8".to_owned());
     };
-    let Ok(envelope) = serde_json::from_str::<Value>(text) else {
-        return Reply::Unusable("the answer was not JSON, or not all of it".to_owned());
+    let envelope = match serde_json::from_str::<Envelope>(text) {
+        Ok(envelope) => envelope,
+        Err(error) if error.is_data() => return Reply::Unusable("the answer was not of the API's shape".to_owned()),
+        Err(_) => return Reply::Unusable("the answer was not JSON, or not all of it".to_owned()),
     };
-    let Some(response) = envelope.get("Response").filter(|response| response.is_object()) else {
-        return Reply::Unusable("the answer had no Response".to_owned());
-    };
-    match response.get("Error") {
-        None | Some(Value::Null) => Reply::Success(response.clone()),
-        Some(error) => refusal(response, error),
+    match envelope.response {
+        None => Reply::Unusable("the answer had no Response".to_owned()),
+        Some(Response { error: Some(error), request_id, .. }) => refusal(&error, &request_id),
+        Some(response) => Reply::Success(response),
     }
 }
 
-fn refusal(response: &Value, error: &Value) -> Reply {
+fn refusal(error: &Value, id: &Value) -> Reply {
     let Some(code) = error.get("Code").and_then(Value::as_str).filter(|code| !code.is_empty()) else {
         return Reply::Unusable("the answer had an Error without a Code".to_owned());
     };
@@ -134,43 +173,41 @@ fn refusal(response: &Value, error: &Value) -> Reply {
     if !is_known(code) {
         message.push_str(" (an error code that certcommit doesn't know)");
     }
-    Reply::Refused(Refusal { code: printable(code, MAX_CODE), message, request_id: request_id(response) })
+    Reply::Refused(Refusal { code: printable(code, MAX_CODE), message, request_id: request_id(id) })
 }
 
-fn receipt(response: &Value) -> Result<Receipt, String> {
-    let order_id = order_id(response)?.ok_or("the answer had no OrderId")?;
-    let status = status(response)?.ok_or("the answer had no Status")?;
-    Ok(Receipt { order_id, status, request_id: request_id(response) })
+fn receipt(response: &Response) -> Result<Receipt, String> {
+    let order_id = order_id(&response.order_id)?.ok_or("the answer had no OrderId")?;
+    let status = response.status.as_ref().map_or(Ok(None), status)?.ok_or("the answer had no Status")?;
+    Ok(Receipt { order_id, status, request_id: request_id(&response.request_id) })
 }
 
-fn reading(response: &Value) -> Result<Reading, String> {
-    if response.get("Status").is_none() {
-        return Err("the answer had no Status".to_owned());
-    }
-    Ok(Reading { order_id: order_id(response)?, status: status(response)?, request_id: request_id(response) })
+fn reading(response: &Response) -> Result<Reading, String> {
+    let status = status(response.status.as_ref().ok_or("the answer had no Status")?)?;
+    Ok(Reading { order_id: order_id(&response.order_id)?, status, request_id: request_id(&response.request_id) })
 }
 
-fn order_id(response: &Value) -> Result<Option<String>, String> {
-    match response.get("OrderId") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        Some(Value::String(text)) if printable(text, MAX_ID) == *text => Ok(Some(text.clone())),
-        Some(_) => Err("the answer's OrderId was not a short text".to_owned()),
-    }
-}
-
-fn status(response: &Value) -> Result<Option<i64>, String> {
-    match response.get("Status") {
-        None | Some(Value::Null) => Ok(None),
-        Some(status) => match status.as_i64() {
-            Some(status) => Ok(Some(status)),
-            None => Err("the answer's Status was not a whole number".to_owned()),
-        },
+fn order_id(value: &Value) -> Result<Option<String>, String> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) if text.is_empty() => Ok(None),
+        Value::String(text) if printable(text, MAX_ID) == *text => Ok(Some(text.clone())),
+        Value::String(_) | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Err("the answer's OrderId was not a short text".to_owned())
+        }
     }
 }
 
-fn request_id(response: &Value) -> Option<String> {
-    let text = response.get("RequestId").and_then(Value::as_str)?;
+fn status(value: &Value) -> Result<Option<i64>, String> {
+    match (value.is_null(), value.as_i64()) {
+        (true, _) => Ok(None),
+        (false, Some(status)) => Ok(Some(status)),
+        (false, None) => Err("the answer's Status was not a whole number".to_owned()),
+    }
+}
+
+fn request_id(value: &Value) -> Option<String> {
+    let text = value.as_str()?;
     (!text.is_empty()).then(|| printable(text, MAX_ID))
 }
 
