@@ -26,11 +26,12 @@ CREATE TABLE submissions (
   updated_at     INTEGER NOT NULL DEFAULT (CAST(strftime('%s', 'now') AS INTEGER)),
   finished_at    INTEGER
 );
-CREATE INDEX submissions_due       ON submissions (priority, due_at) WHERE state = 'pending';
-CREATE INDEX submissions_doubt     ON submissions (due_at)           WHERE state = 'in_doubt';
+-- State leads the first two although it never differs: else submissions_state is taken in their place, and sorted.
+CREATE INDEX submissions_due       ON submissions (state, priority, due_at) WHERE state = 'pending';
+CREATE INDEX submissions_doubt     ON submissions (state, due_at)           WHERE state = 'in_doubt';
 CREATE INDEX submissions_state     ON submissions (state);
-CREATE INDEX submissions_error     ON submissions (error_code)       WHERE state = 'failed';
-CREATE INDEX submissions_reference ON submissions (reference)        WHERE reference IS NOT NULL;
+CREATE INDEX submissions_error     ON submissions (error_code)              WHERE state = 'failed';
+CREATE INDEX submissions_reference ON submissions (reference)               WHERE reference IS NOT NULL;
 CREATE INDEX submissions_updated   ON submissions (updated_at);
 
 -- Every HTTP request ever made for a submission. A commit's row is written before it goes out and completed
@@ -166,11 +167,12 @@ END;
 CREATE TRIGGER submissions_inserted AFTER INSERT ON submissions BEGIN
   SELECT RAISE(ABORT, 'REPLACE would delete a submission; enqueue with INSERT OR IGNORE and change with UPDATE')
    WHERE (SELECT taken FROM insert_guard);
-  -- A high id would leave none for those that come after.
+  -- A high id would leave none for those that come after. Rows that OR IGNORE skips use ids up, so gaps are right.
   SELECT RAISE(ABORT, 'id is given out by the queue; leave it out')
    WHERE NEW.id <> (SELECT max(id) FROM submissions)
-      OR NEW.id <> 1 + max(coalesce((SELECT max(id) FROM submissions WHERE id < NEW.id), 0),
-                           coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'submissions'), 0));
+      OR NEW.id - max(coalesce((SELECT max(id) FROM submissions WHERE id < NEW.id), 0),
+                      coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'submissions'), 0))
+         NOT BETWEEN 1 AND 1000000000;
   SELECT RAISE(ABORT, 'this certificate was committed before, and its order is placed; see requests')
    WHERE EXISTS (SELECT 1 FROM requests
                   WHERE certificate_id = NEW.certificate_id AND kind = 'commit' AND outcome = 'submitted')
@@ -244,16 +246,14 @@ CREATE TRIGGER submissions_update_rules BEFORE UPDATE ON submissions BEGIN
      AND NOT (NEW.state = 'pending' AND NEW.tries IS 0 AND NEW.order_id IS NULL AND NEW.status IS NULL
               AND NEW.request_id IS NULL AND NEW.error_code IS NULL AND NEW.error_message IS NULL
               AND NEW.resolved_by IS NULL);
-END;
 
--- What a change of state needs besides: the evidence.
-CREATE TRIGGER submissions_evidence BEFORE UPDATE OF state ON submissions WHEN NEW.state <> OLD.state BEGIN
+  -- What a change of state needs besides: the evidence.
   SELECT RAISE(ABORT, 'a submission becomes in_flight only when certcommit claims it; leave it pending')
-   WHERE NEW.state = 'in_flight'
+   WHERE NEW.state = 'in_flight' AND OLD.state <> 'in_flight'
      AND NOT EXISTS (SELECT 1 FROM requests
                       WHERE certificate_id = OLD.certificate_id AND kind = 'commit' AND finished_at IS NULL);
   SELECT RAISE(ABORT, 'a submission in flight is on its way to the server; wait for its outcome')
-   WHERE OLD.state = 'in_flight'
+   WHERE OLD.state = 'in_flight' AND NEW.state <> 'in_flight'
      AND NOT EXISTS (
        SELECT 1 FROM requests
         WHERE number = (SELECT max(number) FROM requests WHERE certificate_id = OLD.certificate_id AND kind = 'commit')
@@ -278,7 +278,7 @@ CREATE TRIGGER submissions_evidence BEFORE UPDATE OF state ON submissions WHEN N
                         AND number > coalesce((SELECT max(number) FROM requests
                                                 WHERE certificate_id = OLD.certificate_id AND kind = 'commit'), 0));
   SELECT RAISE(ABORT, 'a submission becomes submitted only with its order_id and with who established it (resolved_by)')
-   WHERE NEW.state = 'submitted'
+   WHERE NEW.state = 'submitted' AND OLD.state <> 'submitted'
      AND (NEW.order_id IS NULL OR length(NEW.order_id) NOT BETWEEN 1 AND 128 OR NEW.resolved_by IS NULL
           OR (OLD.state = 'held') <> (NEW.resolved_by = 'operator'));
 END;

@@ -1,0 +1,54 @@
+//! What stands twice, in Rust and in SQL, is the same; and the claim's statements use the indexes.
+
+use certcommit::submission::STATUS_CODES;
+
+use crate::outsider::Outsider;
+
+const CLAIM: &str = include_str!("../../src/queue/claim.rs");
+
+#[tokio::test]
+async fn the_texts_of_the_statuses_are_those_of_the_program() {
+    let mut outsider = Outsider::new().await;
+    let expected: Vec<_> = STATUS_CODES.iter().map(|(status, text)| format!("{status}|{text}")).collect();
+    assert_eq!(outsider.rows("SELECT status, text FROM status_codes ORDER BY status").await, expected);
+}
+
+/// The SELECTs in a Rust source.
+fn selects(source: &'static str) -> Vec<&'static str> {
+    source.split('"').filter(|literal| literal.starts_with("SELECT ")).collect()
+}
+
+#[tokio::test]
+async fn the_statements_of_a_claim_use_the_indexes() {
+    let selects = selects(CLAIM);
+    assert!(selects.len() >= 4, "{selects:?}");
+    for analyzed in [false, true] {
+        let mut outsider = Outsider::with_every_state().await;
+        if analyzed {
+            let numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)";
+            let row = "'c' || i, i % 4, 1700000000 + i FROM n";
+            outsider
+                .must(&format!("{numbers} INSERT INTO submissions (certificate_id, priority, due_at) SELECT {row}"))
+                .await;
+            outsider.must("UPDATE submissions SET state = 'in_doubt' WHERE id % 3 = 0 AND state = 'pending'").await;
+            outsider.must("ANALYZE").await;
+        }
+        for select in &selects {
+            let plan = outsider.rows(&format!("EXPLAIN QUERY PLAN {select}")).await.join("\n");
+            assert!(!plan.contains("SCAN"), "{select}\n{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{select}\n{plan}");
+            assert!(
+                plan.contains("USING INDEX submissions_due") || plan.contains("USING INDEX submissions_doubt"),
+                "{select}\n{plan}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_summary_does_not_read_the_whole_queue() {
+    let mut outsider = Outsider::with_every_state().await;
+    let plan = outsider.rows("EXPLAIN QUERY PLAN SELECT * FROM queue_summary").await;
+    let scans: Vec<_> = plan.iter().filter(|line| line.contains("SCAN") && line.contains("submissions")).collect();
+    assert_eq!(scans, Vec::<&String>::new(), "{plan:?}");
+}

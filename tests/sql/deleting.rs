@@ -1,0 +1,158 @@
+//! What may be deleted, and what may be enqueued again after.
+
+use certcommit::submission::State;
+
+use crate::outsider::{INSERTS, Outsider};
+
+const PLACED: &str = "this certificate was committed before, and its order is placed";
+const UNSETTLED: &str = "whether its order is placed is not settled";
+
+async fn enqueueing_again_is_refused(outsider: &mut Outsider, id: &str, words: &str) {
+    for insert in INSERTS {
+        outsider.refused(&format!("{insert} INTO submissions (certificate_id) VALUES ('{id}')"), words).await;
+        outsider.refused(&format!("{insert} INTO submissions (certificate_id) VALUES ('new'), ('{id}')"), words).await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_in_flight_or_in_doubt_can_not_be_deleted() {
+    let mut outsider = Outsider::with_every_state().await;
+    for state in ["in_flight", "in_doubt"] {
+        let sql = format!("DELETE FROM submissions WHERE certificate_id = '{state}'");
+        outsider.refused(&sql, "a submission in flight or in doubt can not be deleted").await;
+    }
+    outsider.refused("DELETE FROM submissions", "can not be deleted").await;
+    assert_eq!(outsider.must("DELETE FROM submissions WHERE state NOT IN ('in_flight', 'in_doubt')").await, 5);
+    outsider.check_counts().await;
+}
+
+#[tokio::test]
+async fn a_submitted_row_can_be_deleted_but_not_enqueued_again() {
+    let mut outsider = Outsider::new().await;
+    outsider.in_state("row", State::Submitted).await;
+    outsider.must("DELETE FROM submissions").await;
+    enqueueing_again_is_refused(&mut outsider, "row", PLACED).await;
+}
+
+#[tokio::test]
+async fn what_was_read_back_as_placed_can_not_be_enqueued_again() {
+    let mut outsider = Outsider::new().await;
+    outsider.in_state("row", State::InDoubt).await;
+    outsider.read("row", "committed").await;
+    outsider.shift("row", State::Submitted, "readback").await.unwrap();
+    outsider.must("DELETE FROM submissions").await;
+    enqueueing_again_is_refused(&mut outsider, "row", PLACED).await;
+}
+
+#[tokio::test]
+async fn an_unsettled_row_can_not_be_enqueued_again() {
+    let mut outsider = Outsider::new().await;
+    outsider.in_state("row", State::Held).await;
+    outsider.must("DELETE FROM submissions").await;
+    enqueueing_again_is_refused(&mut outsider, "row", UNSETTLED).await;
+}
+
+#[tokio::test]
+async fn a_row_that_was_disproved_twice_can_be_enqueued_again() {
+    let mut outsider = Outsider::new().await;
+    outsider.in_state("row", State::InDoubt).await;
+    outsider.read("row", "not_committed").await;
+    outsider.shift("row", State::Held, "").await.unwrap();
+    outsider.must("DELETE FROM submissions").await;
+    enqueueing_again_is_refused(&mut outsider, "row", UNSETTLED).await;
+
+    outsider.in_state("other", State::InDoubt).await;
+    outsider.read("other", "not_committed").await;
+    outsider.read("other", "not_committed").await;
+    outsider.shift("other", State::Held, "").await.unwrap();
+    outsider.must("DELETE FROM submissions").await;
+    outsider.enqueue("other").await;
+}
+
+#[tokio::test]
+async fn a_row_whose_status_was_refused_takes_one_negative_read() {
+    let mut outsider = Outsider::new().await;
+    for (id, read) in [("unread", None), ("read", Some("not_committed"))] {
+        outsider.enqueue(id).await;
+        outsider.commit(id, "status_refused").await;
+        outsider.shift(id, State::InDoubt, "").await.unwrap();
+        if let Some(outcome) = read {
+            outsider.read(id, outcome).await;
+        }
+        outsider.shift(id, State::Held, "").await.unwrap();
+        outsider.must("DELETE FROM submissions").await;
+    }
+    enqueueing_again_is_refused(&mut outsider, "unread", UNSETTLED).await;
+    outsider.enqueue("read").await;
+}
+
+#[tokio::test]
+async fn rows_that_placed_nothing_can_be_deleted_and_enqueued_again() {
+    let mut outsider = Outsider::with_every_state().await;
+    for id in ["pending", "failed", "canceled"] {
+        outsider.must(&format!("DELETE FROM submissions WHERE certificate_id = '{id}'")).await;
+        outsider.enqueue(id).await;
+        assert_eq!(outsider.state(id).await, "pending");
+    }
+    outsider.check_counts().await;
+}
+
+#[tokio::test]
+async fn the_record_outlives_its_submission() {
+    let mut outsider = Outsider::new().await;
+    outsider.in_state("row", State::Failed).await;
+    outsider.must("DELETE FROM submissions").await;
+    assert_eq!(outsider.one("SELECT certificate_id, kind, outcome FROM requests").await, "row|commit|failed");
+}
+
+#[tokio::test]
+async fn the_evidence_of_a_certificate_can_not_be_deleted() {
+    let mut outsider = Outsider::new().await;
+    let words = "the last commit of a certificate, and what was read since, is evidence and stays";
+    outsider.in_state("row", State::InDoubt).await;
+    outsider.read("row", "not_committed").await;
+    outsider.request("row", "read").await;
+    for number in 1..=3 {
+        outsider.refused(&format!("DELETE FROM requests WHERE number = {number}"), words).await;
+    }
+    outsider.refused("DELETE FROM requests", words).await;
+    outsider.complete("row", "not_committed").await;
+    outsider.shift("row", State::Held, "").await.unwrap();
+    outsider.must("DELETE FROM submissions").await;
+    outsider.refused("DELETE FROM requests", words).await;
+    outsider.enqueue("never-committed").await;
+    outsider.read("never-committed", "committed").await;
+    outsider.refused("DELETE FROM requests WHERE certificate_id = 'never-committed'", words).await;
+}
+
+#[tokio::test]
+async fn what_is_older_than_the_last_commit_can_be_pruned() {
+    let mut outsider = Outsider::new().await;
+    outsider.enqueue("row").await;
+    outsider.read("row", "not_committed").await;
+    outsider.commit("row", "in_doubt").await;
+    outsider.shift("row", State::InDoubt, "").await.unwrap();
+    outsider.read("row", "not_committed").await;
+    outsider.read("row", "not_committed").await;
+    outsider.shift("row", State::Pending, "").await.unwrap();
+    outsider.commit("row", "retry").await;
+    outsider.shift("row", State::Pending, "").await.unwrap();
+    outsider.read("row", "not_committed").await;
+    assert_eq!(outsider.must("DELETE FROM requests WHERE number < 5").await, 4);
+    for number in [5, 6] {
+        outsider.refused(&format!("DELETE FROM requests WHERE number = {number}"), "is evidence and stays").await;
+    }
+    assert_eq!(outsider.rows("SELECT number FROM requests").await, ["5", "6"]);
+}
+
+#[tokio::test]
+async fn the_numbers_of_requests_never_restart() {
+    let mut outsider = Outsider::new().await;
+    outsider.in_state("row", State::Failed).await;
+    outsider.must("UPDATE submissions SET state = 'pending'").await;
+    outsider.commit("row", "failed").await;
+    outsider.must("DELETE FROM requests WHERE number = 1").await;
+    outsider.enqueue("other").await;
+    outsider.read("other", "unclear").await;
+    assert_eq!(outsider.rows("SELECT number FROM requests ORDER BY number").await, ["2", "3"]);
+}

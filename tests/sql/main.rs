@@ -1,0 +1,14 @@
+//! The SQL interface, used as an outsider uses it: a database that certcommit made, and a plain connection with
+//! SQLite's own defaults. Whatever is wrong is refused with a sentence, and leaves every table as it was.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod agreeing;
+mod changing;
+mod counting;
+mod deleting;
+mod enqueueing;
+mod moving;
+mod outsider;
+mod replacing;
+mod requesting;

@@ -1,0 +1,241 @@
+//! Which state follows which: the triggers allow what `State::may_become` allows, given the evidence.
+
+use certcommit::submission::{CommitClass, ReadClass, State};
+
+use crate::outsider::{Outsider, UPDATES, moving};
+
+const RESOLVERS: [&str; 3] = ["reply", "readback", "operator"];
+const FINAL_WORDS: [&str; 7] = [
+    "a pending submission can become canceled",
+    "a submission in flight is on its way",
+    "a submission in doubt may have been placed",
+    "a submitted submission is final",
+    "a failed submission can become pending",
+    "a held submission can become in_doubt",
+    "a canceled submission can become pending",
+];
+
+/// Gives a row in this state the evidence that it takes to become that.
+async fn prepare(outsider: &mut Outsider, id: &str, from: State, to: State) {
+    match (from, to) {
+        (State::Pending, State::InFlight) => outsider.request(id, "commit").await,
+        (State::InFlight, State::Submitted) => outsider.complete(id, "submitted").await,
+        (State::InFlight, State::Pending) => outsider.complete(id, "retry").await,
+        (State::InFlight, State::InDoubt) => outsider.complete(id, "in_doubt").await,
+        (State::InFlight, _) => outsider.complete(id, "failed").await,
+        (State::InDoubt, State::Pending) => {
+            outsider.read(id, "not_committed").await;
+            outsider.read(id, "not_committed").await;
+        }
+        (State::InDoubt, State::Failed) => outsider.read(id, "dead_end").await,
+        (State::InDoubt, State::Submitted) => outsider.read(id, "committed").await,
+        _ => {}
+    }
+}
+
+fn resolver(from: State) -> &'static str {
+    match from {
+        State::InFlight => "reply",
+        State::Held => "operator",
+        State::Pending | State::InDoubt | State::Submitted | State::Failed | State::Canceled => "readback",
+    }
+}
+
+#[tokio::test]
+async fn the_triggers_allow_what_the_table_of_states_allows() {
+    let mut outsider = Outsider::new().await;
+    for from in State::ALL {
+        for to in State::ALL {
+            let id = format!("{from}-{to}");
+            outsider.in_state(&id, from).await;
+            prepare(&mut outsider, &id, from, to).await;
+            if from == to {
+                outsider.must(&format!("UPDATE submissions SET state = '{to}' WHERE certificate_id = '{id}'")).await;
+                continue;
+            }
+            let before = outsider.dump().await;
+            let result = outsider.shift(&id, to, resolver(from)).await;
+            assert_eq!(result.is_ok(), from.may_become(to), "{from} to {to}: {result:?}");
+            let reached = if from.may_become(to) { to } else { from };
+            assert_eq!(outsider.state(&id).await, reached.as_str());
+            if !from.may_become(to) {
+                assert_eq!(before, outsider.dump().await, "{from} to {to}");
+            }
+        }
+    }
+    outsider.check_counts().await;
+}
+
+#[tokio::test]
+async fn what_the_table_forbids_is_refused_in_every_way_to_update() {
+    let mut outsider = Outsider::with_every_state().await;
+    for (from, words) in State::ALL.into_iter().zip(FINAL_WORDS) {
+        for to in State::ALL.into_iter().filter(|to| *to != from && !from.may_become(*to)) {
+            for update in UPDATES {
+                for resolved_by in RESOLVERS {
+                    let sql = moving(from.as_str(), to, resolved_by).replacen("UPDATE", update, 1);
+                    outsider.refused(&sql, words).await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_is_none_is_refused() {
+    let mut outsider = Outsider::with_every_state().await;
+    for from in State::ALL {
+        for update in UPDATES {
+            for wrong in
+                ["NULL", "''", "'done'", "'Pending'", "'pending '", "x'70656e64696e67'", "1", "'pending' || char(0)"]
+            {
+                let sql = format!("{update} submissions SET state = {wrong} WHERE certificate_id = '{from}'");
+                outsider.refused(&sql, "state must be pending, in_flight, in_doubt").await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_claims_without_a_commit_on_record() {
+    let mut outsider = Outsider::with_every_state().await;
+    let words = "becomes in_flight only when certcommit claims it";
+    outsider.refused(&moving("pending", State::InFlight, ""), words).await;
+    outsider.request("pending", "read").await;
+    outsider.refused(&moving("pending", State::InFlight, ""), words).await;
+    outsider.complete("pending", "not_committed").await;
+    outsider.refused(&moving("pending", State::InFlight, ""), words).await;
+    outsider.request("pending", "commit").await;
+    outsider.complete("pending", "not_sent").await;
+    outsider.refused(&moving("pending", State::InFlight, ""), words).await;
+}
+
+#[tokio::test]
+async fn a_row_in_flight_waits_for_its_outcome() {
+    let mut outsider = Outsider::new().await;
+    outsider.in_state("row", State::InFlight).await;
+    for to in [State::Submitted, State::Failed, State::Pending, State::InDoubt] {
+        outsider.refused(&moving("row", to, "reply"), "wait for its outcome").await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_in_flight_goes_where_its_outcome_leads() {
+    let mut outsider = Outsider::new().await;
+    for class in CommitClass::ALL {
+        let ways: &[State] = match class {
+            CommitClass::Submitted => &[State::Submitted],
+            CommitClass::Retry => &[State::Failed, State::Pending],
+            CommitClass::BackendError => &[State::Failed, State::Pending, State::InDoubt],
+            CommitClass::Throttled | CommitClass::Account | CommitClass::NotSent => &[State::Pending],
+            CommitClass::Denied | CommitClass::Failed => &[State::Failed],
+            CommitClass::StatusRefused | CommitClass::InDoubt => &[State::InDoubt],
+        };
+        for to in State::ALL.into_iter().filter(|to| *to != State::InFlight) {
+            let id = format!("{}-{to}", class.as_str());
+            outsider.enqueue(&id).await;
+            outsider.commit(&id, class.as_str()).await;
+            let result = outsider.shift(&id, to, "reply").await;
+            assert_eq!(result.is_ok(), ways.contains(&to), "{} to {to}: {result:?}", class.as_str());
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_the_newest_commit_speaks_for_a_row_in_flight() {
+    let mut outsider = Outsider::new().await;
+    outsider.enqueue("row").await;
+    outsider.commit("row", "retry").await;
+    outsider.shift("row", State::Pending, "").await.unwrap();
+    outsider.claim("row").await;
+    for to in [State::Submitted, State::Failed, State::Pending, State::InDoubt] {
+        outsider.refused(&moving("row", to, "reply"), "wait for its outcome").await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_in_doubt_goes_where_its_reads_lead() {
+    let mut outsider = Outsider::new().await;
+    for class in ReadClass::ALL {
+        let ways: &[State] = match class {
+            ReadClass::Committed => &[State::Submitted, State::Failed, State::Held],
+            ReadClass::NotCommitted | ReadClass::DeadEnd => &[State::Failed, State::Held],
+            ReadClass::Unclear
+            | ReadClass::Retry
+            | ReadClass::Throttled
+            | ReadClass::Account
+            | ReadClass::Denied
+            | ReadClass::Failed
+            | ReadClass::NotSent => &[State::Held],
+        };
+        for to in State::ALL.into_iter().filter(|to| *to != State::InDoubt) {
+            let id = format!("{}-{to}", class.as_str());
+            outsider.in_state(&id, State::InDoubt).await;
+            outsider.read(&id, class.as_str()).await;
+            let result = outsider.shift(&id, to, "readback").await;
+            assert_eq!(result.is_ok(), ways.contains(&to), "{} to {to}: {result:?}", class.as_str());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_row_in_doubt_is_sent_again_after_two_negative_reads_since_its_commit() {
+    let mut outsider = Outsider::new().await;
+    let words = "only after two reads that found nothing submitted";
+    outsider.enqueue("row").await;
+    outsider.read("row", "not_committed").await;
+    outsider.read("row", "not_committed").await;
+    outsider.commit("row", "in_doubt").await;
+    outsider.shift("row", State::InDoubt, "").await.unwrap();
+    outsider.refused(&moving("row", State::Pending, ""), words).await;
+    outsider.read("row", "not_committed").await;
+    outsider.refused(&moving("row", State::Pending, ""), words).await;
+    outsider.read("row", "unclear").await;
+    outsider.request("row", "read").await;
+    outsider.refused(&moving("row", State::Pending, ""), words).await;
+    outsider.complete("row", "not_committed").await;
+    outsider.shift("row", State::Pending, "").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_read_before_the_commit_says_nothing_about_it() {
+    let mut outsider = Outsider::new().await;
+    outsider.enqueue("row").await;
+    for class in ["dead_end", "committed"] {
+        outsider.read("row", class).await;
+    }
+    outsider.commit("row", "in_doubt").await;
+    outsider.shift("row", State::InDoubt, "").await.unwrap();
+    for to in [State::Submitted, State::Failed] {
+        outsider.refused(&moving("row", to, "readback"), "only by what was read back").await;
+    }
+}
+
+#[tokio::test]
+async fn submitted_comes_with_an_order_and_with_who_established_it() {
+    let mut outsider = Outsider::with_every_state().await;
+    outsider.complete("in_flight", "submitted").await;
+    outsider.read("in_doubt", "committed").await;
+    let words = "only with its order_id and with who established it";
+    for (id, right) in [("in_flight", "reply"), ("in_doubt", "readback"), ("held", "operator")] {
+        for wrong in ["reply", "readback", "operator"] {
+            if (right == "operator") != (wrong == "operator") {
+                outsider.refused(&moving(id, State::Submitted, wrong), words).await;
+            }
+        }
+        for set in [
+            format!("resolved_by = '{right}', order_id = NULL"),
+            format!("resolved_by = '{right}', order_id = ''"),
+            format!("resolved_by = '{right}', order_id = printf('%.129c', 'S')"),
+            "resolved_by = NULL, order_id = 'SO1'".to_owned(),
+        ] {
+            let sql = format!("UPDATE submissions SET state = 'submitted', {set} WHERE certificate_id = '{id}'");
+            outsider.refused(&sql, words).await;
+        }
+        for wrong in ["'me'", "''", "1", "x'7265706c79'"] {
+            let sql = moving(id, State::Submitted, "?").replace("'?'", wrong);
+            outsider.refused(&sql, "resolved_by must be reply, readback or operator").await;
+        }
+        outsider.shift(id, State::Submitted, right).await.unwrap();
+    }
+}
