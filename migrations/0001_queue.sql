@@ -323,6 +323,7 @@ END;
 CREATE TRIGGER requests_insert_rules BEFORE INSERT ON requests BEGIN
   SELECT RAISE(ABORT, 'requests are written by certcommit, before it sends them')
    WHERE NEW.kind IS NULL OR NEW.kind NOT IN ('commit', 'read') OR NEW.finished_at IS NOT NULL OR NEW.outcome IS NOT NULL
+      OR typeof(NEW.run_id) <> 'text' OR typeof(NEW.run_ms) <> 'integer' OR typeof(NEW.started_at) <> 'integer'
       OR EXISTS (SELECT 1 FROM requests WHERE number = NEW.number)
       OR EXISTS (SELECT 1 FROM requests WHERE certificate_id = NEW.certificate_id AND finished_at IS NULL)
       OR NOT EXISTS (SELECT 1 FROM submissions
@@ -343,7 +344,7 @@ CREATE TRIGGER requests_update_rules BEFORE UPDATE ON requests BEGIN
   SELECT RAISE(ABORT, 'a request is completed once, with its outcome, and keeps its number, certificate_id, kind and run')
    WHERE NEW.number IS NOT OLD.number OR NEW.certificate_id IS NOT OLD.certificate_id OR NEW.kind IS NOT OLD.kind
       OR NEW.run_id IS NOT OLD.run_id OR NEW.started_at IS NOT OLD.started_at
-      OR NEW.finished_at IS NULL OR NEW.outcome IS NULL
+      OR typeof(NEW.finished_at) <> 'integer' OR typeof(NEW.run_ms) <> 'integer' OR NEW.outcome IS NULL
       OR NOT CASE OLD.kind
                WHEN 'commit' THEN NEW.outcome IN ('submitted', 'retry', 'backend_error', 'throttled', 'account',
                                                   'denied', 'failed', 'status_refused', 'not_sent', 'in_doubt')
@@ -378,4 +379,11 @@ CREATE TRIGGER daemon_stays BEFORE DELETE ON daemon BEGIN
 END;
 CREATE TRIGGER daemon_is_one BEFORE INSERT ON daemon BEGIN
   SELECT RAISE(ABORT, 'daemon has one row, written by certcommit');
+END;
+
+CREATE TRIGGER state_counts_stay BEFORE DELETE ON state_counts BEGIN
+  SELECT RAISE(ABORT, 'state_counts is kept by the queue');
+END;
+CREATE TRIGGER insert_guard_stays BEFORE DELETE ON insert_guard BEGIN
+  SELECT RAISE(ABORT, 'insert_guard is kept by the queue');
 END;

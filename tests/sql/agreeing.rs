@@ -1,6 +1,6 @@
 //! What stands twice, in Rust and in SQL, is the same; and the claim's statements use the indexes.
 
-use certcommit::submission::STATUS_CODES;
+use certcommit::submission::{CommitClass, ReadClass, STATUS_CODES};
 
 use crate::outsider::Outsider;
 
@@ -11,6 +11,23 @@ async fn the_texts_of_the_statuses_are_those_of_the_program() {
     let mut outsider = Outsider::new().await;
     let expected: Vec<_> = STATUS_CODES.iter().map(|(status, text)| format!("{status}|{text}")).collect();
     assert_eq!(outsider.rows("SELECT status, text FROM status_codes ORDER BY status").await, expected);
+}
+
+/// The quoted words of the list that follows this.
+fn list_after<'a>(sql: &'a str, start: &str) -> Vec<&'a str> {
+    let (_, list) = sql.split_once(start).unwrap();
+    let (list, _) = list.split_once(')').unwrap();
+    list.split('\'').skip(1).step_by(2).collect()
+}
+
+#[tokio::test]
+async fn the_outcomes_of_requests_are_those_of_the_program() {
+    let mut outsider = Outsider::new().await;
+    let trigger = outsider.one("SELECT sql FROM sqlite_master WHERE name = 'requests_update_rules'").await;
+    let commits: Vec<&str> = CommitClass::ALL.iter().map(|class| class.as_str()).collect();
+    let reads: Vec<&str> = ReadClass::ALL.iter().map(|class| class.as_str()).collect();
+    assert_eq!(list_after(&trigger, "THEN NEW.outcome IN ("), commits);
+    assert_eq!(list_after(&trigger, "ELSE NEW.outcome IN ("), reads);
 }
 
 /// The SELECTs in a Rust source.

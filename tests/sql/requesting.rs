@@ -65,6 +65,27 @@ async fn a_request_is_written_unfinished() {
 }
 
 #[tokio::test]
+async fn a_request_has_the_types_that_a_recovery_reads() {
+    let mut outsider = Outsider::with_every_state().await;
+    for insert in INSERTS {
+        for values in ["'run', 'soon', 0", "'run', 0, 'today'", "x'72756e', 0, 0", "NULL, 0, 0", "'run', 0.5, 0"] {
+            let sql = format!(
+                "{insert} INTO requests (certificate_id, kind, run_id, run_ms, started_at)
+                 VALUES ('pending', 'commit', {values})"
+            );
+            outsider.refused(&sql, "requests are written by certcommit").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_queue_keeps_for_itself_can_not_be_deleted() {
+    let mut outsider = Outsider::with_every_state().await;
+    outsider.refused("DELETE FROM state_counts", "state_counts is kept by the queue").await;
+    outsider.refused("DELETE FROM insert_guard", "insert_guard is kept by the queue").await;
+}
+
+#[tokio::test]
 async fn the_number_of_a_request_is_given_out() {
     let mut outsider = Outsider::with_every_state().await;
     let newest: i64 = outsider.one("SELECT max(number) FROM requests").await.parse().unwrap();
