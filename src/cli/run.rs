@@ -55,15 +55,17 @@ fn verdict(ended: &Ended) -> Code {
     }
 }
 
-/// The first SIGTERM or SIGINT asks to stop, the second to stop at once.
+/// The first SIGTERM, SIGINT or SIGHUP asks to stop, the second to stop at once.
 fn obey_signals(stop: watch::Sender<Stop>) -> Result<impl Future<Output = ()>, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
         for asked in [Stop::Soon, Stop::Now] {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = hangup.recv() => {}
             }
             stop.send_replace(asked);
         }

@@ -65,8 +65,8 @@ async fn what_takes_longer_than_the_stop_may_is_in_doubt() {
 }
 
 #[tokio::test]
-async fn sigterm_and_sigint_end_the_program_in_good_order() {
-    for signal in ["TERM", "INT"] {
+async fn sigterm_sigint_and_sighup_end_the_program_in_good_order() {
+    for signal in ["TERM", "INT", "HUP"] {
         let bench = bench(Duration::from_millis(300)).await;
         bench.enqueue(&ids(30)).await;
         let daemon = bench.spawn(&["run"]);
