@@ -378,6 +378,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_corrupt_database_is_refused_by_name_and_left_untouched() {
+        let directory = Directory::new();
+        Queue::open(&directory.database(), Opening::Create).await.unwrap().close().await.unwrap();
+        let mut bytes = fs::read(directory.database()).unwrap();
+        // The first page after the header of the file: where the schema begins.
+        bytes[100..4096].fill(0x5a);
+        fs::write(directory.database(), &bytes).unwrap();
+        let refused = Queue::open(&directory.database(), Opening::Create).await.unwrap_err();
+        assert!(matches!(refused, QueueError::Corrupt { .. }), "{refused:?}");
+        assert!(refused.to_string().contains("queue.db is corrupt"), "{refused}");
+        assert_eq!(fs::read(directory.database()).unwrap(), bytes);
+    }
+
+    #[tokio::test]
     async fn a_newer_database_is_refused_and_left_untouched() {
         let directory = Directory::new();
         Queue::open(&directory.database(), Opening::Create).await.unwrap().close().await.unwrap();
