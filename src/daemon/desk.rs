@@ -32,8 +32,10 @@ pub(super) struct Done {
     pub(super) records: Vec<Record>,
     /// What the turn did; nothing, if nothing had changed.
     pub(super) result: Result<Option<TurnReport>, QueueError>,
-    /// When the oldest open submission was created, in unix seconds, if that was asked for.
+    /// When the oldest open submission was created, in unix seconds.
     pub(super) oldest_open: Option<i64>,
+    /// Whether that was asked for.
+    pub(super) oldest: bool,
 }
 
 #[derive(Debug)]
@@ -101,13 +103,16 @@ impl Desk {
 }
 
 async fn visit(mut books: Books, errand: Errand) -> (Books, Done) {
-    let result = books.serve(&errand).await;
-    let oldest_open = match &result {
-        Ok(Some(_)) if errand.oldest => books.queue.oldest_open().await.unwrap_or(None),
-        Ok(_) | Err(_) => None,
+    let (result, oldest_open) = match (books.serve(&errand).await, errand.oldest) {
+        // Claims of a turn that ends in an error are given back by the recovery before the next one.
+        (Ok(Some(report)), true) => match books.queue.oldest_open().await {
+            Ok(oldest_open) => (Ok(Some(report)), oldest_open),
+            Err(error) => (Err(error), None),
+        },
+        (result, _) => (result, None),
     };
     let records = if result.is_err() { errand.records } else { Vec::new() };
-    (books, Done { records, result, oldest_open })
+    (books, Done { records, result, oldest_open, oldest: errand.oldest })
 }
 
 impl Books {

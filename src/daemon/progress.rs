@@ -12,7 +12,7 @@ impl Worker {
         let interval = self.settings.log.progress_interval;
         self.progress_at = now.instant + interval;
         let submitted = self.counts.of(State::Submitted);
-        let done = submitted - std::mem::replace(&mut self.submitted_before, submitted);
+        let done = submitted - self.submitted_before.replace(submitted).unwrap_or(submitted);
         if self.counts.open() == 0 {
             return;
         }

@@ -13,6 +13,7 @@ use super::worker::{HEARTBEAT_EVERY, LOOK_EVERY, Worker};
 use crate::clock::{self, Now};
 use crate::logging::Event;
 use crate::queue::{Control, Counts, Heartbeat, Mode, QueueError, TurnReport};
+use crate::submission::State;
 
 /// After an error of the database, it is tried again this much later.
 const DATABASE_RETRY: Duration = Duration::from_secs(1);
@@ -80,7 +81,7 @@ impl Worker {
                 self.end_trouble(now);
                 if let Some(report) = report {
                     self.take_report(report, now);
-                    if now.instant >= self.progress_at {
+                    if done.oldest {
                         self.log_progress(done.oldest_open, now);
                     }
                 }
@@ -112,6 +113,7 @@ impl Worker {
         }
         self.obey(report.control, now);
         self.counts = report.counts;
+        self.submitted_before.get_or_insert(self.counts.of(State::Submitted));
         self.progress.send_replace(Progress { counts: self.counts.clone(), paused: self.why() });
     }
 

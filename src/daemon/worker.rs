@@ -74,7 +74,8 @@ pub(super) struct Worker {
     pub(super) heartbeat_at: Instant,
     pub(super) last_mode: Mode,
     pub(super) progress_at: Instant,
-    pub(super) submitted_before: i64,
+    /// How many were submitted when the log last told the progress, or at the first turn.
+    pub(super) submitted_before: Option<i64>,
     pub(super) refused: Option<String>,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) _lock: DaemonLock,
@@ -125,7 +126,7 @@ impl Worker {
             fruitful: false,
             heartbeat_at: now,
             last_mode: Mode::Running,
-            submitted_before: 0,
+            submitted_before: None,
             refused: None,
             progress,
             _lock: lock,

@@ -59,10 +59,12 @@ async fn a_request_lost_before_the_order_is_sent_again_after_two_negative_reads(
     bench.set("api.request_timeout", "500ms");
     bench.simulator.script_commits("cut", vec![Fault::CutBefore]);
     bench.simulator.script_commits("hang", vec![Fault::HangBefore]);
-    bench.enqueue(&["cut", "hang"]).await;
+    let elsewhere = bench.simulator.endpoint();
+    bench.simulator.script_commits("redirected", vec![Fault::Redirect(elsewhere)]);
+    bench.enqueue(&["cut", "hang", "redirected"]).await;
     bench.run_until_empty().await;
-    bench.assert_each_submitted_once(&["cut", "hang"]).await;
-    for id in ["cut", "hang"] {
+    bench.assert_each_submitted_once(&["cut", "hang", "redirected"]).await;
+    for id in ["cut", "hang", "redirected"] {
         let commits = bench.simulator.commits_of(id);
         assert_eq!((commits.len(), bench.row(id).await.tries), (2, 2), "{id}");
         let reads = bench.simulator.reads_of(id);
