@@ -10,13 +10,15 @@ use crate::submission::State;
 impl Worker {
     pub(super) fn log_progress(&mut self, oldest_open: Option<i64>, now: Now) {
         let interval = self.settings.log.progress_interval;
+        // The turn that tells it comes a little later than the interval says.
+        let elapsed = interval + now.instant.saturating_duration_since(self.progress_at);
         self.progress_at = now.instant + interval;
         let submitted = self.counts.of(State::Submitted);
         let done = submitted - self.submitted_before.replace(submitted).unwrap_or(submitted);
         if self.counts.open() == 0 {
             return;
         }
-        let per_second = f64::from(u32::try_from(done).unwrap_or(0)) / interval.as_secs_f64();
+        let per_second = f64::from(u32::try_from(done).unwrap_or(0)) / elapsed.as_secs_f64();
         let pace = self.commits.limiter.pace(now.instant);
         let left = f64::from(u32::try_from(self.counts.open()).unwrap_or(u32::MAX)) / pace.max(0.1);
         let left = Duration::from_secs_f64(left).as_secs();
