@@ -13,4 +13,5 @@ mod recovering;
 mod retrying;
 mod stopping;
 mod submitting;
+#[path = "../support/mod.rs"]
 mod support;

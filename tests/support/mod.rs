@@ -1,8 +1,13 @@
-//! A queue in a temporary directory, a stand-in for the API, and a daemon between them.
+//! A queue in a temporary directory, a stand-in for the API, and a daemon between them. Shared by several test
+//! programs.
+
+#![allow(dead_code, unused_imports, reason = "each test program uses its part of it")]
 
 mod daemon;
 mod process;
+mod scale;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use certcommit::config::{Settings, VARIABLE_PREFIX};
@@ -13,7 +18,8 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
 
 pub(crate) use daemon::in_time;
-pub(crate) use process::{event_of, output};
+pub(crate) use process::{Process, event_of, output};
+pub(crate) use scale::{scale, seed};
 
 /// Waits that suit a test. Due times have whole seconds, so each wait ends with the second that it falls into.
 const SHORT: [(&str, &str); 7] = [
@@ -151,6 +157,38 @@ impl Bench {
             assert_eq!(row.state, "submitted", "{row:?}");
             assert_eq!(row.order_id, self.simulator.order_id(id), "{row:?}");
             assert_eq!(self.simulator.orders_placed(id), 1, "{row:?}");
+        }
+    }
+
+    /// Holds that each commit that arrived was on record before, and that none was sent again without two negative
+    /// reads since the one whose outcome wasn't known.
+    pub(crate) async fn assert_nothing_blind(&self) {
+        let repeats: i64 = self
+            .value(
+                "SELECT count(*) FROM requests later JOIN requests earlier USING (certificate_id)
+                  WHERE later.kind = 'commit' AND earlier.kind = 'commit' AND earlier.number < later.number
+                    AND coalesce(earlier.outcome, 'in_doubt') = 'in_doubt'
+                    AND 2 > (SELECT count(*) FROM requests r WHERE r.certificate_id = later.certificate_id
+                                AND r.outcome = 'not_committed' AND r.number BETWEEN earlier.number AND later.number)",
+            )
+            .await;
+        assert_eq!(repeats, 0, "each further commit follows two negative reads");
+        let mut connection = self.connect().await;
+        let recorded: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT certificate_id, count(*) FROM requests WHERE kind = 'commit' GROUP BY certificate_id",
+        )
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        connection.close().await.unwrap();
+        let recorded: HashMap<String, i64> = recorded.into_iter().collect();
+        let mut arrived: HashMap<String, i64> = HashMap::new();
+        for commit in self.simulator.commits() {
+            *arrived.entry(commit.certificate_id.expect("it names one")).or_default() += 1;
+        }
+        for (id, count) in arrived {
+            let known = recorded.get(&id).copied().unwrap_or_default();
+            assert!(count <= known, "{id}: {count} commits arrived, and {known} are on record");
         }
     }
 }

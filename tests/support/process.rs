@@ -34,6 +34,18 @@ impl Bench {
         command
     }
 
+    /// The same command, run by another program that is given it as its last arguments: `strace`, say. That program
+    /// keeps its search path; it has to be installed, or the test fails.
+    pub(crate) fn command_under(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
+        let inner = self.command(arguments);
+        let (program, options) = wrapper.split_first().expect("a wrapper has a name");
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", std::env::var_os("PATH").expect("there is a search path"));
+        command.args(options).arg(inner.get_program()).args(inner.get_args());
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
     /// Starts a daemon as a process.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Process {
         Process::spawn(self.command(arguments))
@@ -52,9 +64,10 @@ pub(crate) fn event_of(line: &Value) -> &str {
 }
 
 impl Process {
-    fn spawn(mut command: Command) -> Self {
-        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+    /// Starts a command whose log comes on standard error.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", command.get_program()));
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = mpsc::unbounded_channel();
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -63,12 +76,27 @@ impl Process {
 
     /// Waits for the next line of this event.
     pub(crate) async fn until_event(&mut self, event: &str) -> Value {
+        self.until_line(event, |line| event_of(line) == event).await
+    }
+
+    /// Waits for the next line that is so.
+    pub(crate) async fn until_line(&mut self, what: &str, so: impl Fn(&Value) -> bool) -> Value {
         loop {
-            let line = in_time(event, self.next()).await.unwrap_or_else(|| panic!("it ended without {event}"));
-            if event_of(&line) == event {
+            let line = in_time(what, self.next()).await.unwrap_or_else(|| panic!("it ended without {what}"));
+            if so(&line) {
                 return line;
             }
         }
+    }
+
+    /// The process's number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The lines of its log so far, as far as they were waited for.
+    pub(crate) fn seen(&self) -> &[Value] {
+        &self.seen
     }
 
     async fn next(&mut self) -> Option<Value> {

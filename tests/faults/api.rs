@@ -1,0 +1,1 @@
+//! The API itself: storms, lower limits, refused keys, missing permissions, unknown codes and statuses.

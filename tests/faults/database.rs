@@ -1,0 +1,1 @@
+//! Other people's processes and the database file: locked, moved, replaced, altered, corrupt, restored.

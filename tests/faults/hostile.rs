@@ -1,0 +1,1 @@
+//! Rows and server messages with everything in them that somebody might try.

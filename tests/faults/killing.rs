@@ -1,0 +1,1 @@
+//! Killed with SIGKILL at every point: nothing is lost, and nothing is committed twice unknowingly.

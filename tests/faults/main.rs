@@ -1,0 +1,19 @@
+//! The faults that happen to a daemon in production, one by one, and what becomes of the work: nothing lost, nothing
+//! committed twice unknowingly, the limit kept, a clear log line, and work that goes on by itself once the fault is over.
+//!
+//! `tests/README.md` has the table of faults, the tools that these tests need, and the long forms.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod api;
+mod database;
+mod disk;
+mod hostile;
+mod killing;
+mod network;
+mod power;
+mod processes;
+mod secrets;
+#[path = "../support/mod.rs"]
+mod support;
+mod time;

@@ -1,0 +1,1 @@
+//! The way to the API: refused, unresolved, distrusted, silent, slow, cut, endless.

@@ -1,0 +1,1 @@
+//! The process among others: a second daemon, signals, descriptors, memory.

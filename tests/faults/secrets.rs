@@ -1,0 +1,1 @@
+//! A secret never leaves the process but in a request's signature.

@@ -1,0 +1,1 @@
+//! The wall clock steps, and the process is frozen.
