@@ -10,6 +10,7 @@ mod database;
 mod disk;
 mod hostile;
 mod killing;
+mod log;
 mod network;
 mod power;
 mod processes;
