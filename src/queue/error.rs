@@ -154,6 +154,6 @@ impl QueueError {
     }
 
     fn permission(path: &std::path::Path) -> Self {
-        Self::Permission { path: path.to_owned(), group: super::open::group_of(path) }
+        Self::Permission { path: path.to_owned(), group: super::place::group_of(path) }
     }
 }

@@ -23,7 +23,7 @@ impl Mark {
     /// # Errors
     /// When the file can't be opened or made.
     pub fn open(database: &Path) -> Result<Self, QueueError> {
-        let path = super::open::beside(database, ".mark");
+        let path = super::place::beside(database, ".mark");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o660).open(&path);
         let file = file.map_err(|error| QueueError::io(&path, error))?;
         let number = read(&file).map_err(|error| QueueError::io(&path, error))?;

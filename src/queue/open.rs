@@ -2,8 +2,8 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::error::QueueError;
 use super::lock::DaemonLock;
+use super::place::{Place, beside, refuse_network_filesystem};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 /// `PRAGMA application_id` of a certcommit queue: "CCMT".
@@ -38,14 +39,6 @@ pub enum Opening<'a> {
 pub struct Queue {
     pub(super) connection: SqliteConnection,
     place: Place,
-}
-
-/// Which file is open.
-#[derive(Debug, Clone)]
-pub struct Place {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
 }
 
 /// What a file is, by what it says of itself.
@@ -124,34 +117,6 @@ impl Queue {
     pub async fn close(self) -> Result<(), QueueError> {
         self.connection.close().await.map_err(QueueError::of("closing"))
     }
-}
-
-impl Place {
-    fn of(path: &Path) -> Result<Self, QueueError> {
-        let metadata = fs::metadata(path).map_err(|error| QueueError::io(path, error))?;
-        Ok(Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() })
-    }
-
-    /// Checks that the path still leads to the file that is open. One that was replaced or deleted goes on
-    /// taking writes, into nowhere.
-    ///
-    /// # Errors
-    /// [`QueueError::Replaced`].
-    pub fn check(&self) -> Result<(), QueueError> {
-        match fs::metadata(&self.path) {
-            Ok(now) if (now.dev(), now.ino()) == (self.device, self.inode) => Ok(()),
-            Ok(_) => Err(QueueError::Replaced(self.path.clone())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(QueueError::Replaced(self.path.clone())),
-            Err(error) => Err(QueueError::io(&self.path, error)),
-        }
-    }
-}
-
-/// A path beside the database: its name with a suffix.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 fn create(path: &Path) -> Result<(), QueueError> {
@@ -255,7 +220,8 @@ async fn copy_to(connection: &mut SqliteConnection, copy: &Path) -> Result<(), Q
 }
 
 async fn connect(path: &Path) -> Result<SqliteConnection, QueueError> {
-    SqliteConnectOptions::new()
+    let opening = |error: sqlx::Error| QueueError::opening(path, &error);
+    let mut connection = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
@@ -265,47 +231,10 @@ async fn connect(path: &Path) -> Result<SqliteConnection, QueueError> {
         .pragma("journal_size_limit", WAL_BYTES)
         .connect()
         .await
-        .map_err(|error| QueueError::opening(path, &error))
-}
-
-/// Magic numbers of network filesystems, from statfs(2).
-const NETWORK_FILESYSTEMS: [(i64, &str); 8] = [
-    (0x6969, "NFS"),
-    (0xff53_4d42, "CIFS"),
-    (0xfe53_4d42, "SMB2"),
-    (0x517b, "SMB"),
-    (0x0102_1997, "9P"),
-    (0x00c3_6400, "Ceph"),
-    (0x5346_414f, "AFS"),
-    (0x0bd0_0bd0, "Lustre"),
-];
-
-fn refuse_network_filesystem(path: &Path) -> Result<(), QueueError> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let found = rustix::fs::statfs(directory).map_err(|error| match io::Error::from(error) {
-        error if error.kind() == io::ErrorKind::NotFound => QueueError::Create { path: path.to_owned(), error },
-        error => QueueError::io(path, error),
-    })?;
-    let magic = found.f_type & 0xffff_ffff;
-    match NETWORK_FILESYSTEMS.iter().find(|(number, _)| *number == magic) {
-        Some((_, kind)) => Err(QueueError::Network { path: path.to_owned(), kind }),
-        None => Ok(()),
-    }
-}
-
-/// The name of the group that owns the file, or its directory.
-pub(super) fn group_of(path: &Path) -> String {
-    let metadata = fs::metadata(path).or_else(|_| fs::metadata(path.parent().unwrap_or(path)));
-    let Ok(gid) = metadata.map(|metadata| metadata.gid().to_string()) else {
-        return "that owns its directory".to_owned();
-    };
-    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let name = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1) == Some(&gid)).then(|| name.to_owned())
-    });
-    name.unwrap_or(gid)
+        .map_err(opening)?;
+    // The log and its index are there from the first read on.
+    sqlx::query("SELECT count(*) FROM sqlite_master").fetch_one(&mut connection).await.map_err(opening)?;
+    Ok(connection)
 }
 
 #[cfg(test)]
@@ -313,6 +242,8 @@ mod tests {
     use super::*;
     use sqlx::migrate::{Migration, MigrationType};
     use std::borrow::Cow;
+    use std::os::unix::fs::MetadataExt as _;
+    use std::path::PathBuf;
 
     struct Directory(tempfile::TempDir);
 
@@ -423,17 +354,6 @@ mod tests {
         let rows: i64 =
             sqlx::query_scalar("SELECT count(*) FROM submissions").fetch_one(&mut copy.connection).await.unwrap();
         assert_eq!(rows, 1);
-    }
-
-    #[tokio::test]
-    async fn a_file_that_was_replaced_or_deleted_is_noticed() {
-        let directory = Directory::new();
-        let queue = Queue::open(&directory.database(), Opening::Create).await.unwrap();
-        queue.place().check().unwrap();
-        fs::rename(directory.database(), directory.0.path().join("moved.db")).unwrap();
-        assert!(matches!(queue.place().check(), Err(QueueError::Replaced(_))));
-        fs::write(directory.database(), "").unwrap();
-        assert!(matches!(queue.place().check(), Err(QueueError::Replaced(_))));
     }
 
     #[tokio::test]

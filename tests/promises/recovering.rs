@@ -6,7 +6,7 @@ use certcommit::daemon::Stop;
 use certcommit::simulator::{Options, worst_second};
 use certcommit::submission::State;
 
-use crate::support::{Bench, ids, in_time, output};
+use crate::support::{Bench, event_of, ids, in_time, output};
 
 const KILLS: usize = 5;
 
@@ -66,6 +66,28 @@ async fn a_database_that_is_replaced_while_open_ends_the_daemon_with_76_and_send
     assert_eq!(code, Some(76));
     // One may have passed the check just before the file went.
     assert!(bench.simulator.commits().len() <= sent + 2, "{sent}, then {}", bench.simulator.commits().len());
+}
+
+#[tokio::test]
+async fn a_write_ahead_log_that_is_deleted_while_open_ends_the_daemon_with_76_and_costs_no_repeat() {
+    let bench = bench().await;
+    let ids = ids(40);
+    bench.enqueue(&ids).await;
+    let daemon = bench.spawn(&["run"]);
+    in_time("some commits", bench.simulator.until_commits(6)).await;
+    std::fs::remove_file(bench.path("queue.db-wal")).unwrap();
+    let (code, lines) = daemon.end().await;
+    assert_eq!(code, Some(76));
+    let stopped = lines.iter().find(|line| event_of(line) == "stopped").unwrap();
+    assert!(stopped["message"].as_str().unwrap().contains("queue.db-wal was replaced or deleted"), "{stopped}");
+    assert!(bench.simulator.commits().len() < 40, "it ended in the middle");
+    for arguments in [&["verify", "--pending"][..], &["resume"]] {
+        assert_eq!(output(bench.command(arguments)).await.status.code(), Some(0), "{arguments:?}");
+    }
+    let (code, _) = bench.spawn(&["run", "--until-empty"]).end().await;
+    assert_eq!(code, Some(0));
+    bench.assert_each_submitted_once(&ids).await;
+    bench.assert_nothing_blind().await;
 }
 
 #[tokio::test]
