@@ -138,9 +138,7 @@ impl Books {
         let newest = report.claims.commits.iter().chain(&report.claims.reads).map(|claim| claim.request).max();
         if let Some(number) = newest {
             // Without its mark, a restored database could not be told: claims that it lacks are not sent.
-            self.mark
-                .advance(number)
-                .map_err(|error| QueueError::Failed { what: "writing the mark", detail: error.to_string() })?;
+            self.mark.advance(number)?;
         }
         Ok(Some(report))
     }

@@ -80,20 +80,26 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     Ok(Daemon { settings, queue, mark, run, client, source, credentials, lock })
 }
 
-/// A database that lags behind its mark doesn't know what was sent since it was copied.
+/// A database that lags behind its mark, or has none, doesn't know what was sent since it was copied.
 async fn notice_restoration(queue: &mut Queue, mark: &mut Mark) -> Result<(), QueueError> {
     let newest = queue.newest_request().await?;
-    if mark.number() <= newest {
-        return Ok(());
-    }
+    let what = match mark.number() {
+        Some(number) if number <= newest => return Ok(()),
+        None if newest == 0 => return mark.reset(0),
+        Some(number) => format!(
+            "this database was restored from a backup, or made anew: it knows of {newest} requests, and {number} were made"
+        ),
+        None => format!(
+            "this database came from elsewhere: it knows of {newest} requests, and the .mark that belongs beside it is missing"
+        ),
+    };
     let why = format!(
-        "this database was restored from a backup, or made anew: it knows of {newest} requests, and {} were made. What \
-         is pending may have been sent: run `certcommit verify --pending` to read it back first, then `certcommit resume`",
-        mark.number()
+        "{what}. What is pending may have been sent: run `certcommit verify --pending` to read it back first, then \
+         `certcommit resume`"
     );
     tracing::warn!(event = Event::Paused.as_str(), why, "paused: {why}");
     queue.set_paused(true, Some(&why)).await?;
-    mark.reset(newest).map_err(|error| QueueError::Failed { what: "writing the mark", detail: error.to_string() })
+    mark.reset(newest)
 }
 
 /// The client's part of the settings.

@@ -135,6 +135,23 @@ async fn a_restored_backup_starts_paused_and_goes_on_without_a_repeat_once_it_is
 }
 
 #[tokio::test]
+async fn a_database_that_came_without_its_mark_sends_nothing_by_itself() {
+    let bench = Bench::new().await;
+    let ids = ids(3);
+    bench.enqueue(&ids).await;
+    bench.run_until_empty().await;
+    std::fs::remove_file(bench.path("queue.db.mark")).unwrap();
+    bench.enqueue(&["fresh"]).await;
+    let mut daemon = bench.start().await;
+    let why = daemon.until_paused().await;
+    assert!(why.contains("came from elsewhere") && why.contains("certcommit verify --pending"), "{why}");
+    bench.sql("UPDATE control SET paused = 0").await;
+    daemon.until_count(State::Submitted, 4).await;
+    daemon.stop(Stop::Soon).await;
+    bench.run_until_empty().await;
+}
+
+#[tokio::test]
 async fn a_restored_backup_sends_nothing_by_itself() {
     let bench = Bench::new().await;
     let ids = ids(3);
