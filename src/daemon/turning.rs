@@ -36,7 +36,8 @@ impl Worker {
             return;
         }
         let mode = self.mode();
-        let beat = mode != self.last_mode || now.instant >= self.heartbeat_at;
+        // In trouble, a turn has to write something: one that only reads would work on a full disk, too.
+        let beat = mode != self.last_mode || now.instant >= self.heartbeat_at || self.trouble.is_some();
         let seconds = now.unix.seconds();
         let hungry = self.commits.is_hungry(now.instant, seconds) && !self.control.paused
             || self.reads.is_hungry(now.instant, seconds);
@@ -49,7 +50,7 @@ impl Worker {
         }
         self.looked_at = Some(now.instant);
         self.refresh_credentials(now);
-        let claiming = self.stopping.is_none() && self.trouble.is_none();
+        let claiming = self.stopping.is_none();
         let progress = now.instant >= self.progress_at;
         let heartbeat = beat.then(|| Heartbeat { mode, why: self.why(), pace: self.commits.limiter.pace(now.instant) });
         self.last_mode = mode;
@@ -78,7 +79,7 @@ impl Worker {
         let now = clock::now();
         match done.result {
             Ok(report) => {
-                self.end_trouble(now);
+                self.end_trouble(done.written, now);
                 if let Some(report) = report {
                     self.take_report(report, now);
                     if done.oldest {
@@ -157,10 +158,14 @@ impl Worker {
         });
     }
 
-    pub(super) fn end_trouble(&mut self, now: Now) {
+    pub(super) fn end_trouble(&mut self, results_written: usize, now: Now) {
         if let Some(trouble) = self.trouble.take() {
             let seconds = now.instant.duration_since(trouble.since).as_secs();
-            tracing::info!(event = Event::Resumed.as_str(), "the database works again, after {seconds} s");
+            tracing::info!(
+                event = Event::Resumed.as_str(),
+                results_written,
+                "the database works again, after {seconds} s; {results_written} results that were kept are written",
+            );
         }
     }
 

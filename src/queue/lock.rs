@@ -82,7 +82,7 @@ pub fn daemon_lives(database: &Path) -> Result<bool, QueueError> {
 }
 
 fn lock_path(database: &Path) -> PathBuf {
-    super::open::beside(database, ".lock")
+    super::place::beside(database, ".lock")
 }
 
 fn open(path: &Path, create: bool) -> io::Result<File> {

@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::QueueError;
 
@@ -14,25 +14,26 @@ const DIGITS: usize = 20;
 #[derive(Debug)]
 pub struct Mark {
     file: File,
-    number: i64,
+    path: PathBuf,
+    number: Option<i64>,
 }
 
 impl Mark {
-    /// Opens the mark of the database at this path, or makes one at zero.
+    /// Opens the mark of the database at this path, or makes one that holds no number yet.
     ///
     /// # Errors
     /// When the file can't be opened or made.
     pub fn open(database: &Path) -> Result<Self, QueueError> {
-        let path = super::open::beside(database, ".mark");
+        let path = super::place::beside(database, ".mark");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o660).open(&path);
         let file = file.map_err(|error| QueueError::io(&path, error))?;
         let number = read(&file).map_err(|error| QueueError::io(&path, error))?;
-        Ok(Self { file, number })
+        Ok(Self { file, path, number })
     }
 
-    /// The number that it holds.
+    /// The number that it holds; none if it is new, or unreadable.
     #[must_use]
-    pub fn number(&self) -> i64 {
+    pub fn number(&self) -> Option<i64> {
         self.number
     }
 
@@ -40,35 +41,69 @@ impl Mark {
     ///
     /// # Errors
     /// When it can't be written.
-    pub fn advance(&mut self, number: i64) -> io::Result<()> {
-        if number > self.number {
+    pub fn advance(&mut self, number: i64) -> Result<(), QueueError> {
+        if self.number.is_none_or(|held| number > held) {
             self.write(number)?;
         }
         Ok(())
     }
 
-    /// Sets the mark to this number, after a restored database was noticed and the operator told.
+    /// Writes the number that it holds once more, to see whether that works.
     ///
     /// # Errors
     /// When it can't be written.
-    pub fn reset(&mut self, number: i64) -> io::Result<()> {
-        self.write(number)?;
-        self.file.sync_data()
+    pub fn rewrite(&mut self) -> Result<(), QueueError> {
+        self.number.map_or(Ok(()), |number| self.write(number))
     }
 
-    fn write(&mut self, number: i64) -> io::Result<()> {
-        self.file.write_all_at(format!("{number:0DIGITS$}\n").as_bytes(), 0)?;
-        self.number = number;
+    /// Sets the mark to this number, durably: a mark that is missing later was taken away.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn reset(&mut self, number: i64) -> Result<(), QueueError> {
+        self.write(number)?;
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let synced = self.file.sync_all().and_then(|()| File::open(directory)?.sync_all());
+        synced.map_err(|error| self.failed(&error))
+    }
+
+    fn write(&mut self, number: i64) -> Result<(), QueueError> {
+        let written = self.file.write_all_at(format!("{number:0DIGITS$}\n").as_bytes(), 0);
+        written.map_err(|error| self.failed(&error))?;
+        self.number = Some(number);
         Ok(())
+    }
+
+    fn failed(&self, error: &io::Error) -> QueueError {
+        QueueError::Failed { what: "writing the mark", detail: format!("{}: {error}", self.path.display()) }
     }
 }
 
-/// A mark that holds no number, for instance since it is new, counts as zero.
-fn read(file: &File) -> io::Result<i64> {
+fn read(file: &File) -> io::Result<Option<i64>> {
     let mut text = [0; DIGITS];
     match file.read_exact_at(&mut text, 0) {
-        Ok(()) => Ok(std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()).unwrap_or(0)),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        Ok(()) => Ok(std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok())),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_holds_the_highest_number_and_none_when_it_is_new_or_unreadable() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("queue.db");
+        let mut mark = Mark::open(&database).unwrap();
+        assert_eq!(mark.number(), None);
+        mark.reset(7).unwrap();
+        mark.advance(5).unwrap();
+        mark.advance(12).unwrap();
+        mark.rewrite().unwrap();
+        assert_eq!(Mark::open(&database).unwrap().number(), Some(12));
+        std::fs::write(directory.path().join("queue.db.mark"), "not a number at all, really").unwrap();
+        assert_eq!(Mark::open(&database).unwrap().number(), None);
     }
 }

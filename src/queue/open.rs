@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::error::QueueError;
 use super::lock::DaemonLock;
+use super::place::{Place, beside};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 /// `PRAGMA application_id` of a certcommit queue: "CCMT".
@@ -37,15 +38,8 @@ pub enum Opening<'a> {
 #[derive(Debug)]
 pub struct Queue {
     pub(super) connection: SqliteConnection,
-    place: Place,
-}
-
-/// Which file is open.
-#[derive(Debug, Clone)]
-pub struct Place {
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    place: Place,
 }
 
 /// What a file is, by what it says of itself.
@@ -86,7 +80,21 @@ impl Queue {
             migrate(path, found, newest, opening, migrations).await?;
         }
         let connection = connect(path).await?;
-        Ok(Self { connection, place: Place::of(path)? })
+        Ok(Self { connection, path: path.to_owned(), place: Place::of(path)? })
+    }
+
+    /// Takes a fresh connection to the same file in place of this one, which an error may have left in a
+    /// transaction that has ended already, and which would refuse every further one.
+    ///
+    /// # Errors
+    /// When the database fails still, or its file was replaced; then this connection stays.
+    pub async fn reconnect(&mut self) -> Result<(), QueueError> {
+        self.place.check()?;
+        let fresh = connect(&self.path).await?;
+        // Between the check and the opening, another file may have come to lie there.
+        self.place.check()?;
+        let stale = std::mem::replace(&mut self.connection, fresh);
+        stale.close().await.map_err(QueueError::of("closing the connection that failed"))
     }
 
     /// The version of SQLite that is linked in.
@@ -100,7 +108,7 @@ impl Queue {
             .map_err(QueueError::of("asking for the version"))
     }
 
-    /// The file that is open.
+    /// The files that are open.
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
@@ -124,34 +132,6 @@ impl Queue {
     pub async fn close(self) -> Result<(), QueueError> {
         self.connection.close().await.map_err(QueueError::of("closing"))
     }
-}
-
-impl Place {
-    fn of(path: &Path) -> Result<Self, QueueError> {
-        let metadata = fs::metadata(path).map_err(|error| QueueError::io(path, error))?;
-        Ok(Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() })
-    }
-
-    /// Checks that the path still leads to the file that is open. One that was replaced or deleted goes on
-    /// taking writes, into nowhere.
-    ///
-    /// # Errors
-    /// [`QueueError::Replaced`].
-    pub fn check(&self) -> Result<(), QueueError> {
-        match fs::metadata(&self.path) {
-            Ok(now) if (now.dev(), now.ino()) == (self.device, self.inode) => Ok(()),
-            Ok(_) => Err(QueueError::Replaced(self.path.clone())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(QueueError::Replaced(self.path.clone())),
-            Err(error) => Err(QueueError::io(&self.path, error)),
-        }
-    }
-}
-
-/// A path beside the database: its name with a suffix.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 fn create(path: &Path) -> Result<(), QueueError> {
@@ -255,7 +235,8 @@ async fn copy_to(connection: &mut SqliteConnection, copy: &Path) -> Result<(), Q
 }
 
 async fn connect(path: &Path) -> Result<SqliteConnection, QueueError> {
-    SqliteConnectOptions::new()
+    let opening = |error: sqlx::Error| QueueError::opening(path, &error);
+    let mut connection = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
@@ -265,7 +246,10 @@ async fn connect(path: &Path) -> Result<SqliteConnection, QueueError> {
         .pragma("journal_size_limit", WAL_BYTES)
         .connect()
         .await
-        .map_err(|error| QueueError::opening(path, &error))
+        .map_err(opening)?;
+    // The first look into the database makes the -wal and -shm files, if they are not there yet.
+    sqlx::query("SELECT count(*) FROM sqlite_master").execute(&mut connection).await.map_err(opening)?;
+    Ok(connection)
 }
 
 /// Magic numbers of network filesystems, from statfs(2).
@@ -423,17 +407,6 @@ mod tests {
         let rows: i64 =
             sqlx::query_scalar("SELECT count(*) FROM submissions").fetch_one(&mut copy.connection).await.unwrap();
         assert_eq!(rows, 1);
-    }
-
-    #[tokio::test]
-    async fn a_file_that_was_replaced_or_deleted_is_noticed() {
-        let directory = Directory::new();
-        let queue = Queue::open(&directory.database(), Opening::Create).await.unwrap();
-        queue.place().check().unwrap();
-        fs::rename(directory.database(), directory.0.path().join("moved.db")).unwrap();
-        assert!(matches!(queue.place().check(), Err(QueueError::Replaced(_))));
-        fs::write(directory.database(), "").unwrap();
-        assert!(matches!(queue.place().check(), Err(QueueError::Replaced(_))));
     }
 
     #[tokio::test]
