@@ -20,6 +20,10 @@ const DATABASE_RETRY: Duration = Duration::from_secs(1);
 /// While the database is unavailable, the log says so this often.
 const DATABASE_REMINDER: Duration = Duration::from_secs(60);
 
+/// After a turn, other writers get as long as it took, for they ask for the lock only now and then: on a slow disk, a
+/// daemon at full pace would take the next turn at once, and keep them waiting until they give up.
+const LONGEST_REST: Duration = Duration::from_millis(500);
+
 /// The database's trouble.
 pub(super) struct Trouble {
     pub(super) since: Instant,
@@ -29,7 +33,7 @@ pub(super) struct Trouble {
 
 impl Worker {
     pub(super) fn begin_turn(&mut self, now: Now) {
-        if !self.desk.is_free() || self.fatal.is_some() {
+        if !self.desk.is_free() || self.fatal.is_some() || now.instant < self.rest_until {
             return;
         }
         if self.trouble.as_ref().is_some_and(|trouble| now.instant < trouble.retry_at) {
@@ -97,6 +101,7 @@ impl Worker {
     }
 
     pub(super) fn take_report(&mut self, report: TurnReport, now: Now) {
+        self.rest_until = now.instant + report.held.min(LONGEST_REST);
         for (request, sentence) in &report.refused {
             tracing::error!(
                 event = Event::DatabaseUnavailable.as_str(),
