@@ -102,7 +102,7 @@ pub enum QueueError {
     },
     /// It was found damaged while it was open.
     #[error(
-        "the database is damaged ({what}): {detail}. Stop the daemon; then restore a backup, or save what is left with sqlite3's .recover"
+        "the database can't be read as it should ({what}): {detail}. If that lasts, it is damaged: stop the daemon, and restore a backup, or save what is left with sqlite3's .recover"
     )]
     Damaged {
         /// What was being done.

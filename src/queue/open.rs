@@ -90,7 +90,10 @@ impl Queue {
     /// When the database fails still, or its file was replaced; then this connection stays.
     pub async fn reconnect(&mut self) -> Result<(), QueueError> {
         self.place.check()?;
-        let fresh = connect(&self.path).await?;
+        let mut fresh = connect(&self.path).await?;
+        // On a full disk, what is checkpointed makes room in the write-ahead log.
+        let failed = QueueError::of("checkpointing after an error");
+        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut fresh).await.map_err(failed)?;
         // Between the check and the opening, another file may have come to lie there.
         self.place.check()?;
         let stale = std::mem::replace(&mut self.connection, fresh);
