@@ -71,6 +71,7 @@ async fn a_stop_ends_a_daemon_at_rest_at_once_whatever_it_waits_for() {
     for state in ["idle", "paused by hand", "paused by a fault", "in doubt"] {
         let mut bench = bench(Duration::ZERO).await;
         bench.set("verify.settle", "10m");
+        bench.set("verify.resend_after", "20m");
         bench.set("pause.probe_initial", "10m");
         bench.set("pause.probe_max", "10m");
         let mut daemon = bench.spawn(&["run"]);
