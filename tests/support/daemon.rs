@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::Bench;
 
 /// After this long, what a test waits for doesn't come any more.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Waits, but not for ever.
 pub(crate) async fn in_time<T>(what: &str, wait: impl Future<Output = T>) -> T {
