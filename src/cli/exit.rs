@@ -90,8 +90,11 @@ impl fmt::Display for Failure {
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
         let code = match &error {
-            QueueError::Foreign { .. } | QueueError::Newer { .. } | QueueError::Corrupt { .. } => Code::Data,
-            QueueError::Missing(_) | QueueError::Failed { .. } => Code::Io,
+            QueueError::Foreign { .. }
+            | QueueError::Newer { .. }
+            | QueueError::Corrupt { .. }
+            | QueueError::Damaged { .. } => Code::Data,
+            QueueError::Missing(_) | QueueError::Busy { .. } | QueueError::Failed { .. } => Code::Io,
             QueueError::Create { .. } => Code::CantCreate,
             QueueError::Held { .. } | QueueError::Older { .. } => Code::Held,
             QueueError::Replaced(_) => Code::Replaced,

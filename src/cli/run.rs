@@ -27,10 +27,11 @@ pub(super) async fn run(arguments: Arguments, settings: Settings) -> Result<Code
     let until = if arguments.until_empty { Until::Empty } else { Until::Stopped };
     let found = settings.clone();
     let source = CredentialSource::new(move || Ok(super::credentials(&found)?.0));
-    let daemon = daemon::start(settings, source).await?;
     let (stop, stop_asked) = watch::channel(Stop::No);
     let (progress, watched) = watch::channel(Progress::default());
+    // From here on: a start that is told to stop comes to its end, and the run after it stops at once.
     let signals = tokio::spawn(obey_signals(stop)?);
+    let daemon = daemon::start(settings, source).await?;
     let meter = metered.then(|| tokio::spawn(Meter::new().follow(watched)));
     let ended = daemon.run(until, stop_asked, progress).await;
     signals.abort();

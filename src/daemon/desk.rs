@@ -30,6 +30,8 @@ pub(super) struct Errand {
 pub(super) struct Done {
     /// The records, back in hand if they could not be written.
     pub(super) records: Vec<Record>,
+    /// How many records were written.
+    pub(super) written: usize,
     /// What the turn did; nothing, if nothing had changed.
     pub(super) result: Result<Option<TurnReport>, QueueError>,
     /// When the oldest open submission was created, in unix seconds.
@@ -44,6 +46,8 @@ struct Books {
     mark: Mark,
     run: Run,
     seen: Option<i64>,
+    /// Whether the connection may be spoilt.
+    suspect: bool,
 }
 
 type Visit = Pin<Box<dyn Future<Output = (Books, Done)> + Send>>;
@@ -56,7 +60,7 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(queue: Queue, mark: Mark, run: Run) -> Self {
-        Self { books: Some(Books { queue, mark, run, seen: None }), visit: None }
+        Self { books: Some(Books { queue, mark, run, seen: None, suspect: false }), visit: None }
     }
 
     /// Whether a turn can begin.
@@ -111,13 +115,25 @@ async fn visit(mut books: Books, errand: Errand) -> (Books, Done) {
         },
         (result, _) => (result, None),
     };
-    let records = if result.is_err() { errand.records } else { Vec::new() };
-    (books, Done { records, result, oldest_open, oldest: errand.oldest })
+    let (records, written) = match &result {
+        Ok(_) => (Vec::new(), errand.records.len()),
+        Err(error) => {
+            books.suspect |= !error.spares_the_connection();
+            (errand.records, 0)
+        }
+    };
+    (books, Done { records, written, result, oldest_open, oldest: errand.oldest })
 }
 
 impl Books {
     async fn serve(&mut self, errand: &Errand) -> Result<Option<TurnReport>, QueueError> {
+        if self.suspect {
+            self.queue.reconnect().await?;
+            (self.suspect, self.seen) = (false, None);
+        }
         if let Some((held, policy)) = &errand.reconcile {
+            // What is claimed and can't be marked is given back, over and over: nothing is claimed before this works.
+            self.mark.rewrite()?;
             self.queue.recover(&self.run, clock::now(), held, policy).await?;
         }
         self.queue.place().check()?;

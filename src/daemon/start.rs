@@ -66,6 +66,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
         settings.rate.per_second,
         settings.api.endpoint,
     );
+    notice_restoration(&mut queue, &mut mark).await?;
     queue.begin_run(&run).await?;
     let recovered = queue.recover(&run, clock::now(), &[], &settings.policy()).await?;
     if recovered.in_doubt > 0 {
@@ -76,30 +77,34 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
             recovered.in_doubt,
         );
     }
-    notice_restoration(&mut queue, &mut mark).await?;
     Ok(Daemon { settings, queue, mark, run, client, source, credentials, lock })
 }
 
-/// A database that lags behind its mark, or has none, doesn't know what was sent since it was copied.
+/// A database that lags behind its mark doesn't know what was sent since it was copied. Its requests go on from the
+/// mark, so that the mark never has to go back: the same backup, restored once more, is noticed once more.
 async fn notice_restoration(queue: &mut Queue, mark: &mut Mark) -> Result<(), QueueError> {
     let newest = queue.newest_request().await?;
-    let what = match mark.number() {
+    let (number, what) = match mark.number() {
         Some(number) if number <= newest => return Ok(()),
-        None if newest == 0 => return mark.reset(0),
-        Some(number) => format!(
-            "this database was restored from a backup, or made anew: it knows of {newest} requests, and {number} were made"
-        ),
-        None => format!(
-            "this database came from elsewhere: it knows of {newest} requests, and the .mark that belongs beside it is missing"
-        ),
+        None if !queue.was_run().await? => return mark.reset(newest),
+        Some(number) => {
+            let what = "this database was restored from a backup, or made anew: it knows of";
+            (number, format!("{what} {newest} requests, and {number} were made"))
+        }
+        // A number that no copy of this database has.
+        None => {
+            let what =
+                "the mark beside this database is missing, as it is where a backup was restored or moved to: whether";
+            (newest + 1, format!("{what} more than the {newest} requests that it knows of were made can't be told"))
+        }
     };
     let why = format!(
         "{what}. What is pending may have been sent: run `certcommit verify --pending` to read it back first, then \
          `certcommit resume`"
     );
     tracing::warn!(event = Event::Paused.as_str(), why, "paused: {why}");
-    queue.set_paused(true, Some(&why)).await?;
-    mark.reset(newest)
+    queue.pause_restored(&why, number).await?;
+    mark.reset(number)
 }
 
 /// The client's part of the settings.

@@ -6,7 +6,7 @@ use super::worker::Worker;
 use super::{Ended, RunError, Stop, Until};
 use crate::clock::{self, Now};
 use crate::logging::Event;
-use crate::queue::{Counts, Heartbeat, Mode};
+use crate::queue::{Counts, Heartbeat, Mode, QueueError};
 use crate::submission::State;
 
 impl Worker {
@@ -78,8 +78,7 @@ impl Worker {
 
     pub(super) async fn end(mut self) -> Result<Ended, RunError> {
         if let Some(error) = self.fatal.take() {
-            tracing::error!(event = Event::Stopped.as_str(), unwritten = self.records.len(), "stopped: {error}");
-            return Err(error.into());
+            return Err(stopped_by(error, self.records.len()));
         }
         let now = clock::now();
         let heartbeat =
@@ -95,7 +94,10 @@ impl Worker {
             oldest: false,
         });
         let done = self.desk.done().await;
-        let counts = done.result?.map_or(self.counts, |report| report.counts);
+        let counts = match done.result {
+            Ok(report) => report.map_or(self.counts, |report| report.counts),
+            Err(error) => return Err(stopped_by(error, done.records.len())),
+        };
         self.desk.close().await?;
         tracing::info!(
             event = Event::Stopped.as_str(),
@@ -113,4 +115,15 @@ impl Worker {
         );
         Ok(Ended { counts, refused: self.refused })
     }
+}
+
+/// The last line of a run that the database ends. What it couldn't write, the log has, and the next run reads back.
+fn stopped_by(error: QueueError, unwritten: usize) -> RunError {
+    tracing::error!(
+        event = Event::Stopped.as_str(),
+        unwritten,
+        "stopped: {error}. {unwritten} results could not be written: the lines above tell them, and their submissions \
+         are in doubt until the next run has read them back",
+    );
+    error.into()
 }

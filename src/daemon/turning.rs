@@ -20,6 +20,10 @@ const DATABASE_RETRY: Duration = Duration::from_secs(1);
 /// While the database is unavailable, the log says so this often.
 const DATABASE_REMINDER: Duration = Duration::from_secs(60);
 
+/// After a turn, other writers get as long as it took, for they ask for the lock only now and then: on a slow disk, a
+/// daemon at full pace would take the next turn at once, and keep them waiting until they give up.
+const LONGEST_REST: Duration = Duration::from_millis(500);
+
 /// The database's trouble.
 pub(super) struct Trouble {
     pub(super) since: Instant,
@@ -29,14 +33,15 @@ pub(super) struct Trouble {
 
 impl Worker {
     pub(super) fn begin_turn(&mut self, now: Now) {
-        if !self.desk.is_free() || self.fatal.is_some() {
+        if !self.desk.is_free() || self.fatal.is_some() || now.instant < self.rest_until {
             return;
         }
         if self.trouble.as_ref().is_some_and(|trouble| now.instant < trouble.retry_at) {
             return;
         }
         let mode = self.mode();
-        let beat = mode != self.last_mode || now.instant >= self.heartbeat_at;
+        // In trouble, a turn has to write something: one that only reads would work on a full disk, too.
+        let beat = mode != self.last_mode || now.instant >= self.heartbeat_at || self.trouble.is_some();
         let seconds = now.unix.seconds();
         let hungry = self.commits.is_hungry(now.instant, seconds) && !self.control.paused
             || self.reads.is_hungry(now.instant, seconds);
@@ -49,7 +54,7 @@ impl Worker {
         }
         self.looked_at = Some(now.instant);
         self.refresh_credentials(now);
-        let claiming = self.stopping.is_none() && self.trouble.is_none();
+        let claiming = self.stopping.is_none();
         let progress = now.instant >= self.progress_at;
         let heartbeat = beat.then(|| Heartbeat { mode, why: self.why(), pace: self.commits.limiter.pace(now.instant) });
         self.last_mode = mode;
@@ -78,7 +83,7 @@ impl Worker {
         let now = clock::now();
         match done.result {
             Ok(report) => {
-                self.end_trouble(now);
+                self.end_trouble(done.written, now);
                 if let Some(report) = report {
                     self.take_report(report, now);
                     if done.oldest {
@@ -96,6 +101,7 @@ impl Worker {
     }
 
     pub(super) fn take_report(&mut self, report: TurnReport, now: Now) {
+        self.rest_until = now.instant + report.held.min(LONGEST_REST);
         for (request, sentence) in &report.refused {
             tracing::error!(
                 event = Event::DatabaseUnavailable.as_str(),
@@ -157,10 +163,14 @@ impl Worker {
         });
     }
 
-    pub(super) fn end_trouble(&mut self, now: Now) {
+    pub(super) fn end_trouble(&mut self, results_written: usize, now: Now) {
         if let Some(trouble) = self.trouble.take() {
             let seconds = now.instant.duration_since(trouble.since).as_secs();
-            tracing::info!(event = Event::Resumed.as_str(), "the database works again, after {seconds} s");
+            tracing::info!(
+                event = Event::Resumed.as_str(),
+                results_written,
+                "the database works again, after {seconds} s; {results_written} results that were kept are written",
+            );
         }
     }
 

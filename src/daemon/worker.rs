@@ -69,6 +69,8 @@ pub(super) struct Worker {
     pub(super) stop: watch::Receiver<Stop>,
     pub(super) stopping: Option<Instant>,
     pub(super) looked_at: Option<Instant>,
+    /// No turn begins before.
+    pub(super) rest_until: Instant,
     /// Whether the last turn claimed anything.
     pub(super) fruitful: bool,
     pub(super) heartbeat_at: Instant,
@@ -123,6 +125,7 @@ impl Worker {
             stop,
             stopping: None,
             looked_at: None,
+            rest_until: now,
             fruitful: false,
             heartbeat_at: now,
             last_mode: Mode::Running,
@@ -160,6 +163,7 @@ impl Worker {
         let turn = match (&self.trouble, self.desk.is_free()) {
             (_, false) => None,
             (Some(trouble), true) => Some(trouble.retry_at),
+            (None, true) if now.instant < self.rest_until => Some(self.rest_until),
             (None, true) => Some(look.min(self.heartbeat_at)),
         };
         let sends = self.trouble.is_none() && self.stopping.is_none() && self.fatal.is_none();

@@ -90,10 +90,30 @@ pub enum QueueError {
         "{0} was replaced or deleted while it was open; nothing more is sent. Put it back or decide on the new one, then start again"
     )]
     Replaced(PathBuf),
+    /// Another process has kept the database locked for longer than it is waited for.
+    #[error(
+        "another process keeps the database locked ({what}): {detail}. Look for a program that leaves a transaction open"
+    )]
+    Busy {
+        /// What was being done.
+        what: &'static str,
+        /// SQLite's words.
+        detail: String,
+    },
+    /// It was found damaged while it was open.
+    #[error(
+        "the database can't be read as it should ({what}): {detail}. If that lasts, it is damaged: stop the daemon, and restore a backup, or save what is left with sqlite3's .recover"
+    )]
+    Damaged {
+        /// What was being done.
+        what: &'static str,
+        /// SQLite's words.
+        detail: String,
+    },
     /// A rule of the queue refused a statement: the rule's own sentence.
     #[error("{0}")]
     Refused(String),
-    /// Anything else that SQLite says: busy, full, an I/O error.
+    /// Anything else that SQLite says: full, an I/O error, a table that is gone.
     #[error("the database failed ({what}): {detail}")]
     Failed {
         /// What was being done.
@@ -105,6 +125,8 @@ pub enum QueueError {
 
 /// SQLite's primary result codes that are told apart. <https://sqlite.org/rescode.html>
 mod code {
+    pub(super) const BUSY: i32 = 5;
+    pub(super) const LOCKED: i32 = 6;
     pub(super) const READONLY: i32 = 8;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const CONSTRAINT: i32 = 19;
@@ -130,8 +152,16 @@ impl QueueError {
     pub(super) fn of(what: &'static str) -> impl Fn(sqlx::Error) -> Self {
         move |error| match primary_code(&error) {
             Some(code::CONSTRAINT) => Self::Refused(words(&error)),
+            Some(code::BUSY | code::LOCKED) => Self::Busy { what, detail: words(&error) },
+            Some(code::CORRUPT | code::NOTADB) => Self::Damaged { what, detail: words(&error) },
             _ => Self::Failed { what, detail: words(&error) },
         }
+    }
+
+    /// Whether the connection that met this error is as good as before. After an I/O error it may not be.
+    #[must_use]
+    pub fn spares_the_connection(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Refused(_) | Self::Held { .. } | Self::Replaced(_))
     }
 
     /// The error of opening the file at a path.

@@ -32,49 +32,53 @@ impl Mark {
         Ok(Self { file, path, number })
     }
 
-    /// The number that it holds; none if it is new, or isn't a mark.
+    /// The number that it holds; none if it is new, or unreadable.
     #[must_use]
     pub fn number(&self) -> Option<i64> {
         self.number
     }
 
-    /// Moves the mark up to this number. It isn't synced: a mark that lost its last moments with the power is
-    /// older than its database, which says nothing.
+    /// Moves the mark up to this number. It isn't synced: a mark that lost its last moments with the power is older than
+    /// its database, which says nothing.
     ///
     /// # Errors
     /// When it can't be written.
     pub fn advance(&mut self, number: i64) -> Result<(), QueueError> {
-        if self.number.is_none_or(|before| number > before) {
-            self.write(number).map_err(writing)?;
+        if self.number.is_none_or(|held| number > held) {
+            self.write(number)?;
         }
         Ok(())
     }
 
-    /// Sets the mark to this number, durably: for a new queue, and after a restored database was noticed and the
-    /// operator told.
+    /// Writes the number that it holds once more, to see whether that works.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn rewrite(&mut self) -> Result<(), QueueError> {
+        self.number.map_or(Ok(()), |number| self.write(number))
+    }
+
+    /// Sets the mark to this number, durably: a mark that is missing later was taken away.
     ///
     /// # Errors
     /// When it can't be written.
     pub fn reset(&mut self, number: i64) -> Result<(), QueueError> {
-        self.write(number).and_then(|()| self.sync()).map_err(writing)
+        self.write(number)?;
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let synced = self.file.sync_all().and_then(|()| File::open(directory)?.sync_all());
+        synced.map_err(|error| self.failed(&error))
     }
 
-    fn write(&mut self, number: i64) -> io::Result<()> {
-        self.file.write_all_at(format!("{number:0DIGITS$}\n").as_bytes(), 0)?;
+    fn write(&mut self, number: i64) -> Result<(), QueueError> {
+        let written = self.file.write_all_at(format!("{number:0DIGITS$}\n").as_bytes(), 0);
+        written.map_err(|error| self.failed(&error))?;
         self.number = Some(number);
         Ok(())
     }
 
-    /// The file and its name.
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()?;
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+    fn failed(&self, error: &io::Error) -> QueueError {
+        QueueError::Failed { what: "writing the mark", detail: format!("{}: {error}", self.path.display()) }
     }
-}
-
-fn writing(error: io::Error) -> QueueError {
-    QueueError::Failed { what: "writing the mark", detail: error.to_string() }
 }
 
 fn read(file: &File) -> io::Result<Option<i64>> {
@@ -91,25 +95,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_goes_up_only_and_keeps_its_number() {
+    fn a_mark_holds_the_highest_number_and_none_when_it_is_new_or_unreadable() {
         let directory = tempfile::tempdir().unwrap();
         let database = directory.path().join("queue.db");
         let mut mark = Mark::open(&database).unwrap();
         assert_eq!(mark.number(), None);
-        mark.advance(7).unwrap();
+        mark.reset(7).unwrap();
         mark.advance(5).unwrap();
-        assert_eq!((mark.number(), Mark::open(&database).unwrap().number()), (Some(7), Some(7)));
-        mark.reset(5).unwrap();
-        assert_eq!(Mark::open(&database).unwrap().number(), Some(5));
-    }
-
-    #[test]
-    fn what_is_no_number_is_no_mark() {
-        let directory = tempfile::tempdir().unwrap();
-        let database = directory.path().join("queue.db");
-        for text in ["", "12", "these are my notes, not a mark"] {
-            std::fs::write(directory.path().join("queue.db.mark"), text).unwrap();
-            assert_eq!(Mark::open(&database).unwrap().number(), None, "{text:?}");
-        }
+        mark.advance(12).unwrap();
+        mark.rewrite().unwrap();
+        assert_eq!(Mark::open(&database).unwrap().number(), Some(12));
+        std::fs::write(directory.path().join("queue.db.mark"), "not a number at all, really").unwrap();
+        assert_eq!(Mark::open(&database).unwrap().number(), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -38,6 +38,7 @@ pub enum Opening<'a> {
 #[derive(Debug)]
 pub struct Queue {
     pub(super) connection: SqliteConnection,
+    path: PathBuf,
     place: Place,
 }
 
@@ -79,7 +80,24 @@ impl Queue {
             migrate(path, found, newest, opening, migrations).await?;
         }
         let connection = connect(path).await?;
-        Ok(Self { connection, place: Place::of(path)? })
+        Ok(Self { connection, path: path.to_owned(), place: Place::of(path)? })
+    }
+
+    /// Takes a fresh connection to the same file in place of this one, which an error may have left in a
+    /// transaction that has ended already, and which would refuse every further one.
+    ///
+    /// # Errors
+    /// When the database fails still, or its file was replaced; then this connection stays.
+    pub async fn reconnect(&mut self) -> Result<(), QueueError> {
+        self.place.check()?;
+        let mut fresh = connect(&self.path).await?;
+        // On a full disk, what is checkpointed makes room in the write-ahead log.
+        let failed = QueueError::of("checkpointing after an error");
+        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut fresh).await.map_err(failed)?;
+        // Between the check and the opening, another file may have come to lie there.
+        self.place.check()?;
+        let stale = std::mem::replace(&mut self.connection, fresh);
+        stale.close().await.map_err(QueueError::of("closing the connection that failed"))
     }
 
     /// The version of SQLite that is linked in.
@@ -93,7 +111,7 @@ impl Queue {
             .map_err(QueueError::of("asking for the version"))
     }
 
-    /// The file that is open.
+    /// The files that are open.
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
@@ -232,8 +250,8 @@ async fn connect(path: &Path) -> Result<SqliteConnection, QueueError> {
         .connect()
         .await
         .map_err(opening)?;
-    // The log and its index are there from the first read on.
-    sqlx::query("SELECT count(*) FROM sqlite_master").fetch_one(&mut connection).await.map_err(opening)?;
+    // The first look into the database makes the -wal and -shm files, if they are not there yet.
+    sqlx::query("SELECT count(*) FROM sqlite_master").execute(&mut connection).await.map_err(opening)?;
     Ok(connection)
 }
 
@@ -243,7 +261,6 @@ mod tests {
     use sqlx::migrate::{Migration, MigrationType};
     use std::borrow::Cow;
     use std::os::unix::fs::MetadataExt as _;
-    use std::path::PathBuf;
 
     struct Directory(tempfile::TempDir);
 
@@ -354,6 +371,20 @@ mod tests {
         let rows: i64 =
             sqlx::query_scalar("SELECT count(*) FROM submissions").fetch_one(&mut copy.connection).await.unwrap();
         assert_eq!(rows, 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_transaction_ended_by_itself_refuses_others_until_it_is_renewed() {
+        let directory = Directory::new();
+        let mut queue = Queue::open(&directory.database(), Opening::Create).await.unwrap();
+        let mut transaction = queue.connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        // As SQLite does after an I/O error.
+        sqlx::raw_sql("ROLLBACK").execute(&mut *transaction).await.unwrap();
+        drop(transaction);
+        assert!(queue.connection.begin_with("BEGIN IMMEDIATE").await.is_err());
+        queue.reconnect().await.unwrap();
+        queue.connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        queue.place().check().unwrap();
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! Where the database lies: which files are open, and whether locks hold there.
+//! Where the database lies: which files are open, the two that SQLite keeps beside it among them, and whether locks hold
+//! there.
 
 use std::fs;
 use std::io;
@@ -7,59 +8,54 @@ use std::path::{Path, PathBuf};
 
 use super::error::QueueError;
 
-/// What an open database in WAL mode consists of: the file itself, its log, and the index of the log, which is also
-/// where its users lock each other out.
-const FILES: [&str; 3] = ["", "-wal", "-shm"];
+/// While a connection is open, SQLite leaves these where they are. Without them, other processes would write
+/// somewhere else.
+const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
-/// Which files are open.
+/// The files of an open database.
 #[derive(Debug, Clone)]
 pub struct Place {
-    path: PathBuf,
-    files: [(PathBuf, Identity); 3],
+    files: Vec<Identity>,
 }
 
-/// What makes a file the same file, whatever its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Identity {
+    path: PathBuf,
     device: u64,
     inode: u64,
 }
 
-impl Identity {
-    fn of(path: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(path)?;
-        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
-    }
-}
-
 impl Place {
-    /// The place of the database at this path, which a connection holds open.
-    pub(super) fn of(path: &Path) -> Result<Self, QueueError> {
-        let [database, log, index] = FILES.map(|suffix| {
-            let file = beside(path, suffix);
-            let identity = Identity::of(&file).map_err(|error| QueueError::io(&file, error))?;
-            Ok((file, identity))
-        });
-        Ok(Self { path: path.to_owned(), files: [database?, log?, index?] })
+    /// The place of a database that is open.
+    pub(super) fn of(database: &Path) -> Result<Self, QueueError> {
+        let companions = COMPANIONS.iter().map(|suffix| beside(database, suffix));
+        let files = std::iter::once(database.to_owned()).chain(companions).map(Identity::of);
+        Ok(Self { files: files.collect::<Result<_, _>>()? })
     }
 
-    /// Checks that the paths still lead to the files that are open. Those that were replaced or deleted go on taking
-    /// writes, into nowhere, and locks on them keep nobody out.
+    /// Checks that the paths still lead to the files that are open. Files that were replaced or deleted go on
+    /// taking writes, into nowhere.
     ///
     /// # Errors
     /// [`QueueError::Replaced`].
     pub fn check(&self) -> Result<(), QueueError> {
-        for (file, identity) in &self.files {
-            match Identity::of(file) {
-                Ok(now) if now == *identity => {}
-                Ok(_) => return Err(QueueError::Replaced(file.clone())),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(QueueError::Replaced(file.clone()));
-                }
-                Err(error) => return Err(QueueError::io(&self.path, error)),
-            }
+        self.files.iter().try_for_each(Identity::check)
+    }
+}
+
+impl Identity {
+    fn of(path: PathBuf) -> Result<Self, QueueError> {
+        let metadata = fs::metadata(&path).map_err(|error| QueueError::io(&path, error))?;
+        Ok(Self { device: metadata.dev(), inode: metadata.ino(), path })
+    }
+
+    fn check(&self) -> Result<(), QueueError> {
+        match fs::metadata(&self.path) {
+            Ok(now) if (now.dev(), now.ino()) == (self.device, self.inode) => Ok(()),
+            Ok(_) => Err(QueueError::Replaced(self.path.clone())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(QueueError::Replaced(self.path.clone())),
+            Err(error) => Err(QueueError::io(&self.path, error)),
         }
-        Ok(())
     }
 }
 
@@ -113,23 +109,22 @@ pub(super) fn group_of(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Opening, Queue};
     use super::*;
+    use crate::queue::{Opening, Queue};
 
     #[tokio::test]
-    async fn a_file_that_was_replaced_or_deleted_is_noticed() {
-        for suffix in FILES {
+    async fn each_file_that_was_replaced_or_deleted_is_noticed() {
+        for suffix in ["", "-wal", "-shm"] {
             let directory = tempfile::tempdir().unwrap();
             let database = directory.path().join("queue.db");
             let queue = Queue::open(&database, Opening::Create).await.unwrap();
             queue.place().check().unwrap();
             let file = beside(&database, suffix);
             fs::rename(&file, directory.path().join("aside")).unwrap();
-            assert!(matches!(queue.place().check(), Err(QueueError::Replaced(path)) if path == file));
+            assert!(matches!(queue.place().check(), Err(QueueError::Replaced(_))), "{suffix}");
             fs::write(&file, "").unwrap();
-            assert!(matches!(queue.place().check(), Err(QueueError::Replaced(path)) if path == file));
-            fs::rename(directory.path().join("aside"), &file).unwrap();
-            queue.place().check().unwrap();
+            let error = queue.place().check().unwrap_err();
+            assert!(error.to_string().starts_with(file.to_str().unwrap()), "{error}");
         }
     }
 }

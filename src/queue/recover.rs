@@ -71,6 +71,35 @@ impl Queue {
             .map_err(QueueError::of("looking for the newest request"))?;
         Ok(number.unwrap_or(0))
     }
+
+    /// Whether a daemon ever ran on this database, or on what it is a copy of.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn was_run(&mut self) -> Result<bool, QueueError> {
+        sqlx::query_scalar("SELECT run_id IS NOT NULL FROM daemon")
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(QueueError::of("looking for an earlier run"))
+    }
+
+    /// Pauses a restored database, and lets its requests go on after this number.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn pause_restored(&mut self, why: &str, number: i64) -> Result<(), QueueError> {
+        let failed = QueueError::of("pausing a restored database");
+        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+        let statements = [
+            sqlx::query("UPDATE control SET paused = 1, pause_reason = ?, probe_requested = 0").bind(why),
+            sqlx::query("DELETE FROM sqlite_sequence WHERE name = 'requests'"),
+            sqlx::query("INSERT INTO sqlite_sequence (name, seq) VALUES ('requests', ?)").bind(number),
+        ];
+        for statement in statements {
+            statement.execute(&mut *transaction).await.map_err(&failed)?;
+        }
+        transaction.commit().await.map_err(&failed)
+    }
 }
 
 async fn orphans(connection: &mut SqliteConnection, held: &[i64]) -> Result<Vec<Orphan>, QueueError> {

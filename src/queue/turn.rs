@@ -1,5 +1,7 @@
 //! One turn of the daemon at the database: results, claims and heartbeat in one short transaction.
 
+use std::time::Duration;
+
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
@@ -9,7 +11,7 @@ use super::open::Queue;
 use super::record::{self, Record};
 use super::report::{self, Counts};
 use super::run::{self, Control, Heartbeat, Run};
-use crate::clock::Now;
+use crate::clock::{self, Now};
 
 /// What one turn is to do.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub struct TurnReport {
     pub next_read: Option<i64>,
     /// Submissions by state.
     pub counts: Counts,
+    /// For how long nobody else could write.
+    pub held: Duration,
 }
 
 impl Queue {
@@ -57,8 +61,10 @@ impl Queue {
         self.place().check()?;
         let failed = QueueError::of("taking a turn");
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-        let report = take(&mut transaction, run, turn).await?;
+        let since = clock::now().instant;
+        let mut report = take(&mut transaction, run, turn).await?;
         transaction.commit().await.map_err(&failed)?;
+        report.held = clock::now().instant.duration_since(since);
         self.place().check()?;
         Ok(report)
     }

@@ -1,1 +1,236 @@
 //! The disk is full, read-only or broken: sending stops, results are kept in hand and written later.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use certcommit::simulator::{Options, worst_second};
+use serde_json::Value;
+
+use crate::support::{Bench, Injection, Process, SmallDisk, event_of, ids, in_time, output};
+
+const ROWS: usize = 40;
+
+/// A bench whose API takes its time, so that a fault hits requests on the way.
+async fn bench() -> Bench {
+    let options = Options { latency: Duration::from_millis(300), rate_limit: None, ..Options::default() };
+    let bench = Bench::with(options, &[("rate.guard", "150ms")]).await;
+    bench.enqueue(&ids(ROWS)).await;
+    bench
+}
+
+/// Waits for the line that says that the database doesn't work, and until what was on the way is answered; holds that
+/// nothing was sent since. How many results are in hand then.
+async fn until_idle_for_want_of_the_database(bench: &Bench, daemon: &mut Process) -> u64 {
+    let line = daemon.until_event("database_unavailable").await;
+    let number = |field: &str| line[field].as_u64().unwrap_or_else(|| panic!("{field} in {line}"));
+    for _ in 0..number("on_the_way") {
+        daemon.until_event("submitted").await;
+    }
+    let answered = daemon.seen().iter().filter(|line| event_of(line) == "submitted").count();
+    assert!(answered < ROWS, "it happened in the middle");
+    assert_eq!(bench.simulator.commits().len(), answered, "nothing more is sent");
+    number("results_in_hand") + number("on_the_way")
+}
+
+/// Waits until the work has gone on by itself to its end, and holds that no result in hand was lost.
+async fn finish(bench: &Bench, mut daemon: Process, in_hand: u64) -> Vec<Value> {
+    let line = daemon.until_event("resumed").await;
+    assert_eq!(line["results_written"].as_u64(), Some(in_hand), "{line}");
+    in_time("the other orders", bench.simulator.until_orders(ROWS)).await;
+    daemon.signal("TERM");
+    let (code, lines) = daemon.end().await;
+    assert_eq!(code, Some(0));
+    lines
+}
+
+async fn assert_all_well(bench: &Bench) {
+    bench.assert_each_submitted_once(&ids(ROWS)).await;
+    bench.assert_nothing_blind().await;
+    assert_eq!(bench.simulator.commits().len(), ROWS, "no result was lost, so nothing was sent again");
+    let worst = worst_second(&bench.simulator.commit_times());
+    assert!(worst <= 20, "{worst} in one second");
+}
+
+/// Lets system calls on files of the queue fail in the middle of the work, and work again later.
+async fn survive(fault: &str, names: &[&str]) -> Vec<Value> {
+    let bench = bench().await;
+    let mut daemon = bench.spawn(&["run"]);
+    in_time("some commits", bench.simulator.until_commits(4)).await;
+    let files: Vec<_> = names.iter().map(|name| bench.path(name)).collect();
+    let mut fault = Injection::begin(&daemon, fault, &files.iter().map(AsRef::as_ref).collect::<Vec<&Path>>()).await;
+    // Somebody else writes, so that the database has to be read afresh.
+    bench.sql("INSERT INTO submissions (certificate_id, due_at) VALUES ('later', 9999999999)").await;
+    let in_hand = until_idle_for_want_of_the_database(&bench, &mut daemon).await;
+    // It is tried again and again, each time in vain.
+    let sent = bench.simulator.commits().len();
+    fault.until_met(4).await;
+    assert_eq!(bench.simulator.commits().len(), sent, "still nothing is sent");
+    fault.end();
+    let lines = finish(&bench, daemon, in_hand).await;
+    assert_all_well(&bench).await;
+    let troubles = lines.iter().filter(|line| event_of(line) == "database_unavailable").count();
+    assert_eq!(troubles, 1, "one trouble, one line");
+    let returned: i64 =
+        bench.value("SELECT count(DISTINCT finished_at) FROM requests WHERE outcome = 'not_sent'").await;
+    assert!(returned <= 1, "rows were claimed in vain {returned} times");
+    lines
+}
+
+#[tokio::test]
+async fn a_disk_without_space_is_not_said_to_work_again_before_it_does() {
+    let bench = Bench::new().await;
+    let mut daemon = bench.spawn(&["run"]);
+    daemon.until_event("ready").await;
+    let mut fault = Injection::begin(&daemon, "pwrite64:error=ENOSPC", &[&bench.path("queue.db-wal")]).await;
+    // With no results in hand, nothing but the claim has to be written.
+    bench.enqueue(&["abcb1234"]).await;
+    daemon.until_event("database_unavailable").await;
+    fault.until_met(4).await;
+    fault.end();
+    in_time("the order", bench.simulator.until_orders(1)).await;
+    daemon.signal("TERM");
+    let (code, lines) = daemon.end().await;
+    assert_eq!(code, Some(0));
+    let told: Vec<&str> = lines.iter().map(event_of).filter(|event| !event.is_empty()).collect();
+    assert_eq!(
+        told,
+        ["started", "ready", "database_unavailable", "resumed", "submitted", "stopping", "stopped"],
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_to_sync_stops_the_sending_until_it_works_again() {
+    survive("fsync,fdatasync:error=EIO", &["queue.db-wal"]).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_to_write_stops_the_sending_until_it_works_again() {
+    survive("pwrite64:error=EIO", &["queue.db-wal", "queue.db"]).await;
+}
+
+#[tokio::test]
+async fn a_disk_without_space_stops_the_sending_until_there_is_some() {
+    let lines = survive("pwrite64:error=ENOSPC", &["queue.db-wal"]).await;
+    let line = lines.iter().find(|line| event_of(line) == "database_unavailable").unwrap();
+    assert!(line["message"].as_str().unwrap().contains("full"), "{line}");
+}
+
+#[tokio::test]
+async fn a_disk_that_turns_read_only_stops_the_sending_until_it_is_writable() {
+    survive("pwrite64,ftruncate,openat:error=EROFS", &["queue.db-wal", "queue.db"]).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_to_read_stops_the_sending_until_it_works_again() {
+    survive("pread64:error=EIO", &["queue.db-wal", "queue.db"]).await;
+}
+
+#[tokio::test]
+async fn a_mark_that_can_not_be_written_stops_the_sending_and_claims_nothing_over_and_over() {
+    let lines = survive("pwrite64:error=EIO", &["queue.db.mark"]).await;
+    let line = lines.iter().find(|line| event_of(line) == "database_unavailable").unwrap();
+    assert!(line["message"].as_str().unwrap().contains("queue.db.mark"), "{line}");
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_the_sending_until_space_is_freed() {
+    let bench = bench().await;
+    let disk = SmallDisk::with_queue(&bench, "1m");
+    let mut daemon = disk.spawn(&bench);
+    in_time("some commits", bench.simulator.until_commits(4)).await;
+    disk.fill();
+    let in_hand = until_idle_for_want_of_the_database(&bench, &mut daemon).await;
+    disk.free();
+    finish(&bench, daemon, in_hand).await;
+    disk.bring_back(&bench);
+    assert_all_well(&bench).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_at_the_start_ends_the_program_with_a_clear_sentence_and_sends_nothing() {
+    for with_queue in [true, false] {
+        let bench = bench().await;
+        let disk = if with_queue { SmallDisk::with_queue(&bench, "1m") } else { SmallDisk::new(&bench, "1m") };
+        disk.fill();
+        let (code, sentence) = last_words(disk.command(&bench, &["run"])).await;
+        assert_eq!(code, Some(74), "{sentence}");
+        assert!(sentence.contains("queue.db") && sentence.contains("No space left"), "{sentence}");
+        assert_eq!(bench.simulator.arrivals().len(), 0);
+        disk.free();
+        if with_queue {
+            let daemon = disk.spawn(&bench);
+            in_time("all orders", bench.simulator.until_orders(ROWS)).await;
+            daemon.signal("TERM");
+            assert_eq!(daemon.end().await.0, Some(0), "it needs nothing but space");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_is_read_only_at_the_start_ends_the_program_with_a_clear_sentence_and_sends_nothing() {
+    let bench = bench().await;
+    let disk = SmallDisk::with_queue(&bench, "1m");
+    disk.make_read_only();
+    let (code, sentence) = last_words(disk.command(&bench, &["run"])).await;
+    assert_eq!(code, Some(73), "{sentence}");
+    assert!(sentence.contains("queue.db") && sentence.contains("Read-only file system"), "{sentence}");
+    assert_eq!(bench.simulator.arrivals().len(), 0);
+}
+
+/// A command's exit code and the last line that it says.
+async fn last_words(command: Command) -> (Option<i32>, String) {
+    let output = output(command).await;
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), stderr.lines().last().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn a_commit_that_failed_and_landed_all_the_same_is_settled_by_the_next_run() {
+    let bench = bench().await;
+    let mut daemon = bench.spawn(&["run"]);
+    in_time("some commits", bench.simulator.until_commits(4)).await;
+    let fault = Injection::begin(&daemon, "fsync,fdatasync:error=EIO", &[&bench.path("queue.db-wal")]).await;
+    daemon.until_event("database_unavailable").await;
+    let (visible, sent) = (written(&bench).await, bench.simulator.commits().len());
+    daemon.kill();
+    drop(fault);
+    let landed = written(&bench).await;
+    assert!(
+        landed > visible,
+        "{visible} became {landed}: the COMMIT that failed is in the log that the next opener reads"
+    );
+    let (code, _) = bench.spawn(&["run", "--until-empty"]).end().await;
+    assert_eq!(code, Some(0));
+    assert!(sent < ROWS);
+    assert_all_well(&bench).await;
+}
+
+/// How much the requests' record says: a row written, or an outcome.
+async fn written(bench: &Bench) -> i64 {
+    bench.value("SELECT count(*) + count(finished_at) FROM requests").await
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_fails_loses_nothing_and_the_log_is_written_back_later() {
+    let bench = bench().await;
+    let daemon = bench.spawn(&["run"]);
+    in_time("some commits", bench.simulator.until_commits(4)).await;
+    let mut fault = Injection::begin(&daemon, "pwrite64,fsync,fdatasync:error=EIO", &[&bench.database()]).await;
+    // Enough for the log to be written back.
+    bench
+        .sql(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+         INSERT INTO submissions (certificate_id, due_at) SELECT 'later-' || i, 9999999999 FROM n",
+        )
+        .await;
+    fault.until_met(2).await;
+    in_time("more commits", bench.simulator.until_commits(ROWS - 5)).await;
+    fault.end();
+    in_time("the other orders", bench.simulator.until_orders(ROWS)).await;
+    daemon.signal("TERM");
+    assert_eq!(daemon.end().await.0, Some(0));
+    assert!(!bench.path("queue.db-wal").exists(), "all of it is in the database");
+    assert_all_well(&bench).await;
+}

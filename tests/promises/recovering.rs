@@ -6,7 +6,7 @@ use certcommit::daemon::Stop;
 use certcommit::simulator::{Options, worst_second};
 use certcommit::submission::State;
 
-use crate::support::{Bench, event_of, ids, in_time, output};
+use crate::support::{Bench, ids, in_time, output};
 
 const KILLS: usize = 5;
 
@@ -69,28 +69,6 @@ async fn a_database_that_is_replaced_while_open_ends_the_daemon_with_76_and_send
 }
 
 #[tokio::test]
-async fn a_write_ahead_log_that_is_deleted_while_open_ends_the_daemon_with_76_and_costs_no_repeat() {
-    let bench = bench().await;
-    let ids = ids(40);
-    bench.enqueue(&ids).await;
-    let daemon = bench.spawn(&["run"]);
-    in_time("some commits", bench.simulator.until_commits(6)).await;
-    std::fs::remove_file(bench.path("queue.db-wal")).unwrap();
-    let (code, lines) = daemon.end().await;
-    assert_eq!(code, Some(76));
-    let stopped = lines.iter().find(|line| event_of(line) == "stopped").unwrap();
-    assert!(stopped["message"].as_str().unwrap().contains("queue.db-wal was replaced or deleted"), "{stopped}");
-    assert!(bench.simulator.commits().len() < 40, "it ended in the middle");
-    for arguments in [&["verify", "--pending"][..], &["resume"]] {
-        assert_eq!(output(bench.command(arguments)).await.status.code(), Some(0), "{arguments:?}");
-    }
-    let (code, _) = bench.spawn(&["run", "--until-empty"]).end().await;
-    assert_eq!(code, Some(0));
-    bench.assert_each_submitted_once(&ids).await;
-    bench.assert_nothing_blind().await;
-}
-
-#[tokio::test]
 async fn while_the_database_is_locked_nothing_more_is_claimed_and_results_are_kept() {
     let bench = bench().await;
     let ids = ids(40);
@@ -132,23 +110,6 @@ async fn a_restored_backup_starts_paused_and_goes_on_without_a_repeat_once_it_is
     bench.assert_each_submitted_once(&ids).await;
     bench.assert_each_submitted_once(&["fresh"]).await;
     assert_eq!(bench.simulator.commits().len(), 7);
-}
-
-#[tokio::test]
-async fn a_database_that_came_without_its_mark_sends_nothing_by_itself() {
-    let bench = Bench::new().await;
-    let ids = ids(3);
-    bench.enqueue(&ids).await;
-    bench.run_until_empty().await;
-    std::fs::remove_file(bench.path("queue.db.mark")).unwrap();
-    bench.enqueue(&["fresh"]).await;
-    let mut daemon = bench.start().await;
-    let why = daemon.until_paused().await;
-    assert!(why.contains("came from elsewhere") && why.contains("certcommit verify --pending"), "{why}");
-    bench.sql("UPDATE control SET paused = 0").await;
-    daemon.until_count(State::Submitted, 4).await;
-    daemon.stop(Stop::Soon).await;
-    bench.run_until_empty().await;
 }
 
 #[tokio::test]

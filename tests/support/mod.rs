@@ -6,6 +6,8 @@
 mod daemon;
 mod process;
 mod scale;
+mod small_disk;
+mod strace;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,8 @@ use tempfile::TempDir;
 pub(crate) use daemon::in_time;
 pub(crate) use process::{Process, event_of, output};
 pub(crate) use scale::{scale, seed};
+pub(crate) use small_disk::SmallDisk;
+pub(crate) use strace::Injection;
 
 /// Waits that suit a test. Due times have whole seconds, so each wait ends with the second that it falls into.
 const SHORT: [(&str, &str); 7] = [
