@@ -123,7 +123,7 @@ pub enum QueueError {
     },
 }
 
-/// SQLite's primary result codes that are told apart. <https://sqlite.org/rescode.html>
+/// SQLite's result codes that are told apart. <https://sqlite.org/rescode.html>
 mod code {
     pub(super) const BUSY: i32 = 5;
     pub(super) const LOCKED: i32 = 6;
@@ -131,12 +131,22 @@ mod code {
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const CONSTRAINT: i32 = 19;
     pub(super) const NOTADB: i32 = 26;
+    pub(super) const READONLY_ROLLBACK: i32 = READONLY | (3 << 8);
 }
 
-/// SQLite's primary result code, if the error is SQLite's.
+/// SQLite's extended result code, if the error is SQLite's.
+fn extended_code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
+}
+
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(extended & 0xff)
+    Some(extended_code(error)? & 0xff)
+}
+
+/// Whether a connection that only reads met a journal that a crash left, and that somebody who may write has to roll
+/// back.
+pub(super) fn is_rollback_needed(error: &sqlx::Error) -> bool {
+    extended_code(error) == Some(code::READONLY_ROLLBACK)
 }
 
 /// SQLite's own words, without sqlx's.

@@ -10,7 +10,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::error::QueueError;
+use super::error::{QueueError, is_rollback_needed};
 use super::lock::DaemonLock;
 use super::place::{Place, beside, refuse_network_filesystem};
 
@@ -149,39 +149,44 @@ fn create(path: &Path) -> Result<(), QueueError> {
     file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(|error| QueueError::io(path, error))
 }
 
-/// Looks at the file without writing to it.
+/// Looks at the file without writing to it, unless a crash left a journal that has to be rolled back first, as
+/// everyone who opens it would.
 async fn identify(path: &Path) -> Result<Identity, QueueError> {
-    let opening = |error: sqlx::Error| QueueError::opening(path, &error);
-    let foreign = |why: String| QueueError::Foreign { path: path.to_owned(), why };
     let metadata = fs::metadata(path).map_err(|error| QueueError::io(path, error))?;
     if !metadata.is_file() {
-        return Err(foreign("it is not a file".to_owned()));
+        return Err(QueueError::Foreign { path: path.to_owned(), why: "it is not a file".to_owned() });
     }
     fs::File::open(path).map_err(|error| QueueError::io(path, error))?;
-    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
-    let mut connection = options.connect().await.map_err(opening)?;
-    let application_id: i64 =
-        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut connection).await.map_err(opening)?;
-    let tables: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM sqlite_master").fetch_one(&mut connection).await.map_err(opening)?;
-    let identity = match (application_id, tables) {
-        (0, 0) => Identity::Empty,
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT);
+    let identified = match read_identity(options.clone().read_only(true)).await {
+        Err(error) if is_rollback_needed(&error) => read_identity(options).await,
+        identified => identified,
+    };
+    let (identity, application_id, objects) = identified.map_err(|error| QueueError::opening(path, &error))?;
+    identity.ok_or_else(|| QueueError::Foreign {
+        path: path.to_owned(),
+        why: format!("an SQLite database of another program: application_id {application_id}, {objects} objects"),
+    })
+}
+
+/// What the file is, none if it is another program's; its application id; how many objects its schema has.
+async fn read_identity(options: SqliteConnectOptions) -> Result<(Option<Identity>, i64, i64), sqlx::Error> {
+    let mut connection = options.connect().await?;
+    let application_id: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut connection).await?;
+    let objects: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master").fetch_one(&mut connection).await?;
+    let identity = match (application_id, objects) {
+        (0, 0) => Some(Identity::Empty),
         (APPLICATION_ID, _) => {
             let version: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
                 .fetch_one(&mut connection)
-                .await
-                .map_err(opening)?;
-            Identity::Schema(version.unwrap_or_default())
+                .await?;
+            Some(Identity::Schema(version.unwrap_or_default()))
         }
-        (0, _) if only_migrations(&mut connection).await.map_err(opening)? => Identity::Empty,
-        (other, tables) => {
-            return Err(foreign(format!(
-                "an SQLite database of another program: application_id {other}, {tables} objects"
-            )));
-        }
+        (0, _) if only_migrations(&mut connection).await? => Some(Identity::Empty),
+        (_, _) => None,
     };
-    connection.close().await.map_err(opening)?;
-    Ok(identity)
+    connection.close().await?;
+    Ok((identity, application_id, objects))
 }
 
 /// Whether a process died after it made the table of migrations and before it made the queue.

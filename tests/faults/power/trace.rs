@@ -1,0 +1,182 @@
+//! What a program did to the files of a directory and on its sockets, in order, as strace recorded it.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The system calls that a recording needs.
+pub(super) const CALLS: &str = "openat,pwrite64,write,writev,sendto,sendmsg,ftruncate,fsync,fdatasync,unlink";
+
+/// One thing that happened. Files go by their names in the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event {
+    /// A file came into being.
+    Create(String),
+    /// A file's name went.
+    Unlink(String),
+    /// Bytes were handed to the kernel.
+    Write { file: String, offset: usize, bytes: Vec<u8> },
+    /// A file was cut or extended.
+    Truncate { file: String, length: usize },
+    /// A sync of a file ended, which had begun before this event: what came later it may have left out.
+    Sync { file: String, begun: usize },
+    /// A sync of the directory ended, and so on.
+    SyncDirectory { begun: usize },
+    /// The first byte of a commit for this certificate may have left.
+    Send { certificate_id: String },
+}
+
+/// A call that had not returned when another thread's call was recorded.
+struct Unfinished {
+    text: String,
+    begun: usize,
+}
+
+struct Reader<'a> {
+    directory: &'a Path,
+    events: Vec<Event>,
+    unfinished: HashMap<String, Unfinished>,
+    /// Where in `events` a commit's head was sent on a socket, whose body was not seen yet.
+    heads: HashMap<String, usize>,
+    names: Vec<String>,
+}
+
+/// Reads a recording (`strace -f -y -xx`) of what happened to the files in a directory, which at first holds files of
+/// these names.
+pub(super) fn read(recording: &str, directory: &Path, names: &[&str]) -> Vec<Event> {
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut reader = Reader { directory, events: Vec::new(), unfinished: HashMap::new(), heads: HashMap::new(), names };
+    for line in recording.lines() {
+        let (thread, call) = line.split_once(' ').expect("a line begins with its thread");
+        reader.line(thread, call.trim_start());
+    }
+    assert!(reader.heads.is_empty(), "a commit's head was sent, and no body");
+    reader.events
+}
+
+impl Reader<'_> {
+    fn line(&mut self, thread: &str, call: &str) {
+        if let Some(text) = call.strip_suffix(" <unfinished ...>") {
+            let begun = self.events.len();
+            // What is written may reach the disk, or the server, from the call's beginning on.
+            if !self.write(text) {
+                self.unfinished.insert(thread.to_owned(), Unfinished { text: text.to_owned(), begun });
+            }
+        } else if call.starts_with("<... ") {
+            let Some(Unfinished { text, begun }) = self.unfinished.remove(thread) else { return };
+            let (_, rest) = call.split_once("resumed>").expect("it says that it resumed");
+            self.returned(&format!("{text}{rest}"), begun);
+        } else if !self.write(call) {
+            self.returned(call, self.events.len());
+        }
+    }
+
+    /// Takes note of a call that writes. False: it is none.
+    fn write(&mut self, call: &str) -> bool {
+        let (name, arguments) = call.split_once('(').unwrap_or((call, ""));
+        match name {
+            "pwrite64" => {
+                if let Some(file) = self.file(arguments) {
+                    let numbers = arguments.rsplit_once("\", ").expect("a length and an offset follow").1;
+                    let offset = numbers.split([',', ')']).nth(1).expect("an offset").trim();
+                    let offset = offset.parse().expect("an offset is a number");
+                    self.events.push(Event::Write { file, offset, bytes: texts(arguments) });
+                }
+            }
+            "write" | "writev" | "sendto" | "sendmsg" => {
+                assert_eq!(self.file(arguments), None, "{call}: where to?");
+                if let Some(socket) = path(arguments).filter(|path| path.starts_with("socket:")) {
+                    self.send(&socket, &texts(arguments));
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn send(&mut self, socket: &str, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        let head = text.to_ascii_lowercase().contains("x-tc-action: commitcertificateinformation");
+        if head {
+            self.heads.insert(socket.to_owned(), self.events.len());
+            self.events.push(Event::Send { certificate_id: String::new() });
+        }
+        let Some((_, rest)) = text.split_once(r#"{"CertificateId":""#) else { return };
+        if let Some(at) = self.heads.remove(socket) {
+            let certificate_id = rest.split('"').next().expect("it has an end").to_owned();
+            self.events[at] = Event::Send { certificate_id };
+        }
+    }
+
+    fn returned(&mut self, call: &str, begun: usize) {
+        let (name, arguments) = call.split_once('(').unwrap_or((call, ""));
+        let (_, result) = call.rsplit_once(" = ").unwrap_or((call, "-1"));
+        if result.starts_with('-') {
+            return;
+        }
+        match name {
+            "openat" => self.opened(arguments),
+            "unlink" => {
+                let file = self.within(&String::from_utf8_lossy(&texts(arguments)));
+                if let Some(file) = file.filter(|file| self.names.contains(file)) {
+                    self.names.retain(|name| *name != file);
+                    self.events.push(Event::Unlink(file));
+                }
+            }
+            "ftruncate" => {
+                if let Some(file) = self.file(arguments) {
+                    let (_, length) = arguments.split_once(">, ").expect("a length follows");
+                    let length = length.split(')').next().expect("it has an end");
+                    let length = length.parse().expect("a length is a number");
+                    self.events.push(Event::Truncate { file, length });
+                }
+            }
+            "fsync" | "fdatasync" => {
+                let synced = path(arguments).expect("it has a path");
+                if Path::new(&synced) == self.directory {
+                    self.events.push(Event::SyncDirectory { begun });
+                } else if let Some(file) = self.within(&synced) {
+                    self.events.push(Event::Sync { file, begun });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn opened(&mut self, arguments: &str) {
+        let file = self.within(&String::from_utf8_lossy(&texts(arguments)));
+        if let Some(file) = file.filter(|file| arguments.contains("O_CREAT") && !self.names.contains(file)) {
+            self.names.push(file.clone());
+            self.events.push(Event::Create(file));
+        }
+    }
+
+    /// The file in the directory that a call's first argument is open on.
+    fn file(&self, arguments: &str) -> Option<String> {
+        self.within(&path(arguments)?)
+    }
+
+    fn within(&self, path: &str) -> Option<String> {
+        let name = Path::new(path).strip_prefix(self.directory).ok()?.to_str()?;
+        // What is in the lock's file matters to nobody after a crash, and the index of the log is made anew.
+        let matters = !name.is_empty() && !name.ends_with("-shm") && !name.ends_with(".lock");
+        matters.then(|| name.to_owned())
+    }
+}
+
+/// What a call's first argument is open on.
+fn path(arguments: &str) -> Option<String> {
+    let (_, rest) = arguments.split_once('<')?;
+    let (path, _) = rest.split_once('>')?;
+    Some(String::from_utf8_lossy(&unescape(path)).into_owned())
+}
+
+/// All texts among a call's arguments, one after the other.
+fn texts(arguments: &str) -> Vec<u8> {
+    arguments.split('"').skip(1).step_by(2).flat_map(unescape).collect()
+}
+
+/// Bytes that are written as `\x2f\x74`.
+fn unescape(text: &str) -> Vec<u8> {
+    let digits = text.split("\\x").skip(1);
+    digits.map(|digits| u8::from_str_radix(digits, 16).expect("two hexadecimal digits")).collect()
+}
