@@ -155,7 +155,7 @@ fn refusal_id(refusal: Option<&Refusal>) -> Option<String> {
 fn commit_ending(outcome: &CommitOutcome) -> Ending {
     match outcome {
         CommitOutcome::Submitted(_) | CommitOutcome::Failed(_) | CommitOutcome::StatusRefused(_) => Ending::Answered,
-        CommitOutcome::Throttled(_) => Ending::Throttled,
+        CommitOutcome::Throttled(refusal) => throttled(refusal),
         CommitOutcome::Retry(refusal) | CommitOutcome::BackendError(refusal) => {
             Ending::Fault(Fault::Busy(refusal.code.clone()), format!("several submissions in succession got {refusal}"))
         }
@@ -172,7 +172,7 @@ fn commit_ending(outcome: &CommitOutcome) -> Ending {
 fn read_ending(outcome: &ReadOutcome) -> Ending {
     match outcome {
         ReadOutcome::Seen(_) | ReadOutcome::Failed(_) => Ending::Answered,
-        ReadOutcome::Throttled(_) => Ending::Throttled,
+        ReadOutcome::Throttled(refusal) => throttled(refusal),
         ReadOutcome::Account(refusal) => account(refusal),
         // Reading needs its own permission: without it, no row can be read.
         ReadOutcome::Denied(refusal) => denied(refusal),
@@ -188,6 +188,13 @@ fn account(refusal: &Refusal) -> Ending {
         Fault::Account(refusal.code.clone()),
         format!("the account or its credentials are refused: {refusal}"),
     )
+}
+
+/// Of one request it is a matter of the pace; of every request it is a reason to pause.
+fn throttled(refusal: &Refusal) -> Ending {
+    Ending::Throttled(format!(
+        "the API refuses every request for its rate, however slow they come; others may be using up the limit: {refusal}"
+    ))
 }
 
 fn denied(refusal: &Refusal) -> Ending {

@@ -5,6 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// A server counts by the second: what is refused later than this after the last grant is not refused for our rate.
+const COUNTED_FOR: Duration = Duration::from_secs(1);
+/// The longest wait between probes while every request is refused for its rate. Others' storms end without anybody
+/// mending anything, so the end is found out soon.
+const STORM_PROBE_MAX: Duration = Duration::from_secs(60);
+
 /// When a gate closes, and how it probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GatePolicy {
@@ -29,6 +35,8 @@ pub(super) enum Fault {
     Busy(String),
     /// The outcomes aren't known.
     Lost,
+    /// Every request is refused for its rate, however slow ours is: others use up the limit, or it is zero.
+    Storm,
 }
 
 /// How a request ended, as the gate sees it.
@@ -36,12 +44,19 @@ pub(super) enum Fault {
 pub(super) enum Ending {
     /// The server answered about the row.
     Answered,
-    /// Over the rate; it says nothing else.
-    Throttled,
+    /// Over the rate, with its details for people; it says nothing else.
+    Throttled(String),
     /// It says nothing.
     Unknown,
     /// A fault, with its details for people.
     Fault(Fault, String),
+}
+
+impl Ending {
+    /// Whether the server let the request through its limit of the rate.
+    pub(super) fn is_granted(&self) -> bool {
+        matches!(self, Self::Answered | Self::Fault(Fault::Busy(_) | Fault::Denied(_), _))
+    }
 }
 
 /// What the gate did.
@@ -58,7 +73,15 @@ pub(super) enum Swing {
 pub(super) struct Gate {
     policy: GatePolicy,
     streak: Streak,
+    refusals: Refusals,
     closed: Option<Closed>,
+}
+
+/// Refusals for the rate that can't be for ours, since the last grant.
+#[derive(Debug, Default)]
+struct Refusals {
+    count: u32,
+    granted_at: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -77,9 +100,24 @@ struct Closed {
     next_probe: Option<Instant>,
 }
 
+impl GatePolicy {
+    /// The longest wait between probes for the end of this fault.
+    fn longest(&self, fault: &Fault) -> Duration {
+        if *fault == Fault::Storm { self.probe_max.min(STORM_PROBE_MAX) } else { self.probe_max }
+    }
+}
+
+impl Closed {
+    /// The next probe comes after twice the wait of before.
+    fn wait_longer(&mut self, policy: GatePolicy, now: Instant) {
+        self.interval = self.interval.saturating_mul(2).min(policy.longest(&self.fault));
+        self.next_probe = Some(now + self.interval);
+    }
+}
+
 impl Gate {
     pub(super) fn new(policy: GatePolicy) -> Self {
-        Self { policy, streak: Streak::default(), closed: None }
+        Self { policy, streak: Streak::default(), refusals: Refusals::default(), closed: None }
     }
 
     /// How many requests may be on their way to be sent: no limit, one probe, or none.
@@ -138,8 +176,20 @@ impl Gate {
             // What was sent before it closed says nothing new.
             Some(closed) if sent < closed.since => None,
             Some(_) => self.observe_probe(ending, now),
-            None => self.observe_streak(row, ending, now),
+            None => self.observe_refusals(ending, sent, now).or_else(|| self.observe_streak(row, ending, now)),
         }
+    }
+
+    fn observe_refusals(&mut self, ending: &Ending, sent: Instant, now: Instant) -> Option<Swing> {
+        if ending.is_granted() {
+            self.refusals = Refusals { count: 0, granted_at: Some(now) };
+        }
+        let Ending::Throttled(why) = ending else {
+            return None;
+        };
+        let for_our_rate = self.refusals.granted_at.is_some_and(|granted| sent < granted + COUNTED_FOR);
+        self.refusals.count += u32::from(!for_our_rate);
+        (self.refusals.count >= self.policy.after).then(|| self.close(Fault::Storm, why.clone(), now))
     }
 
     fn observe_probe(&mut self, ending: &Ending, now: Instant) -> Option<Swing> {
@@ -147,15 +197,18 @@ impl Gate {
         match ending {
             Ending::Fault(Fault::Denied(_), _) if !matches!(closed.fault, Fault::Denied(_)) => self.open(now),
             Ending::Answered => self.open(now),
-            Ending::Throttled | Ending::Unknown => {
+            Ending::Throttled(_) if closed.fault == Fault::Storm => {
+                closed.wait_longer(self.policy, now);
+                None
+            }
+            Ending::Throttled(_) | Ending::Unknown => {
                 closed.next_probe = Some(now + closed.interval);
                 None
             }
             Ending::Fault(fault, why) => {
-                closed.interval = closed.interval.saturating_mul(2).min(self.policy.probe_max);
-                closed.next_probe = Some(now + closed.interval);
                 closed.fault = fault.clone();
                 closed.why.clone_from(why);
+                closed.wait_longer(self.policy, now);
                 None
             }
         }
@@ -163,6 +216,7 @@ impl Gate {
 
     fn open(&mut self, now: Instant) -> Option<Swing> {
         self.streak = Streak::default();
+        self.refusals = Refusals { count: 0, granted_at: Some(now) };
         let closed = self.closed.take()?;
         Some(Swing::Opened(now.duration_since(closed.since)))
     }
@@ -173,7 +227,7 @@ impl Gate {
                 self.streak = Streak::default();
                 return None;
             }
-            Ending::Throttled | Ending::Unknown => return None,
+            Ending::Throttled(_) | Ending::Unknown => return None,
             Ending::Fault(fault, why) => (fault, why),
         };
         if self.streak.fault.as_ref() != Some(fault) {
@@ -189,7 +243,7 @@ impl Gate {
     }
 
     fn close(&mut self, fault: Fault, why: String, now: Instant) -> Swing {
-        let interval = self.policy.probe_initial;
+        let interval = self.policy.probe_initial.min(self.policy.longest(&fault));
         self.closed = Some(Closed { since: now, fault, why: why.clone(), interval, next_probe: Some(now + interval) });
         Swing::Closed(why)
     }
@@ -302,6 +356,60 @@ mod tests {
         assert_eq!(gate.observe(2, &Ending::Answered, at, after(at, 2)), None);
         assert_eq!(gate.observe(3, &account(), at, after(at, 2)), None);
         assert_eq!(gate.next_probe(), Some(after(at, 31)));
+    }
+
+    fn throttled() -> Ending {
+        Ending::Throttled("refused for the rate".into())
+    }
+
+    #[test]
+    fn refusals_within_a_second_of_a_grant_are_for_our_rate_and_close_nothing() {
+        let (mut gate, at) = (Gate::new(POLICY), start());
+        for second in 0..20 {
+            assert_eq!(gate.observe(1, &Ending::Answered, after(at, second), after(at, second)), None);
+            for row in 2..30 {
+                assert_eq!(gate.observe(row, &throttled(), after(at, second), after(at, second + 5)), None);
+            }
+        }
+    }
+
+    #[test]
+    fn five_refusals_long_after_any_grant_close_it_and_it_probes_at_least_once_a_minute() {
+        let (mut gate, at) = (Gate::new(POLICY), start());
+        gate.observe(1, &Ending::Answered, at, at);
+        for second in 1..5 {
+            assert_eq!(gate.observe(second, &throttled(), at + Duration::from_secs(1), after(at, 2)), None);
+        }
+        let swing = gate.observe(9, &throttled(), after(at, 5), after(at, 5));
+        assert_eq!(swing, Some(Swing::Closed("refused for the rate".into())));
+        assert_eq!(gate.fault(), Some(&Fault::Storm));
+        let (mut waits, mut now) = (Vec::new(), after(at, 5));
+        for row in 10..14 {
+            let probe = gate.next_probe().unwrap();
+            waits.push(probe.duration_since(now).as_secs());
+            now = probe;
+            gate.probing();
+            assert_eq!(gate.observe(row, &throttled(), now, now), None);
+        }
+        assert_eq!(waits, [30, 60, 60, 60]);
+        gate.observe(20, &Ending::Answered, now, now);
+        assert_eq!(gate.allows(now), usize::MAX);
+    }
+
+    #[test]
+    fn a_grant_ends_the_count_of_refusals_and_a_lost_answer_does_not() {
+        let (mut gate, at) = (Gate::new(POLICY), start());
+        let lost = Ending::Fault(Fault::Lost, "lost".into());
+        for round in 0..10 {
+            let now = after(at, 10 * round);
+            for ending in [throttled(), throttled(), lost.clone(), throttled(), throttled(), busy()] {
+                assert_eq!(gate.observe(1, &ending, now, now), None);
+            }
+        }
+        let now = after(at, 200);
+        let endings = [throttled(), throttled(), lost, throttled(), throttled(), throttled()];
+        let swings: Vec<_> = endings.iter().map(|ending| gate.observe(1, ending, now, now).is_some()).collect();
+        assert_eq!(swings, [false, false, false, false, false, true]);
     }
 
     #[test]

@@ -112,6 +112,12 @@ impl Limiter {
         self.follow_pace(now);
     }
 
+    /// The server did not refuse a request, sent at `sent`, for its rate.
+    pub fn granted(&mut self, sent: Instant, now: Instant) {
+        self.pace.granted(sent, now);
+        self.follow_pace(now);
+    }
+
     /// Requests a second at `now`.
     #[must_use]
     pub fn pace(&self, now: Instant) -> f64 {
