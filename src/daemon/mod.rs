@@ -6,6 +6,7 @@
 //! tried again is due again.
 
 mod announce;
+mod clock_watch;
 mod desk;
 mod ending;
 mod gate;

@@ -76,6 +76,8 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
             recovered.in_doubt,
         );
     }
+    // The last run, or whoever enqueued, may have had a clock that was ahead.
+    queue.follow_clock(clock::now()).await?;
     notice_restoration(&mut queue, &mut mark).await?;
     Ok(Daemon { settings, queue, mark, run, client, source, credentials, lock })
 }

@@ -93,6 +93,8 @@ impl Worker {
             only_if_changed: false,
             reconcile: self.trouble.is_some().then(|| (self.held(), self.policy)),
             oldest: false,
+            follow_clock: false,
+            settle: self.policy.verify.settle,
         });
         let done = self.desk.done().await;
         let counts = done.result?.map_or(self.counts, |report| report.counts);
