@@ -32,8 +32,9 @@ pub(super) fn commit(
     gate: &Gate,
     context: Context<'_>,
 ) -> (Record, Ending) {
+    // To the gate a denial stays one: it is closed for that, and one more is no sign that it is over.
+    let ending = commit_ending(&exchange.outcome, exchange.skew);
     let outcome = for_the_account(exchange.outcome, gate);
-    let ending = commit_ending(&outcome, exchange.skew);
     let class = outcome.class();
     let refusal = outcome.refusal().cloned();
     let receipt = if let CommitOutcome::Submitted(receipt) = &outcome { Some(receipt.clone()) } else { None };
