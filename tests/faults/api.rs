@@ -100,7 +100,7 @@ async fn a_true_limit_below_the_cap_is_used_and_seldom_exceeded() {
     let (used, refused) = use_of_a_limit(limit, seconds).await;
     println!("a true limit of {limit}/s for {seconds} s: {:.1} % used, {:.1} % refused", 100.0 * used, 100.0 * refused);
     // The first seconds find the limit out.
-    let (least_used, most_refused) = if seconds >= 300 { (0.93, 0.03) } else { (0.7, 0.1) };
+    let (least_used, most_refused) = if seconds >= 300 { (0.92, 0.03) } else { (0.7, 0.1) };
     assert!(used > least_used && refused < most_refused, "used {used:.3}, refused {refused:.3}");
 }
 
