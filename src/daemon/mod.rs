@@ -10,6 +10,8 @@ mod clock_watch;
 mod desk;
 mod ending;
 mod gate;
+#[cfg(test)]
+mod gate_tests;
 mod lane;
 mod progress;
 mod sending;

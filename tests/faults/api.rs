@@ -47,7 +47,7 @@ fn as_f64(count: usize) -> f64 {
 
 #[tokio::test]
 async fn a_storm_of_refusals_costs_a_tenth_of_the_requests_at_most_pauses_the_queue_and_passes() {
-    let rows: usize = scale("ROWS", 160);
+    let rows: usize = scale("ROWS", 180);
     let lasts = Duration::from_secs(scale("STORM_SECONDS", 0));
     let probe = scale("PROBE_SECONDS", 3).to_string() + "s";
     let bench = bench(None, &[("pause.probe_initial", &probe), ("pause.probe_max", "15m")]).await;
@@ -96,17 +96,17 @@ async fn use_of_a_limit(limit: u32, seconds: u32) -> (f64, f64) {
 
 #[tokio::test]
 async fn a_true_limit_below_the_cap_is_used_and_seldom_exceeded() {
-    let (limit, seconds) = (scale("LIMIT", 10), scale("SECONDS", 20));
+    let (limit, seconds) = (scale("LIMIT", 10), scale("SECONDS", 12));
     let (used, refused) = use_of_a_limit(limit, seconds).await;
     println!("a true limit of {limit}/s for {seconds} s: {:.1} % used, {:.1} % refused", 100.0 * used, 100.0 * refused);
     // The first seconds find the limit out.
-    let (least_used, most_refused) = if seconds >= 300 { (0.92, 0.03) } else { (0.7, 0.1) };
+    let (least_used, most_refused) = if seconds >= 300 { (0.92, 0.03) } else { (0.6, 0.12) };
     assert!(used > least_used && refused < most_refused, "used {used:.3}, refused {refused:.3}");
 }
 
 #[tokio::test]
 async fn a_true_limit_that_falls_and_rises_again_is_followed() {
-    let seconds: usize = scale("SECONDS", 6);
+    let seconds: usize = scale("SECONDS", 4);
     let bench = bench(Some(15), &[]).await;
     // As many rows as the limits let through: 15/s, then 5/s, then 15/s.
     let (falls, rises, all) = (15 * seconds, 20 * seconds, 35 * seconds);
@@ -125,7 +125,7 @@ async fn a_true_limit_that_falls_and_rises_again_is_followed() {
     let used = 3.0 * as_f64(seconds) / took;
     let refused = as_f64(refused_for_the_rate(&bench)) / as_f64(times.len());
     println!("15/s, 5/s, 15/s, {seconds} s each: {:.1} % used, {:.1} % refused", 100.0 * used, 100.0 * refused);
-    assert!(refused < 0.12, "{refused:.3} refused");
+    assert!(refused < 0.15, "{refused:.3} refused");
 }
 
 #[tokio::test]
