@@ -71,9 +71,27 @@ pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// A length of time as people say it: its two largest units, such as `10 min 2 s`.
+#[must_use]
+pub fn rough(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, s) => format!("{s} s"),
+        (0, 0, min, s) => format!("{min} min {s} s"),
+        (0, h, min, _) => format!("{h} h {min} min"),
+        (d, h, _, _) => format!("{d} d {h} h"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_of_time_is_told_in_its_two_largest_units() {
+        let told = [0, 59, 61, 3_600, 7_325, 90_000].map(|seconds| rough(Duration::from_secs(seconds)));
+        assert_eq!(told, ["0 s", "59 s", "1 min 1 s", "1 h 0 min", "2 h 2 min", "1 d 1 h"]);
+    }
 
     #[test]
     fn a_due_time_is_rounded_up_and_a_timestamp_down() {

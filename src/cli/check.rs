@@ -8,10 +8,12 @@ use crate::config::Settings;
 use crate::daemon::client_settings;
 use crate::queue::{Opening, Queue, QueueError, daemon_lives};
 use crate::submission::{CertificateId, ReadOutcome, State};
-use crate::tencent::Client;
+use crate::tencent::{Client, Skew};
 
 /// A certificate that nobody has: that it isn't found proves that we are let in.
 const NOBODYS_CERTIFICATE: &str = "certcommit-check";
+/// A clock that is off by no more than this many seconds needs no mending: a reply may take as long.
+const GOOD_CLOCK_S: u64 = 5;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -37,12 +39,23 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     }
     let id = NOBODYS_CERTIFICATE.parse::<CertificateId>();
     let id = id.map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
-    let verdict = verdict(&client.read(&credentials, &id, |_| ()).await.outcome);
-    match verdict {
+    let exchange = client.read(&credentials, &id, |_| ()).await;
+    if let Some(skew) = exchange.skew {
+        writeln!(out, "clock          {}", against_the_api(skew))?;
+    }
+    match verdict(&exchange.outcome) {
         Ok(good) => writeln!(out, "api            {good}")?,
         Err(bad) => return Err(Failure::new(Code::Unavailable, bad)),
     }
     Ok(Code::Done)
+}
+
+/// What is wrong with the clock, if anything is.
+fn against_the_api(skew: Skew) -> String {
+    if skew.seconds().unsigned_abs() <= GOOD_CLOCK_S {
+        return "agrees with the API's".to_owned();
+    }
+    format!("it is {skew}; set it (chronyc makestep, timedatectl)")
 }
 
 async fn database(settings: &Settings) -> Result<String, Failure> {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::clock;
 use crate::queue::{Heartbeat, Mark, Queue, QueueError, Record, Run, Turn, TurnReport};
@@ -23,6 +24,10 @@ pub(super) struct Errand {
     pub(super) reconcile: Option<(Vec<i64>, Policy)>,
     /// Look also for the oldest open submission.
     pub(super) oldest: bool,
+    /// The clock was set back: make due first what it has put off.
+    pub(super) follow_clock: bool,
+    /// How long what is in doubt settles before it is read.
+    pub(super) settle: Duration,
 }
 
 /// What came of it.
@@ -38,6 +43,8 @@ pub(super) struct Done {
     pub(super) oldest_open: Option<i64>,
     /// Whether that was asked for.
     pub(super) oldest: bool,
+    /// Whether the queue was told that the clock was set back.
+    pub(super) followed_clock: bool,
 }
 
 #[derive(Debug)]
@@ -122,7 +129,8 @@ async fn visit(mut books: Books, errand: Errand) -> (Books, Done) {
             (errand.records, 0)
         }
     };
-    (books, Done { records, written, result, oldest_open, oldest: errand.oldest })
+    let followed_clock = errand.follow_clock;
+    (books, Done { records, written, result, oldest_open, oldest: errand.oldest, followed_clock })
 }
 
 impl Books {
@@ -137,6 +145,9 @@ impl Books {
             self.queue.recover(&self.run, clock::now(), held, policy).await?;
         }
         self.queue.place().check()?;
+        if errand.follow_clock {
+            self.queue.follow_clock(clock::now()).await?;
+        }
         let version = self.queue.data_version().await?;
         let changed = self.seen.replace(version) != Some(version);
         if errand.only_if_changed && !changed {
@@ -148,6 +159,7 @@ impl Books {
             commits: errand.commits,
             reads: errand.reads,
             read_first: errand.read_first,
+            settle: errand.settle,
             heartbeat: errand.heartbeat.as_ref(),
         };
         let report = self.queue.turn(&self.run, &turn).await?;

@@ -11,7 +11,10 @@ use crate::queue::{Claim, Finished, Record, Run};
 use crate::submission::{
     Change, CommitClass, CommitOutcome, Event, Policy, ReadClass, ReadOutcome, Refusal, State, next_state,
 };
-use crate::tencent::Exchange;
+use crate::tencent::{Exchange, Skew};
+
+/// What a request gets whose signature's time is more than five minutes off.
+const SIGNATURE_EXPIRED: &str = "AuthFailure.SignatureExpire";
 
 /// What a decision needs besides the claim and the exchange.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +32,9 @@ pub(super) fn commit(
     gate: &Gate,
     context: Context<'_>,
 ) -> (Record, Ending) {
+    // To the gate a denial stays one: it is closed for that, and one more is no sign that it is over.
+    let ending = commit_ending(&exchange.outcome, exchange.skew);
     let outcome = for_the_account(exchange.outcome, gate);
-    let ending = commit_ending(&outcome);
     let class = outcome.class();
     let refusal = outcome.refusal().cloned();
     let receipt = if let CommitOutcome::Submitted(receipt) = &outcome { Some(receipt.clone()) } else { None };
@@ -74,7 +78,7 @@ fn for_the_account(outcome: CommitOutcome, gate: &Gate) -> CommitOutcome {
 /// The end of a read.
 pub(super) fn read(claim: &Claim, exchange: Exchange<ReadOutcome>, context: Context<'_>) -> (Record, Ending) {
     let outcome = exchange.outcome;
-    let ending = read_ending(&outcome);
+    let ending = read_ending(&outcome, exchange.skew);
     let class = outcome.class();
     let refusal = outcome.refusal().cloned();
     let reading = if let ReadOutcome::Seen(reading) = &outcome { Some(reading.clone()) } else { None };
@@ -152,14 +156,14 @@ fn refusal_id(refusal: Option<&Refusal>) -> Option<String> {
     refusal.and_then(|refusal| refusal.request_id.clone())
 }
 
-fn commit_ending(outcome: &CommitOutcome) -> Ending {
+fn commit_ending(outcome: &CommitOutcome, skew: Option<Skew>) -> Ending {
     match outcome {
         CommitOutcome::Submitted(_) | CommitOutcome::Failed(_) | CommitOutcome::StatusRefused(_) => Ending::Answered,
-        CommitOutcome::Throttled(_) => Ending::Throttled,
+        CommitOutcome::Throttled(refusal) => throttled(refusal),
         CommitOutcome::Retry(refusal) | CommitOutcome::BackendError(refusal) => {
             Ending::Fault(Fault::Busy(refusal.code.clone()), format!("several submissions in succession got {refusal}"))
         }
-        CommitOutcome::Account(refusal) => account(refusal),
+        CommitOutcome::Account(refusal) => account(refusal, skew),
         CommitOutcome::Denied(refusal) => denied(refusal),
         CommitOutcome::NotSent(why) => unreachable(why),
         CommitOutcome::InDoubt { why, .. } => Ending::Fault(
@@ -169,11 +173,11 @@ fn commit_ending(outcome: &CommitOutcome) -> Ending {
     }
 }
 
-fn read_ending(outcome: &ReadOutcome) -> Ending {
+fn read_ending(outcome: &ReadOutcome, skew: Option<Skew>) -> Ending {
     match outcome {
         ReadOutcome::Seen(_) | ReadOutcome::Failed(_) => Ending::Answered,
-        ReadOutcome::Throttled(_) => Ending::Throttled,
-        ReadOutcome::Account(refusal) => account(refusal),
+        ReadOutcome::Throttled(refusal) => throttled(refusal),
+        ReadOutcome::Account(refusal) => account(refusal, skew),
         // Reading needs its own permission: without it, no row can be read.
         ReadOutcome::Denied(refusal) => denied(refusal),
         ReadOutcome::NotSent(why) => unreachable(why),
@@ -183,11 +187,24 @@ fn read_ending(outcome: &ReadOutcome) -> Ending {
     }
 }
 
-fn account(refusal: &Refusal) -> Ending {
-    Ending::Fault(
-        Fault::Account(refusal.code.clone()),
-        format!("the account or its credentials are refused: {refusal}"),
-    )
+fn account(refusal: &Refusal, skew: Option<Skew>) -> Ending {
+    let why = match (refusal.code.as_str(), skew) {
+        (SIGNATURE_EXPIRED, Some(skew)) => format!(
+            "this machine's clock is {skew}, so that signatures are refused; set it (chronyc makestep, timedatectl): {refusal}"
+        ),
+        (SIGNATURE_EXPIRED, None) => {
+            format!("signatures are refused as expired; is this machine's clock right (timedatectl)? {refusal}")
+        }
+        _ => format!("the account or its credentials are refused: {refusal}"),
+    };
+    Ending::Fault(Fault::Account(refusal.code.clone()), why)
+}
+
+/// Of one request it is a matter of the pace; of every request it is a reason to pause.
+fn throttled(refusal: &Refusal) -> Ending {
+    Ending::Throttled(format!(
+        "the API refuses every request for its rate, however slow they come; others may be using up the limit: {refusal}"
+    ))
 }
 
 fn denied(refusal: &Refusal) -> Ending {

@@ -5,6 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// A server counts by the second: what is refused later than this after the last grant is not refused for our rate.
+const COUNTED_FOR: Duration = Duration::from_secs(1);
+/// The longest wait between probes while every request is refused for its rate. Others' storms end without anybody
+/// mending anything, so the end is found out soon.
+const STORM_PROBE_MAX: Duration = Duration::from_secs(60);
+
 /// When a gate closes, and how it probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GatePolicy {
@@ -29,6 +35,8 @@ pub(super) enum Fault {
     Busy(String),
     /// The outcomes aren't known.
     Lost,
+    /// Every request is refused for its rate, however slow ours is: others use up the limit, or it is zero.
+    Storm,
 }
 
 /// How a request ended, as the gate sees it.
@@ -36,12 +44,19 @@ pub(super) enum Fault {
 pub(super) enum Ending {
     /// The server answered about the row.
     Answered,
-    /// Over the rate; it says nothing else.
-    Throttled,
+    /// Over the rate, with its details for people; it says nothing else.
+    Throttled(String),
     /// It says nothing.
     Unknown,
     /// A fault, with its details for people.
     Fault(Fault, String),
+}
+
+impl Ending {
+    /// Whether the server let the request through its limit of the rate.
+    pub(super) fn is_granted(&self) -> bool {
+        matches!(self, Self::Answered | Self::Fault(Fault::Busy(_) | Fault::Denied(_), _))
+    }
 }
 
 /// What the gate did.
@@ -58,7 +73,15 @@ pub(super) enum Swing {
 pub(super) struct Gate {
     policy: GatePolicy,
     streak: Streak,
+    refusals: Refusals,
     closed: Option<Closed>,
+}
+
+/// Refusals for the rate that can't be for ours, since the last grant.
+#[derive(Debug, Default)]
+struct Refusals {
+    count: u32,
+    granted_at: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -77,9 +100,24 @@ struct Closed {
     next_probe: Option<Instant>,
 }
 
+impl GatePolicy {
+    /// The longest wait between probes for the end of this fault.
+    fn longest(&self, fault: &Fault) -> Duration {
+        if *fault == Fault::Storm { self.probe_max.min(STORM_PROBE_MAX) } else { self.probe_max }
+    }
+}
+
+impl Closed {
+    /// The next probe comes after twice the wait of before.
+    fn wait_longer(&mut self, policy: GatePolicy, now: Instant) {
+        self.interval = self.interval.saturating_mul(2).min(policy.longest(&self.fault));
+        self.next_probe = Some(now + self.interval);
+    }
+}
+
 impl Gate {
     pub(super) fn new(policy: GatePolicy) -> Self {
-        Self { policy, streak: Streak::default(), closed: None }
+        Self { policy, streak: Streak::default(), refusals: Refusals::default(), closed: None }
     }
 
     /// How many requests may be on their way to be sent: no limit, one probe, or none.
@@ -138,8 +176,20 @@ impl Gate {
             // What was sent before it closed says nothing new.
             Some(closed) if sent < closed.since => None,
             Some(_) => self.observe_probe(ending, now),
-            None => self.observe_streak(row, ending, now),
+            None => self.observe_refusals(ending, sent, now).or_else(|| self.observe_streak(row, ending, now)),
         }
+    }
+
+    fn observe_refusals(&mut self, ending: &Ending, sent: Instant, now: Instant) -> Option<Swing> {
+        if ending.is_granted() {
+            self.refusals = Refusals { count: 0, granted_at: Some(now) };
+        }
+        let Ending::Throttled(why) = ending else {
+            return None;
+        };
+        let for_our_rate = self.refusals.granted_at.is_some_and(|granted| sent < granted + COUNTED_FOR);
+        self.refusals.count += u32::from(!for_our_rate);
+        (self.refusals.count >= self.policy.after).then(|| self.close(Fault::Storm, why.clone(), now))
     }
 
     fn observe_probe(&mut self, ending: &Ending, now: Instant) -> Option<Swing> {
@@ -147,15 +197,18 @@ impl Gate {
         match ending {
             Ending::Fault(Fault::Denied(_), _) if !matches!(closed.fault, Fault::Denied(_)) => self.open(now),
             Ending::Answered => self.open(now),
-            Ending::Throttled | Ending::Unknown => {
+            Ending::Throttled(_) if closed.fault == Fault::Storm => {
+                closed.wait_longer(self.policy, now);
+                None
+            }
+            Ending::Throttled(_) | Ending::Unknown => {
                 closed.next_probe = Some(now + closed.interval);
                 None
             }
             Ending::Fault(fault, why) => {
-                closed.interval = closed.interval.saturating_mul(2).min(self.policy.probe_max);
-                closed.next_probe = Some(now + closed.interval);
                 closed.fault = fault.clone();
                 closed.why.clone_from(why);
+                closed.wait_longer(self.policy, now);
                 None
             }
         }
@@ -163,6 +216,7 @@ impl Gate {
 
     fn open(&mut self, now: Instant) -> Option<Swing> {
         self.streak = Streak::default();
+        self.refusals = Refusals { count: 0, granted_at: Some(now) };
         let closed = self.closed.take()?;
         Some(Swing::Opened(now.duration_since(closed.since)))
     }
@@ -173,7 +227,7 @@ impl Gate {
                 self.streak = Streak::default();
                 return None;
             }
-            Ending::Throttled | Ending::Unknown => return None,
+            Ending::Throttled(_) | Ending::Unknown => return None,
             Ending::Fault(fault, why) => (fault, why),
         };
         if self.streak.fault.as_ref() != Some(fault) {
@@ -189,126 +243,8 @@ impl Gate {
     }
 
     fn close(&mut self, fault: Fault, why: String, now: Instant) -> Swing {
-        let interval = self.policy.probe_initial;
+        let interval = self.policy.probe_initial.min(self.policy.longest(&fault));
         self.closed = Some(Closed { since: now, fault, why: why.clone(), interval, next_probe: Some(now + interval) });
         Swing::Closed(why)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const POLICY: GatePolicy =
-        GatePolicy { after: 5, probe_initial: Duration::from_secs(30), probe_max: Duration::from_secs(900) };
-
-    fn busy() -> Ending {
-        Ending::Fault(Fault::Busy("FailedOperation.NetworkError".into()), "the CA is busy".into())
-    }
-
-    fn account() -> Ending {
-        Ending::Fault(Fault::Account("AuthFailure.SecretIdNotFound".into()), "refused".into())
-    }
-
-    fn start() -> Instant {
-        crate::clock::now().instant
-    }
-
-    fn after(start: Instant, seconds: u64) -> Instant {
-        start + Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn five_different_rows_in_succession_close_it() {
-        let (mut gate, at) = (Gate::new(POLICY), start());
-        for row in 1..5 {
-            assert_eq!(gate.observe(row, &busy(), at, at), None);
-        }
-        assert_eq!(gate.observe(5, &busy(), at, at), Some(Swing::Closed("the CA is busy".into())));
-        assert_eq!(gate.allows(after(at, 29)), 0);
-        assert_eq!(gate.allows(after(at, 30)), 1);
-    }
-
-    #[test]
-    fn one_row_that_fails_again_and_again_closes_nothing() {
-        let (mut gate, at) = (Gate::new(POLICY), start());
-        for _ in 0..50 {
-            assert_eq!(gate.observe(1, &busy(), at, at), None);
-        }
-    }
-
-    #[test]
-    fn an_answer_or_another_fault_breaks_the_succession() {
-        let (mut gate, at) = (Gate::new(POLICY), start());
-        let lost = Ending::Fault(Fault::Lost, "lost".into());
-        for row in 0..40 {
-            let ending = match row % 5 {
-                4 => Ending::Answered,
-                _ => busy(),
-            };
-            assert_eq!(gate.observe(row, &ending, at, at), None);
-        }
-        for row in 0..40 {
-            let ending = if row % 5 == 4 { lost.clone() } else { busy() };
-            assert_eq!(gate.observe(row, &ending, at, at), None);
-        }
-    }
-
-    #[test]
-    fn an_account_fault_closes_it_at_once() {
-        let (mut gate, at) = (Gate::new(POLICY), start());
-        assert_eq!(gate.observe(1, &account(), at, at), Some(Swing::Closed("refused".into())));
-    }
-
-    #[test]
-    fn a_row_that_can_not_be_sent_five_times_closes_it_alone() {
-        let (mut gate, at) = (Gate::new(POLICY), start());
-        let unreachable = Ending::Fault(Fault::Unreachable, "refused".into());
-        let swings: Vec<_> = (0..5).map(|_| gate.observe(1, &unreachable, at, at).is_some()).collect();
-        assert_eq!(swings, [false, false, false, false, true]);
-    }
-
-    #[test]
-    fn probes_come_at_doubling_intervals_up_to_the_maximum() {
-        let (mut gate, at) = (Gate::new(POLICY), start());
-        gate.observe(1, &account(), at, at);
-        let mut waits = Vec::new();
-        let mut now = at;
-        for row in 2..10 {
-            let probe = gate.next_probe().unwrap();
-            waits.push(probe.duration_since(now).as_secs());
-            now = probe;
-            gate.probing();
-            assert_eq!(gate.allows(after(now, 10_000)), 0, "one probe at a time");
-            assert_eq!(gate.observe(row, &account(), now, now), None);
-        }
-        assert_eq!(waits, [30, 60, 120, 240, 480, 900, 900, 900]);
-    }
-
-    #[test]
-    fn a_probe_that_is_answered_opens_it() {
-        let (mut gate, at) = (Gate::new(POLICY), start());
-        gate.observe(1, &account(), at, at);
-        gate.probing();
-        let probe = after(at, 30);
-        assert_eq!(gate.observe(2, &Ending::Answered, probe, probe), Some(Swing::Opened(Duration::from_secs(30))));
-        assert_eq!(gate.allows(probe), usize::MAX);
-    }
-
-    #[test]
-    fn what_was_sent_before_it_closed_neither_opens_it_nor_counts_as_a_probe() {
-        let (mut gate, at) = (Gate::new(POLICY), start());
-        gate.observe(1, &account(), after(at, 1), after(at, 1));
-        assert_eq!(gate.observe(2, &Ending::Answered, at, after(at, 2)), None);
-        assert_eq!(gate.observe(3, &account(), at, after(at, 2)), None);
-        assert_eq!(gate.next_probe(), Some(after(at, 31)));
-    }
-
-    #[test]
-    fn a_request_to_resume_probes_at_once() {
-        let (mut gate, at) = (Gate::new(POLICY), start());
-        gate.observe(1, &account(), at, at);
-        gate.probe_now(after(at, 1));
-        assert_eq!(gate.allows(after(at, 1)), 1);
     }
 }

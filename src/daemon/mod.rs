@@ -6,9 +6,12 @@
 //! tried again is due again.
 
 mod announce;
+mod clock_watch;
 mod desk;
 mod ending;
 mod gate;
+#[cfg(test)]
+mod gate_tests;
 mod lane;
 mod progress;
 mod sending;

@@ -89,8 +89,10 @@ impl Worker {
             }
             None => (ending::interrupted(&claim, context), Ending::Unknown, now.instant),
         };
-        if ending == Ending::Throttled {
+        if matches!(ending, Ending::Throttled(_)) {
             lane.limiter.throttled(sent, now.instant);
+        } else if ending.is_granted() {
+            lane.limiter.granted(sent, now.instant);
         }
         let swing = lane.gate.observe(claim.submission, &ending, sent, now.instant);
         self.records.push(record);

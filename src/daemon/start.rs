@@ -77,6 +77,8 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
             recovered.in_doubt,
         );
     }
+    // The last run, or whoever enqueued, may have had a clock that was ahead.
+    queue.follow_clock(clock::now()).await?;
     Ok(Daemon { settings, queue, mark, run, client, source, credentials, lock })
 }
 

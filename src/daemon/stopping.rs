@@ -92,6 +92,8 @@ impl Worker {
             only_if_changed: false,
             reconcile: self.trouble.is_some().then(|| (self.held(), self.policy)),
             oldest: false,
+            follow_clock: false,
+            settle: self.policy.verify.settle,
         });
         let done = self.desk.done().await;
         let counts = match done.result {

@@ -48,7 +48,7 @@ impl Worker {
         let look = self.looked_at.is_none_or(|at| now.instant >= at + LOOK_EVERY);
         // What is due and could not be claimed, for instance since it has to be read first, must not spin.
         let hungry = hungry && self.stopping.is_none() && (self.fruitful || look);
-        let must = beat || !self.records.is_empty() || self.trouble.is_some() || hungry;
+        let must = beat || !self.records.is_empty() || self.trouble.is_some() || hungry || self.clock_went_back;
         if !must && !look {
             return;
         }
@@ -69,6 +69,8 @@ impl Worker {
             only_if_changed: !must && !progress && self.counts != Counts::default(),
             reconcile: self.trouble.is_some().then(|| (self.held(), self.policy)),
             oldest: progress,
+            follow_clock: std::mem::take(&mut self.clock_went_back),
+            settle: self.policy.verify.settle,
             records: std::mem::take(&mut self.records),
         });
     }
@@ -95,6 +97,7 @@ impl Worker {
                 // Results that came in the meantime stay behind those that were not written.
                 let newer = std::mem::replace(&mut self.records, done.records);
                 self.records.extend(newer);
+                self.clock_went_back |= done.followed_clock;
                 self.meet_trouble(error, now);
             }
         }

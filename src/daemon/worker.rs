@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
+use super::clock_watch::{ClockWatch, Step};
 use super::desk::Desk;
 use super::gate::GatePolicy;
 use super::lane::Lane;
@@ -71,6 +72,9 @@ pub(super) struct Worker {
     pub(super) looked_at: Option<Instant>,
     /// No turn begins before.
     pub(super) rest_until: Instant,
+    pub(super) clock_watch: ClockWatch,
+    /// The clock was set back, and the queue doesn't know yet.
+    pub(super) clock_went_back: bool,
     /// Whether the last turn claimed anything.
     pub(super) fruitful: bool,
     pub(super) heartbeat_at: Instant,
@@ -92,7 +96,8 @@ impl Worker {
     ) -> Self {
         let Daemon { settings, queue, mark, run, client, source, credentials, lock } = daemon;
         // Only since the lock is ours does nobody else send.
-        let now = clock::now().instant;
+        let clock = clock::now();
+        let now = clock.instant;
         let gate = GatePolicy {
             after: settings.pause.after,
             probe_initial: settings.pause.probe_initial,
@@ -126,6 +131,8 @@ impl Worker {
             stopping: None,
             looked_at: None,
             rest_until: now,
+            clock_watch: ClockWatch::new(clock),
+            clock_went_back: false,
             fruitful: false,
             heartbeat_at: now,
             last_mode: Mode::Running,
@@ -140,6 +147,7 @@ impl Worker {
         tracing::info!(event = Event::Ready.as_str(), run_id = self.run.id, "ready");
         loop {
             let now = clock::now();
+            self.watch_clock(now);
             self.obey_stop(now);
             self.send_ready(now);
             self.begin_turn(now);
@@ -156,6 +164,13 @@ impl Worker {
             }
         }
         self.end().await
+    }
+
+    fn watch_clock(&mut self, now: Now) {
+        if let Some(step) = self.clock_watch.look(now) {
+            tracing::warn!("{}", step.describe());
+            self.clock_went_back |= matches!(step, Step::Back(_));
+        }
     }
 
     fn wake_at(&self, now: Now) -> Instant {

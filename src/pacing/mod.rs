@@ -6,8 +6,8 @@
 //! with a burst of one. (Its plain `per_second(20)` lets 39 through in one second; and spacing alone, without
 //! the guard, was seen to make 21 arrivals in a second of a varying network.)
 //!
-//! The spacing is one second by the pace, a little closer than the law on average, so that a timer that is
-//! late by a millisecond is made up for and the whole rate is used. The guard costs its part of the rate:
+//! The spacing is one second by the pace, a little closer than the law on average, and a send that is a little
+//! late counts at its slot, so that late timers are made up for and the whole rate is used. The guard costs its part of the rate:
 //! 25 ms of 1.025 s are 2.4 %.
 
 mod pace;
@@ -29,6 +29,8 @@ use send_log::SendLog;
 
 /// The second of "requests per second", as the server counts it: sliding.
 const SECOND: Duration = Duration::from_secs(1);
+/// A send may be late by this part of the time between two without putting off the next one.
+const LATE_BY_A_PART: u32 = 4;
 /// A change of pace below this part is not worth a new governor.
 const NOTEWORTHY: f64 = 0.01;
 
@@ -89,9 +91,10 @@ impl Limiter {
         if slot > now {
             return Err(slot);
         }
-        self.spacing.take(now)?;
-        self.not_before = self.spacing.next(now);
-        self.last = Some(now);
+        let counted = self.counted(now);
+        self.spacing.take(counted)?;
+        self.not_before = self.spacing.next(counted);
+        self.last = Some(counted);
         self.log.hand_over();
         Ok(())
     }
@@ -112,10 +115,24 @@ impl Limiter {
         self.follow_pace(now);
     }
 
+    /// The server did not refuse a request, sent at `sent`, for its rate.
+    pub fn granted(&mut self, sent: Instant, now: Instant) {
+        self.pace.granted(sent, now);
+        self.follow_pace(now);
+    }
+
     /// Requests a second at `now`.
     #[must_use]
     pub fn pace(&self, now: Instant) -> f64 {
         self.pace.at(now)
+    }
+
+    /// When a send at `now` counts for the spacing: at its slot, if it is only a little late. So the lateness of
+    /// timers doesn't add up, and a pace below the cap is kept.
+    fn counted(&self, now: Instant) -> Instant {
+        let tolerated = SECOND.div_f64(self.spaced_for) / LATE_BY_A_PART;
+        let late = now.saturating_duration_since(self.not_before);
+        if late <= tolerated { self.not_before.min(now) } else { now }
     }
 
     fn follow_pace(&mut self, now: Instant) {

@@ -1,6 +1,8 @@
 //! Claims: which rows go out next. A claim writes the request's row, and with a commit moves its submission to
 //! in flight, before anything is sent.
 
+use std::time::Duration;
+
 use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
@@ -13,6 +15,8 @@ use crate::submission::{CertificateId, Row, State, VerifyType};
 const PRIORITIES: [i64; 4] = [3, 2, 1, 0];
 /// Rows that have to be read first, and can't be now, must not hide those behind them.
 const READ_FIRST_MARGIN: usize = 32;
+/// Nor must rows in doubt that are due by a clock that was set forward, and haven't settled.
+const UNSETTLED_MARGIN: usize = 64;
 
 /// A submission that is about to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +56,7 @@ pub(super) struct Wanted {
     pub(super) commits: usize,
     pub(super) reads: usize,
     pub(super) read_first: bool,
+    pub(super) settle: Duration,
 }
 
 /// Claims what is due, up to what is wanted.
@@ -61,11 +66,14 @@ pub(super) async fn claim(
     now: Now,
     wanted: Wanted,
 ) -> Result<Claims, QueueError> {
-    let Wanted { commits, reads, .. } = wanted;
+    let Wanted { commits, reads, settle, .. } = wanted;
     let mut claims = Claims::default();
     if reads > 0 {
-        for candidate in in_doubt(connection, now, reads).await? {
-            claim_read(connection, run, now, candidate, State::InDoubt, &mut claims).await?;
+        for candidate in in_doubt(connection, now, reads + UNSETTLED_MARGIN).await? {
+            if claims.reads.len() >= reads {
+                break;
+            }
+            claim_in_doubt(connection, run, now, candidate, settle, &mut claims).await?;
         }
     }
     if commits == 0 {
@@ -157,7 +165,8 @@ async fn claim_pending(
     let evidence = evidence(connection, &certificate_id, run, run.millis_at(now)).await?;
     if wanted.read_first && evidence.unread_backend_error {
         if claims.reads.len() < wanted.reads {
-            claim_read(connection, run, now, candidate, State::Pending, claims).await?;
+            let row = Row { state: State::Pending, tries: candidate.tries, evidence };
+            claim_read(connection, run, now, candidate.id, certificate_id, row, claims).await?;
         }
         return Ok(());
     }
@@ -173,21 +182,37 @@ async fn claim_pending(
     Ok(())
 }
 
-async fn claim_read(
+async fn claim_in_doubt(
     connection: &mut SqliteConnection,
     run: &Run,
     now: Now,
     candidate: Candidate,
-    state: State,
+    settle: Duration,
     claims: &mut Claims,
 ) -> Result<(), QueueError> {
-    let Some((certificate_id, verify_type)) = candidate.parse() else {
+    let Some((certificate_id, _)) = candidate.parse() else {
         return Ok(());
     };
     let evidence = evidence(connection, &certificate_id, run, run.millis_at(now)).await?;
+    if !evidence.has_settled(settle) {
+        return Ok(());
+    }
+    let row = Row { state: State::InDoubt, tries: candidate.tries, evidence };
+    claim_read(connection, run, now, candidate.id, certificate_id, row, claims).await
+}
+
+async fn claim_read(
+    connection: &mut SqliteConnection,
+    run: &Run,
+    now: Now,
+    submission: i64,
+    certificate_id: CertificateId,
+    row: Row,
+    claims: &mut Claims,
+) -> Result<(), QueueError> {
     let request = write_request(connection, run, now, &certificate_id, RequestKind::Read).await?;
-    let row = Row { state, tries: candidate.tries, evidence };
-    claims.reads.push(Claim { request, submission: candidate.id, certificate_id, verify_type, row });
+    // A read has no way of validation.
+    claims.reads.push(Claim { request, submission, certificate_id, verify_type: None, row });
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //! [`submission`](crate::submission), when it is sent in [`daemon`](crate::daemon).
 
 mod claim;
+mod clock_step;
 mod error;
 mod evidence;
 mod lock;

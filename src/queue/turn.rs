@@ -27,6 +27,8 @@ pub struct Turn<'a> {
     /// Whether a row whose backend answered in error has to be read before its next try; not if reading isn't
     /// permitted.
     pub read_first: bool,
+    /// How long what is in doubt settles before it is read.
+    pub settle: Duration,
     /// The `daemon` row, when it is to be written.
     pub heartbeat: Option<&'a Heartbeat>,
 }
@@ -81,7 +83,7 @@ async fn take(connection: &mut SqliteConnection, run: &Run, turn: &Turn<'_>) -> 
     }
     done.control = run::control(connection).await?;
     let commits = if done.control.paused { 0 } else { turn.commits };
-    let wanted = Wanted { commits, reads: turn.reads, read_first: turn.read_first };
+    let wanted = Wanted { commits, reads: turn.reads, read_first: turn.read_first, settle: turn.settle };
     done.claims = claim::claim(connection, run, turn.now, wanted).await?;
     if let Some(heartbeat) = turn.heartbeat {
         run::beat(connection, heartbeat, turn.now.unix).await?;

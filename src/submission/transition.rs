@@ -63,6 +63,14 @@ impl Evidence {
         }
     }
 
+    /// Whether a commit whose outcome isn't known has had this long to take effect, unless it was read already. By
+    /// monotonic time: a clock that was set forward lets nothing settle.
+    #[must_use]
+    pub fn has_settled(&self, settle: Duration) -> bool {
+        let open = matches!(self.last_commit, Some(CommitClass::InDoubt | CommitClass::BackendError));
+        !open || self.reads > 0 || self.age >= settle
+    }
+
     /// The evidence after one more commit, which ended like this.
     #[must_use]
     pub fn with_commit(&self, class: CommitClass, age: Duration) -> Self {

@@ -381,3 +381,17 @@ fn every_refusal_of_a_commit_leaves_its_code_and_its_request_id() {
         assert!(submitted || change.request_id == request_id);
     }
 }
+
+#[test]
+fn what_is_in_doubt_settles_by_monotonic_time_until_it_was_read_once() {
+    let settle = Duration::from_secs(60);
+    let settled = |last_commit, age, reads| {
+        let age = Duration::from_secs(age);
+        Evidence { last_commit: Some(last_commit), age, reads, ..Evidence::none() }.has_settled(settle)
+    };
+    for class in [CommitClass::InDoubt, CommitClass::BackendError] {
+        assert!(!settled(class, 59, 0) && settled(class, 60, 0) && settled(class, 0, 1), "{class:?}");
+    }
+    assert!(settled(CommitClass::StatusRefused, 0, 0), "the server has answered");
+    assert!(Evidence::none().has_settled(settle), "it was never sent");
+}

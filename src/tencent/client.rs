@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::credentials::Credentials;
 use super::departure::{OnDeparture, Watched};
 use super::signing::{CanonicalRequest, Scope, authorization};
+use super::skew::Skew;
 use super::wire::{Action, CONTENT_TYPE, VERSION, commit_outcome, read_outcome};
 use crate::clock::{self, Now};
 use crate::submission::{CertificateId, CommitOutcome, ReadOutcome, VerifyType};
@@ -71,6 +72,15 @@ pub struct Exchange<Outcome> {
     pub sent: Now,
     /// When its first byte went out; none if nothing of it did.
     pub departed: Option<Instant>,
+    /// How far our clock is off, if a reply came and told the time.
+    pub skew: Option<Skew>,
+}
+
+/// What came of a request on the wire.
+struct Sent {
+    transport: Transport,
+    departed: Option<Instant>,
+    skew: Option<Skew>,
 }
 
 enum Transport {
@@ -123,14 +133,15 @@ impl Client {
         let sent = clock::now();
         let action = self.settings.commit_action;
         let body = action.body(certificate_id, verify_type);
-        let (transport, departed) = self.send(credentials, action, body, sent, Box::new(on_departure)).await;
+        let Sent { transport, departed, skew } =
+            self.send(credentials, action, body, sent, Box::new(on_departure)).await;
         let (http_status, outcome) = match transport {
             Transport::Answered(status, body) => (Some(status), commit_outcome(status, &body)),
             Transport::Broken(status, why) => (Some(status), CommitOutcome::InDoubt { why, refusal: None }),
             Transport::Lost(why) => (None, CommitOutcome::InDoubt { why, refusal: None }),
             Transport::NotSent(why) => (None, CommitOutcome::NotSent(why)),
         };
-        Exchange { outcome, http_status, duration: elapsed_since(sent), sent, departed }
+        Exchange { outcome, http_status, duration: elapsed_since(sent), sent, departed, skew }
     }
 
     /// Reads a certificate's order and status. Harmless. Calls `on_departure` as [`commit`](Self::commit) does.
@@ -142,14 +153,15 @@ impl Client {
     ) -> Exchange<ReadOutcome> {
         let sent = clock::now();
         let body = Action::Describe.body(certificate_id, None);
-        let (transport, departed) = self.send(credentials, Action::Describe, body, sent, Box::new(on_departure)).await;
+        let Sent { transport, departed, skew } =
+            self.send(credentials, Action::Describe, body, sent, Box::new(on_departure)).await;
         let (http_status, outcome) = match transport {
             Transport::Answered(status, body) => (Some(status), read_outcome(status, &body)),
             Transport::Broken(status, why) => (Some(status), ReadOutcome::Retry { why, refusal: None }),
             Transport::Lost(why) => (None, ReadOutcome::Retry { why, refusal: None }),
             Transport::NotSent(why) => (None, ReadOutcome::NotSent(why)),
         };
-        Exchange { outcome, http_status, duration: elapsed_since(sent), sent, departed }
+        Exchange { outcome, http_status, duration: elapsed_since(sent), sent, departed, skew }
     }
 
     async fn send(
@@ -159,7 +171,7 @@ impl Client {
         body: String,
         sent: Now,
         on_departure: OnDeparture,
-    ) -> (Transport, Option<Instant>) {
+    ) -> Sent {
         let scope = Scope { service: SERVICE, timestamp: sent.unix.seconds() };
         let headers = [("content-type", CONTENT_TYPE), ("host", self.host.as_str())];
         let signed = CanonicalRequest { headers: &headers, body: body.as_bytes() };
@@ -179,15 +191,24 @@ impl Client {
             request = request.header("X-TC-Token", sensitive(token.expose_secret()));
         }
         let (watched, departed) = Watched::new(body, on_departure);
+        let mut skew = None;
         let transport = match request.body(reqwest::Body::wrap(watched)).send().await {
-            Ok(response) => receive(response).await,
+            Ok(response) => {
+                skew = skew_of(&response, clock::now());
+                receive(response).await
+            }
             // What never departed can't have arrived, whatever the error: a connection that could not be set
             // up, or a time-out while waiting for one.
             Err(error) if departed.get().is_none() => Transport::NotSent(describe(error)),
             Err(error) => Transport::Lost(describe(error)),
         };
-        (transport, departed.get().copied())
+        Sent { transport, departed: departed.get().copied(), skew }
     }
+}
+
+fn skew_of(response: &Response, now: Now) -> Option<Skew> {
+    let date = response.headers().get(header::DATE)?.to_str().ok()?;
+    Skew::from_date(date, now.unix)
 }
 
 async fn receive(mut response: Response) -> Transport {

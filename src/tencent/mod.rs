@@ -10,10 +10,12 @@ mod credentials;
 mod departure;
 mod errors;
 mod signing;
+mod skew;
 mod wire;
 
 pub use client::{Client, Exchange, InvalidEndpoint, Settings};
 pub use credentials::{Credentials, CredentialsError, Search, Source, find_credentials, vendor_files};
 pub use errors::{Class, ERROR_TABLE, classify_code};
 pub use signing::{CanonicalRequest, Scope, authorization};
+pub use skew::Skew;
 pub use wire::{Action, CONTENT_TYPE, VERSION};

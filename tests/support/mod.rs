@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test program uses its part of it")]
 
+mod clock;
 mod daemon;
 mod process;
 mod scale;

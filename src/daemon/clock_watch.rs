@@ -1,0 +1,89 @@
+//! Watches the wall clock for steps, by the monotonic one. Pure.
+
+use std::time::Duration;
+
+use crate::clock::{Now, rough};
+
+/// A clock that is disciplined moves less than this between two looks; what moves more was set.
+const NOTEWORTHY: Duration = Duration::from_secs(2);
+
+/// The watch.
+#[derive(Debug)]
+pub(super) struct ClockWatch {
+    last: Now,
+}
+
+/// How far the wall clock was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Back(Duration),
+    /// Also what a machine sees that slept: the monotonic clock sleeps, too.
+    Forward(Duration),
+}
+
+impl ClockWatch {
+    pub(super) fn new(now: Now) -> Self {
+        Self { last: now }
+    }
+
+    /// Whether the wall clock was set since the last look.
+    pub(super) fn look(&mut self, now: Now) -> Option<Step> {
+        let expected = self.last.unix.plus(now.instant.saturating_duration_since(self.last.instant));
+        self.last = now;
+        let ahead = now.unix.0.saturating_sub(expected.0);
+        let amount = Duration::from_millis(ahead.unsigned_abs());
+        if amount < NOTEWORTHY {
+            return None;
+        }
+        Some(if ahead < 0 { Step::Back(amount) } else { Step::Forward(amount) })
+    }
+}
+
+impl Step {
+    /// What the log says of it.
+    pub(super) fn describe(self) -> String {
+        match self {
+            Self::Back(amount) => format!(
+                "this machine's clock was set back by {}. Waits last as long as they would have; what people set to be \
+                 due at a time waits for that time; limits keep",
+                rough(amount)
+            ),
+            Self::Forward(amount) => format!(
+                "this machine's clock was set forward by {}, or the machine slept. What is due by the new time goes now; \
+                 limits keep, and what is in doubt waits as long as before",
+                rough(amount)
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{UnixMillis, now};
+
+    fn later(now: Now, wall: i64, monotonic: u64) -> Now {
+        Now { unix: UnixMillis(now.unix.0 + wall), instant: now.instant + Duration::from_millis(monotonic) }
+    }
+
+    #[test]
+    fn a_clock_that_runs_or_is_nudged_is_not_set() {
+        let mut at = now();
+        let mut watch = ClockWatch::new(at);
+        for nudge in [0, 500, -500, 1_999, -1_999] {
+            at = later(at, 100 + nudge, 100);
+            assert_eq!(watch.look(at), None, "{nudge}");
+        }
+    }
+
+    #[test]
+    fn a_step_is_told_once_with_its_direction() {
+        let at = now();
+        let mut watch = ClockWatch::new(at);
+        let back = later(at, 100 - 10_800_000, 100);
+        assert_eq!(watch.look(back), Some(Step::Back(Duration::from_secs(10_800))));
+        assert_eq!(watch.look(later(back, 50, 50)), None);
+        let forward = later(back, 3_600_050, 50);
+        assert_eq!(watch.look(forward), Some(Step::Forward(Duration::from_secs(3_600))));
+    }
+}

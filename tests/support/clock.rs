@@ -1,0 +1,54 @@
+//! A wall clock of the daemon's own, by libfaketime: it can be set while the daemon runs. The monotonic clock stays.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Bench, text};
+
+/// Where distributions keep libfaketime; the first has a folder for each architecture.
+const LIBRARIES: [&str; 4] = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib"];
+const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
+
+/// The clock, which shows the machine's time until it is set.
+pub(crate) struct FalseClock {
+    file: PathBuf,
+    next: PathBuf,
+}
+
+impl Bench {
+    pub(crate) fn false_clock(&self) -> FalseClock {
+        let clock = FalseClock { file: self.path("clock"), next: self.path("clock.next") };
+        clock.set(0);
+        clock
+    }
+}
+
+impl FalseClock {
+    /// Sets the clock so many seconds ahead of the machine's, or behind it.
+    pub(crate) fn set(&self, seconds_ahead: i64) {
+        // Nobody reads half a line of it.
+        std::fs::write(&self.next, format!("{seconds_ahead:+}\n")).unwrap();
+        std::fs::rename(&self.next, &self.file).unwrap();
+    }
+
+    /// A command that sees this clock.
+    pub(crate) fn shown_to(&self, mut command: Command) -> Command {
+        command
+            .env("LD_PRELOAD", library())
+            .env("FAKETIME_TIMESTAMP_FILE", text(&self.file))
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("DONT_FAKE_MONOTONIC", "1")
+            .env("NO_FAKE_STAT", "1");
+        command
+    }
+}
+
+fn library() -> PathBuf {
+    let folders = LIBRARIES.iter().map(Path::new).flat_map(|folder| {
+        let architectures = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        std::iter::once(folder.to_owned()).chain(architectures)
+    });
+    let mut libraries = folders.map(|folder| folder.join(LIBRARY)).filter(|library| library.exists());
+    libraries.next().expect("libfaketime is installed (the package faketime)")
+}
