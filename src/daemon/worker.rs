@@ -1,5 +1,6 @@
 //! The loop itself.
 
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +70,8 @@ pub(super) struct Worker {
     pub(super) stop: watch::Receiver<Stop>,
     pub(super) stopping: Option<Instant>,
     pub(super) looked_at: Option<Instant>,
+    /// Rows that can be neither claimed nor canceled, and that the log told of, by their ids.
+    pub(super) poison: BTreeSet<i64>,
     /// Whether the last turn claimed anything.
     pub(super) fruitful: bool,
     pub(super) heartbeat_at: Instant,
@@ -123,6 +126,7 @@ impl Worker {
             stop,
             stopping: None,
             looked_at: None,
+            poison: BTreeSet::new(),
             fruitful: false,
             heartbeat_at: now,
             last_mode: Mode::Running,
