@@ -6,36 +6,27 @@ use proptest::prelude::*;
 #[path = "../../fuzz/properties.rs"]
 mod properties;
 
-/// A reply, more or less, whose pieces are exchanged at random.
+/// A reply whose fields are right and wrong, there and not there, and sometimes with one byte that is any other.
 fn replies() -> impl Strategy<Value = Vec<u8>> {
-    let piece = prop::sample::select(vec![
-        r#"{"Response":{"#,
-        r#""OrderId":"SO1""#,
-        r#""OrderId":null"#,
-        r#""OrderId":"\u001b""#,
-        r#""Status":8"#,
-        r#""Status":-0"#,
-        r#""Status":1e400"#,
-        r#""Status":"8""#,
-        r#""RequestId":"\u202e""#,
-        r#""RequestId":"\ud800""#,
-        r#""Error":null"#,
-        r#""Error":{"Code":"InternalError","Message":"\u001b\n"}"#,
-        r#""Error":{}"#,
-        ",",
-        ",",
-        ",",
-        "}}",
-        "}",
-        "[",
-        "]",
-        "\u{feff}",
-    ]);
-    let success = Just(r#"{"Response":{"OrderId":"SO1","Status":8,"RequestId":"r"}}"#.to_owned());
-    let text = prop_oneof![4 => prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat()), 1 => success];
-    (text, prop::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>()))).prop_map(|(text, spoilt)| {
-        let mut bytes = text.into_bytes();
-        if let (Some((at, byte)), false) = (spoilt, bytes.is_empty()) {
+    let one_of = |values: &[&'static str]| prop::sample::select(values.to_vec());
+    let order_id = one_of(&[r#""SO1""#, r#""SO1""#, "null", r#""""#, r#""SO\u001b""#, "7", r#""\ud800""#]);
+    let status = one_of(&["8", "8", "-0", "1e400", "8.5", r#""8""#, "null", "99999999999999999999"]);
+    let text = one_of(&[r#""r""#, r#""\u001b[2J\n""#, r#""\u202eback""#, "7", "null", "[]"]);
+    let code =
+        one_of(&[r#""InternalError""#, r#""FailedOperation.\u0007""#, r#""RequestLimitExceeded""#, r#""""#, "7"]);
+    let error = (code, text.clone()).prop_map(|(code, message)| format!(r#"{{"Code":{code},"Message":{message}}}"#));
+    let error = prop_oneof![3 => error, 1 => one_of(&["null", "{}", "7", "[]"]).prop_map(str::to_owned)];
+    let fields = (
+        prop::option::weighted(0.8, order_id.prop_map(|value| format!(r#""OrderId":{value}"#))),
+        prop::option::weighted(0.8, status.prop_map(|value| format!(r#""Status":{value}"#))),
+        prop::option::weighted(0.8, text.prop_map(|value| format!(r#""RequestId":{value}"#))),
+        prop::option::weighted(0.4, error.prop_map(|value| format!(r#""Error":{value}"#))),
+    );
+    let spoilt = prop::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>()));
+    (fields, spoilt).prop_map(|((order_id, status, request_id, error), spoilt)| {
+        let fields: Vec<String> = [order_id, status, request_id, error].into_iter().flatten().collect();
+        let mut bytes = format!(r#"{{"Response":{{{}}}}}"#, fields.join(",")).into_bytes();
+        if let Some((at, byte)) = spoilt {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
