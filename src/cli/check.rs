@@ -6,6 +6,7 @@ use super::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
 use crate::daemon::client_settings;
+use crate::logging::printable;
 use crate::queue::{Opening, Queue, QueueError, daemon_lives};
 use crate::submission::{CertificateId, ReadOutcome, State};
 use crate::tencent::{Client, Skew};
@@ -14,6 +15,9 @@ use crate::tencent::{Client, Skew};
 const NOBODYS_CERTIFICATE: &str = "certcommit-check";
 /// A clock that is off by no more than this many seconds needs no mending: a reply may take as long.
 const GOOD_CLOCK_S: u64 = 5;
+
+/// A path that is longer is cut.
+const LONGEST_PLACE: usize = 4096;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -31,6 +35,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     )?;
     writeln!(out, "database       {}", database(settings).await?)?;
     let (credentials, source) = super::credentials(settings)?;
+    let source = printable(&source.to_string(), LONGEST_PLACE);
     writeln!(out, "credentials    {} from {source}", credentials.secret_id)?;
     writeln!(out, "clock          {} (signatures need it right to five minutes)", clock::now().unix)?;
     let client = Client::new(client_settings(settings))?;
@@ -59,7 +64,7 @@ fn against_the_api(skew: Skew) -> String {
 }
 
 async fn database(settings: &Settings) -> Result<String, Failure> {
-    let path = settings.database.path.display();
+    let path = printable(&settings.database.path.display().to_string(), LONGEST_PLACE);
     let mut queue = match Queue::open(&settings.database.path, Opening::Existing).await {
         Ok(queue) => queue,
         Err(QueueError::Missing(_)) => return Ok(format!("{path} is not there yet; the first start makes it")),

@@ -1,7 +1,7 @@
 //! `certcommit enqueue`.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::exit::{Code, Failure};
@@ -11,6 +11,8 @@ use crate::submission::{CertificateId, VerifyType};
 
 /// Submissions in one transaction: short enough for others who write.
 const BATCH: usize = 5_000;
+/// A line is cut after so many bytes: no ID is nearly as long.
+const LONGEST_LINE: u64 = 4096;
 /// Refusals that are shown one by one.
 const SHOWN: u64 = 20;
 
@@ -90,12 +92,38 @@ fn lines(arguments: &Arguments) -> Result<Lines, Failure> {
         let file = file.map_err(|error| Failure::new(Code::Usage, format!("{}: {error}", path.display())))?;
         Box::new(BufReader::new(file))
     };
-    let lines = reader.split(b'\n').enumerate().map(|(index, line)| {
-        let line = String::from_utf8_lossy(&line?).trim().to_owned();
-        Ok((format!("line {}", index + 1), line))
+    let lines = ShortLines(reader).enumerate().map(|(index, line)| {
+        let line = line?;
+        let mark = if index == 0 { line.strip_prefix('\u{feff}') } else { None };
+        let line = mark.unwrap_or(&line);
+        Ok((format!("line {}", index + 1), line.trim().to_owned()))
     });
     let wanted = |line: &Result<(String, String), Failure>| !matches!(line, Ok((_, text)) if text.is_empty() || text.starts_with('#'));
     Ok(Box::new(lines.filter(wanted)))
+}
+
+/// Lines, each cut after some length, so that no file fills the memory. What isn't UTF-8 is replaced.
+struct ShortLines(Box<dyn BufRead>);
+
+impl Iterator for ShortLines {
+    type Item = io::Result<String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
+    }
+}
+
+impl ShortLines {
+    fn read(&mut self) -> io::Result<Option<String>> {
+        let mut line = Vec::new();
+        if self.0.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
+            return Ok(None);
+        }
+        let whole = line.pop_if(|last| *last == b'\n').is_some() || self.0.skip_until(b'\n')? == 0;
+        let line = String::from_utf8_lossy(&line);
+        // What was cut off must not make an ID of the rest.
+        Ok(Some(if whole { line.into_owned() } else { format!("{line}…") }))
+    }
 }
 
 /// Says how it went.
@@ -130,5 +158,19 @@ impl Teller {
         }
         writeln!(std::io::stdout(), "{} new, {} known, {} refused", self.new, self.known, self.refused)?;
         Ok(if self.refused == 0 { Code::Done } else { Code::PartlyDone })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_cut_and_marked_and_the_next_one_is_whole() {
+        let text = format!("abcd{}x\nefgh\n\n{}", " ".repeat(10_000_000), "y".repeat(5_000));
+        let lines: Vec<String> = ShortLines(Box::new(io::Cursor::new(text))).map(Result::unwrap).collect();
+        assert_eq!(lines[1..3], ["efgh", ""]);
+        assert!(lines[0].starts_with("abcd ") && lines[0].ends_with(" …") && lines[0].len() < 5_000);
+        assert!(lines[3].ends_with("y…") && lines.len() == 4);
     }
 }

@@ -3,6 +3,7 @@
 mod cancel;
 mod chart;
 mod check;
+mod core_dumps;
 mod demo;
 mod enqueue;
 mod exit;
@@ -13,6 +14,7 @@ mod resolve;
 mod retry;
 mod run;
 mod status;
+mod terminal;
 mod verify;
 
 use std::io::Write as _;
@@ -68,7 +70,16 @@ enum Command {
 /// Runs the program; the exit code.
 #[must_use]
 pub fn main() -> u8 {
-    let arguments = Arguments::parse();
+    // Before there is anything to hide.
+    if let Err(error) = core_dumps::forbid() {
+        let failure = Failure::new(Code::Io, format!("core dumps can't be switched off: {error}"));
+        terminal::tell(&failure);
+        return failure.code.number();
+    }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return terminal::tell_usage(&error),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(dispatch(arguments)),
@@ -77,10 +88,7 @@ pub fn main() -> u8 {
     match outcome {
         Ok(code) => code.number(),
         Err(failure) => {
-            if !failure.is_quiet() {
-                // With standard error gone, there is nobody to tell.
-                writeln!(std::io::stderr(), "certcommit: {failure}").unwrap_or_default();
-            }
+            terminal::tell(&failure);
             failure.code.number()
         }
     }

@@ -104,7 +104,7 @@ fn daemon(overview: &Overview, alive: bool, now: i64) -> String {
         }
         (true, _, _) => "starting".to_owned(),
         (false, _, None) => "never ran on this queue".to_owned(),
-        (false, _, Some(_)) if row.mode == "stopped" => "not running; it ended in good order".to_owned(),
+        (false, _, Some(_)) if &*row.mode == "stopped" => "not running; it ended in good order".to_owned(),
         (false, _, Some(_)) => "not running; it did not end in good order".to_owned(),
     }
 }
@@ -132,15 +132,15 @@ fn machine(overview: &Overview, alive: bool) -> serde_json::Value {
     let counts: serde_json::Map<_, _> =
         State::ALL.into_iter().map(|state| (state.as_str().to_owned(), json!(overview.counts.of(state)))).collect();
     let errors: serde_json::Map<_, _> =
-        overview.errors.iter().map(|(code, count)| (code.clone(), json!(count))).collect();
+        overview.errors.iter().map(|(code, count)| (code.to_string(), json!(count))).collect();
     let row = &overview.daemon;
     json!({
         "daemon": {
-            "alive": alive, "mode": row.mode, "why": row.why, "pid": row.pid, "version": row.version,
-            "run_id": row.run_id, "started_at": row.started_at, "heartbeat_at": row.heartbeat_at, "pace": row.pace,
+            "alive": alive, "mode": &*row.mode, "why": row.why.as_deref(), "pid": row.pid,
+            "version": row.version.as_deref(), "run_id": row.run_id.as_deref(), "started_at": row.started_at, "heartbeat_at": row.heartbeat_at, "pace": row.pace,
         },
         "paused": overview.control.paused,
-        "pause_reason": overview.control.pause_reason,
+        "pause_reason": overview.control.pause_reason.as_deref(),
         "counts": counts,
         "errors": errors,
         "submitted_last_5_min": overview.recently_submitted,

@@ -8,6 +8,13 @@ use config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
 
 use super::error::ConfigError;
 use super::keys::{self, KEYS};
+use crate::logging::printable;
+
+/// A parser's reason that is longer than this many characters repeats the text.
+const LONGEST_REASON: usize = 300;
+
+/// The position of a number is looked for in so many lines: no configuration has more.
+const MOST_LINES: usize = 1000;
 
 /// A setting as it was written.
 #[derive(Debug, Clone)]
@@ -97,8 +104,7 @@ enum Fault {
 }
 
 fn from_toml(text: &str, place: Option<&String>) -> Result<Layer, Fault> {
-    let parsed =
-        File::from_str(text, FileFormat::Toml).collect().map_err(|error| Fault::Syntax(position_and_reason(&error)))?;
+    let parsed = parse(text).map_err(|reason| Fault::Syntax(with_position(reason, text)))?;
     let in_place = || place.cloned().unwrap_or_default();
     let unknown = |key: &str| {
         Fault::Config(ConfigError::UnknownKey { key: keys::shown(key), place: in_place(), hint: keys::hint(key) })
@@ -124,13 +130,28 @@ fn from_toml(text: &str, place: Option<&String>) -> Result<Layer, Fault> {
     Ok(Layer(values))
 }
 
+fn parse(text: &str) -> Result<Map<String, Value>, String> {
+    File::from_str(text, FileFormat::Toml).collect().map_err(|error| without_excerpt(&error))
+}
+
 /// Where and why the text isn't TOML, without the excerpt that the parser puts between the two.
-fn position_and_reason(error: &config::ConfigError) -> String {
+fn without_excerpt(error: &config::ConfigError) -> String {
     let text = error.to_string();
     let excerpt = |line: &str| {
         let margin = line.split_once('|').map(|(margin, _)| margin.trim());
         margin.is_some_and(|margin| margin.bytes().all(|byte| byte.is_ascii_digit()))
     };
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty() && !excerpt(line)).collect();
-    lines.join(": ").replace(char::is_control, " ")
+    printable(&lines.join(": "), LONGEST_REASON)
+}
+
+/// The reason with its position. Of a number that is out of range the parser doesn't say where it stands: in the first
+/// line up to which the text can't be read for that reason.
+fn with_position(reason: String, text: &str) -> String {
+    if reason.contains(" at line ") {
+        return reason;
+    }
+    let ends = text.match_indices('\n').map(|(at, _)| at).chain([text.len()]).take(MOST_LINES);
+    let line = ends.enumerate().find(|(_, end)| parse(&text[..*end]).is_err_and(|other| other == reason));
+    line.map_or_else(|| reason.clone(), |(index, _)| format!("{reason} at line {}", index + 1))
 }

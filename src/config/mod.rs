@@ -226,12 +226,25 @@ impl Settings {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let path = file.unwrap_or(fallback);
-        let file = match std::fs::read_to_string(path) {
-            Ok(text) => layers::file(path, &text)?,
-            Err(reason) if file.is_none() && reason.kind() == io::ErrorKind::NotFound => layers::Layer::default(),
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(reason) if file.is_none() && reason.kind() == io::ErrorKind::NotFound => String::new(),
             Err(reason) => return Err(ConfigError::Unreadable { path: path.to_owned(), reason }),
         };
-        let layers = [layers::defaults()?, file, layers::environment(environment)?];
+        Self::from_text(path, &text, environment)
+    }
+
+    /// The settings by a file's text and the variables of an environment, over the defaults. Pure; the path only
+    /// says, in an error, which file it is.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), but for files that are missing or can't be read.
+    pub fn from_text(
+        path: &Path,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let layers = [layers::defaults()?, layers::file(path, text)?, layers::environment(environment)?];
         Self::from_values(&Values(layers::merge(layers)?))
     }
 

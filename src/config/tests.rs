@@ -290,7 +290,10 @@ fn a_file_that_is_not_toml_is_refused_by_position_without_its_text() {
     for text in ["a = 1\na = 2", "[rate\n", "a = \"", "a = 99999999999999999999", "= 1", "\u{1}"] {
         let error = refused(text);
         assert!(error.contains("isn't valid TOML") && !error.contains('\n'), "{error}");
+        assert!(error.contains(" at line "), "{error}");
     }
+    let far = "[log]\nlevel = \"warn\"\n[rate]\nper_second = 99999999999999999999\n[retry]\nmax_tries = 3\n";
+    assert!(refused(far).ends_with(" at line 4"), "{}", refused(far));
 }
 
 #[test]

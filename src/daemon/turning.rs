@@ -12,7 +12,7 @@ use super::lane::Lane;
 use super::worker::{HEARTBEAT_EVERY, LOOK_EVERY, Worker};
 use crate::clock::{self, Now};
 use crate::logging::Event;
-use crate::queue::{Control, Counts, Heartbeat, Mode, QueueError, TurnReport};
+use crate::queue::{Control, Counts, Heartbeat, Mode, Poison, QueueError, TurnReport};
 use crate::submission::State;
 
 /// After an error of the database, it is tried again this much later.
@@ -113,6 +113,9 @@ impl Worker {
                  was the schema altered?",
             );
         }
+        for poison in &report.claims.poison {
+            self.tell_of_poison(poison);
+        }
         self.fruitful = !(report.claims.commits.is_empty() && report.claims.reads.is_empty());
         let mut returned = self.commits.take(report.claims.commits, report.next_commit, now.instant);
         returned.extend(self.reads.take(report.claims.reads, report.next_read, now.instant));
@@ -124,6 +127,21 @@ impl Worker {
         self.counts = report.counts;
         self.submitted_before.get_or_insert(self.counts.of(State::Submitted));
         self.progress.send_replace(Progress { counts: self.counts.clone(), paused: self.why() });
+    }
+
+    /// One that can't even be canceled is met again at every turn, and told of once.
+    fn tell_of_poison(&mut self, poison: &Poison) {
+        let Poison { submission, sentence, canceled } = poison;
+        if !canceled && !self.poison.insert(*submission) {
+            return;
+        }
+        let now = if *canceled { "It is canceled" } else { "It stays as it is" };
+        tracing::error!(
+            event = Event::DatabaseUnavailable.as_str(),
+            submission,
+            "the queue's own rules refuse the submission with id {submission}: {sentence}. {now}, and the others go on; was \
+             the schema altered?",
+        );
     }
 
     pub(super) fn obey(&mut self, control: Control, now: Now) {
@@ -188,7 +206,8 @@ impl Worker {
 
     pub(super) fn why(&self) -> Option<String> {
         if self.control.paused {
-            return Some(self.control.pause_reason.clone().unwrap_or_else(|| "paused by hand".to_owned()));
+            let reason = self.control.pause_reason.as_deref();
+            return Some(reason.unwrap_or("paused by hand").to_owned());
         }
         let reading = self.reads.gate.why().map(|why| format!("reading back is paused: {why}"));
         self.commits.gate.why().map(str::to_owned).or(reading)

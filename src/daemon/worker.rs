@@ -1,5 +1,6 @@
 //! The loop itself.
 
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +76,8 @@ pub(super) struct Worker {
     pub(super) clock_watch: ClockWatch,
     /// The clock was set back, and the queue doesn't know yet.
     pub(super) clock_went_back: bool,
+    /// Rows that can be neither claimed nor canceled, and that the log told of, by their ids.
+    pub(super) poison: BTreeSet<i64>,
     /// Whether the last turn claimed anything.
     pub(super) fruitful: bool,
     pub(super) heartbeat_at: Instant,
@@ -133,6 +136,7 @@ impl Worker {
             rest_until: now,
             clock_watch: ClockWatch::new(clock),
             clock_went_back: false,
+            poison: BTreeSet::new(),
             fruitful: false,
             heartbeat_at: now,
             last_mode: Mode::Running,

@@ -4,9 +4,10 @@
 //! database put into a value can start a new line or steer a terminal. It refuses no event: what is worth
 //! a line, and what must not stand in one, is for those to know who write it.
 
+mod escaping;
 mod event;
 
-use std::fmt::{self, Write};
+use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal};
 
 use tracing::field::Field;
@@ -16,14 +17,18 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::fmt::{self as lines, MakeWriter};
+use tracing_subscriber::fmt::{self as lines, FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry;
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock;
 use crate::config::{LEVELS, LogFormat};
 
+pub use escaping::{is_unsafe, printable};
 pub use event::Event;
+
+use escaping::{Escaping, EscapingJson};
 
 /// What certcommit's own events have as the start of their target.
 const OWN_TARGET: &str = "certcommit";
@@ -89,7 +94,7 @@ where
     match style {
         Style::Json => {
             let json = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
-            Box::new(registry.with(json))
+            Box::new(registry.with(json.map_event_format(SafeJson)))
         }
         Style::Text { colours } => {
             let text = lines.with_ansi(colours).fmt_fields(debug_fn(write_field).delimited(" "));
@@ -129,25 +134,24 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     write!(Escaping(writer), "{value:?}")
 }
 
-/// Writes text so that it stays on its line and can't steer a terminal.
-struct Escaping<'a, W>(&'a mut W);
+/// One JSON object a line, as the subscriber has it, but for the characters that JSON need not escape and a terminal
+/// would obey.
+struct SafeJson<F>(F);
 
-impl<W: Write> Write for Escaping<'_, W> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.chars().try_for_each(|character| {
-            if is_unsafe(character) {
-                write!(self.0, "{}", character.escape_default())
-            } else {
-                self.0.write_char(character)
-            }
-        })
+impl<S, N, F> FormatEvent<S, N> for SafeJson<F>
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> fmt::Result {
+        self.0.format_event(context, Writer::new(&mut EscapingJson(&mut writer)), event)
     }
-}
-
-/// Control characters, line and paragraph separators, and what reorders the text around it.
-fn is_unsafe(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -231,7 +235,7 @@ mod tests {
 
         let json = logged("info", Style::Json, events);
         assert_eq!(json.len(), 2, "{json:?}");
-        assert!(!json.concat().contains(['\u{1b}', '\r', '\t', '\u{0}', '\u{7}']), "{json:?}");
+        assert!(!json.concat().chars().any(is_unsafe), "{json:?}");
         for line in json {
             let line: Value = serde_json::from_str(&line).unwrap();
             assert_eq!(line["message"], evil);

@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{Sqlite, SqliteConnection};
+use sqlx::{Connection as _, Transaction};
 
 use super::error::QueueError;
 use super::evidence::evidence;
+use super::poison::{self, Poison};
 use super::request::RequestKind;
 use super::run::Run;
+use super::shown::Shown;
 use crate::clock::Now;
 use crate::submission::{CertificateId, Row, State, VerifyType};
 
@@ -33,12 +36,15 @@ pub struct Claim {
     pub row: Row,
 }
 
+/// A row as it stands there. The rules let none in whose values can't be right, but rules can be dropped.
 #[derive(Debug, sqlx::FromRow)]
 struct Candidate {
     id: i64,
-    certificate_id: String,
-    verify_type: Option<String>,
-    tries: u32,
+    /// None if it isn't text.
+    certificate_id: Option<Vec<u8>>,
+    verify_type: Option<Shown>,
+    /// None if it is no number of tries.
+    tries: Option<u32>,
 }
 
 /// What was claimed; it is durable once the transaction is.
@@ -48,6 +54,8 @@ pub struct Claims {
     pub commits: Vec<Claim>,
     /// Reads.
     pub reads: Vec<Claim>,
+    /// Rows that can't be claimed.
+    pub poison: Vec<Poison>,
 }
 
 /// What a turn may claim.
@@ -67,13 +75,22 @@ pub(super) async fn claim(
     wanted: Wanted,
 ) -> Result<Claims, QueueError> {
     let Wanted { commits, reads, settle, .. } = wanted;
+    let failed = QueueError::of("claiming");
     let mut claims = Claims::default();
     if reads > 0 {
         for candidate in in_doubt(connection, now, reads + UNSETTLED_MARGIN).await? {
             if claims.reads.len() >= reads {
                 break;
             }
-            claim_in_doubt(connection, run, now, candidate, settle, &mut claims).await?;
+            let submission = candidate.id;
+            let claimed = {
+                let mut savepoint = connection.begin().await.map_err(&failed)?;
+                let claimed = claim_in_doubt(&mut savepoint, run, now, &candidate, settle, &mut claims).await;
+                end(savepoint, claimed).await?
+            };
+            if let Some(sentence) = claimed {
+                claims.poison.push(Poison { submission, sentence, canceled: false });
+            }
         }
     }
     if commits == 0 {
@@ -84,10 +101,31 @@ pub(super) async fn claim(
             if claims.commits.len() >= commits {
                 return Ok(claims);
             }
-            claim_pending(connection, run, now, candidate, wanted, &mut claims).await?;
+            let submission = candidate.id;
+            let claimed = {
+                let mut savepoint = connection.begin().await.map_err(&failed)?;
+                let claimed = claim_pending(&mut savepoint, run, now, &candidate, wanted, &mut claims).await;
+                end(savepoint, claimed).await?
+            };
+            if let Some(sentence) = claimed {
+                claims.poison.push(poison::set_aside(connection, submission, sentence, now).await?);
+            }
         }
     }
     Ok(claims)
+}
+
+/// Keeps what a claim wrote, or undoes what a rule refused, and gives the rule's sentence.
+async fn end(
+    savepoint: Transaction<'_, Sqlite>,
+    claimed: Result<(), QueueError>,
+) -> Result<Option<String>, QueueError> {
+    let failed = QueueError::of("claiming");
+    match claimed {
+        Ok(()) => savepoint.commit().await.map_err(failed).map(|()| None),
+        Err(QueueError::Refused(sentence)) => savepoint.rollback().await.map_err(failed).map(|()| Some(sentence)),
+        Err(error) => Err(error),
+    }
 }
 
 /// When the next commit and the next read are due. A row whose request is on the way waits for that.
@@ -96,7 +134,7 @@ pub(super) async fn next_due(connection: &mut SqliteConnection) -> Result<(Optio
     let mut commit: Option<i64> = None;
     for priority in PRIORITIES {
         let due: Option<i64> = sqlx::query_scalar(
-            "SELECT s.due_at FROM submissions s WHERE s.state = 'pending' AND s.priority = ?
+            "SELECT s.due_at FROM submissions s WHERE s.state = 'pending' AND s.priority = ? AND typeof(s.due_at) = 'integer'
                 AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = s.certificate_id AND r.finished_at IS NULL)
               ORDER BY s.due_at LIMIT 1",
         )
@@ -107,7 +145,7 @@ pub(super) async fn next_due(connection: &mut SqliteConnection) -> Result<(Optio
         commit = commit.into_iter().chain(due).min();
     }
     let read: Option<i64> = sqlx::query_scalar(
-        "SELECT s.due_at FROM submissions s WHERE s.state = 'in_doubt'
+        "SELECT s.due_at FROM submissions s WHERE s.state = 'in_doubt' AND typeof(s.due_at) = 'integer'
             AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = s.certificate_id AND r.finished_at IS NULL)
           ORDER BY s.due_at LIMIT 1",
     )
@@ -124,48 +162,50 @@ async fn pending(
     limit: usize,
 ) -> Result<Vec<Candidate>, QueueError> {
     sqlx::query_as(
-        "SELECT s.id, s.certificate_id, s.verify_type, s.tries FROM submissions s
-          WHERE s.state = 'pending' AND s.priority = ? AND s.due_at <= ?
+        "SELECT s.id, CASE typeof(s.certificate_id) WHEN 'text' THEN CAST(s.certificate_id AS BLOB) END AS certificate_id,
+                s.verify_type, CASE WHEN typeof(s.tries) = 'integer' AND s.tries BETWEEN 0 AND 4294967295 THEN s.tries END AS tries
+           FROM submissions s
+          WHERE s.state = 'pending' AND s.priority = ? AND typeof(s.due_at) = 'integer' AND s.due_at <= ?
             AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = s.certificate_id AND r.finished_at IS NULL)
           ORDER BY s.due_at, s.id LIMIT ?",
     )
     .bind(priority)
     .bind(now.unix.seconds())
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(connection)
-    .await
-    .map_err(QueueError::of("looking for what is due"))
+        .fetch_all(connection)
+        .await
+        .map_err(QueueError::of("looking for what is due"))
 }
 
 async fn in_doubt(connection: &mut SqliteConnection, now: Now, limit: usize) -> Result<Vec<Candidate>, QueueError> {
     sqlx::query_as(
-        "SELECT s.id, s.certificate_id, s.verify_type, s.tries FROM submissions s
-          WHERE s.state = 'in_doubt' AND s.due_at <= ?
+        "SELECT s.id, CASE typeof(s.certificate_id) WHEN 'text' THEN CAST(s.certificate_id AS BLOB) END AS certificate_id,
+                s.verify_type, CASE WHEN typeof(s.tries) = 'integer' AND s.tries BETWEEN 0 AND 4294967295 THEN s.tries END AS tries
+           FROM submissions s
+          WHERE s.state = 'in_doubt' AND typeof(s.due_at) = 'integer' AND s.due_at <= ?
             AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = s.certificate_id AND r.finished_at IS NULL)
           ORDER BY s.due_at, s.id LIMIT ?",
     )
     .bind(now.unix.seconds())
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(connection)
-    .await
-    .map_err(QueueError::of("looking for what is in doubt"))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await
+        .map_err(QueueError::of("looking for what is in doubt"))
 }
 
 async fn claim_pending(
     connection: &mut SqliteConnection,
     run: &Run,
     now: Now,
-    candidate: Candidate,
+    candidate: &Candidate,
     wanted: Wanted,
     claims: &mut Claims,
 ) -> Result<(), QueueError> {
-    let Some((certificate_id, verify_type)) = candidate.parse() else {
-        return set_aside(connection, candidate.id).await;
-    };
+    let Valid { certificate_id, verify_type, tries } = candidate.check()?;
     let evidence = evidence(connection, &certificate_id, run, run.millis_at(now)).await?;
     if wanted.read_first && evidence.unread_backend_error {
         if claims.reads.len() < wanted.reads {
-            let row = Row { state: State::Pending, tries: candidate.tries, evidence };
+            let row = Row { state: State::Pending, tries, evidence };
             claim_read(connection, run, now, candidate.id, certificate_id, row, claims).await?;
         }
         return Ok(());
@@ -177,7 +217,7 @@ async fn claim_pending(
         .execute(connection)
         .await
         .map_err(QueueError::of("claiming"))?;
-    let row = Row { state: State::InFlight, tries: candidate.tries, evidence };
+    let row = Row { state: State::InFlight, tries, evidence };
     claims.commits.push(Claim { request, submission: candidate.id, certificate_id, verify_type, row });
     Ok(())
 }
@@ -186,18 +226,16 @@ async fn claim_in_doubt(
     connection: &mut SqliteConnection,
     run: &Run,
     now: Now,
-    candidate: Candidate,
+    candidate: &Candidate,
     settle: Duration,
     claims: &mut Claims,
 ) -> Result<(), QueueError> {
-    let Some((certificate_id, _)) = candidate.parse() else {
-        return Ok(());
-    };
+    let Valid { certificate_id, tries, .. } = candidate.check()?;
     let evidence = evidence(connection, &certificate_id, run, run.millis_at(now)).await?;
     if !evidence.has_settled(settle) {
         return Ok(());
     }
-    let row = Row { state: State::InDoubt, tries: candidate.tries, evidence };
+    let row = Row { state: State::InDoubt, tries, evidence };
     claim_read(connection, run, now, candidate.id, certificate_id, row, claims).await
 }
 
@@ -236,19 +274,22 @@ async fn write_request(
     .map_err(QueueError::of("writing a request"))
 }
 
-/// A row that no rule would have let in, for instance after a trigger was dropped: it must not block the rest.
-async fn set_aside(connection: &mut SqliteConnection, id: i64) -> Result<(), QueueError> {
-    sqlx::query("UPDATE submissions SET state = 'canceled', reason = 'certificate_id or verify_type can not be right' WHERE id = ?")
-        .bind(id)
-        .execute(connection)
-        .await
-        .map_err(QueueError::of("setting a row aside"))?;
-    Ok(())
+/// A candidate whose values can be right.
+struct Valid {
+    certificate_id: CertificateId,
+    verify_type: Option<VerifyType>,
+    tries: u32,
 }
 
 impl Candidate {
-    fn parse(&self) -> Option<(CertificateId, Option<VerifyType>)> {
+    fn check(&self) -> Result<Valid, QueueError> {
+        let valid = self.parse();
+        valid.ok_or_else(|| QueueError::Refused("its certificate_id, verify_type or tries can't be right".to_owned()))
+    }
+
+    fn parse(&self) -> Option<Valid> {
+        let certificate_id = std::str::from_utf8(self.certificate_id.as_deref()?).ok()?.parse().ok()?;
         let verify_type = self.verify_type.as_deref().map(str::parse).transpose().ok()?;
-        Some((self.certificate_id.parse().ok()?, verify_type))
+        Some(Valid { certificate_id, verify_type, tries: self.tries? })
     }
 }

@@ -5,6 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::error::QueueError;
 use super::open::Queue;
 use super::run::Control;
+use super::shown::Shown;
 use crate::submission::{CertificateId, State};
 
 /// How many submissions are in each state.
@@ -29,19 +30,19 @@ impl Counts {
 #[derive(Debug, Clone, PartialEq, Default, sqlx::FromRow)]
 pub struct DaemonRow {
     /// The run that wrote it.
-    pub run_id: Option<String>,
+    pub run_id: Option<Shown>,
     /// Its process.
     pub pid: Option<i64>,
     /// Its version.
-    pub version: Option<String>,
+    pub version: Option<Shown>,
     /// When it started, in unix seconds.
     pub started_at: Option<i64>,
     /// When it last wrote, in unix seconds.
     pub heartbeat_at: Option<i64>,
     /// What it is doing.
-    pub mode: String,
+    pub mode: Shown,
     /// Why.
-    pub why: Option<String>,
+    pub why: Option<Shown>,
     /// Commits a second.
     pub pace: Option<f64>,
 }
@@ -60,7 +61,7 @@ pub struct Overview {
     /// When the next submission is due, in unix seconds.
     pub next_due: Option<i64>,
     /// The most frequent error codes of failed submissions.
-    pub errors: Vec<(String, i64)>,
+    pub errors: Vec<(Shown, i64)>,
     /// Submissions that became submitted in the last five minutes.
     pub recently_submitted: i64,
 }
@@ -69,23 +70,23 @@ pub struct Overview {
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct SubmissionLine {
     /// The certificate.
-    pub certificate_id: String,
+    pub certificate_id: Shown,
     /// Where it stands.
-    pub state: String,
+    pub state: Shown,
     /// Its order.
-    pub order_id: Option<String>,
+    pub order_id: Option<Shown>,
     /// Its status, in words.
-    pub status_text: Option<String>,
+    pub status_text: Option<Shown>,
     /// Its status.
     pub status: Option<i64>,
     /// Commits that counted.
     pub tries: i64,
     /// The last error.
-    pub error_code: Option<String>,
+    pub error_code: Option<Shown>,
     /// Why it waits, failed or is held.
-    pub reason: Option<String>,
+    pub reason: Option<Shown>,
     /// When it is due, ISO 8601.
-    pub due_at: String,
+    pub due_at: Option<Shown>,
 }
 
 /// One request, for `history`.
@@ -94,19 +95,19 @@ pub struct HistoryLine {
     /// Its number.
     pub number: i64,
     /// `commit` or `read`.
-    pub kind: String,
+    pub kind: Shown,
     /// When it was written down, in unix milliseconds.
     pub started_at: i64,
     /// How it ended; none while it is on the way.
-    pub outcome: Option<String>,
+    pub outcome: Option<Shown>,
     /// The HTTP status.
     pub http_status: Option<i64>,
     /// The error code.
-    pub error_code: Option<String>,
+    pub error_code: Option<Shown>,
     /// The server's ID for it.
-    pub request_id: Option<String>,
+    pub request_id: Option<Shown>,
     /// The order that was placed or seen.
-    pub order_id: Option<String>,
+    pub order_id: Option<Shown>,
     /// The status that was given or seen.
     pub status: Option<i64>,
     /// How long it took.
@@ -131,7 +132,7 @@ impl Queue {
     /// When the database fails.
     pub async fn oldest_open(&mut self) -> Result<Option<i64>, QueueError> {
         sqlx::query_scalar(
-            "SELECT min(created_at) FROM submissions WHERE id IN (
+            "SELECT CAST(min(created_at) AS INTEGER) FROM submissions WHERE id IN (
                SELECT min(id) FROM submissions WHERE state = 'pending' UNION ALL
                SELECT min(id) FROM submissions WHERE state = 'in_flight' UNION ALL
                SELECT min(id) FROM submissions WHERE state = 'in_doubt')",
@@ -150,7 +151,11 @@ impl Queue {
         let counts = self.counts().await?;
         let oldest_open = self.oldest_open().await?;
         let daemon =
-            sqlx::query_as("SELECT run_id, pid, version, started_at, heartbeat_at, mode, why, pace FROM daemon")
+            // Nothing keeps others from writing it, and what they wrote must not hide the rest.
+            sqlx::query_as(
+                "SELECT run_id, CAST(pid AS INTEGER) AS pid, version, CAST(started_at AS INTEGER) AS started_at,
+                        CAST(heartbeat_at AS INTEGER) AS heartbeat_at, mode, why, CAST(pace AS REAL) AS pace FROM daemon",
+            )
                 .fetch_one(&mut self.connection)
                 .await
                 .map_err(&failed)?;
@@ -184,8 +189,8 @@ impl Queue {
     /// When the database fails.
     pub async fn submission(&mut self, id: &CertificateId) -> Result<Option<SubmissionLine>, QueueError> {
         sqlx::query_as(
-            "SELECT certificate_id, state, order_id, status_text, status, tries, error_code, reason, due_at
-               FROM submission_report WHERE certificate_id = ?",
+            "SELECT certificate_id, state, order_id, status_text, CAST(status AS INTEGER) AS status,
+                    CAST(tries AS INTEGER) AS tries, error_code, reason, due_at FROM submission_report WHERE certificate_id = ?",
         )
         .bind(id.as_str())
         .fetch_optional(&mut self.connection)

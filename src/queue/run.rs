@@ -4,6 +4,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
 use super::open::Queue;
+use super::shown::Shown;
 use crate::clock::{Now, UnixMillis, millis};
 
 /// One run of the daemon, from its start to its end.
@@ -69,7 +70,7 @@ pub struct Control {
     /// No commits go out.
     pub paused: bool,
     /// Why.
-    pub pause_reason: Option<String>,
+    pub pause_reason: Option<Shown>,
     /// End a pause by fault with a probe at once.
     pub probe_requested: bool,
 }
@@ -98,11 +99,12 @@ impl Queue {
 
 /// A daemon that started on the same file, for instance after the lock file was unlinked, took over.
 pub(super) async fn check(connection: &mut SqliteConnection, run: &Run) -> Result<(), QueueError> {
-    let (run_id, pid): (Option<String>, Option<i64>) = sqlx::query_as("SELECT run_id, pid FROM daemon")
+    let (ours, pid): (bool, Option<Shown>) = sqlx::query_as("SELECT run_id IS ?, pid FROM daemon")
+        .bind(&run.id)
         .fetch_one(connection)
         .await
         .map_err(QueueError::of("checking the run"))?;
-    if run_id.as_deref() == Some(run.id.as_str()) {
+    if ours {
         return Ok(());
     }
     let holder = pid.map_or("an unknown process".to_owned(), |pid| format!("process {pid}"));

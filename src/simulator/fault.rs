@@ -44,6 +44,8 @@ pub enum Fault {
     Status(i64),
     /// No order; HTTP 307 to this address.
     Redirect(String),
+    /// No order; HTTP 200 with these bytes.
+    Raw(Vec<u8>),
 }
 
 /// When a fault lets the order be placed.
@@ -59,7 +61,7 @@ pub(super) enum Order {
 impl Fault {
     pub(super) fn order(&self) -> Order {
         match self {
-            Self::Error(_) | Self::CutBefore | Self::HangBefore | Self::Redirect(_) => Order::None,
+            Self::Error(_) | Self::CutBefore | Self::HangBefore | Self::Redirect(_) | Self::Raw(_) => Order::None,
             Self::LateAfter(wait) => Order::After(*wait),
             Self::Behave
             | Self::ErrorAfter(_)
@@ -105,6 +107,7 @@ impl Fault {
             Self::NoOrderId => "no order id",
             Self::HugeBody => "huge body",
             Self::Redirect(_) => "redirect",
+            Self::Raw(_) => "raw bytes",
         }
     }
 }
@@ -122,6 +125,8 @@ pub enum ReadFault {
     Hang,
     /// Answered with HTTP 502 and a page.
     Html,
+    /// Answered with HTTP 200 and these bytes.
+    Raw(Vec<u8>),
     /// Answered with this, whatever the certificate is.
     Shows {
         /// `OrderId`, null if none.

@@ -136,6 +136,7 @@ impl State {
             ReadFault::Cut => ("cut".to_owned(), Plan::now(Delivery::Cut)),
             ReadFault::Hang => ("no answer".to_owned(), Plan::now(Delivery::Hang)),
             ReadFault::Html => ("HTTP 502".to_owned(), Plan::now(Delivery::Html)),
+            ReadFault::Raw(body) => ("raw bytes".to_owned(), Plan::now(Delivery::Whole(body))),
         }
     }
 
@@ -224,6 +225,7 @@ fn deliver(fault: Fault, mut response: Value, request_id: &str) -> Delivery {
         }
         Fault::HugeBody => set(&mut response, "Padding", "x".repeat(HUGE)),
         Fault::Redirect(location) => return Delivery::Redirect(location),
+        Fault::Raw(body) => return Delivery::Whole(body),
     }
     Delivery::json(response, request_id)
 }

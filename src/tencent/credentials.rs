@@ -1,11 +1,12 @@
 //! Where the credentials come from: the environment and the vendor's file.
 
 use std::fmt;
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use secrecy::SecretString;
 
 const SECRET_ID: &str = "TENCENTCLOUD_SECRET_ID";
@@ -14,6 +15,8 @@ const SECRET_KEY: &str = "TENCENTCLOUD_SECRET_KEY";
 const TOKENS: [&str; 2] = ["TENCENTCLOUD_TOKEN", "TENCENTCLOUD_SESSION_TOKEN"];
 const SYSTEM_FILE: &str = "/etc/tencentcloud/credentials";
 const OTHERS_MAY: u32 = 0o007;
+/// The longest file that is read: one with some profiles has a few hundred bytes.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// A key pair, and a token if it is temporary. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -126,21 +129,61 @@ fn from_environment(variable: &impl Fn(&str) -> Option<String>) -> Result<Option
 }
 
 fn from_file(path: &Path, profile: &str) -> Result<Option<Credentials>, CredentialsError> {
+    let place = Source::File(path.to_owned());
+    match read(path)? {
+        Some(bytes) => parse_credentials(&bytes, profile, &place),
+        None => Ok(None),
+    }
+}
+
+/// The file's bytes; none if there is no file. Reads nothing that others may read, and nothing that may not end: a
+/// pipe, a device.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, CredentialsError> {
     let unreadable = |error| CredentialsError::Unreadable { path: path.to_owned(), error };
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
+    let unusable = |problem: &str| CredentialsError::unusable(&Source::File(path.to_owned()), problem);
+    // A pipe that nobody writes to would be waited for.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(|error| unreadable(io::Error::other(error)))?;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
         }
         Err(error) => return Err(unreadable(error)),
     };
+    // Of what is open, not of what stands at the path by now.
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(unusable("it is not a plain file"));
+    }
     if metadata.permissions().mode() & OTHERS_MAY != 0 {
         return Err(CredentialsError::Exposed(path.to_owned()));
     }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
-    let value = |key| ini_value(&text, profile, key);
-    let place = Source::File(path.to_owned());
-    credentials(value("secret_id"), value("secret_key"), value("token"), ("secret_id", "secret_key"), &place)
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(read).is_ok_and(|read| read <= MAX_FILE_BYTES) {
+        return Ok(Some(bytes));
+    }
+    Err(unusable("it is longer than 64 KiB; is it the right file?"))
+}
+
+/// The credentials in a file of the vendor's format: `secret_id`, `secret_key` and perhaps `token` under the
+/// profile's section. None if that has none of them. A byte order mark and line ends of either kind are fine.
+///
+/// # Errors
+/// When the text isn't UTF-8, or holds one half without the other or a value that can't be right. No error shows a
+/// value.
+pub fn parse_credentials(bytes: &[u8], profile: &str, place: &Source) -> Result<Option<Credentials>, CredentialsError> {
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| CredentialsError::unusable(place, "the file is not UTF-8 text"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let value = |key| ini_value(text, profile, key);
+    credentials(value("secret_id"), value("secret_key"), value("token"), ("secret_id", "secret_key"), place)
+}
+
+impl CredentialsError {
+    fn unusable(place: &Source, problem: impl Into<String>) -> Self {
+        Self::Unusable { place: place.clone(), problem: problem.into() }
+    }
 }
 
 fn credentials(
@@ -150,27 +193,32 @@ fn credentials(
     names: (&str, &str),
     place: &Source,
 ) -> Result<Option<Credentials>, CredentialsError> {
-    let unusable = |problem: String| CredentialsError::Unusable { place: place.clone(), problem };
     let given = |value: Option<String>| value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-    let plain = |value: &str| value.bytes().all(|byte| byte.is_ascii_graphic());
+    let check = |name: &str, value: &str| match flaw(value) {
+        Some(flaw) => Err(CredentialsError::unusable(place, format!("{name} {flaw}"))),
+        None => Ok(()),
+    };
     match (given(secret_id), given(secret_key)) {
         (None, None) => Ok(None),
-        (Some(_), None) => Err(unusable(format!("{} is missing", names.1))),
-        (None, Some(_)) => Err(unusable(format!("{} is missing", names.0))),
-        (Some(secret_id), Some(_)) if !plain(&secret_id) => {
-            Err(unusable(format!("{} has characters that no key has", names.0)))
-        }
-        (Some(_), Some(secret_key)) if !plain(&secret_key) => {
-            Err(unusable(format!("{} has characters that no key has", names.1)))
-        }
+        (Some(_), None) => Err(CredentialsError::unusable(place, format!("{} is missing", names.1))),
+        (None, Some(_)) => Err(CredentialsError::unusable(place, format!("{} is missing", names.0))),
         (Some(secret_id), Some(secret_key)) => {
             let token = given(token);
-            if token.as_deref().is_some_and(|token| !plain(token)) {
-                return Err(unusable("the token has characters that no token has".to_owned()));
-            }
+            check(names.0, &secret_id)?;
+            check(names.1, &secret_key)?;
+            token.as_deref().map_or(Ok(()), |token| check("the token", token))?;
             Ok(Some(Credentials { secret_id, secret_key: secret_key.into(), token: token.map(Into::into) }))
         }
     }
+}
+
+/// Why a value can't be right, without the value.
+fn flaw(value: &str) -> Option<&'static str> {
+    let quoted = |quote| value.starts_with(quote) || value.ends_with(quote);
+    if quoted('"') || quoted('\'') {
+        return Some("stands in quotes; write it without");
+    }
+    (!value.bytes().all(|byte| byte.is_ascii_graphic())).then_some("has characters that no key has")
 }
 
 /// The value of a key in a section of an INI file.
@@ -192,6 +240,8 @@ fn ini_value(text: &str, section: &str, key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
     use proptest::prelude::*;
     use secrecy::ExposeSecret as _;
 
@@ -257,6 +307,42 @@ mod tests {
         assert!(matches!(find_credentials(&search(vec![path]), nothing), Err(CredentialsError::Exposed(_))));
     }
 
+    fn parsed(bytes: &[u8]) -> Result<Option<Credentials>, String> {
+        parse_credentials(bytes, "default", &Source::File("f".into())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_file_may_come_from_another_system() {
+        let file = b"\xef\xbb\xbf[default]\r\nsecret_id = i\r\nsecret_key = k\r\ntoken=t\r\n";
+        let credentials = parsed(file).unwrap().unwrap();
+        assert_eq!((credentials.secret_id.as_str(), credentials.secret_key.expose_secret()), ("i", "k"));
+        assert_eq!(credentials.token.unwrap().expose_secret(), "t");
+    }
+
+    #[test]
+    fn what_no_key_can_be_is_refused_with_what_is_wrong() {
+        let cases: [(&[u8], &str); 6] = [
+            (b"[default]\nsecret_id = \"i\"\nsecret_key = k", "secret_id stands in quotes; write it without"),
+            (b"[default]\nsecret_id = i\nsecret_key = 'k'", "secret_key stands in quotes; write it without"),
+            (b"[default]\nsecret_id = i\nsecret_key = k # mine", "secret_key has characters that no key has"),
+            (b"[default]\nsecret_id = i\nsecret_key = k\0", "secret_key has characters that no key has"),
+            (b"[default]\nsecret_id = i\nsecret_key = k\ntoken = t t", "the token has characters that no key has"),
+            (b"[default]\nsecret_id = i\nsecret_key = \xff", "the file is not UTF-8 text"),
+        ];
+        for (file, problem) in cases {
+            assert_eq!(parsed(file).unwrap_err(), format!("the credentials in the file f: {problem}"));
+        }
+        assert!(parsed(b"").unwrap().is_none() && parsed(b"secret_id = i\nsecret_key = k").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_or_none_at_all_is_not_read() {
+        let (directory, path) = file(&"#\n".repeat(40_000), 0o600);
+        let refused = |path: PathBuf| find_credentials(&search(vec![path]), nothing).unwrap_err().to_string();
+        assert!(refused(path).ends_with("it is longer than 64 KiB; is it the right file?"));
+        assert!(refused(directory.path().to_owned()).ends_with("it is not a plain file"));
+    }
+
     #[test]
     fn debug_shows_no_secret() {
         let credentials = Credentials {
@@ -271,11 +357,8 @@ mod tests {
         #[test]
         fn no_file_makes_the_parser_panic_or_lets_its_text_out(text in ".{0,200}") {
             let text = format!("[default]\nsecret_id = {CANARY} {text}\nsecret_key = {CANARY}\u{7f}");
-            let value = |key| ini_value(&text, "default", key);
-            let place = Source::File("f".into());
-            if let Err(error) = credentials(value("secret_id"), value("secret_key"), None, ("secret_id", "secret_key"), &place) {
-                prop_assert!(!error.to_string().contains(CANARY));
-            }
+            let error = parse_credentials(text.as_bytes(), "default", &Source::File("f".into())).unwrap_err();
+            prop_assert!(!error.to_string().contains(CANARY));
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::errors::{Class, classify_code, is_known};
+use crate::logging::printable;
 use crate::submission::{CertificateId, CommitOutcome, ReadOutcome, Reading, Receipt, Refusal, VerifyType};
 
 /// The API's version, `X-TC-Version`.
@@ -95,8 +96,11 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
 }
 
 /// What the reply to a commit means.
+///
+/// Only a whole, well-formed reply with an order and a status, and without an error, is a success. Of a reply of any
+/// other kind nobody can say whether the order was placed. Texts of the server come out capped and escaped.
 #[must_use]
-pub(super) fn commit_outcome(http_status: u16, body: &[u8]) -> CommitOutcome {
+pub fn commit_outcome(http_status: u16, body: &[u8]) -> CommitOutcome {
     match reply(http_status, body) {
         Reply::Success(response) => match receipt(&response) {
             Ok(receipt) => CommitOutcome::Submitted(receipt),
@@ -119,8 +123,10 @@ pub(super) fn commit_outcome(http_status: u16, body: &[u8]) -> CommitOutcome {
 }
 
 /// What the reply to a read means.
+///
+/// Texts of the server come out capped and escaped.
 #[must_use]
-pub(super) fn read_outcome(http_status: u16, body: &[u8]) -> ReadOutcome {
+pub fn read_outcome(http_status: u16, body: &[u8]) -> ReadOutcome {
     match reply(http_status, body) {
         Reply::Success(response) => match reading(&response) {
             Ok(reading) => ReadOutcome::Seen(reading),
@@ -209,22 +215,6 @@ fn status(value: &Value) -> Result<Option<i64>, String> {
 fn request_id(value: &Value) -> Option<String> {
     let text = value.as_str()?;
     (!text.is_empty()).then(|| printable(text, MAX_ID))
-}
-
-/// A server's text made safe for a terminal, a log and a row: at most `max` characters, with control
-/// characters and those that reorder or hide text escaped.
-fn printable(text: &str, max: usize) -> String {
-    let hides =
-        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    let mut safe = String::new();
-    for (index, c) in text.chars().enumerate() {
-        if index == max {
-            safe.push('…');
-            break;
-        }
-        if c.is_control() || hides(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
-    }
-    safe
 }
 
 #[cfg(test)]
@@ -364,9 +354,16 @@ mod tests {
         let body = r#"{"Response":{"Error":{"Code":"FailedOperation.InvalidParam","Message":"\u001b[31mred\n\u202eback"},"RequestId":"r\u0000"}}"#;
         let outcome = commit(body);
         let refusal = outcome.refusal().unwrap();
-        assert_eq!(refusal.message, r"\u{1b}[31mred\u{a}\u{202e}back");
+        assert_eq!(refusal.message, r"\u{1b}[31mred\n\u{202e}back");
         assert_eq!(refusal.request_id.as_deref(), Some(r"r\u{0}"));
-        assert_eq!(printable(&"x".repeat(1000), 10), "xxxxxxxxxx…");
+        let long = format!(
+            r#"{{"Response":{{"Error":{{"Code":"{0}","Message":"{0}"}},"RequestId":"{0}"}}}}"#,
+            "x".repeat(100_000)
+        );
+        let outcome = commit(&long);
+        let refusal = outcome.refusal().unwrap();
+        assert!(refusal.code.chars().count() <= MAX_CODE + 1 && refusal.message.chars().count() < 2 * MAX_MESSAGE);
+        assert!(refusal.request_id.as_ref().is_some_and(|id| id.chars().count() <= MAX_ID + 1));
     }
 
     proptest! {

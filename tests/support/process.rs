@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -117,6 +117,12 @@ impl Process {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").arg("-s").arg(name).arg(pid).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Waits for its end, however it comes.
+    pub(crate) async fn wait(mut self) -> ExitStatus {
+        while in_time("the end of its log", self.next()).await.is_some() {}
+        self.child.wait().unwrap()
     }
 
     /// Waits for its end: its exit code, and all lines of its log.

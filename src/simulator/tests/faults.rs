@@ -57,6 +57,13 @@ async fn a_spoilt_answer_comes_after_the_order() {
     let reply = client.send(COMMIT, &body("elsewhere")).await.unwrap();
     assert_eq!((reply.status().as_u16(), &reply.headers()["location"]), (307, &"http://127.0.0.1:9/".parse().unwrap()));
     assert_eq!(simulator.orders_placed("elsewhere"), 0);
+    simulator.script_commits("raw", vec![Fault::Raw(b"\0\xff".to_vec())]);
+    simulator.script_reads("raw", vec![ReadFault::Raw(b"\xff\0".to_vec())]);
+    for (action, bytes) in [(COMMIT, [0, 0xff]), ("DescribeCertificate", [0xff, 0])] {
+        let reply = client.send(action, &body("raw")).await.unwrap();
+        assert_eq!((reply.status().as_u16(), &*reply.bytes().await.unwrap()), (200, &bytes[..]));
+    }
+    assert_eq!(simulator.orders_placed("raw"), 0);
 }
 
 #[tokio::test]

@@ -1,0 +1,87 @@
+//! What may be shown: text that stays on its line, and can't steer a terminal or pass for other text.
+
+use std::fmt::{self, Write};
+
+/// Whether a character may do more than stand in its line: control characters, line and paragraph separators, and
+/// what reorders or hides the text around it.
+#[must_use]
+pub fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// A text of somebody else's, for one line: unsafe characters are escaped, and it ends with … after `max` characters.
+#[must_use]
+pub fn printable(text: &str, max: usize) -> String {
+    let mut safe = String::new();
+    let mut length = 0;
+    for character in text.chars() {
+        let piece = if is_unsafe(character) { character.escape_default().collect() } else { String::from(character) };
+        length += piece.chars().count();
+        if length > max {
+            safe.push('…');
+            break;
+        }
+        safe.push_str(&piece);
+    }
+    safe
+}
+
+/// Writes text with its unsafe characters escaped as Rust does it.
+pub(super) struct Escaping<'a, W>(pub(super) &'a mut W);
+
+impl<W: Write> Write for Escaping<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|character| match is_unsafe(character) {
+            true => write!(self.0, "{}", character.escape_default()),
+            false => self.0.write_char(character),
+        })
+    }
+}
+
+/// Writes JSON so that its unsafe characters, which stand in strings alone, are escaped as JSON does it.
+pub(super) struct EscapingJson<'a, W>(pub(super) &'a mut W);
+
+impl<W: Write> Write for EscapingJson<'_, W> {
+    fn write_str(&mut self, json: &str) -> fmt::Result {
+        json.chars().try_for_each(|character| match character {
+            '\n' => self.0.write_char(character),
+            // All of them lie in the first plane, where one escape is enough.
+            character if is_unsafe(character) => write!(self.0, "\\u{:04x}", u32::from(character)),
+            character => self.0.write_char(character),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_text_is_escaped_and_shortened_to_what_was_asked_for() {
+        assert_eq!(printable("\u{1b}[31mred\n\u{202e}back", 100), r"\u{1b}[31mred\n\u{202e}back");
+        assert_eq!(printable(&"x".repeat(1000), 10), "xxxxxxxxxx…");
+        assert_eq!(printable("xxxxxxxx\u{1b}", 10), "xxxxxxxx…", "an escape is not cut");
+        assert_eq!(printable("é🙂", 2), "é🙂");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_gets_through_unescaped_or_too_long(text in "\\PC{0,5}\\p{C}{0,5}.{0,20}", max in 0usize..30) {
+            let safe = printable(&text, max);
+            prop_assert!(!safe.chars().any(is_unsafe), "{safe:?}");
+            prop_assert!(safe.chars().count() <= max + 1, "{safe:?}");
+        }
+
+        #[test]
+        fn json_means_the_same_with_its_unsafe_characters_escaped(text in "\\PC{0,5}\\p{C}{0,5}.{0,20}") {
+            let json = serde_json::json!({ "text": text });
+            let mut safe = String::new();
+            write!(EscapingJson(&mut safe), "{json}").unwrap();
+            prop_assert!(!safe.chars().any(is_unsafe), "{safe:?}");
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), json);
+        }
+    }
+}

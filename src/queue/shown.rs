@@ -1,0 +1,86 @@
+//! Texts out of columns that anybody may have written, or that a server's words went into.
+
+use std::fmt;
+use std::ops::Deref;
+
+use sqlx::error::BoxDynError;
+use sqlx::sqlite::{Sqlite, SqliteTypeInfo, SqliteValueRef};
+use sqlx::{Decode, Type};
+
+use crate::logging::printable;
+
+/// A text that is longer than this many characters is cut.
+const MAX_SHOWN: usize = 1000;
+
+/// A column's value as it may be shown and logged, whatever it is: one line, without characters that steer a terminal,
+/// and not too long. Bytes that aren't UTF-8 and values that aren't text don't fail the query that found them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shown(String);
+
+impl Shown {
+    fn new(bytes: &[u8]) -> Self {
+        Self(printable(&String::from_utf8_lossy(bytes), MAX_SHOWN))
+    }
+}
+
+impl Deref for Shown {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Type<Sqlite> for Shown {
+    fn type_info() -> SqliteTypeInfo {
+        <str as Type<Sqlite>>::type_info()
+    }
+
+    fn compatible(_: &SqliteTypeInfo) -> bool {
+        true
+    }
+}
+
+impl<'r> Decode<'r, Sqlite> for Shown {
+    fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
+        // Of a number, SQLite makes a text here.
+        <&[u8] as Decode<Sqlite>>::decode(value).map(Self::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection as _;
+    use sqlx::sqlite::SqliteConnection;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whatever_stands_in_a_column_can_be_shown() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let cases = [
+            ("SELECT 'plain é🙂'", "plain é🙂"),
+            ("SELECT 'a' || char(27) || '[2J' || char(10) || 'b'", r"a\u{1b}[2J\nb"),
+            ("SELECT CAST(x'61ff62' AS TEXT)", "a\u{fffd}b"),
+            ("SELECT x'6100ff'", "a\\u{0}\u{fffd}"),
+            ("SELECT 42", "42"),
+            ("SELECT 1.5", "1.5"),
+            ("SELECT ''", ""),
+        ];
+        for (query, shown) in cases {
+            let value: Shown = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
+            assert_eq!(&*value, shown, "{query}");
+        }
+        let long: Shown =
+            sqlx::query_scalar("SELECT printf('%.65536c', 'x')").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(long.chars().count(), MAX_SHOWN + 1);
+        let none: Option<Shown> = sqlx::query_scalar("SELECT NULL").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(none, None);
+    }
+}

@@ -1,0 +1,169 @@
+//! Rows, and reasons for a pause, by whoever may write to the database.
+
+use certcommit::daemon::Stop;
+use certcommit::simulator::Options;
+use certcommit::submission::State;
+use serde_json::Value;
+
+use super::{EVIL, harmless, look, run};
+use crate::support::{Bench, Process};
+
+#[tokio::test]
+async fn a_pause_reason_of_any_kind_pauses_and_is_told_on_one_line() {
+    let evil = EVIL.replace('\'', "''").replace('\0', "");
+    let reasons =
+        [format!("'{evil}'"), "printf('%.65536c', 'x') || char(10)".into(), "CAST(x'61ff0a1b' AS TEXT)".into()];
+    for format in ["json", "text"] {
+        let bench = Bench::with(Options::default(), &[("log.format", format)]).await;
+        let mut daemon = bench.spawn(&["run"]);
+        has(&mut daemon, " ready").await;
+        for reason in &reasons {
+            bench.sql(&format!("UPDATE control SET paused = 1, pause_reason = {reason}")).await;
+            let line = has(&mut daemon, "paused by hand").await;
+            harmless(format, line.into_bytes());
+            let seen = look(&bench, &[]).await;
+            assert!(seen.contains("paused     by hand: "), "{seen}");
+            let (code, printed, _) = run(bench.command(&["resume"])).await;
+            assert_eq!((code, printed.as_str()), (Some(0), "resumed\n"));
+            has(&mut daemon, "resumed by hand").await;
+        }
+        bench.sql("INSERT INTO submissions (certificate_id) VALUES ('after')").await;
+        has(&mut daemon, "submitted after").await;
+        daemon.signal("TERM");
+        assert_eq!(daemon.end().await.0, Some(0));
+    }
+}
+
+/// Waits for the next line of the log, of either format, with these words.
+async fn has(daemon: &mut Process, words: &str) -> String {
+    let line = daemon.until_line(words, |line| text_of(line).contains(words)).await;
+    text_of(&line)
+}
+
+fn text_of(line: &Value) -> String {
+    match (line, &line["message"]) {
+        (Value::String(text), _) => text.clone(),
+        (_, Value::String(message)) => format!("{} {message}", line["level"]),
+        (other, _) => other.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn a_hostile_reference_travels_unharmed_and_harms_nobody() {
+    let bench = Bench::new().await;
+    let evil: String = EVIL.replace('\'', "''").replace('\0', "");
+    bench.sql(&format!("INSERT INTO submissions (certificate_id, reference) VALUES ('abcd', '{evil}')")).await;
+    bench.sql("INSERT INTO submissions (certificate_id, reference) VALUES ('efgh', CAST(x'ff1b0a' AS TEXT))").await;
+    let (code, _, log) = run(bench.command(&["run", "--until-empty"])).await;
+    assert_eq!(code, Some(0), "{log}");
+    look(&bench, &["abcd", "efgh"]).await;
+    bench.assert_each_submitted_once(&["abcd", "efgh"]).await;
+    let kept: String = bench.value("SELECT reference FROM submissions WHERE certificate_id = 'abcd'").await;
+    assert_eq!(kept, EVIL.replace('\0', ""));
+}
+
+/// Rows that the rules refuse: what is wrong, the columns and their values.
+const POISON: [(&str, &str); 11] = [
+    ("certificate_id", "'not an id'"),
+    ("certificate_id", "x'61626364'"),
+    ("certificate_id", "CAST(x'ff1b' AS TEXT)"),
+    ("certificate_id", "char(27) || '[2J' || char(10)"),
+    ("certificate_id", "printf('%.65536c', 'a')"),
+    ("certificate_id, verify_type", "'type', 'nonsense'"),
+    ("certificate_id, verify_type", "'bytes', x'00ff1b'"),
+    ("certificate_id, reference", "'long', printf('%.65536c', 'r')"),
+    ("certificate_id, reference", "'blob', x'00ff'"),
+    ("certificate_id, tries", "'tries', 'many'"),
+    ("certificate_id, tries", "'negative', -1"),
+];
+
+/// Rows that are never due, since their values have no order among those that the rules let in.
+const NEVER_DUE: [(&str, &str); 3] = [
+    ("certificate_id, due_at", "'soon', 'soon'"),
+    ("certificate_id, due_at", "'blob-due', x'ff'"),
+    ("certificate_id, created_at, due_at", "'created', 'long ago', 9999999999"),
+];
+
+/// Inserts rows while the rules for inserting are away.
+async fn smuggle(bench: &Bench, rows: &[(&str, &str)]) {
+    let rules: String = bench.value("SELECT sql FROM sqlite_master WHERE name = 'submissions_insert_rules'").await;
+    let inserts =
+        rows.iter().map(|(columns, values)| format!("INSERT INTO submissions ({columns}) VALUES ({values});"));
+    let inserts: String = inserts.collect();
+    bench.sql(&format!("DROP TRIGGER submissions_insert_rules; {inserts} {rules};")).await;
+}
+
+#[tokio::test]
+async fn rows_that_came_in_past_the_rules_are_set_aside_and_the_others_go_on() {
+    let bench = Bench::new().await;
+    smuggle(&bench, &NEVER_DUE).await;
+    for round in 0..5 {
+        let renamed = POISON.map(|(columns, values)| (columns, values.replace("',", &format!("-{round}',"))));
+        let fresh: Vec<(&str, &str)> = renamed.iter().map(|(columns, values)| (*columns, values.as_str())).collect();
+        smuggle(&bench, if round == 0 { &POISON } else { &fresh[5..] }).await;
+    }
+    let poison = POISON.len() + 4 * (POISON.len() - 5);
+    bench.enqueue(&["good-1", "good-2"]).await;
+    let mut daemon = bench.spawn(&["run"]);
+    for _ in 0..2 {
+        daemon.until_event("submitted").await;
+    }
+    daemon.signal("TERM");
+    let (code, log) = daemon.end().await;
+    assert_eq!(code, Some(0));
+    let told = log.iter().filter(|line| line["submission"].is_i64()).count();
+    assert_eq!(told, poison, "the log tells of each, once");
+    let canceled: i64 = bench.value("SELECT count(*) FROM submissions WHERE state = 'canceled'").await;
+    assert_eq!(usize::try_from(canceled), Ok(poison));
+    let good: i64 = bench.value("SELECT count(*) FROM submissions WHERE state = 'submitted'").await;
+    assert_eq!((good, bench.simulator.commits().len()), (2, 2), "the others were sent, and none of these");
+    let reason: String = bench.value("SELECT min(reason) FROM submissions WHERE state = 'canceled'").await;
+    assert!(reason.starts_with("it can't be sent: "), "{reason}");
+    let seen = look(&bench, &["good-1", "tries", "created"]).await;
+    assert!(seen.contains(&format!("{poison} canceled")), "{seen}");
+}
+
+#[tokio::test]
+async fn a_row_that_can_not_even_be_canceled_is_told_of_once_and_the_others_go_on() {
+    let bench = Bench::new().await;
+    smuggle(&bench, &[("certificate_id, priority", "'stuck', 0"), ("certificate_id", "'bad id'")]).await;
+    bench
+        .sql(
+            "CREATE TRIGGER mine BEFORE UPDATE ON submissions WHEN OLD.id <= 2 BEGIN
+               SELECT RAISE(ABORT, 'not mine to move');
+             END",
+        )
+        .await;
+    let mut daemon = bench.spawn(&["run"]);
+    daemon.until_line("the stuck row", |line| line["submission"] == 1).await;
+    for id in ["good-1", "good-2", "good-3"] {
+        bench.enqueue(&[id]).await;
+        daemon.until_event("submitted").await;
+    }
+    let told = daemon.seen().iter().filter(|line| line["submission"].is_i64()).count();
+    assert_eq!(told, 2, "each once: {:#?}", daemon.seen());
+    bench.sql("DROP TRIGGER mine").await;
+    daemon.until_line("the row that was stuck", |line| line["certificate_id"] == "stuck").await;
+    daemon.signal("TERM");
+    assert_eq!(daemon.end().await.0, Some(0));
+    bench.assert_each_submitted_once(&["stuck", "good-1", "good-2", "good-3"]).await;
+}
+
+#[tokio::test]
+async fn nonsense_in_the_daemons_own_row_is_written_over() {
+    let bench = Bench::new().await;
+    bench.enqueue(&["abcd"]).await;
+    let nonsense = "UPDATE daemon SET pid = 'x', version = x'ff1b', started_at = 'then', heartbeat_at = x'00',
+                           mode = char(27) || '[2J', why = CAST(x'ff0a' AS TEXT), pace = 'fast'";
+    bench.sql(nonsense).await;
+    look(&bench, &["abcd"]).await;
+    let mut daemon = bench.start().await;
+    daemon.until_count(State::Submitted, 1).await;
+    bench.sql(nonsense).await;
+    look(&bench, &["abcd"]).await;
+    bench.enqueue(&["efgh"]).await;
+    daemon.until_count(State::Submitted, 2).await;
+    daemon.stop(Stop::Soon).await;
+    let mode: String = bench.value("SELECT mode FROM daemon").await;
+    assert_eq!(mode, "stopped");
+}

@@ -1,0 +1,5 @@
+//! The reader of configurations: file and environment.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| properties::configuration(input));
