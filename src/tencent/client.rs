@@ -3,7 +3,6 @@
 //! Nothing hidden happens here: no retries, no redirects, no proxy, no decompression; HTTP/1.1 with
 //! keep-alive, TLS by rustls with the platform's certificate authorities.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use reqwest::{Response, StatusCode, header};
@@ -12,6 +11,7 @@ use tokio::time::Instant;
 
 use super::credentials::Credentials;
 use super::departure::{OnDeparture, Watched};
+use super::failure::describe;
 use super::signing::{CanonicalRequest, Scope, authorization};
 use super::wire::{Action, CONTENT_TYPE, VERSION, commit_outcome, read_outcome};
 use crate::clock::{self, Now};
@@ -217,23 +217,6 @@ fn sensitive(value: &str) -> header::HeaderValue {
     let mut value = header::HeaderValue::from_str(value).unwrap_or(header::HeaderValue::from_static(""));
     value.set_sensitive(true);
     value
-}
-
-/// What caused the error, in the words of its two innermost causes, without the URL: the outer ones say only
-/// that a request failed.
-fn describe(error: reqwest::Error) -> String {
-    let timed_out = error.is_timeout();
-    let error = error.without_url();
-    let mut causes = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(cause) = source {
-        causes.push(cause.to_string());
-        source = cause.source();
-    }
-    causes.dedup();
-    let innermost = causes.split_off(causes.len().saturating_sub(2));
-    let text = innermost.join(": ");
-    if timed_out && !text.contains("timed out") { format!("{text}: timed out") } else { text }
 }
 
 fn elapsed_since(sent: Now) -> Duration {

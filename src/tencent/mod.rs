@@ -9,6 +9,7 @@ mod client;
 mod credentials;
 mod departure;
 mod errors;
+mod failure;
 mod signing;
 mod wire;
 
