@@ -5,6 +5,7 @@
 //! retries, waits or follows a redirect; what to do about an outcome is decided in
 //! [`submission`](crate::submission).
 
+mod answers;
 mod client;
 mod credentials;
 mod departure;
