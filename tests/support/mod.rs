@@ -3,8 +3,10 @@
 
 #![allow(dead_code, unused_imports, reason = "each test program uses its part of it")]
 
+mod authority;
 mod daemon;
 mod process;
+mod proxy;
 mod scale;
 
 use std::collections::HashMap;
@@ -17,8 +19,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
 
+pub(crate) use authority::Authority;
 pub(crate) use daemon::in_time;
 pub(crate) use process::{Process, event_of, output};
+pub(crate) use proxy::{Act, Answer, Greeting, Proxy, Reply, Retelling};
 pub(crate) use scale::{scale, seed};
 
 /// Waits that suit a test. Due times have whole seconds, so each wait ends with the second that it falls into.
