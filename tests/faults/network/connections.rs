@@ -125,6 +125,22 @@ async fn a_connection_that_the_server_closes_while_it_is_idle_costs_nothing() {
     assert_eq!(proxy.received().len(), ids.len());
 }
 
+/// Each request finds a connection that has just been closed, or is being closed: whatever becomes of it, no request is
+/// sent a second time without a record of its own.
+#[tokio::test]
+async fn a_server_that_closes_after_each_reply_without_a_word_gets_no_request_twice() {
+    let (mut bench, proxy) = bench().await;
+    bench.set("pause.after", "1000");
+    let ids = ids(2 * scale("CYCLES", 20));
+    for id in &ids {
+        proxy.script(id, Answer::Forwarded(|reply| vec![Act::Send(reply.whole()), Act::Close]));
+    }
+    bench.enqueue(&ids).await;
+    bench.run_until_empty().await;
+    bench.assert_each_submitted_once(&ids).await;
+    bench.assert_nothing_blind().await;
+}
+
 #[tokio::test]
 async fn a_second_reply_to_one_request_is_not_taken_for_the_answer_to_the_next() {
     let (bench, proxy) = bench().await;
