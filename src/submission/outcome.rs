@@ -97,6 +97,23 @@ impl CommitOutcome {
             | Self::StatusRefused(refusal) => Some(refusal),
         }
     }
+
+    /// The ID that the server gave the request.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Submitted(receipt) => receipt.request_id.as_deref(),
+            Self::Retry(_)
+            | Self::BackendError(_)
+            | Self::Throttled(_)
+            | Self::Account(_)
+            | Self::Denied(_)
+            | Self::Failed(_)
+            | Self::StatusRefused(_)
+            | Self::NotSent(_)
+            | Self::InDoubt { .. } => self.refusal()?.request_id.as_deref(),
+        }
+    }
 }
 
 /// How a read (`DescribeCertificate`) ended.
@@ -152,6 +169,20 @@ impl ReadOutcome {
             Self::Throttled(refusal) | Self::Account(refusal) | Self::Denied(refusal) | Self::Failed(refusal) => {
                 Some(refusal)
             }
+        }
+    }
+
+    /// The ID that the server gave the request.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Seen(reading) => reading.request_id.as_deref(),
+            Self::Retry { .. }
+            | Self::Throttled(_)
+            | Self::Account(_)
+            | Self::Denied(_)
+            | Self::Failed(_)
+            | Self::NotSent(_) => self.refusal()?.request_id.as_deref(),
         }
     }
 }

@@ -3,15 +3,17 @@
 //! Nothing hidden happens here: no retries, no redirects, no proxy, no decompression; HTTP/1.1 with
 //! keep-alive, TLS by rustls with the platform's certificate authorities.
 
-use std::error::Error as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Response, StatusCode, header};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
+use super::answers::Answers;
 use super::credentials::Credentials;
 use super::departure::{OnDeparture, Watched};
+use super::failure::describe;
 use super::signing::{CanonicalRequest, Scope, authorization};
 use super::skew::Skew;
 use super::wire::{Action, CONTENT_TYPE, VERSION, commit_outcome, read_outcome};
@@ -43,9 +45,11 @@ pub struct Settings {
 /// A client for one endpoint. It holds no credentials: each call brings them.
 #[derive(Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    /// The connections; none, if those of before are not to be used any more.
+    http: Mutex<Option<reqwest::Client>>,
     settings: Settings,
     host: String,
+    answers: Answers,
 }
 
 /// An endpoint, or a platform, with which no client can be made.
@@ -104,21 +108,8 @@ impl Client {
             (Some(host), None) => host.to_owned(),
             (None, _) => return Err(invalid()),
         };
-        install_crypto();
-        let http = reqwest::Client::builder()
-            .http1_only()
-            .no_proxy()
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .redirect(reqwest::redirect::Policy::none())
-            .https_only(url.scheme() == "https")
-            .tcp_nodelay(true)
-            .connect_timeout(settings.connect_timeout)
-            .timeout(settings.request_timeout)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .build()
-            .map_err(|error| InvalidEndpoint::Tls(describe(error)))?;
-        Ok(Self { http, settings, host })
+        let http = Mutex::new(Some(connect(&settings)?));
+        Ok(Self { http, settings, host, answers: Answers::default() })
     }
 
     /// Commits a certificate: places an order. Signs with the time at which it is called, and calls
@@ -136,7 +127,7 @@ impl Client {
         let Sent { transport, departed, skew } =
             self.send(credentials, action, body, sent, Box::new(on_departure)).await;
         let (http_status, outcome) = match transport {
-            Transport::Answered(status, body) => (Some(status), commit_outcome(status, &body)),
+            Transport::Answered(status, body) => (Some(status), self.own_commit(commit_outcome(status, &body))),
             Transport::Broken(status, why) => (Some(status), CommitOutcome::InDoubt { why, refusal: None }),
             Transport::Lost(why) => (None, CommitOutcome::InDoubt { why, refusal: None }),
             Transport::NotSent(why) => (None, CommitOutcome::NotSent(why)),
@@ -156,12 +147,53 @@ impl Client {
         let Sent { transport, departed, skew } =
             self.send(credentials, Action::Describe, body, sent, Box::new(on_departure)).await;
         let (http_status, outcome) = match transport {
-            Transport::Answered(status, body) => (Some(status), read_outcome(status, &body)),
+            Transport::Answered(status, body) => (Some(status), self.own_read(read_outcome(status, &body))),
             Transport::Broken(status, why) => (Some(status), ReadOutcome::Retry { why, refusal: None }),
             Transport::Lost(why) => (None, ReadOutcome::Retry { why, refusal: None }),
             Transport::NotSent(why) => (None, ReadOutcome::NotSent(why)),
         };
         Exchange { outcome, http_status, duration: elapsed_since(sent), sent, departed, skew }
+    }
+
+    /// The outcome, unless the answer belongs to an earlier request.
+    fn own_commit(&self, outcome: CommitOutcome) -> CommitOutcome {
+        match self.own_answer(outcome.request_id()) {
+            Ok(()) => outcome,
+            Err(why) => CommitOutcome::InDoubt { why, refusal: None },
+        }
+    }
+
+    /// The outcome, unless the answer belongs to an earlier request.
+    fn own_read(&self, outcome: ReadOutcome) -> ReadOutcome {
+        match self.own_answer(outcome.request_id()) {
+            Ok(()) => outcome,
+            Err(why) => ReadOutcome::Retry { why, refusal: None },
+        }
+    }
+
+    /// Refuses an answer whose request ID came before. Its connection is out of step: whatever it still brings is the
+    /// answer to an earlier request. Which one it is isn't known here, so none is used again.
+    fn own_answer(&self, request_id: Option<&str>) -> Result<(), String> {
+        match request_id {
+            Some(id) if !self.answers.is_first(id) => {
+                *self.http() = None;
+                Err("the answer had the RequestId of an earlier one, so it is not this request's".to_owned())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn http(&self) -> MutexGuard<'_, Option<reqwest::Client>> {
+        self.http.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client whose connections are in step.
+    fn connected(&self) -> Result<reqwest::Client, InvalidEndpoint> {
+        let mut http = self.http();
+        match &*http {
+            Some(client) => Ok(client.clone()),
+            None => Ok(http.insert(connect(&self.settings)?).clone()),
+        }
     }
 
     async fn send(
@@ -172,12 +204,17 @@ impl Client {
         sent: Now,
         on_departure: OnDeparture,
     ) -> Sent {
+        let http = match self.connected() {
+            Ok(http) => http,
+            Err(error) => {
+                return Sent { transport: Transport::NotSent(error.to_string()), departed: None, skew: None };
+            }
+        };
         let scope = Scope { service: SERVICE, timestamp: sent.unix.seconds() };
         let headers = [("content-type", CONTENT_TYPE), ("host", self.host.as_str())];
         let signed = CanonicalRequest { headers: &headers, body: body.as_bytes() };
         let authorization = authorization(&credentials.secret_id, &credentials.secret_key, &scope, &signed);
-        let mut request = self
-            .http
+        let mut request = http
             .post(&self.settings.endpoint)
             .header(header::CONTENT_TYPE, CONTENT_TYPE)
             .header(header::HOST, &self.host)
@@ -240,25 +277,26 @@ fn sensitive(value: &str) -> header::HeaderValue {
     value
 }
 
-/// What caused the error, in the words of its two innermost causes, without the URL: the outer ones say only
-/// that a request failed.
-fn describe(error: reqwest::Error) -> String {
-    let timed_out = error.is_timeout();
-    let error = error.without_url();
-    let mut causes = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(cause) = source {
-        causes.push(cause.to_string());
-        source = cause.source();
-    }
-    causes.dedup();
-    let innermost = causes.split_off(causes.len().saturating_sub(2));
-    let text = innermost.join(": ");
-    if timed_out && !text.contains("timed out") { format!("{text}: timed out") } else { text }
-}
-
 fn elapsed_since(sent: Now) -> Duration {
     clock::now().instant.duration_since(sent.instant)
+}
+
+/// A client with no connections yet.
+fn connect(settings: &Settings) -> Result<reqwest::Client, InvalidEndpoint> {
+    install_crypto();
+    reqwest::Client::builder()
+        .http1_only()
+        .no_proxy()
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .redirect(reqwest::redirect::Policy::none())
+        .https_only(!settings.endpoint.starts_with("http:"))
+        .tcp_nodelay(true)
+        .connect_timeout(settings.connect_timeout)
+        .timeout(settings.request_timeout)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .build()
+        .map_err(|error| InvalidEndpoint::Tls(describe(error)))
 }
 
 fn install_crypto() {

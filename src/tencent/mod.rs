@@ -5,10 +5,12 @@
 //! retries, waits or follows a redirect; what to do about an outcome is decided in
 //! [`submission`](crate::submission).
 
+mod answers;
 mod client;
 mod credentials;
 mod departure;
 mod errors;
+mod failure;
 mod signing;
 mod skew;
 mod wire;

@@ -1,1 +1,59 @@
 //! The way to the API: refused, unresolved, distrusted, silent, slow, cut, endless.
+//!
+//! What was not sent spends no try and leaves nothing in doubt. What was sent and got no answer that can be relied on
+//! is in doubt, and is read back.
+
+mod connections;
+mod late;
+mod pace;
+mod redirects;
+mod replies;
+mod trust;
+
+use serde_json::Value;
+
+use crate::support::{Bench, Process, event_of, ids};
+
+/// The message of the line that tells this event of this certificate.
+fn told(lines: &[Value], event: &str, id: &str) -> String {
+    let of_it = |line: &&Value| event_of(line) == event && line["certificate_id"] == id;
+    let line = lines.iter().find(of_it).unwrap_or_else(|| panic!("no {event} of {id}: {lines:#?}"));
+    line["message"].as_str().unwrap().to_owned()
+}
+
+/// Waits until the log has told so many orders.
+async fn until_submitted(daemon: &mut Process, count: usize) {
+    while daemon.seen().iter().filter(|line| event_of(line) == "submitted").count() < count {
+        daemon.until_event("submitted").await;
+    }
+}
+
+/// Holds that a daemon which can't send anything says so in these words, spends nothing, pauses and probes, and goes on
+/// by itself once that is mended.
+async fn assert_waits_until_mended(bench: &Bench, mut daemon: Process, says: &[&str], mend: impl AsyncFnOnce()) {
+    let line = daemon.until_event("retrying").await;
+    assert_says(&line, "not sent: ", says);
+    let line = daemon.until_event("paused").await;
+    assert_says(&line, "the API can't be reached: ", says);
+    let probe = daemon.until_event("retrying").await;
+    assert_says(&probe, "not sent: ", says);
+    let rows = bench.rows().await;
+    let unspent = |state: &str| state == "pending" || state == "in_flight";
+    assert!(rows.iter().all(|row| row.tries == 0 && unspent(&row.state)), "{rows:?}");
+    assert!(bench.simulator.arrivals().is_empty());
+    mend().await;
+    daemon.until_event("resumed").await;
+    until_submitted(&mut daemon, rows.len()).await;
+    daemon.signal("TERM");
+    let (code, lines) = daemon.end().await;
+    assert_eq!(code, Some(0));
+    assert!(!lines.iter().any(|line| event_of(line) == "in_doubt"), "{lines:#?}");
+    bench.assert_each_submitted_once(&ids(rows.len())).await;
+    assert!(bench.rows().await.iter().all(|row| row.tries == 1));
+    assert_eq!(bench.simulator.arrivals().len(), rows.len());
+}
+
+fn assert_says(line: &Value, before: &str, words: &[&str]) {
+    let message = line["message"].as_str().unwrap();
+    assert!(message.contains(before) && words.iter().all(|words| message.contains(words)), "{message}");
+}

@@ -3,9 +3,11 @@
 
 #![allow(dead_code, unused_imports, reason = "each test program uses its part of it")]
 
+mod authority;
 mod clock;
 mod daemon;
 mod process;
+mod proxy;
 mod scale;
 mod small_disk;
 mod strace;
@@ -20,8 +22,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
 
+pub(crate) use authority::Authority;
 pub(crate) use daemon::in_time;
 pub(crate) use process::{Process, event_of, output};
+pub(crate) use proxy::{Act, Answer, Greeting, Proxy, Reply, Retelling};
 pub(crate) use scale::{scale, seed};
 pub(crate) use small_disk::SmallDisk;
 pub(crate) use strace::Injection;

@@ -1,0 +1,96 @@
+//! What went wrong on the way, in words for an operator.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use rustls::CertificateError;
+use rustls::pki_types::UnixTime;
+
+use crate::clock::UnixMillis;
+
+/// What caused the error, without the URL. The outer causes say only that a request failed: the words are those of the
+/// two innermost ones, and of TLS our own, since its own are written for programmers.
+pub(super) fn describe(error: reqwest::Error) -> String {
+    let timed_out = error.is_timeout();
+    let error = error.without_url();
+    if let Some(error) = causes(&error).find_map(tls_error) {
+        return describe_tls(error);
+    }
+    let mut texts: Vec<String> = causes(&error).map(ToString::to_string).collect();
+    texts.dedup();
+    let innermost = texts.split_off(texts.len().saturating_sub(2));
+    let text = innermost.join(": ");
+    if timed_out && !text.contains("timed out") { format!("{text}: timed out") } else { text }
+}
+
+/// The error, what caused it, what caused that, and so on.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&cause| cause.source())
+}
+
+/// An I/O error may hold another one, which is no cause of it.
+fn tls_error<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    match cause.downcast_ref::<io::Error>() {
+        Some(error) => tls_error(error.get_ref()?),
+        None => cause.downcast_ref(),
+    }
+}
+
+fn describe_tls(error: &rustls::Error) -> String {
+    if let rustls::Error::InvalidCertificate(problem) = error {
+        return format!("the server's certificate is not trusted: {}", describe_certificate(problem));
+    }
+    format!("TLS failed: {error}")
+}
+
+fn describe_certificate(problem: &CertificateError) -> String {
+    let at = |time: &UnixTime| UnixMillis::from_duration(Duration::from_secs(time.as_secs()));
+    if let CertificateError::UnknownIssuer = problem {
+        return "unknown issuer; none of this machine's certificate authorities vouches for it".to_owned();
+    }
+    if let CertificateError::ExpiredContext { time, not_after } = problem {
+        return format!("it expired at {}; this machine's clock says {}", at(not_after), at(time));
+    }
+    if let CertificateError::NotValidYetContext { time, not_before } = problem {
+        return format!("it is not valid before {}; this machine's clock says {}", at(not_before), at(time));
+    }
+    problem.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn distrust(problem: CertificateError) -> String {
+        describe_tls(&rustls::Error::InvalidCertificate(problem))
+    }
+
+    #[test]
+    fn distrust_is_put_into_an_operators_words() {
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        assert_eq!(
+            distrust(CertificateError::UnknownIssuer),
+            "the server's certificate is not trusted: unknown issuer; none of this machine's certificate authorities \
+             vouches for it"
+        );
+        assert_eq!(
+            distrust(CertificateError::ExpiredContext { time: at(86_400), not_after: at(0) }),
+            "the server's certificate is not trusted: it expired at 1970-01-01T00:00:00Z; this machine's clock says \
+             1970-01-02T00:00:00Z"
+        );
+        assert_eq!(
+            distrust(CertificateError::NotValidYetContext { time: at(0), not_before: at(86_400) }),
+            "the server's certificate is not trusted: it is not valid before 1970-01-02T00:00:00Z; this machine's clock \
+             says 1970-01-01T00:00:00Z"
+        );
+    }
+
+    #[test]
+    fn a_tls_error_is_found_inside_an_io_error_too() {
+        let error = io::Error::other(io::Error::other(rustls::Error::DecryptError));
+        assert_eq!(tls_error(&error), Some(&rustls::Error::DecryptError));
+        assert_eq!(tls_error(&io::Error::other("something else")), None);
+        assert_eq!(describe_tls(&rustls::Error::DecryptError), "TLS failed: cannot decrypt peer's message");
+    }
+}

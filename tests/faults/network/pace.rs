@@ -1,0 +1,46 @@
+//! The limit over a line with a delay: setting up a connection takes round trips, and they must neither bunch requests
+//! nor slow them down.
+
+use std::time::Duration;
+
+use certcommit::simulator::{Options, rate, worst_second};
+use tokio::net::TcpListener;
+
+use crate::support::{Authority, Bench, Process, Proxy, ids, scale};
+
+const CAP: usize = 20;
+
+#[tokio::test]
+async fn cold_connections_over_tls_neither_break_the_limit_nor_cost_the_rate() {
+    let rows: usize = scale("ROWS", 60);
+    let guard: u64 = scale("GUARD_MS", 150);
+    let round_trip: u64 = scale("ROUND_TRIP_MS", 100);
+    let latency: u64 = scale("LATENCY_MS", 200);
+    let options = Options { latency: Duration::from_millis(latency), rate_limit: None, ..Options::default() };
+    let mut bench = Bench::with(options, &[("rate.guard", &format!("{guard}ms"))]).await;
+    bench.set("api.connect_timeout", "5s");
+    let authority = Authority::new("Trusted");
+    authority.write(&bench.path("authority.pem"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Some(authority.server("localhost"));
+    let proxy = Proxy::on(listener, &bench.simulator, server, Duration::from_millis(round_trip));
+    bench.set("api.endpoint", &format!("https://localhost:{}", proxy.port()));
+    let ids = ids(rows);
+    bench.enqueue(&ids).await;
+    let mut command = bench.command(&["run", "--until-empty"]);
+    command.env("SSL_CERT_FILE", bench.path("authority.pem"));
+    let (code, _) = Process::spawn(command).end().await;
+    assert_eq!(code, Some(0));
+    bench.assert_each_submitted_once(&ids).await;
+    let times = bench.simulator.commit_times();
+    let (worst, rate) = (worst_second(&times), rate(&times));
+    println!(
+        "{} commits over {} connections, guard {guard} ms, round trip {round_trip} ms, latency {latency} ms: at most \
+         {worst} in a second, {rate:.2} a second",
+        times.len(),
+        proxy.connections(),
+    );
+    assert_eq!(times.len(), rows);
+    assert!(worst <= CAP, "{worst} in one second");
+    assert!(worst > CAP / 2, "a delay doesn't slow it down, yet no second saw more than {worst}");
+}
