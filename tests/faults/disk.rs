@@ -71,7 +71,33 @@ async fn survive(fault: &str, names: &[&str]) -> Vec<Value> {
     assert_all_well(&bench).await;
     let troubles = lines.iter().filter(|line| event_of(line) == "database_unavailable").count();
     assert_eq!(troubles, 1, "one trouble, one line");
+    let returned: i64 =
+        bench.value("SELECT count(DISTINCT finished_at) FROM requests WHERE outcome = 'not_sent'").await;
+    assert!(returned <= 1, "rows were claimed in vain {returned} times");
     lines
+}
+
+#[tokio::test]
+async fn a_disk_without_space_is_not_said_to_work_again_before_it_does() {
+    let bench = Bench::new().await;
+    let mut daemon = bench.spawn(&["run"]);
+    daemon.until_event("ready").await;
+    let mut fault = Injection::begin(&daemon, "pwrite64:error=ENOSPC", &[&bench.path("queue.db-wal")]).await;
+    // With no results in hand, nothing but the claim has to be written.
+    bench.enqueue(&["abcb1234"]).await;
+    daemon.until_event("database_unavailable").await;
+    fault.until_met(4).await;
+    fault.end();
+    in_time("the order", bench.simulator.until_orders(1)).await;
+    daemon.signal("TERM");
+    let (code, lines) = daemon.end().await;
+    assert_eq!(code, Some(0));
+    let told: Vec<&str> = lines.iter().map(event_of).filter(|event| !event.is_empty()).collect();
+    assert_eq!(
+        told,
+        ["started", "ready", "database_unavailable", "resumed", "submitted", "stopping", "stopped"],
+        "{lines:?}"
+    );
 }
 
 #[tokio::test]
