@@ -413,6 +413,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_whose_transaction_ended_by_itself_refuses_others_until_it_is_renewed() {
+        let directory = Directory::new();
+        let mut queue = Queue::open(&directory.database(), Opening::Create).await.unwrap();
+        let mut transaction = queue.connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        // As SQLite does after an I/O error.
+        sqlx::raw_sql("ROLLBACK").execute(&mut *transaction).await.unwrap();
+        drop(transaction);
+        assert!(queue.connection.begin_with("BEGIN IMMEDIATE").await.is_err());
+        queue.reconnect().await.unwrap();
+        queue.connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        queue.place().check().unwrap();
+    }
+
+    #[tokio::test]
     async fn a_second_daemon_is_told_who_holds_the_database() {
         let directory = Directory::new();
         let _lock = DaemonLock::acquire(&directory.database()).await.unwrap();

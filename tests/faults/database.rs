@@ -5,10 +5,10 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use certcommit::clock;
 use certcommit::daemon::Stop;
 use certcommit::simulator::{Options, worst_second};
 use certcommit::submission::State;
-use tokio::time::Instant;
 
 use crate::support::{Bench, Injection, event_of, ids, in_time, output, scale};
 
@@ -389,9 +389,9 @@ async fn write_outside(bench: &Bench, writer: usize, rows: usize) -> (usize, Dur
     let mut connection = bench.connect().await;
     let (mut failed, mut longest) = (0, Duration::ZERO);
     for number in 0..rows {
-        let since = Instant::now();
+        let since = clock::now().instant;
         let begun = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await;
-        longest = longest.max(since.elapsed());
+        longest = longest.max(clock::now().instant.duration_since(since));
         if let Err(error) = begun {
             println!("writer {writer}: {error}");
             failed += 1;
