@@ -65,11 +65,12 @@ async fn a_lock_that_another_process_keeps_is_waited_out_and_named() {
 async fn a_log_that_a_long_reader_made_grow_shrinks_again_by_itself() {
     let lasting = Duration::from_secs(scale("SNAPSHOT_S", 1));
     let (bench, ids) = (bench().await, ids(40));
-    let daemon = bench.spawn(&["run"]);
+    let mut daemon = bench.spawn(&["run"]);
+    daemon.until_event("ready").await;
     let mut reader = bench.connect().await;
     sqlx::raw_sql("BEGIN; SELECT count(*) FROM submissions").execute(&mut reader).await.unwrap();
     bench.enqueue(&ids).await;
-    later(&bench, 20_000).await;
+    later(&bench, 40_000).await;
     in_time("work beside the reader", bench.simulator.until_orders(40)).await;
     tokio::time::sleep(lasting).await;
     let grown = wal_size(&bench);
