@@ -5,6 +5,7 @@
 
 mod authority;
 mod daemon;
+mod line;
 mod process;
 mod proxy;
 mod scale;
