@@ -6,6 +6,7 @@
 mod authority;
 mod clock;
 mod daemon;
+mod line;
 mod process;
 mod proxy;
 mod scale;

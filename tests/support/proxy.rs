@@ -7,16 +7,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use certcommit::clock;
 use certcommit::simulator::Simulator;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{ProtocolVersion, ServerConfig};
+
+use super::line::far_away;
 
 /// How a new connection is met.
 #[derive(Debug, Clone)]
@@ -400,48 +401,4 @@ fn take_message(bytes: &mut Vec<u8>) -> Option<Message> {
         let body = message.split_off(head);
         Message { head: message, body }
     })
-}
-
-/// The near end of a line on which each byte is half a round trip under way, and which takes one round trip to set up.
-fn far_away(stream: TcpStream, round_trip: Duration) -> DuplexStream {
-    const BUFFER: usize = 64 * 1024;
-    let (near, far) = tokio::io::duplex(BUFFER);
-    let (from_client, to_client) = stream.into_split();
-    let (from_server, to_server) = tokio::io::split(far);
-    tokio::spawn(carry(from_client, to_server, round_trip, round_trip / 2));
-    tokio::spawn(carry(from_server, to_client, Duration::ZERO, round_trip / 2));
-    near
-}
-
-/// Carries bytes from here to there, each so long under way, and none before the line is set up.
-async fn carry(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin + Send + 'static,
-    set_up: Duration,
-    delay: Duration,
-) {
-    let stands = clock::now().instant + set_up;
-    let (sender, mut on_the_way) = mpsc::unbounded_channel::<(tokio::time::Instant, Vec<u8>)>();
-    let arriving = tokio::spawn(async move {
-        while let Some((at, bytes)) = on_the_way.recv().await {
-            sleep_until(at).await;
-            if send(&mut to, &bytes).await.is_err() {
-                return;
-            }
-        }
-        to.shutdown().await.unwrap_or_default();
-    });
-    loop {
-        let mut bytes = Vec::new();
-        match from.read_buf(&mut bytes).await {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
-        }
-        let left = clock::now().instant.max(stands);
-        if sender.send((left + delay, bytes)).is_err() {
-            break;
-        }
-    }
-    drop(sender);
-    arriving.await.unwrap();
 }

@@ -22,6 +22,18 @@ async fn submit(bench: &Bench, daemon: &mut Process, id: &str) {
 }
 
 #[tokio::test]
+async fn a_refused_connection_costs_no_try() {
+    let bench = Bench::new().await;
+    bench.simulator.pause_listening().await;
+    bench.enqueue(&ids(8)).await;
+    let daemon = bench.spawn(&["run"]);
+    assert_waits_until_mended(&bench, daemon, &["Connection refused"], async || {
+        bench.simulator.resume_listening().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_host_that_takes_no_packet_costs_no_try() {
     let mut bench = Bench::new().await;
     let (listener, waiting) = full_listener().await;
