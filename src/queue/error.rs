@@ -103,9 +103,11 @@ pub enum QueueError {
     },
 }
 
-/// SQLite's primary result codes that are told apart. <https://sqlite.org/rescode.html>
+/// SQLite's result codes that are told apart. <https://sqlite.org/rescode.html>
 mod code {
     pub(super) const READONLY: i32 = 8;
+    /// An extended code.
+    pub(super) const READONLY_ROLLBACK: i32 = 776;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const CONSTRAINT: i32 = 19;
     pub(super) const NOTADB: i32 = 26;
@@ -115,6 +117,12 @@ mod code {
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
     Some(extended & 0xff)
+}
+
+/// Whether a process died as it wrote, and left a rollback journal that a reader may not play back.
+pub(super) fn is_half_done(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+    code == Some(code::READONLY_ROLLBACK)
 }
 
 /// SQLite's own words, without sqlx's.
