@@ -5,7 +5,9 @@
 
 mod daemon;
 mod process;
+mod repeats;
 mod scale;
+mod strace;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use tempfile::TempDir;
 pub(crate) use daemon::in_time;
 pub(crate) use process::{Process, event_of, output};
 pub(crate) use scale::{scale, seed};
+pub(crate) use strace::Point;
 
 /// Waits that suit a test. Due times have whole seconds, so each wait ends with the second that it falls into.
 const SHORT: [(&str, &str); 7] = [
@@ -188,7 +191,8 @@ impl Bench {
         }
         for (id, count) in arrived {
             let known = recorded.get(&id).copied().unwrap_or_default();
-            assert!(count <= known, "{id}: {count} commits arrived, and {known} are on record");
+            let commits = self.simulator.commits_of(&id);
+            assert!(count <= known, "{id}: {count} commits arrived, and {known} are on record: {commits:?}");
         }
     }
 }
