@@ -1,8 +1,8 @@
 //! Opening the database: is it ours, of a version that we know, where locks hold; making and migrating it.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -137,16 +137,23 @@ impl Queue {
     }
 }
 
+/// Makes an empty file, which appears with the right mode or not at all, whatever the umask: the group enqueues. The
+/// -wal and -shm files inherit it.
 fn create(path: &Path) -> Result<(), QueueError> {
-    let created = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path);
-    let file = match created {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(QueueError::io(path, error)),
-        Err(error) => return Err(QueueError::Create { path: path.to_owned(), error }),
+    let failed = |error: io::Error| {
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            return QueueError::io(path, error);
+        }
+        QueueError::Create { path: path.to_owned(), error }
     };
-    // Whatever the umask: the group enqueues. The -wal and -shm files inherit it.
-    file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(|error| QueueError::io(path, error))
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = tempfile::Builder::new().prefix(".new-queue-").tempfile_in(directory).map_err(failed)?;
+    file.as_file().set_permissions(Permissions::from_mode(FILE_MODE)).map_err(failed)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        Err(kept) if kept.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(kept) => Err(failed(kept.error)),
+    }
 }
 
 /// Looks at the file without writing to it, unless a crash left a journal that has to be rolled back first, as
@@ -297,6 +304,22 @@ mod tests {
         let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut queue.connection).await.unwrap();
         let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut queue.connection).await.unwrap();
         assert_eq!((journal.as_str(), synchronous), ("wal", 2));
+    }
+
+    #[tokio::test]
+    async fn a_database_whose_making_was_cut_short_is_made_anew() {
+        let directory = Directory::new();
+        fs::write(directory.database(), [0; 4096]).unwrap();
+        // What SQLite leaves when it dies as it makes a database: a journal that says that the file was empty before.
+        let magic = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+        let [records, nonce, pages_before, sector, page] = [0_u32, 7, 0, 512, 4096];
+        let fields = [records, nonce, pages_before, sector, page].map(u32::to_be_bytes).concat();
+        let mut journal = [&magic[..], &fields].concat();
+        journal.resize(512, 0);
+        fs::write(beside(&directory.database(), "-journal"), journal).unwrap();
+        let queue = Queue::open(&directory.database(), Opening::Create).await.unwrap();
+        queue.place().check().unwrap();
+        assert!(!beside(&directory.database(), "-journal").exists());
     }
 
     #[tokio::test]

@@ -1,1 +1,362 @@
 //! Killed with SIGKILL at every point: nothing is lost, and nothing is committed twice unknowingly.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt as _;
+use std::rc::Rc;
+use std::time::Duration;
+use std::vec::IntoIter;
+
+use certcommit::simulator::{Mixture, Options, worst_second};
+use fastrand::Rng;
+use serde_json::Value;
+use sqlx::Connection as _;
+use tokio::task::{JoinSet, LocalSet, spawn_local};
+
+use crate::support::{Bench, Point, event_of, ids, scale, seed};
+
+const RUN: [&str; 2] = ["run", "--until-empty"];
+
+/// System calls that every life makes, and those that take a commit to the API and its answer back.
+const EVERY_LIFE: [&str; 4] = ["openat", "flock", "pwrite64", "fsync"];
+const ON_THE_WIRE: [&str; 3] = ["connect", "writev", "recvfrom"];
+
+/// What the daemon has to do when it is killed.
+#[derive(Debug, Clone)]
+enum Work {
+    /// So many rows to submit.
+    Rows(usize),
+    /// So many rows, of which a life that was killed at this point left some in flight.
+    LeftBehind(usize, Point),
+    /// There is no database yet; a row comes once there is one.
+    NoDatabase,
+}
+
+impl Work {
+    fn ids(&self) -> Vec<String> {
+        match self {
+            Self::Rows(rows) | Self::LeftBehind(rows, _) => ids(*rows),
+            Self::NoDatabase => ids(1),
+        }
+    }
+
+    /// The system calls at which a kill has to come.
+    fn calls(&self) -> Vec<&'static str> {
+        let on_the_wire = match self {
+            Self::Rows(_) | Self::LeftBehind(..) => &ON_THE_WIRE[..],
+            Self::NoDatabase => &[],
+        };
+        [&EVERY_LIFE[..], on_the_wire].concat()
+    }
+
+    async fn bench(&self) -> Bench {
+        let bench = Bench::with(own_account(), &[("verify.resend_after", "800ms")]).await;
+        match self {
+            Self::Rows(_) => bench.enqueue(&self.ids()).await,
+            Self::LeftBehind(_, point) => {
+                bench.enqueue(&self.ids()).await;
+                assert!(bench.killed_at(point, &RUN).await, "{point}: the life before ended by itself");
+            }
+            Self::NoDatabase => std::fs::remove_file(bench.database()).unwrap(),
+        }
+        bench
+    }
+
+    /// Runs the daemon until all is done: the log of the life that found what was left.
+    async fn finish(&self, bench: &Bench) -> Vec<Value> {
+        let log = finished(bench).await;
+        if matches!(self, Self::NoDatabase) {
+            let mode = std::fs::metadata(bench.database()).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o660, "the group enqueues");
+            bench.enqueue(&self.ids()).await;
+            finished(bench).await;
+        }
+        bench.assert_each_submitted_once(&self.ids()).await;
+        bench.assert_nothing_blind().await;
+        bench.assert_each_repeat_explained().await;
+        log
+    }
+
+    /// How often a life that does this work enters each system call.
+    async fn census(&self) -> BTreeMap<String, usize> {
+        let bench = self.bench().await;
+        let census = bench.census(&RUN).await;
+        self.finish(&bench).await;
+        census
+    }
+}
+
+/// An account that no other bench has. Ports are taken anew all the time: a daemon of another bench that finds this
+/// API at the port of its own is refused, and known by that.
+fn own_account() -> Options {
+    Options { secret_id: format!("id-{:016x}", fastrand::u64(..)), ..Options::default() }
+}
+
+/// A life that comes to its end: its log.
+async fn finished(bench: &Bench) -> Vec<Value> {
+    let (code, log) = bench.spawn(&RUN).end().await;
+    assert_eq!(code, Some(0), "{log:#?}");
+    log
+}
+
+/// How far the work was when the daemon was killed, as its next life found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    /// Nothing in flight, and something to submit.
+    Unsent,
+    /// Something in flight.
+    InFlight,
+    /// All done.
+    Done,
+}
+
+impl Found {
+    fn of(log: &[Value]) -> Self {
+        let begun = log.iter().position(|line| event_of(line) == "ready").expect("it got ready");
+        let (start, then) = log.split_at(begun);
+        if start.iter().any(|line| event_of(line) == "in_doubt") {
+            Self::InFlight
+        } else if then.iter().any(|line| ["submitted", "verified"].contains(&event_of(line))) {
+            Self::Unsent
+        } else {
+            Self::Done
+        }
+    }
+}
+
+/// One life that is killed at this point, and one that finds what is left. None if the first ended by itself.
+async fn cycle(work: Work, point: Point) -> Option<Found> {
+    let bench = work.bench().await;
+    let killed = bench.killed_at(&point, &RUN).await;
+    let log = work.finish(&bench).await;
+    killed.then(|| Found::of(&log))
+}
+
+/// Kills a daemon at each of these points, several at the same time, since each mostly waits.
+async fn sweep(work: &Work, points: Vec<Point>) -> Vec<(Point, Option<Found>)> {
+    let left = Rc::new(RefCell::new(points.into_iter()));
+    let lanes = (0..scale("LANES", 6)).map(|_| lane(work.clone(), Rc::clone(&left)));
+    LocalSet::new()
+        .run_until(async {
+            let mut together = JoinSet::new();
+            lanes.for_each(|lane| drop(together.spawn_local(lane)));
+            together.join_all().await.concat()
+        })
+        .await
+}
+
+async fn lane(work: Work, left: Rc<RefCell<IntoIter<Point>>>) -> Vec<(Point, Option<Found>)> {
+    let mut done = Vec::new();
+    loop {
+        let next = left.borrow_mut().next();
+        let Some(point) = next else { return done };
+        if left.borrow().len().is_multiple_of(100) {
+            println!("{} points left", left.borrow().len());
+        }
+        let found = spawn_local(cycle(work.clone(), point.clone())).await;
+        let found = found.unwrap_or_else(|failed| panic!("{work:?}, killed at {point}: {failed}"));
+        done.push((point, found));
+    }
+}
+
+/// Every point of each system call.
+fn points(census: &BTreeMap<String, usize>) -> Vec<Point> {
+    let points_of = |(call, most): (&String, &usize)| {
+        (1..=*most).map({
+            let call = call.clone();
+            move |nth| Point { call: call.clone(), nth }
+        })
+    };
+    census.iter().flat_map(points_of).collect()
+}
+
+/// One point of each system call, and others up to this number. How often a call comes varies a little from run to
+/// run, so the one is of those that come for certain.
+fn sample(census: &BTreeMap<String, usize>, number: usize, rng: &mut Rng) -> Vec<Point> {
+    let mut chosen: BTreeSet<Point> =
+        census.iter().map(|(call, most)| Point { call: call.clone(), nth: rng.usize(1..=most.div_ceil(2)) }).collect();
+    let mut others = points(census);
+    rng.shuffle(&mut others);
+    for other in others {
+        if chosen.len() < number {
+            chosen.insert(other);
+        }
+    }
+    chosen.into_iter().collect()
+}
+
+/// Sweeps over this work's points, holds that most of the kills came, and says how far each found the work.
+async fn kill_everywhere(work: &Work, bounded: usize) -> BTreeMap<Found, usize> {
+    let mut rng = Rng::with_seed(seed());
+    let census = work.census().await;
+    let number: usize = census.values().sum();
+    let mut points = sample(&census, scale("POINTS", bounded), &mut rng);
+    rng.shuffle(&mut points);
+    let done = sweep(work, points).await;
+    let mut kills: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut found: BTreeMap<Found, usize> = BTreeMap::new();
+    for (point, how) in &done {
+        if let Some(how) = how {
+            *kills.entry(&point.call).or_default() += 1;
+            *found.entry(*how).or_default() += 1;
+        }
+    }
+    let killed: usize = kills.values().sum();
+    println!("{work:?}: {killed} kills at {} of {number} points; found {found:?}; by call {kills:?}", done.len());
+    // How often a call comes varies a little from run to run.
+    assert!(killed * 10 >= done.len() * 8, "{killed} kills at {} points", done.len());
+    for call in work.calls() {
+        assert!(kills.contains_key(call), "no kill at {call}: {kills:?}");
+    }
+    found
+}
+
+/// Holds that kills came before the work, in the middle of it, and after it.
+fn assert_all_found(found: &BTreeMap<Found, usize>) {
+    for how in [Found::Unsent, Found::InFlight, Found::Done] {
+        assert!(found.contains_key(&how), "no kill found the work {how:?}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn killed_at_any_system_call_of_a_submission_it_is_submitted_once() {
+    assert_all_found(&kill_everywhere(&Work::Rows(1), 36).await);
+}
+
+#[tokio::test]
+async fn killed_at_any_system_call_of_a_batch_each_is_submitted_once() {
+    assert_all_found(&kill_everywhere(&Work::Rows(8), 36).await);
+}
+
+#[tokio::test]
+async fn killed_again_at_any_system_call_of_a_life_that_reads_back_each_is_submitted_once() {
+    let on_the_way = Point { call: "writev".to_owned(), nth: 1 };
+    kill_everywhere(&Work::LeftBehind(2, on_the_way), 30).await;
+}
+
+#[tokio::test]
+async fn killed_at_any_system_call_of_its_first_start_the_next_makes_the_database_whole() {
+    kill_everywhere(&Work::NoDatabase, 30).await;
+}
+
+/// What became of the work of many short lives on one queue.
+#[derive(Debug, Default)]
+struct Figures {
+    lives: usize,
+    rows: usize,
+    orders: usize,
+    commits: usize,
+    /// Commits of a certificate that arrived after its first.
+    repeats: usize,
+    /// Commits that were refused for the time being, so that another followed.
+    retries: usize,
+    /// Commits on record, sent or not, whose outcome wasn't known: another followed, after two negative reads.
+    doubts: usize,
+    /// The most that arrived in one second.
+    worst_second: usize,
+}
+
+impl Figures {
+    fn and(self, other: Self) -> Self {
+        Self {
+            lives: self.lives + other.lives,
+            rows: self.rows + other.rows,
+            orders: self.orders + other.orders,
+            commits: self.commits + other.commits,
+            repeats: self.repeats + other.repeats,
+            retries: self.retries + other.retries,
+            doubts: self.doubts + other.doubts,
+            worst_second: self.worst_second.max(other.worst_second),
+        }
+    }
+}
+
+/// A bench whose API takes its time, loses replies before the order and after it, and is busy now and then.
+async fn unreliable(seed: u64) -> Bench {
+    let latency = Duration::from_millis(80);
+    let options = Options { latency, jitter: latency, rate_limit: None, seed, ..own_account() };
+    let bench = Bench::with(options, &[("rate.guard", "150ms"), ("verify.resend_after", "1s")]).await;
+    let mixture = Mixture { lost_before: 0.08, lost_after: 0.08, network_error: 0.08, ..Mixture::default() };
+    bench.simulator.mixture(mixture);
+    bench
+}
+
+/// One life on a queue that grows, which ends after so many arrivals or after some time, whichever comes first.
+async fn live(bench: &Bench, ids: &mut Vec<String>, rng: &mut Rng) {
+    grow(bench, ids, rng.usize(1..8)).await;
+    let seen = bench.simulator.arrivals().len();
+    let daemon = bench.spawn(&["run"]);
+    let arrivals = seen + rng.usize(1..=25);
+    let enough = bench.simulator.until(|simulator| simulator.arrivals().len() >= arrivals);
+    // When the kill comes is the fault itself; nothing waits for it.
+    let killed = Duration::from_millis(rng.u64(0..=3_500));
+    grow(bench, ids, rng.usize(1..8)).await;
+    drop(tokio::time::timeout(killed, enough).await);
+    daemon.kill();
+}
+
+/// Enqueues some more.
+async fn grow(bench: &Bench, ids: &mut Vec<String>, more: usize) {
+    let fresh: Vec<String> = (1..=more).map(|number| format!("cert-{:05}", ids.len() + number)).collect();
+    bench.enqueue(&fresh).await;
+    ids.extend(fresh);
+}
+
+/// So many lives on one queue, each killed, and a last one that comes to its end.
+async fn lives(number: usize, seed: u64) -> Figures {
+    let bench = unreliable(seed).await;
+    let mut rng = Rng::with_seed(seed);
+    let mut ids = Vec::new();
+    for _ in 0..number {
+        live(&bench, &mut ids, &mut rng).await;
+    }
+    finished(&bench).await;
+    bench.assert_each_submitted_once(&ids).await;
+    bench.assert_nothing_blind().await;
+    let repeats = bench.assert_each_repeat_explained().await;
+    let worst = worst_second(&bench.simulator.commit_times());
+    assert!(worst <= 20, "seed {seed}: {worst} in one second");
+    Figures {
+        lives: number,
+        rows: ids.len(),
+        orders: bench.simulator.orders(),
+        commits: bench.simulator.commits().len(),
+        repeats,
+        retries: followed(&bench, "retry").await,
+        doubts: followed(&bench, "in_doubt").await,
+        worst_second: worst,
+    }
+}
+
+/// How many commits ended like this, and another one followed.
+async fn followed(bench: &Bench, outcome: &str) -> usize {
+    let mut connection = bench.connect().await;
+    let count: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM requests earlier WHERE kind = 'commit' AND outcome = ? AND EXISTS
+            (SELECT 1 FROM requests later WHERE later.certificate_id = earlier.certificate_id
+                AND later.kind = 'commit' AND later.number > earlier.number)",
+    )
+    .bind(outcome)
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+    usize::try_from(count).unwrap()
+}
+
+#[tokio::test]
+async fn lives_that_are_killed_at_random_while_the_queue_grows_lose_nothing_and_repeat_nothing() {
+    let seed = seed();
+    let queues = scale("QUEUES", 2);
+    let each = scale("CYCLES", 16_usize).div_ceil(queues);
+    let mut rng = Rng::with_seed(seed);
+    let local = LocalSet::new();
+    let mut together = JoinSet::new();
+    for _ in 0..queues {
+        together.spawn_local_on(lives(each, rng.u64(..)), &local);
+    }
+    let figures = local.run_until(together.join_all()).await.into_iter().fold(Figures::default(), Figures::and);
+    println!("{figures:?}");
+    assert_eq!((figures.orders, figures.lives), (figures.rows, each * queues));
+    assert!(figures.doubts > 0 && figures.retries > 0, "no fault came: {figures:?}");
+}

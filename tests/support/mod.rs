@@ -7,8 +7,10 @@ mod authority;
 mod clock;
 mod daemon;
 mod line;
+mod points;
 mod process;
 mod proxy;
+mod repeats;
 mod scale;
 mod small_disk;
 mod strace;
@@ -25,6 +27,7 @@ use tempfile::TempDir;
 
 pub(crate) use authority::Authority;
 pub(crate) use daemon::in_time;
+pub(crate) use points::Point;
 pub(crate) use process::{Process, event_of, output};
 pub(crate) use proxy::{Act, Answer, Greeting, Proxy, Reply, Retelling};
 pub(crate) use scale::{scale, seed};
@@ -198,7 +201,8 @@ impl Bench {
         }
         for (id, count) in arrived {
             let known = recorded.get(&id).copied().unwrap_or_default();
-            assert!(count <= known, "{id}: {count} commits arrived, and {known} are on record");
+            let commits = self.simulator.commits_of(&id);
+            assert!(count <= known, "{id}: {count} commits arrived, and {known} are on record: {commits:?}");
         }
     }
 }

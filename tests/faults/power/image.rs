@@ -91,6 +91,11 @@ impl Disk {
                 self.rename(number, name, Some(self.files.len() - 1));
             }
             Event::Unlink(name) => self.rename(number, name, None),
+            Event::Rename { from, to } => {
+                let file = self.names.get(from).copied();
+                self.rename(number, to, file);
+                self.rename(number, from, None);
+            }
             Event::Write { file, offset, bytes } => {
                 self.change(file, Change::Write { event: number, offset: *offset, bytes: bytes.clone() });
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 /// The system calls that a recording needs.
-pub(super) const CALLS: &str = "openat,pwrite64,write,writev,sendto,sendmsg,ftruncate,fsync,fdatasync,unlink";
+pub(super) const CALLS: &str = "openat,pwrite64,write,writev,sendto,sendmsg,ftruncate,fsync,fdatasync,unlink,renameat2";
 
 /// One thing that happened. Files go by their names in the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(super) enum Event {
     Create(String),
     /// A file's name went.
     Unlink(String),
+    /// A file got another name.
+    Rename { from: String, to: String },
     /// Bytes were handed to the kernel.
     Write { file: String, offset: usize, bytes: Vec<u8> },
     /// A file was cut or extended.
@@ -122,6 +124,14 @@ impl Reader<'_> {
                     self.events.push(Event::Unlink(file));
                 }
             }
+            "renameat2" => {
+                let mut names = arguments.split('"').skip(1).step_by(2).map(|path| self.within(&escaped(path)));
+                if let (Some(Some(from)), Some(Some(to))) = (names.next(), names.next()) {
+                    self.names.retain(|name| *name != from);
+                    self.names.push(to.clone());
+                    self.events.push(Event::Rename { from, to });
+                }
+            }
             "ftruncate" => {
                 if let Some(file) = self.file(arguments) {
                     let (_, length) = arguments.split_once(">, ").expect("a length follows");
@@ -167,7 +177,12 @@ impl Reader<'_> {
 fn path(arguments: &str) -> Option<String> {
     let (_, rest) = arguments.split_once('<')?;
     let (path, _) = rest.split_once('>')?;
-    Some(String::from_utf8_lossy(&unescape(path)).into_owned())
+    Some(escaped(path))
+}
+
+/// A path that is written as `\x2f\x74`.
+fn escaped(path: &str) -> String {
+    String::from_utf8_lossy(&unescape(path)).into_owned()
 }
 
 /// All texts among a call's arguments, one after the other.
