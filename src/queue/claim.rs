@@ -211,13 +211,18 @@ async fn write_request(
     .map_err(QueueError::of("writing a request"))
 }
 
-/// A row that no rule would have let in, for instance after a trigger was dropped: it must not block the rest.
+/// A row that no rule would have let in, for instance after a trigger was dropped: it must not block the rest. The
+/// rules for changes would refuse it as it is, so what is wrong with `verify_type` moves into the reason.
 async fn set_aside(connection: &mut SqliteConnection, id: i64) -> Result<(), QueueError> {
-    sqlx::query("UPDATE submissions SET state = 'canceled', reason = 'certificate_id or verify_type can not be right' WHERE id = ?")
-        .bind(id)
-        .execute(connection)
-        .await
-        .map_err(QueueError::of("setting a row aside"))?;
+    sqlx::query(
+        "UPDATE submissions SET state = 'canceled', verify_type = NULL,
+                reason = 'certificate_id or verify_type can not be right' || coalesce(': ' || verify_type, '')
+          WHERE id = ?",
+    )
+    .bind(id)
+    .execute(connection)
+    .await
+    .map_err(QueueError::of("setting a row aside"))?;
     Ok(())
 }
 

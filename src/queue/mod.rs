@@ -30,3 +30,6 @@ pub use report::{Counts, DaemonRow, HistoryLine, Overview, SubmissionLine};
 pub use request::{Finished, RequestKind};
 pub use run::{Control, Heartbeat, Mode, Run};
 pub use turn::{Turn, TurnReport};
+
+#[cfg(test)]
+mod tests;

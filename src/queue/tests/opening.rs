@@ -1,0 +1,152 @@
+//! Opening a database: what is made, what is refused, what is migrated by whom. Beside the tests in `open.rs`, which
+//! hold what reaches into it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::*;
+
+async fn sql(path: &Path, statement: &'static str) {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_queue_that_is_there_is_opened_with_all_that_is_in_it() {
+    let site = Site::with(&["a"]).await;
+    let path = site.path();
+    site.queue.close().await.unwrap();
+    for opening in [Opening::Existing, Opening::Create] {
+        let mut queue = Queue::open(&path, opening).await.unwrap();
+        assert_eq!(queue.counts().await.unwrap().of(State::Pending), 1);
+    }
+    assert!(!path.with_file_name("queue.db.schema-1").exists(), "nothing was migrated, so nothing was copied");
+}
+
+#[tokio::test]
+async fn closing_leaves_the_whole_queue_in_one_file() {
+    let site = Site::with(&["a"]).await;
+    let wal = site.directory.path().join("queue.db-wal");
+    assert!(wal.exists());
+    site.queue.close().await.unwrap();
+    assert!(!wal.exists());
+}
+
+#[tokio::test]
+async fn the_data_version_changes_with_what_others_commit_and_only_then() {
+    let mut site = Site::with(&["a"]).await;
+    let before = site.queue.data_version().await.unwrap();
+    site.enqueue(new("b")).await;
+    assert_eq!(site.queue.data_version().await.unwrap(), before);
+    sql(&site.path(), "INSERT INTO submissions (certificate_id) VALUES ('c')").await;
+    assert_ne!(site.queue.data_version().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn an_empty_file_or_one_with_the_table_of_migrations_alone_becomes_a_queue() {
+    let directory = tempfile::tempdir().unwrap();
+    let (empty, begun) = (directory.path().join("empty.db"), directory.path().join("begun.db"));
+    fs::write(&empty, "").unwrap();
+    // A process died after it made this table and before it made the queue.
+    sql(
+        &begun,
+        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
+           installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, checksum BLOB NOT NULL,
+           execution_time BIGINT NOT NULL)",
+    )
+    .await;
+    for path in [empty, begun] {
+        let mut queue = Queue::open(&path, Opening::Existing).await.unwrap();
+        assert_eq!(queue.counts().await.unwrap().open(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_queue_is_refused_and_told_what_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let [text, unmarked, marked] = ["text", "unmarked", "marked"].map(|name| directory.path().join(name));
+    fs::write(&text, "these are my notes, not a database, and long enough to be looked at").unwrap();
+    sql(&unmarked, "CREATE TABLE mine (x)").await;
+    sql(&marked, "PRAGMA application_id = 7").await;
+    let cases = [
+        (directory.path().to_owned(), "it is not a file"),
+        (text, "it is not an SQLite database"),
+        (unmarked, "an SQLite database of another program: application_id 0, 1 objects"),
+        (marked, "an SQLite database of another program: application_id 7, 0 objects"),
+    ];
+    for (path, what) in cases {
+        let error = Queue::open(&path, Opening::Create).await.unwrap_err();
+        assert!(matches!(&error, QueueError::Foreign { why, .. } if why == what), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_queue_in_a_directory_that_is_missing_or_none_cannot_be_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = Queue::open(&directory.path().join("missing/queue.db"), Opening::Create).await.unwrap_err();
+    assert!(matches!(error, QueueError::Create { .. }), "{error:?}");
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = Queue::open(&file.join("queue.db"), Opening::Create).await.unwrap_err();
+    assert!(matches!(error, QueueError::Failed { .. }), "{error:?}");
+    // Longer than a name may be: the directory is there, and takes it all the same not.
+    let error = Queue::open(&directory.path().join("q".repeat(300)), Opening::Create).await.unwrap_err();
+    assert!(matches!(error, QueueError::Failed { .. } | QueueError::Create { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_new_queue_is_made_by_the_daemon_under_the_lock_that_it_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue.db");
+    let lock = DaemonLock::acquire(&path).await.unwrap();
+    Queue::open(&path, Opening::Daemon(&lock)).await.unwrap();
+    assert!(path.exists());
+}
+
+#[tokio::test]
+async fn while_a_daemon_holds_it_a_command_does_not_make_the_queue() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue.db");
+    let lock = DaemonLock::acquire(&path).await.unwrap();
+    let error = Queue::open(&path, Opening::Create).await.unwrap_err();
+    assert!(matches!(error, QueueError::Held { .. }), "{error:?}");
+    // The lock of another database says nothing about this one.
+    let elsewhere = directory.path().join("other.db");
+    let other = DaemonLock::acquire(&elsewhere).await.unwrap();
+    let error = Queue::open(&path, Opening::Daemon(&other)).await.unwrap_err();
+    assert!(matches!(error, QueueError::Held { .. }), "{error:?}");
+    drop(lock);
+    Queue::open(&path, Opening::Create).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_be_looked_at_is_an_error_and_no_replacement() {
+    let site = Site::new().await;
+    let moved = site.directory.path().join("moved");
+    fs::create_dir(&moved).unwrap();
+    let inner = moved.join("queue.db");
+    let queue = Queue::open(&inner, Opening::Create).await.unwrap();
+    queue.place().check().unwrap();
+    fs::remove_dir_all(&moved).unwrap();
+    assert!(matches!(queue.place().check(), Err(QueueError::Replaced(_))), "it was deleted");
+    fs::write(&moved, "").unwrap();
+    let error = queue.place().check().unwrap_err();
+    assert!(matches!(error, QueueError::Failed { .. }), "{error:?}");
+}
+
+#[test]
+fn a_refusal_names_the_group_that_owns_the_file_or_its_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = Command::new("id").arg("-gn").output().unwrap();
+    let own = String::from_utf8(output.stdout).unwrap();
+    let group = |path: &Path| super::super::open::group_of(path);
+    assert_eq!(group(directory.path()), own.trim());
+    assert_eq!(group(&directory.path().join("missing.db")), own.trim());
+    assert_eq!(group(Path::new("/nowhere/at/all.db")), "that owns its directory");
+}
