@@ -10,6 +10,8 @@ mod desk;
 mod ending;
 mod gate;
 mod lane;
+#[cfg(test)]
+mod lane_tests;
 mod progress;
 mod sending;
 mod start;

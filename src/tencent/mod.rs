@@ -17,3 +17,8 @@ pub use credentials::{Credentials, CredentialsError, Search, Source, find_creden
 pub use errors::{Class, ERROR_TABLE, classify_code};
 pub use signing::{CanonicalRequest, Scope, authorization};
 pub use wire::{Action, CONTENT_TYPE, VERSION};
+
+#[cfg(test)]
+mod credentials_tests;
+#[cfg(test)]
+mod wire_tests;
