@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use super::error::QueueError;
 use super::lock::DaemonLock;
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!();
 /// `PRAGMA application_id` of a certcommit queue: "CCMT".
 const APPLICATION_ID: i64 = 1_128_484_180;
 const FILE_MODE: u32 = 0o660;
@@ -64,7 +64,11 @@ impl Queue {
         Self::open_with(path, opening, &MIGRATIONS).await
     }
 
-    async fn open_with(path: &Path, opening: Opening<'_>, migrations: &Migrator) -> Result<Self, QueueError> {
+    pub(super) async fn open_with(
+        path: &Path,
+        opening: Opening<'_>,
+        migrations: &Migrator,
+    ) -> Result<Self, QueueError> {
         refuse_network_filesystem(path)?;
         let existed = path.try_exists().map_err(|error| QueueError::io(path, error))?;
         if !existed {
@@ -154,7 +158,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn create(path: &Path) -> Result<(), QueueError> {
+pub(super) fn create(path: &Path) -> Result<(), QueueError> {
     let created = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path);
     let file = match created {
         Ok(file) => file,
@@ -286,11 +290,16 @@ fn refuse_network_filesystem(path: &Path) -> Result<(), QueueError> {
         error if error.kind() == io::ErrorKind::NotFound => QueueError::Create { path: path.to_owned(), error },
         error => QueueError::io(path, error),
     })?;
-    let magic = found.f_type & 0xffff_ffff;
-    match NETWORK_FILESYSTEMS.iter().find(|(number, _)| *number == magic) {
-        Some((_, kind)) => Err(QueueError::Network { path: path.to_owned(), kind }),
+    match network_filesystem(found.f_type) {
+        Some(kind) => Err(QueueError::Network { path: path.to_owned(), kind }),
         None => Ok(()),
     }
+}
+
+/// The name of the network filesystem with this magic number. Some machines give the number with its sign extended.
+pub(super) fn network_filesystem(magic: i64) -> Option<&'static str> {
+    let magic = magic & 0xffff_ffff;
+    NETWORK_FILESYSTEMS.iter().find(|(number, _)| *number == magic).map(|(_, kind)| *kind)
 }
 
 /// The name of the group that owns the file, or its directory.
