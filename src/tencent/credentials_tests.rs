@@ -42,9 +42,9 @@ fn from_file(text: &str, mode: u32) -> Result<Credentials, CredentialsError> {
 
 #[test]
 fn the_vendors_places_are_the_users_own_file_and_then_the_systems() {
-    let system = PathBuf::from("/etc/tencentcloud/credentials");
-    assert_eq!(vendor_files(None), [system.clone()]);
-    assert_eq!(vendor_files(Some("/home/me")), [PathBuf::from("/home/me/.tencentcloud/credentials"), system]);
+    let (own, system) = ("/home/me/.tencentcloud/credentials", "/etc/tencentcloud/credentials");
+    assert_eq!(vendor_files(None), [PathBuf::from(system)]);
+    assert_eq!(vendor_files(Some("/home/me")), [own, system].map(PathBuf::from));
 }
 
 #[test]

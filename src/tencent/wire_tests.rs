@@ -5,17 +5,15 @@ use crate::submission::{CommitClass, CommitOutcome, ReadOutcome, Reading};
 
 /// Why a commit is in doubt after this answer.
 fn doubt(body: &[u8]) -> String {
-    match commit_outcome(200, body) {
-        CommitOutcome::InDoubt { why, refusal: None } => why,
-        other => panic!("{other:?}"),
-    }
+    let outcome = commit_outcome(200, body);
+    let CommitOutcome::InDoubt { why, refusal: None } = outcome else { panic!("{outcome:?}") };
+    why
 }
 
 fn reading(body: &str) -> Reading {
-    match read_outcome(200, body.as_bytes()) {
-        ReadOutcome::Seen(reading) => reading,
-        other => panic!("{other:?}"),
-    }
+    let outcome = read_outcome(200, body.as_bytes());
+    let ReadOutcome::Seen(reading) = outcome else { panic!("{outcome:?}") };
+    reading
 }
 
 #[test]
