@@ -104,4 +104,13 @@ mod tests {
     fn a_time_reads_as_iso_8601() {
         assert_eq!(UnixMillis(1_551_113_065_900).to_string(), "2019-02-25T16:44:25Z");
     }
+
+    #[test]
+    fn a_point_in_time_counts_from_the_epoch_and_moves_by_durations() {
+        assert_eq!(UnixMillis::from_duration(Duration::from_secs(7)), UnixMillis(7000));
+        assert_eq!(UnixMillis(7000).plus(Duration::from_millis(1500)), UnixMillis(8500));
+        assert_eq!(UnixMillis(i64::MAX).plus(Duration::from_secs(1)), UnixMillis(i64::MAX));
+        assert_eq!(millis(Duration::from_micros(2_999)), 2);
+        assert_eq!(millis(Duration::MAX), i64::MAX);
+    }
 }

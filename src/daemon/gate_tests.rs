@@ -172,3 +172,74 @@ fn a_request_to_resume_probes_at_once() {
     gate.probe_now(after(at, 1));
     assert_eq!(gate.allows(after(at, 1)), 1);
 }
+
+#[test]
+fn it_says_for_which_fault_it_is_closed_and_why() {
+    let (mut gate, at) = (Gate::new(POLICY), start());
+    assert_eq!((gate.why(), gate.fault()), (None, None));
+    gate.observe(1, &account(), at, at);
+    assert_eq!(gate.why(), Some("refused"));
+    assert_eq!(gate.fault(), Some(&Fault::Account("AuthFailure.SecretIdNotFound".into())));
+    gate.observe(2, &busy(), at, at);
+    assert_eq!(gate.why(), Some("the CA is busy"), "the newest probe found another fault");
+}
+
+#[test]
+fn it_denies_the_code_that_many_rows_in_succession_were_denied_with() {
+    let (mut gate, at) = (Gate::new(POLICY), start());
+    let denied = |code: &str| Ending::Fault(Fault::Denied(code.to_owned()), "no permission".into());
+    for _ in 0..4 {
+        assert_eq!(gate.observe(1, &denied("This.Code"), at, at), None);
+        assert!(!gate.denies("This.Code"));
+    }
+    assert!(gate.observe(1, &denied("This.Code"), at, at).is_some(), "each request counts");
+    assert!(gate.denies("This.Code") && !gate.denies("Other.Code"));
+    assert_eq!(gate.observe(2, &denied("Other.Code"), at, at), None, "it stays closed");
+    assert!(gate.denies("Other.Code"));
+}
+
+#[test]
+fn a_denial_is_an_answer_where_the_fault_was_another_one() {
+    let (mut gate, at) = (Gate::new(POLICY), start());
+    gate.observe(1, &account(), at, at);
+    let denied = Ending::Fault(Fault::Denied("This.Code".into()), "no permission".into());
+    assert_eq!(gate.observe(2, &denied, at, after(at, 7)), Some(Swing::Opened(Duration::from_secs(7))));
+    assert_eq!(gate.why(), None);
+}
+
+#[test]
+fn a_probe_that_says_nothing_is_repeated_after_the_same_interval() {
+    for ending in [throttled(), Ending::Unknown] {
+        let (mut gate, at) = (Gate::new(POLICY), start());
+        assert_eq!(gate.observe(1, &ending, at, at), None, "it closes nothing either");
+        gate.observe(1, &account(), at, at);
+        gate.probing();
+        assert_eq!(gate.observe(2, &ending, after(at, 30), after(at, 31)), None);
+        assert_eq!(gate.next_probe(), Some(after(at, 61)));
+    }
+}
+
+#[test]
+fn a_probe_can_be_put_off_and_a_request_to_resume_begins_at_short_intervals_again() {
+    let (mut gate, at) = (Gate::new(POLICY), start());
+    gate.probe_at(at);
+    assert_eq!(gate.next_probe(), None, "an open gate probes nothing");
+    gate.observe(1, &account(), at, at);
+    gate.probe_at(after(at, 5));
+    assert_eq!(gate.next_probe(), Some(after(at, 5)));
+    gate.observe(2, &account(), at, at);
+    gate.observe(2, &account(), at, at);
+    gate.probe_now(at);
+    gate.observe(2, &account(), at, at);
+    assert_eq!(gate.next_probe(), Some(after(at, 60)));
+}
+
+#[test]
+fn a_succession_begins_anew_once_it_opened() {
+    let (mut gate, at) = (Gate::new(POLICY), start());
+    (1..=5).for_each(|row| drop(gate.observe(row, &busy(), at, at)));
+    assert!(gate.observe(6, &Ending::Answered, at, at).is_some());
+    for row in 1..=4 {
+        assert_eq!(gate.observe(row, &busy(), at, at), None);
+    }
+}

@@ -13,6 +13,8 @@ mod gate;
 #[cfg(test)]
 mod gate_tests;
 mod lane;
+#[cfg(test)]
+mod lane_tests;
 mod progress;
 mod sending;
 mod start;

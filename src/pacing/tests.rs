@@ -288,6 +288,22 @@ fn a_request_that_has_not_departed_counts_until_it_has() {
     assert_eq!(limiter.next_slot(now + Duration::from_millis(1)), now + Duration::from_millis(1025));
 }
 
+#[test]
+fn departures_that_are_told_out_of_order_count_in_the_order_in_which_they_were() {
+    let at = start();
+    let window = SECOND + LIMITS.guard;
+    let after = |seconds| at + Duration::from_secs(seconds);
+    let mut log = SendLog::new(2, window);
+    log.depart(after(5));
+    assert_eq!(log.free_at(at), None, "one of two places is free");
+    log.depart(after(3));
+    assert_eq!(log.free_at(at), Some(after(3) + window));
+    log.depart(after(4));
+    assert_eq!(log.free_at(at), Some(after(4) + window));
+    log.depart(after(6));
+    assert_eq!(log.free_at(at), Some(after(5) + window));
+}
+
 proptest! {
     #[test]
     fn no_pattern_of_calls_breaks_the_law(

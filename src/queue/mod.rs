@@ -37,3 +37,6 @@ pub use request::{Finished, RequestKind};
 pub use run::{Control, Heartbeat, Mode, Run};
 pub use shown::Shown;
 pub use turn::{Turn, TurnReport};
+
+#[cfg(test)]
+mod tests;

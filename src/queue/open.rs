@@ -14,7 +14,7 @@ use super::error::{QueueError, is_rollback_needed};
 use super::lock::DaemonLock;
 use super::place::{Place, beside, refuse_network_filesystem};
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!();
 /// `PRAGMA application_id` of a certcommit queue: "CCMT".
 const APPLICATION_ID: i64 = 1_128_484_180;
 const FILE_MODE: u32 = 0o660;
@@ -58,7 +58,11 @@ impl Queue {
         Self::open_with(path, opening, &MIGRATIONS).await
     }
 
-    async fn open_with(path: &Path, opening: Opening<'_>, migrations: &Migrator) -> Result<Self, QueueError> {
+    pub(super) async fn open_with(
+        path: &Path,
+        opening: Opening<'_>,
+        migrations: &Migrator,
+    ) -> Result<Self, QueueError> {
         refuse_network_filesystem(path)?;
         let existed = path.try_exists().map_err(|error| QueueError::io(path, error))?;
         if !existed {
@@ -139,7 +143,7 @@ impl Queue {
 
 /// Makes an empty file, which appears with the right mode or not at all, whatever the umask: the group enqueues. The
 /// -wal and -shm files inherit it.
-fn create(path: &Path) -> Result<(), QueueError> {
+pub(super) fn create(path: &Path) -> Result<(), QueueError> {
     let failed = |error: io::Error| {
         if error.kind() == io::ErrorKind::PermissionDenied {
             return QueueError::io(path, error);

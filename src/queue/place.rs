@@ -85,11 +85,16 @@ pub(super) fn refuse_network_filesystem(path: &Path) -> Result<(), QueueError> {
         error if error.kind() == io::ErrorKind::NotFound => QueueError::Create { path: path.to_owned(), error },
         error => QueueError::io(path, error),
     })?;
-    let magic = found.f_type & 0xffff_ffff;
-    match NETWORK_FILESYSTEMS.iter().find(|(number, _)| *number == magic) {
-        Some((_, kind)) => Err(QueueError::Network { path: path.to_owned(), kind }),
+    match network_filesystem(found.f_type) {
+        Some(kind) => Err(QueueError::Network { path: path.to_owned(), kind }),
         None => Ok(()),
     }
+}
+
+/// The name of the network filesystem with this magic number. Some machines give the number with its sign extended.
+pub(super) fn network_filesystem(magic: i64) -> Option<&'static str> {
+    let magic = magic & 0xffff_ffff;
+    NETWORK_FILESYSTEMS.iter().find(|(number, _)| *number == magic).map(|(_, kind)| *kind)
 }
 
 /// The name of the group that owns the file, or its directory.

@@ -21,6 +21,12 @@ impl Shown {
     fn new(bytes: &[u8]) -> Self {
         Self(printable(&String::from_utf8_lossy(bytes), MAX_SHOWN))
     }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Deref for Shown {

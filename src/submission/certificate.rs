@@ -103,7 +103,8 @@ mod tests {
     #[test]
     fn an_id_has_1_to_64_plain_characters() {
         for good in ["a", "abcb1234", "A_b-9", &"x".repeat(64)] {
-            assert_eq!(good.parse::<CertificateId>().unwrap().as_str(), good);
+            let id: CertificateId = good.parse().unwrap();
+            assert_eq!((id.as_str(), id.to_string().as_str()), (good, good));
         }
         for bad in ["", " ", "a b", "a\n", "a\0b", "ä", "😀", "a'; --", &"x".repeat(65)] {
             assert!(bad.parse::<CertificateId>().is_err(), "{bad:?}");

@@ -19,6 +19,8 @@ pub use status::{Reading, STATUS_CODES, Verdict, status_text};
 pub use transition::{Change, Event, Evidence, Policy, Row, next_state};
 
 #[cfg(test)]
+mod evidence_tests;
+#[cfg(test)]
 mod transition_tests;
 #[cfg(test)]
 mod world;

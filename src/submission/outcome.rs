@@ -299,4 +299,26 @@ mod tests {
         let free: Vec<_> = CommitClass::ALL.iter().filter(|class| !class.spends_a_try()).collect();
         assert_eq!(free, [&CommitClass::Throttled, &CommitClass::Account, &CommitClass::NotSent]);
     }
+
+    #[test]
+    fn the_servers_error_is_told_of_every_outcome_that_has_one() {
+        let refusal = || Refusal { code: "Some.Code".into(), message: "words".into(), request_id: None };
+        assert_eq!(refusal().to_string(), "Some.Code: words");
+        let reading = Reading { order_id: None, status: None, request_id: None };
+        let (why, cut) = ("cut".to_owned(), || "cut".to_owned());
+        for silent in
+            [ReadOutcome::Seen(reading), ReadOutcome::NotSent(why), ReadOutcome::Retry { why: cut(), refusal: None }]
+        {
+            assert_eq!(silent.refusal(), None, "{silent:?}");
+        }
+        for refused in [
+            ReadOutcome::Retry { why: cut(), refusal: Some(refusal()) },
+            ReadOutcome::Throttled(refusal()),
+            ReadOutcome::Account(refusal()),
+            ReadOutcome::Denied(refusal()),
+            ReadOutcome::Failed(refusal()),
+        ] {
+            assert_eq!(refused.refusal(), Some(&refusal()), "{refused:?}");
+        }
+    }
 }

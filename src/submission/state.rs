@@ -103,3 +103,42 @@ impl ResolvedBy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_reads_back_as_written() {
+        let names = ["pending", "in_flight", "in_doubt", "submitted", "failed", "held", "canceled"];
+        for (state, name) in State::ALL.into_iter().zip(names) {
+            assert_eq!((state.as_str(), state.to_string().as_str()), (name, name));
+            assert_eq!(name.parse(), Ok(state));
+        }
+        assert_eq!("lost".parse::<State>(), Err("\"lost\" is not a state of a submission".to_owned()));
+    }
+
+    #[test]
+    fn these_are_the_only_ways_between_the_states() {
+        // One line a state, one column a state that it may become, both in the order of `ALL`.
+        let table = [".f?...c", "p.?sx..", "p..sxh.", ".......", "p......", "p.?sx..", "p......"];
+        let letters = ['p', 'f', '?', 's', 'x', 'h', 'c'];
+        for (from, expected) in State::ALL.into_iter().zip(table) {
+            let ways =
+                State::ALL.into_iter().zip(letters).map(|(to, letter)| if from.may_become(to) { letter } else { '.' });
+            assert_eq!(ways.collect::<String>(), expected, "{from}");
+        }
+    }
+
+    #[test]
+    fn what_is_pending_in_flight_or_in_doubt_is_still_open() {
+        let open: Vec<State> = State::ALL.into_iter().filter(|state| state.is_open()).collect();
+        assert_eq!(open, [State::Pending, State::InFlight, State::InDoubt]);
+    }
+
+    #[test]
+    fn who_established_it_has_a_name() {
+        let names = [ResolvedBy::Reply, ResolvedBy::Readback, ResolvedBy::Operator].map(ResolvedBy::as_str);
+        assert_eq!(names, ["reply", "readback", "operator"]);
+    }
+}

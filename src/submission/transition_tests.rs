@@ -128,12 +128,12 @@ fn no_other_event_moves_a_row() {
 
 #[test]
 fn a_commit_spends_a_try_unless_nothing_was_executed_for_no_fault_of_the_row() {
-    let row = row(State::InFlight, 0, Evidence::none());
-    for outcome in commits() {
+    for (tries, outcome) in [0, 2].into_iter().flat_map(|tries| commits().into_iter().map(move |o| (tries, o))) {
         let class = outcome.class();
-        let change = after(&row, &Event::Commit(outcome)).unwrap();
-        assert_eq!(change.spends_try, class.spends_a_try(), "{class:?}");
+        let change = after(&row(State::InFlight, tries, Evidence::none()), &Event::Commit(outcome)).unwrap();
+        assert_eq!(change.spends_try, class.spends_a_try(), "{class:?} after {tries}");
     }
+    let row = row(State::InFlight, 0, Evidence::none());
     assert!(after(&row, &Event::Interrupted).unwrap().spends_try);
     assert!(!after(&row, &Event::Unsent("paused".into())).unwrap().spends_try);
 }
@@ -179,12 +179,14 @@ fn an_error_stays_on_the_row_with_its_request_id() {
 
 #[test]
 fn a_retry_waits_longer_each_time() {
-    let wait = |tries| {
-        after(&row(State::InFlight, tries, Evidence::none()), &Event::Commit(CommitOutcome::Retry(refusal())))
-            .unwrap()
-            .due_in
+    let wait = |tries, outcome| {
+        after(&row(State::InFlight, tries, Evidence::none()), &Event::Commit(outcome)).unwrap().due_in.as_secs()
     };
-    assert_eq!([wait(0), wait(1)], [Duration::from_secs(1), Duration::from_secs(2)]);
+    for outcome in [CommitOutcome::Retry(refusal()), CommitOutcome::NotSent("refused".into())] {
+        assert_eq!([0, 1].map(|tries| wait(tries, outcome.clone())), [1, 2], "{outcome:?}");
+    }
+    let unsent = || CommitOutcome::NotSent("refused".into());
+    assert_eq!([2, 20].map(|tries| wait(tries, unsent())), [4, 300], "what was never sent is never given up");
 }
 
 #[test]
@@ -192,6 +194,9 @@ fn a_row_in_doubt_is_read_after_settling_and_again_when_it_may_be_resent() {
     let in_flight = row(State::InFlight, 0, Evidence::none());
     let lost = after(&in_flight, &Event::Commit(CommitOutcome::InDoubt { why: "cut".into(), refusal: None })).unwrap();
     assert_eq!(lost.due_in, POLICY.verify.settle);
+    let last = row(State::InFlight, 2, Evidence::none());
+    let backend = after(&last, &Event::Commit(CommitOutcome::BackendError(refusal()))).unwrap();
+    assert_eq!(backend.due_in, POLICY.verify.settle);
     let first = after_read(&row(State::InDoubt, 1, doubt(0, Duration::from_secs(60))), seen(None, Some(13)));
     assert_eq!(first.due_in, Duration::from_secs(540));
 }
@@ -338,14 +343,16 @@ fn what_is_refused_for_its_status_over_an_earlier_doubt_goes_through_the_whole_p
 
 #[test]
 fn a_read_that_fails_for_passing_reasons_is_repeated_later_each_time() {
-    let cut = || ReadOutcome::Retry { why: "cut".into(), refusal: None };
-    let unsent = || ReadOutcome::NotSent("refused".into());
     let backend = |reads| Evidence { last_commit: Some(CommitClass::BackendError), reads, ..Evidence::none() };
-    for outcome in [cut, unsent] {
-        let wait = |state, evidence| after_read(&row(state, 1, evidence), outcome()).due_in.as_secs();
+    let failing = [4, 5, 6, 9].map(|index| reads().swap_remove(index));
+    for outcome in failing {
+        let wait = |state, evidence| after_read(&row(state, 1, evidence), outcome.clone()).due_in.as_secs();
         let in_doubt = [0, 1, 2, 20].map(|reads| wait(State::InDoubt, Evidence { reads, ..doubt(0, LATE) }));
-        assert_eq!(in_doubt, [1, 2, 4, 300]);
-        assert_eq!([0, 1, 2, 20].map(|reads| wait(State::Pending, backend(reads))), [1, 2, 4, 300]);
+        // The limiter of the reads makes one wait that came too fast.
+        let throttled = outcome.class() == ReadClass::Throttled;
+        assert_eq!(in_doubt, if throttled { [0; 4] } else { [1, 2, 4, 300] }, "{outcome:?}");
+        let pending = [0, 1, 2, 20].map(|reads| wait(State::Pending, backend(reads)));
+        assert_eq!(pending, [1, 2, 4, 300], "{outcome:?}");
     }
 }
 

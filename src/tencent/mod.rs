@@ -23,3 +23,8 @@ pub use errors::{Class, ERROR_TABLE, classify_code};
 pub use signing::{CanonicalRequest, Scope, authorization};
 pub use skew::Skew;
 pub use wire::{Action, CONTENT_TYPE, VERSION, commit_outcome, read_outcome};
+
+#[cfg(test)]
+mod credentials_tests;
+#[cfg(test)]
+mod wire_tests;

@@ -1,0 +1,227 @@
+//! Opening a database: what is made, what is refused, what is migrated by whom. Beside the tests in `open.rs`, which
+//! hold what reaches into it.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::super::open::{MIGRATIONS, create};
+use super::super::place::{group_of, network_filesystem};
+use super::*;
+
+async fn sql(path: &Path, statement: &'static str) {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_queue_that_is_there_is_opened_with_all_that_is_in_it() {
+    let site = Site::with(&["a"]).await;
+    let path = site.path();
+    site.queue.close().await.unwrap();
+    for opening in [Opening::Existing, Opening::Create] {
+        let mut queue = Queue::open(&path, opening).await.unwrap();
+        assert_eq!(queue.counts().await.unwrap().of(State::Pending), 1);
+    }
+    assert!(!path.with_file_name("queue.db.schema-1").exists(), "nothing was migrated, so nothing was copied");
+}
+
+#[tokio::test]
+async fn closing_leaves_the_whole_queue_in_one_file() {
+    let site = Site::with(&["a"]).await;
+    let wal = site.directory.path().join("queue.db-wal");
+    assert!(wal.exists());
+    site.queue.close().await.unwrap();
+    assert!(!wal.exists());
+}
+
+#[tokio::test]
+async fn the_data_version_changes_with_what_others_commit_and_only_then() {
+    let mut site = Site::with(&["a"]).await;
+    let before = site.queue.data_version().await.unwrap();
+    site.enqueue(new("b")).await;
+    assert_eq!(site.queue.data_version().await.unwrap(), before);
+    sql(&site.path(), "INSERT INTO submissions (certificate_id) VALUES ('c')").await;
+    assert_ne!(site.queue.data_version().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn an_empty_file_or_one_with_the_table_of_migrations_alone_becomes_a_queue() {
+    let directory = tempfile::tempdir().unwrap();
+    let (empty, begun) = (directory.path().join("empty.db"), directory.path().join("begun.db"));
+    fs::write(&empty, "").unwrap();
+    // A process died after it made this table and before it made the queue.
+    sql(
+        &begun,
+        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
+           installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, checksum BLOB NOT NULL,
+           execution_time BIGINT NOT NULL)",
+    )
+    .await;
+    for path in [empty, begun] {
+        let mut queue = Queue::open(&path, Opening::Existing).await.unwrap();
+        assert_eq!(queue.counts().await.unwrap().open(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_queue_is_refused_and_told_what_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let [text, unmarked, marked] = ["text", "unmarked", "marked"].map(|name| directory.path().join(name));
+    fs::write(&text, "these are my notes, not a database, and long enough to be looked at").unwrap();
+    sql(&unmarked, "CREATE TABLE mine (x)").await;
+    sql(&marked, "PRAGMA application_id = 7").await;
+    let cases = [
+        (directory.path().to_owned(), "it is not a file"),
+        (text, "it is not an SQLite database"),
+        (unmarked, "an SQLite database of another program: application_id 0, 1 objects"),
+        (marked, "an SQLite database of another program: application_id 7, 0 objects"),
+    ];
+    for (path, what) in cases {
+        let error = Queue::open(&path, Opening::Create).await.unwrap_err();
+        assert!(matches!(&error, QueueError::Foreign { why, .. } if why == what), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_queue_in_a_directory_that_is_missing_or_none_cannot_be_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = Queue::open(&directory.path().join("missing/queue.db"), Opening::Create).await.unwrap_err();
+    assert!(matches!(error, QueueError::Create { .. }), "{error:?}");
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let too_long = directory.path().join("q".repeat(300));
+    for path in [file.join("queue.db"), file.join("within/queue.db"), too_long] {
+        let error = Queue::open(&path, Opening::Create).await.unwrap_err();
+        assert!(matches!(error, QueueError::Failed { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_queue_is_made_by_the_daemon_under_the_lock_that_it_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue.db");
+    let lock = DaemonLock::acquire(&path).await.unwrap();
+    Queue::open(&path, Opening::Daemon(&lock)).await.unwrap();
+    assert!(path.exists());
+}
+
+#[tokio::test]
+async fn while_a_daemon_holds_it_a_command_does_not_make_the_queue() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue.db");
+    let lock = DaemonLock::acquire(&path).await.unwrap();
+    let error = Queue::open(&path, Opening::Create).await.unwrap_err();
+    assert!(matches!(error, QueueError::Held { .. }), "{error:?}");
+    // The lock of another database says nothing about this one.
+    let elsewhere = directory.path().join("other.db");
+    let other = DaemonLock::acquire(&elsewhere).await.unwrap();
+    let error = Queue::open(&path, Opening::Daemon(&other)).await.unwrap_err();
+    assert!(matches!(error, QueueError::Held { .. }), "{error:?}");
+    drop(lock);
+    Queue::open(&path, Opening::Create).await.unwrap();
+}
+
+/// The migrations of a version to come.
+fn later() -> Migrator {
+    let statement = sqlx::SqlSafeStr::into_sql_str("ALTER TABLE daemon ADD COLUMN later INTEGER");
+    let later = Migration::new(99, Cow::Borrowed("later"), MigrationType::Simple, statement, false);
+    Migrator::with_migrations(MIGRATIONS.iter().cloned().chain([later]).collect::<Vec<_>>())
+}
+
+#[tokio::test]
+async fn an_older_queue_that_a_daemon_holds_is_migrated_by_nobody_else() {
+    let site = Site::new().await;
+    let path = site.path();
+    let lock = DaemonLock::acquire(&path).await.unwrap();
+    let error = Queue::open_with(&path, Opening::Existing, &later()).await.unwrap_err();
+    assert!(matches!(error, QueueError::Older { found: 1, known: 99, .. }), "{error:?}");
+    site.queue.close().await.unwrap();
+    Queue::open_with(&path, Opening::Daemon(&lock), &later()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_migration_whose_copy_cannot_be_written_is_not_begun() {
+    let site = Site::new().await;
+    let path = site.path();
+    site.queue.close().await.unwrap();
+    let copy = path.with_file_name("queue.db.schema-1");
+    fs::create_dir(&copy).unwrap();
+    let error = Queue::open_with(&path, Opening::Existing, &later()).await.unwrap_err();
+    assert!(
+        matches!(&error, QueueError::Failed { what: "opening", detail } if detail.contains("schema-1")),
+        "{error:?}"
+    );
+    fs::remove_dir(&copy).unwrap();
+    // A copy of an earlier attempt gives way.
+    fs::write(&copy, "half a copy").unwrap();
+    Queue::open_with(&path, Opening::Existing, &later()).await.unwrap();
+    Queue::open(&copy, Opening::Existing).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_queue_needs_no_copy_of_what_it_was() {
+    let site = Site::new().await;
+    let names = fs::read_dir(site.directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let copies = names.filter(|name| name.to_string_lossy().contains("schema")).count();
+    assert_eq!(copies, 0);
+}
+
+#[test]
+fn whoever_comes_second_to_make_the_file_finds_it_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue.db");
+    create(&path).unwrap();
+    fs::write(&path, "the first one's").unwrap();
+    create(&path).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "the first one's");
+    let error = create(&directory.path().join("missing/queue.db")).unwrap_err();
+    assert!(matches!(error, QueueError::Create { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_path_without_a_directory_lies_in_the_current_one() {
+    let error = Queue::open(Path::new("no-queue-lies-here.db"), Opening::Existing).await.unwrap_err();
+    assert!(matches!(error, QueueError::Missing(_)), "{error:?}");
+}
+
+#[test]
+fn network_filesystems_are_told_by_their_magic_numbers() {
+    for (magic, kind) in [(0x6969, "NFS"), (0xff53_4d42, "CIFS"), (-0x00ac_b2be, "CIFS"), (0x0102_1997, "9P")] {
+        assert_eq!(network_filesystem(magic), Some(kind), "{magic:x}");
+    }
+    let (ext4, xfs, tmpfs) = (0xef53, 0x5846_5342, 0x0102_1994);
+    assert_eq!([ext4, xfs, tmpfs].map(network_filesystem), [None; 3]);
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_be_looked_at_is_an_error_and_no_replacement() {
+    let site = Site::new().await;
+    let moved = site.directory.path().join("moved");
+    fs::create_dir(&moved).unwrap();
+    let inner = moved.join("queue.db");
+    let queue = Queue::open(&inner, Opening::Create).await.unwrap();
+    queue.place().check().unwrap();
+    fs::remove_dir_all(&moved).unwrap();
+    assert!(matches!(queue.place().check(), Err(QueueError::Replaced(_))), "it was deleted");
+    fs::write(&moved, "").unwrap();
+    let error = queue.place().check().unwrap_err();
+    assert!(matches!(error, QueueError::Failed { .. }), "{error:?}");
+}
+
+#[test]
+fn a_refusal_names_the_group_that_owns_the_file_or_its_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = Command::new("id").arg("-gn").output().unwrap();
+    let own = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(group_of(directory.path()), own.trim());
+    assert_eq!(group_of(&directory.path().join("missing.db")), own.trim());
+    assert_eq!(group_of(Path::new("/nowhere/at/all.db")), "that owns its directory");
+}

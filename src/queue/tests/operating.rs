@@ -1,0 +1,119 @@
+//! What people do with the queue.
+
+use super::*;
+use crate::submission::VerifyType;
+
+async fn failed(code: &str, ids: &[&str]) -> Site {
+    let mut site = Site::with(ids).await;
+    for _ in ids {
+        site.commit(0, CommitOutcome::Failed(Refusal { code: code.into(), ..refusal() })).await;
+    }
+    site
+}
+
+fn ids(texts: &[&str]) -> Selection {
+    Selection::Ids(texts.iter().map(|text| id(text)).collect())
+}
+
+#[tokio::test]
+async fn enqueueing_says_how_many_were_new_known_and_refused() {
+    let mut site = Site::with(&["known", "familiar", "placed"]).await;
+    site.sql("UPDATE submissions SET due_at = 9999 WHERE certificate_id <> 'placed'").await;
+    site.commit(0, receipt()).await;
+    site.sql("DELETE FROM submissions WHERE certificate_id = 'placed'").await;
+    let batch = ["known", "one", "placed", "two", "familiar", "three"].map(new);
+    let enqueued = site.queue.enqueue(&batch).await.unwrap();
+    assert_eq!((enqueued.new, enqueued.known), (3, 2));
+    let [(refused, sentence)] = <[(CertificateId, String); 1]>::try_from(enqueued.refused).unwrap();
+    assert_eq!(refused, id("placed"));
+    assert!(sentence.contains("its order is placed"), "{sentence}");
+}
+
+#[tokio::test]
+async fn what_was_said_of_a_new_submission_is_kept_and_a_known_one_stays_as_it_was() {
+    let mut site = Site::new().await;
+    let said = NewSubmission {
+        verify_type: Some(VerifyType::FileProxy),
+        priority: 2,
+        reference: Some("renewals".into()),
+        ..new("a")
+    };
+    site.enqueue(said).await;
+    site.queue.enqueue(&[NewSubmission { due_at: None, ..new("a") }]).await.unwrap();
+    site.enqueue(NewSubmission { due_at: None, ..new("b") }).await;
+    let kept =
+        "SELECT count(*) FROM submissions WHERE certificate_id = 'a' AND verify_type = 'FILE_PROXY' AND priority = 2
+                   AND reference = 'renewals' AND due_at = 1000";
+    assert_eq!(site.number(kept).await, Some(1));
+    let now = "SELECT count(*) FROM submissions WHERE certificate_id = 'b' AND due_at = created_at";
+    assert_eq!(site.number(now).await, Some(1), "due at once, since nothing else was said");
+}
+
+#[tokio::test]
+async fn the_named_submissions_are_moved_and_counted_if_they_are_in_one_of_the_states() {
+    let mut site = failed("Some.Code", &["a", "b", "c"]).await;
+    site.enqueue(new("d")).await;
+    let moved = site.queue.shift(&ids(&["a", "b", "d", "unknown"]), &[State::Failed], State::Pending).await.unwrap();
+    assert_eq!(moved, 2);
+    for (text, state) in [("a", "pending"), ("b", "pending"), ("c", "failed"), ("d", "pending")] {
+        assert_eq!(site.state(text).await, state, "{text}");
+    }
+    assert!(site.number("SELECT min(due_at) FROM submissions WHERE certificate_id IN ('a', 'b')").await > Some(BEGIN));
+}
+
+#[tokio::test]
+async fn submissions_are_chosen_by_error_code_by_reference_or_all() {
+    let mut site = failed("This.Code", &["a", "b"]).await;
+    let moved = site.queue.shift(&Selection::ErrorCode("Other.Code".into()), &[State::Failed], State::Pending).await;
+    assert_eq!(moved.unwrap(), 0);
+    let moved = site.queue.shift(&Selection::ErrorCode("This.Code".into()), &[State::Failed], State::Pending).await;
+    assert_eq!(moved.unwrap(), 2);
+    for text in ["c", "d"] {
+        site.enqueue(NewSubmission { reference: Some("mine".into()), ..new(text) }).await;
+    }
+    let moved = site.queue.shift(&Selection::Reference("mine".into()), &[State::Pending], State::Canceled).await;
+    assert_eq!(moved.unwrap(), 2);
+    assert_eq!((site.state("a").await.as_str(), site.state("c").await.as_str()), ("pending", "canceled"));
+    let from = [State::Canceled, State::Pending];
+    let moved = site.queue.shift(&Selection::All, &[State::Pending], State::Canceled).await;
+    assert_eq!(moved.unwrap(), 2);
+    let moved = site.queue.shift(&Selection::All, &from, State::Pending).await;
+    assert_eq!(moved.unwrap(), 4);
+}
+
+#[tokio::test]
+async fn a_move_that_a_rule_refuses_moves_nothing() {
+    let mut site = Site::with(&["b"]).await;
+    site.commit(0, receipt()).await;
+    site.enqueue(new("a")).await;
+    let from = [State::Pending, State::Submitted];
+    let error = site.queue.shift(&ids(&["a", "b"]), &from, State::Canceled).await.unwrap_err();
+    assert_eq!(error.to_string(), "a submitted submission is final");
+    assert_eq!(site.state("a").await, "pending");
+}
+
+#[tokio::test]
+async fn what_is_in_doubt_or_held_is_resolved_by_hand_and_nothing_else_is() {
+    let cases = [
+        (Resolution::Submitted("SO5".into()), "submitted", Some("SO5"), Some("decided by hand")),
+        (Resolution::Failed, "failed", None, Some("decided by hand")),
+        (Resolution::Pending, "pending", None, None),
+    ];
+    for (resolution, state, order_id, reason) in cases {
+        let mut site = Site::with(&["held", "doubt"]).await;
+        site.commit(0, lost()).await;
+        site.commit(0, lost()).await;
+        site.sql("UPDATE submissions SET state = 'held' WHERE certificate_id = 'held'").await;
+        site.enqueue(new("fresh")).await;
+        for text in ["held", "doubt"] {
+            assert!(site.queue.resolve(&id(text), &resolution).await.unwrap(), "{text} {resolution:?}");
+            let line = site.line(text).await;
+            let told = (line.state.as_str(), line.order_id.as_deref(), line.reason.as_deref());
+            assert_eq!(told, (state, order_id, reason), "{text} {resolution:?}");
+        }
+        for text in ["fresh", "unknown"] {
+            assert!(!site.queue.resolve(&id(text), &resolution).await.unwrap(), "{text} {resolution:?}");
+        }
+        assert_eq!(site.state("fresh").await, "pending");
+    }
+}

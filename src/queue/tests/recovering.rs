@@ -1,0 +1,90 @@
+//! What becomes of requests that nobody holds.
+
+use super::*;
+
+#[tokio::test]
+async fn what_an_earlier_run_left_in_flight_is_in_doubt_and_never_pending() {
+    let mut site = Site::with(&["a", "b"]).await;
+    site.commits(0, 2).await;
+    site.restart().await;
+    let recovered = site.queue.recover(&site.run, site.at(5), &[], &POLICY).await.unwrap();
+    assert_eq!(recovered, Recovered { in_doubt: 2, returned: 0 });
+    let line = site.line("a").await;
+    assert_eq!((line.state.as_str(), line.tries), ("in_doubt", 1));
+    assert!(line.reason.unwrap().contains("may have been placed"));
+    assert_eq!(site.outcomes("a").await, [Some("in_doubt".to_owned())]);
+    assert_eq!(site.number("SELECT due_at FROM submissions").await, Some(BEGIN + 65));
+    assert_eq!(site.number("SELECT max(finished_at) FROM requests").await, Some((BEGIN + 5) * 1000));
+}
+
+#[tokio::test]
+async fn what_this_run_claimed_without_knowing_it_was_never_sent_and_is_pending_again() {
+    let mut site = Site::with(&["a", "b"]).await;
+    site.commits(0, 2).await;
+    let recovered = site.queue.recover(&site.run, site.at(5), &[], &POLICY).await.unwrap();
+    assert_eq!(recovered, Recovered { in_doubt: 0, returned: 2 });
+    let line = site.line("b").await;
+    assert_eq!(
+        (line.state.as_str(), line.tries, line.reason.as_deref()),
+        ("pending", 0, Some("not sent: the claim was lost"))
+    );
+    assert_eq!(site.outcomes("b").await, [Some("not_sent".to_owned())]);
+    assert_eq!(names(&site.commits(5, 9).await), ["a", "b"], "they go out at once");
+}
+
+#[tokio::test]
+async fn what_this_run_holds_is_left_alone() {
+    let mut site = Site::with(&["a", "b"]).await;
+    let claims = site.commits(0, 2).await;
+    let recovered = site.queue.recover(&site.run, site.at(5), &[claims[0].request], &POLICY).await.unwrap();
+    assert_eq!(recovered, Recovered { in_doubt: 0, returned: 1 });
+    assert_eq!((site.state("a").await.as_str(), site.state("b").await.as_str()), ("in_flight", "pending"));
+    assert_eq!(site.outcomes("a").await, [None]);
+}
+
+#[tokio::test]
+async fn a_read_that_nobody_waits_for_is_completed_and_proves_nothing() {
+    for (restart, outcome) in [(true, "retry"), (false, "not_sent")] {
+        let mut site = Site::with(&["a"]).await;
+        site.commit(0, lost()).await;
+        site.reads(60, 1).await;
+        if restart {
+            site.restart().await;
+        }
+        let recovered = site.queue.recover(&site.run, site.at(61), &[], &POLICY).await.unwrap();
+        assert_eq!(recovered, Recovered::default());
+        assert_eq!(site.state("a").await, "in_doubt");
+        assert_eq!(site.outcomes("a").await[1].as_deref(), Some(outcome));
+        let again = site.reads(61, 1).await.remove(0);
+        assert_eq!((again.row.evidence.negative_reads, again.row.evidence.reads), (0, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_commit_of_an_earlier_run_ages_from_the_start_of_this_one() {
+    let mut site = Site::with(&["a"]).await;
+    site.commit(0, lost()).await;
+    assert_eq!(site.reads(60, 1).await[0].row.evidence.age, Duration::from_secs(60));
+    site.restart().await;
+    site.queue.recover(&site.run, site.at(100), &[], &POLICY).await.unwrap();
+    assert_eq!(site.reads(100, 1).await[0].row.evidence.age, Duration::from_secs(100));
+}
+
+#[tokio::test]
+async fn the_newest_request_has_a_number_that_never_restarts() {
+    let mut site = Site::with(&["a", "b"]).await;
+    assert_eq!(site.queue.newest_request().await.unwrap(), 0);
+    site.commits(0, 2).await;
+    assert_eq!(site.queue.newest_request().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_run_that_was_superseded_recovers_nothing() {
+    let mut site = Site::with(&["a"]).await;
+    site.commits(0, 1).await;
+    let superseded = site.run.clone();
+    site.restart().await;
+    let error = site.queue.recover(&superseded, site.at(5), &[], &POLICY).await.unwrap_err();
+    assert!(matches!(error, QueueError::Held { .. }), "{error:?}");
+    assert_eq!(site.state("a").await, "in_flight");
+}

@@ -1,0 +1,81 @@
+//! What people see of the queue.
+
+use super::*;
+
+#[tokio::test]
+async fn open_is_what_the_daemon_still_has_something_to_do_for() {
+    let mut site = Site::with(&["done", "doubt", "flight", "waits", "waits-too"]).await;
+    assert_eq!(site.queue.counts().await.unwrap().open(), 5);
+    site.commit(0, receipt()).await;
+    site.commit(0, lost()).await;
+    site.commits(0, 1).await;
+    let counts = site.queue.counts().await.unwrap();
+    assert_eq!(counts.open(), 4);
+    assert_eq!([State::Submitted, State::Pending, State::Held].map(|state| counts.of(state)), [1, 2, 0]);
+    assert_eq!(Counts::default().of(State::Pending), 0);
+}
+
+#[tokio::test]
+async fn the_oldest_open_submission_is_the_one_that_was_created_first_in_whatever_state() {
+    let mut site = Site::new().await;
+    assert_eq!(site.queue.oldest_open().await.unwrap(), None);
+    site.sql("INSERT INTO submissions (certificate_id, due_at, created_at) VALUES ('a', 1, 500), ('b', 2, 600), ('c', 3, 700)")
+        .await;
+    assert_eq!(site.queue.oldest_open().await.unwrap(), Some(500));
+    site.commit(0, receipt()).await;
+    site.commit(0, lost()).await;
+    assert_eq!(site.queue.oldest_open().await.unwrap(), Some(600), "in doubt");
+    site.commits(0, 1).await;
+    assert_eq!(site.queue.oldest_open().await.unwrap(), Some(600));
+}
+
+#[tokio::test]
+async fn the_overview_shows_what_is_due_what_failed_and_what_was_submitted_lately() {
+    let mut site = Site::with(&["a", "b", "c", "d"]).await;
+    for code in ["Rare.Code", "Frequent.Code", "Frequent.Code"] {
+        site.commit(0, CommitOutcome::Failed(Refusal { code: code.into(), ..refusal() })).await;
+    }
+    let claim = site.commits(99, 1).await.remove(0);
+    let record = site.committed(100, &claim, receipt());
+    site.record(100, record).await;
+    for (text, after) in [("later", 900), ("sooner", 800)] {
+        site.enqueue(NewSubmission { due_at: Some(BEGIN + after), ..new(text) }).await;
+    }
+    site.queue.set_paused(true, Some("why")).await.unwrap();
+    let overview = site.queue.overview(BEGIN + 100).await.unwrap();
+    assert_eq!(overview.next_due, Some(BEGIN + 800));
+    let errors: Vec<_> = overview.errors.iter().map(|(code, count)| (code.as_str(), *count)).collect();
+    assert_eq!(errors, [("Frequent.Code", 2), ("Rare.Code", 1)]);
+    assert_eq!((overview.counts.of(State::Failed), overview.counts.open()), (3, 2));
+    assert_eq!(overview.control.pause_reason.as_deref(), Some("why"));
+    assert_eq!(overview.oldest_open, site.queue.oldest_open().await.unwrap());
+    for (later, recently) in [(0, 1), (299, 1), (300, 0)] {
+        let overview = site.queue.overview(BEGIN + 100 + later).await.unwrap();
+        assert_eq!(overview.recently_submitted, recently, "{later} s later");
+    }
+}
+
+#[tokio::test]
+async fn a_submission_is_shown_with_its_status_in_words() {
+    let mut site = Site::with(&["a"]).await;
+    site.commit(0, receipt()).await;
+    let line = site.line("a").await;
+    assert_eq!((line.certificate_id.as_str(), line.state.as_str()), ("a", "submitted"));
+    assert_eq!(line.status_text.as_deref(), Some("information submitted, pending confirmation letter upload"));
+    assert_eq!(line.due_at.as_deref(), Some("2023-11-14T22:13:20Z"));
+    assert_eq!(site.queue.submission(&id("unknown")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_history_of_a_certificate_is_in_order_and_its_own() {
+    let mut site = Site::with(&["a"]).await;
+    site.commit(0, lost()).await;
+    site.enqueue(new("b")).await;
+    site.commit(1, receipt()).await;
+    site.read(60, nothing_placed()).await;
+    let lines = site.queue.history(&id("a")).await.unwrap();
+    let told: Vec<_> = lines.iter().map(|line| (line.number, line.kind.as_str(), line.started_at)).collect();
+    assert_eq!(told, [(1, "commit", BEGIN * 1000), (3, "read", (BEGIN + 60) * 1000)]);
+    assert_eq!(site.queue.history(&id("b")).await.unwrap()[0].order_id.as_deref(), Some("SO1"));
+    assert_eq!(site.queue.history(&id("unknown")).await.unwrap(), []);
+}
