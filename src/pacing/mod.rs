@@ -7,8 +7,8 @@
 //! the guard, was seen to make 21 arrivals in a second of a varying network.)
 //!
 //! The spacing is one second by the pace, a little closer than the law on average, and a send that is a little
-//! late counts at its slot, so that late timers are made up for and the whole rate is used. The guard costs its part of the rate:
-//! 25 ms of 1.025 s are 2.4 %.
+//! late counts at its slot, so that late timers are made up for and the whole rate is used. The guard costs its
+//! part of the rate: 25 ms of 1.025 s are 2.4 %.
 
 mod pace;
 mod send_log;

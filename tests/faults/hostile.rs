@@ -64,8 +64,8 @@ async fn a_servers_words_reach_row_log_and_terminal_capped_and_escaped() {
         bench.enqueue(&ids).await;
         let long = "\u{1b}x".repeat(250_000);
         let faults = [
-            refused("FailedOperation.InvalidParam", EVIL, "r"),
-            refused(&format!("FailedOperation.{EVIL}"), "m", "r"),
+            refused("FailedOperation.InvalidParam", EVIL, "r-1"),
+            refused(&format!("FailedOperation.{EVIL}"), "m", "r-2"),
             refused("FailedOperation.InvalidParam", "m", EVIL),
             refused(&format!("FailedOperation.{}", &long[..100_000]), &long[..60_000], &long[..10_000]),
         ];

@@ -3,29 +3,24 @@
 use std::collections::HashMap;
 
 use certcommit::simulator::Arrival;
+use certcommit::tencent::{Class, classify_code};
 use sqlx::Connection as _;
 
 use super::Bench;
-
-/// How many reads have to lie between a commit whose outcome isn't known and the next.
-const READS: usize = 2;
-
-/// Answers that say that no order was placed, and that another try may be made.
-const REFUSED: [&str; 2] = ["FailedOperation.NetworkError", "RequestLimitExceeded"];
 
 /// The commits of one certificate on record.
 #[derive(Debug, Clone, Copy, Default, sqlx::FromRow)]
 struct OnRecord {
     /// Those that may have been sent.
     sent: i64,
-    /// Those that were answered, and may be tried again.
-    answered: i64,
+    /// Those that the server refused.
+    refused: i64,
 }
 
 impl Bench {
     /// Holds, by what arrived and not by what the daemon made of it, that no commit arrived that isn't on record as
-    /// sent, and that between a commit and the next of the same certificate there are two reads, unless the first
-    /// was refused for the time being and that is on record. Returns how many were sent again.
+    /// sent, and that between a commit and the next of the same certificate there are the reads that the answer to the
+    /// first demands; a refusal that demands fewer than two is on record. Returns how many were sent again.
     pub(crate) async fn assert_each_repeat_explained(&self) -> usize {
         let on_record = self.commits_on_record().await;
         let mut repeats = 0;
@@ -33,10 +28,12 @@ impl Bench {
             let known = on_record.get(&id).copied().unwrap_or_default();
             let commits = arrivals.iter().filter(|arrival| arrival.is_commit()).count();
             assert!(i64::try_from(commits).unwrap() <= known.sent, "{id}: {known:?}, yet {arrivals:#?}");
-            let unread = unread(&arrivals);
-            let refused = unread.iter().all(|commit| REFUSED.contains(&commit.answer.as_str()));
-            assert!(refused, "{id}: sent again without two reads: {arrivals:#?}");
-            assert!(i64::try_from(unread.len()).unwrap() <= known.answered, "{id}: {known:?}, yet {arrivals:#?}");
+            let refused = followed(&arrivals).filter(|(commit, reads)| {
+                let needed = reads_needed(&commit.answer);
+                assert!(*reads >= needed, "{id}: sent again after {reads} reads of {needed}: {arrivals:#?}");
+                needed < UNKNOWN
+            });
+            assert!(i64::try_from(refused.count()).unwrap() <= known.refused, "{id}: {known:?}, yet {arrivals:#?}");
             repeats += commits.saturating_sub(1);
         }
         repeats
@@ -60,7 +57,7 @@ impl Bench {
         let mut connection = self.connect().await;
         let counted: Vec<Counted> = sqlx::query_as(
             "SELECT certificate_id, sum(coalesce(outcome, 'in_doubt') <> 'not_sent') AS sent,
-                    sum(coalesce(outcome, 'in_doubt') IN ('retry', 'throttled')) AS answered
+                    sum(coalesce(outcome, 'in_doubt') NOT IN ('not_sent', 'in_doubt', 'submitted')) AS refused
                FROM requests WHERE kind = 'commit' GROUP BY certificate_id",
         )
         .fetch_all(&mut connection)
@@ -71,19 +68,24 @@ impl Bench {
     }
 }
 
-/// The commits of one certificate that another followed with fewer than two reads between them.
-fn unread(arrivals: &[Arrival]) -> Vec<&Arrival> {
-    let mut unread = Vec::new();
-    let mut before: Option<&Arrival> = None;
-    let mut reads = 0;
-    for arrival in arrivals {
-        if arrival.is_commit() {
-            unread.extend(before.filter(|_| reads < READS));
-            before = Some(arrival);
-            reads = 0;
-        } else if arrival.is_read() {
-            reads += 1;
-        }
+/// How many reads have to follow a commit of which nobody knows whether it placed an order.
+const UNKNOWN: usize = 2;
+
+/// How many reads have to follow a commit that was answered like this before the certificate is sent again.
+fn reads_needed(answer: &str) -> usize {
+    match classify_code(answer) {
+        Class::Retry | Class::Throttled | Class::Account | Class::Denied | Class::Failed => 0,
+        Class::BackendError => 1,
+        Class::StatusRefused | Class::InDoubt => UNKNOWN,
     }
-    unread
+}
+
+/// The commits of one certificate that another followed, each with the number of reads in between.
+fn followed(arrivals: &[Arrival]) -> impl Iterator<Item = (&Arrival, usize)> {
+    let commits: Vec<usize> = (0..arrivals.len()).filter(|index| arrivals[*index].is_commit()).collect();
+    let pairs: Vec<(usize, usize)> = commits.iter().copied().zip(commits.iter().copied().skip(1)).collect();
+    pairs.into_iter().map(|(one, next)| {
+        let reads = arrivals[one..next].iter().filter(|arrival| arrival.is_read()).count();
+        (&arrivals[one], reads)
+    })
 }
