@@ -91,7 +91,7 @@ async fn a_connection_that_dies_under_a_request_leaves_it_in_doubt_and_nothing_i
     let fates =
         [("vanished", Act::Hang, "timed out"), ("closed", Act::Close, "connection closed before message completed")];
     let (mut bench, proxy) = bench().await;
-    bench.set("api.request_timeout", "1s");
+    bench.set("api.request_timeout", "3s");
     let mut daemon = bench.spawn(&["run"]);
     for (id, fate, _) in &fates {
         submit(&bench, &mut daemon, &format!("before-{id}")).await;

@@ -177,7 +177,7 @@ async fn a_reply_that_is_spoilt_on_its_way_leaves_the_order_in_doubt_and_it_is_r
     let proxy = Proxy::start(&bench.simulator).await;
     LazyLock::force(&BOMB);
     bench.set("api.endpoint", &proxy.endpoint());
-    bench.set("api.request_timeout", "2s");
+    bench.set("api.request_timeout", "3s");
     bench.set("pause.after", "1000");
     for fate in SPOILT {
         proxy.script(fate.id, Answer::Forwarded(fate.answer));
