@@ -87,7 +87,9 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
 async fn notice_restoration(queue: &mut Queue, mark: &mut Mark) -> Result<(), QueueError> {
     let newest = queue.newest_request().await?;
     let (number, what) = match mark.number() {
-        Some(number) if number <= newest => return Ok(()),
+        Some(number) if number == newest => return Ok(()),
+        // Its last moments went with the power, or its daemon died just before it wrote it.
+        Some(number) if number < newest => return mark.reset(newest),
         None if !queue.was_run().await? => return mark.reset(newest),
         Some(number) => {
             let what = "this database was restored from a backup, or made anew: it knows of";

@@ -13,7 +13,7 @@ use serde_json::Value;
 use sqlx::Connection as _;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
 
-use crate::support::{Bench, Point, event_of, ids, scale, seed};
+use crate::support::{Bench, Call, Point, event_of, ids, scale, seed};
 
 const RUN: [&str; 2] = ["run", "--until-empty"];
 
@@ -78,7 +78,7 @@ impl Work {
     }
 
     /// How often a life that does this work enters each system call.
-    async fn census(&self) -> BTreeMap<String, usize> {
+    async fn census(&self) -> BTreeMap<Call, usize> {
         let bench = self.bench().await;
         let census = bench.census(&RUN).await;
         self.finish(&bench).await;
@@ -160,8 +160,8 @@ async fn lane(work: Work, left: Rc<RefCell<IntoIter<Point>>>) -> Vec<(Point, Opt
 }
 
 /// Every point of each system call.
-fn points(census: &BTreeMap<String, usize>) -> Vec<Point> {
-    let points_of = |(call, most): (&String, &usize)| {
+fn points(census: &BTreeMap<Call, usize>) -> Vec<Point> {
+    let points_of = |(call, most): (&Call, &usize)| {
         (1..=*most).map({
             let call = call.clone();
             move |nth| Point { call: call.clone(), nth }
@@ -172,7 +172,7 @@ fn points(census: &BTreeMap<String, usize>) -> Vec<Point> {
 
 /// One point of each system call, and others up to this number. How often a call comes varies a little from run to
 /// run, so the one is of those that come for certain.
-fn sample(census: &BTreeMap<String, usize>, number: usize, rng: &mut Rng) -> Vec<Point> {
+fn sample(census: &BTreeMap<Call, usize>, number: usize, rng: &mut Rng) -> Vec<Point> {
     let mut chosen: BTreeSet<Point> =
         census.iter().map(|(call, most)| Point { call: call.clone(), nth: rng.usize(1..=most.div_ceil(2)) }).collect();
     let mut others = points(census);
@@ -197,7 +197,7 @@ async fn kill_everywhere(work: &Work, bounded: usize) -> BTreeMap<Found, usize> 
     let mut found: BTreeMap<Found, usize> = BTreeMap::new();
     for (point, how) in &done {
         if let Some(how) = how {
-            *kills.entry(&point.call).or_default() += 1;
+            *kills.entry(&point.call.name).or_default() += 1;
             *found.entry(*how).or_default() += 1;
         }
     }
@@ -230,7 +230,7 @@ async fn killed_at_any_system_call_of_a_batch_each_is_submitted_once() {
 
 #[tokio::test]
 async fn killed_again_at_any_system_call_of_a_life_that_reads_back_each_is_submitted_once() {
-    let on_the_way = Point { call: "writev".to_owned(), nth: 1 };
+    let on_the_way = Point { call: Call::named("writev"), nth: 1 };
     kill_everywhere(&Work::LeftBehind(2, on_the_way), 30).await;
 }
 

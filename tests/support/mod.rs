@@ -26,7 +26,7 @@ use tempfile::TempDir;
 
 pub(crate) use authority::Authority;
 pub(crate) use daemon::in_time;
-pub(crate) use points::Point;
+pub(crate) use points::{Call, Point};
 pub(crate) use process::{Process, event_of, output};
 pub(crate) use proxy::{Act, Answer, Greeting, Proxy, Reply, Retelling};
 pub(crate) use scale::{scale, seed};

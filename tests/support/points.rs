@@ -16,51 +16,99 @@ const INERT: [&str; 7] = ["mmap", "epoll_wait", "epoll_ctl", "epoll_create1", "e
 
 const SIGKILL: i32 = 9;
 
+/// Those that change what is on disk are told apart by the file as well. The threads write to different files: counted
+/// together, the first to write often would hide the others, and no kill would ever come at the mark.
+const CHANGING: [&str; 5] = ["pwrite64", "fsync", "fdatasync", "ftruncate", "unlink"];
+
+/// A system call, and if it changes what is on disk, which file: by its name beside the database, empty for the
+/// directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Call {
+    pub(crate) name: String,
+    pub(crate) file: Option<String>,
+}
+
 /// Where the program is killed: as it enters a system call for the `nth` time. Each thread counts for itself, and the
 /// first that gets there counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Point {
-    pub(crate) call: String,
+    pub(crate) call: Call,
     pub(crate) nth: usize,
+}
+
+impl Call {
+    /// A call of this name, whatever it is about.
+    pub(crate) fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), file: None }
+    }
+
+    /// The call that a line of strace's tells of, and its thread.
+    fn entered<'a>(line: &'a str, directory: &str) -> Option<(&'a str, Self)> {
+        let (thread, what) = line.split_once(' ')?;
+        let (name, arguments) = what.trim_start().split_once('(')?;
+        let named = !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+        named.then_some(())?;
+        if !CHANGING.contains(&name) {
+            return Some((thread, Self::named(name)));
+        }
+        let (_, rest) = arguments.split_once(directory)?;
+        let file = rest.split(['"', '>']).next()?.trim_start_matches('/');
+        Some((thread, Self { name: name.to_owned(), file: Some(file.to_owned()) }))
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.file.as_deref() {
+            None => write!(formatter, "{}", self.name),
+            Some("") => write!(formatter, "{} of the directory", self.name),
+            Some(file) => write!(formatter, "{} of {file}", self.name),
+        }
+    }
 }
 
 impl fmt::Display for Point {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}", self.call, self.nth)
+        write!(formatter, "{} no. {}", self.call, self.nth)
     }
 }
 
 impl Bench {
     /// Runs the program to its end, and counts how often it enters each system call that touches the disk or the
     /// network: the most that any of its threads did.
-    pub(crate) async fn census(&self, arguments: &[&str]) -> BTreeMap<String, usize> {
+    pub(crate) async fn census(&self, arguments: &[&str]) -> BTreeMap<Call, usize> {
         let trace = self.path("trace");
         let relevant = format!("trace={RELEVANT}");
-        let command = self.strace(&["-e", &relevant, "-o", &text(&trace)], arguments);
+        let command = self.strace(&["-y", "-e", &relevant, "-o", &text(&trace)], arguments);
         let ended = output(command).await;
         assert!(ended.status.success(), "{ended:?}");
-        let mut calls: BTreeMap<(String, String), usize> = BTreeMap::new();
+        let directory = text(self.database().parent().expect("it lies in a directory"));
+        let mut calls: BTreeMap<(Call, String), usize> = BTreeMap::new();
         for line in std::fs::read_to_string(&trace).unwrap().lines() {
-            if let Some((thread, call)) = entered(line) {
-                *calls.entry((call.to_owned(), thread.to_owned())).or_default() += 1;
+            if let Some((thread, call)) = Call::entered(line, &directory) {
+                *calls.entry((call, thread.to_owned())).or_default() += 1;
             }
         }
-        let mut most: BTreeMap<String, usize> = BTreeMap::new();
+        let mut most: BTreeMap<Call, usize> = BTreeMap::new();
         for ((call, _), count) in calls {
             let so_far = most.entry(call).or_default();
             *so_far = count.max(*so_far);
         }
-        most.retain(|call, _| !INERT.contains(&call.as_str()));
+        most.retain(|call, _| !INERT.contains(&call.name.as_str()));
         most
     }
 
     /// Runs the program, and kills it at this point: whether it got there. If it didn't, it ended well.
     pub(crate) async fn killed_at(&self, point: &Point, arguments: &[&str]) -> bool {
-        let Point { call, nth } = point;
-        let trace = format!("trace={call}");
-        let inject = format!("inject={call}:signal=KILL:when={nth}");
-        let file = text(&self.path("trace"));
-        let ended = output(self.strace(&["-e", &trace, "-e", &inject, "-o", &file], arguments)).await;
+        let Point { call: Call { name, file }, nth } = point;
+        let (trace, inject) = (format!("trace={name}"), format!("inject={name}:signal=KILL:when={nth}"));
+        let log = text(&self.path("trace"));
+        let mut options = vec!["-e", &trace, "-e", &inject, "-o", &log];
+        let path = file.as_deref().map(|file| text(&self.path(file)));
+        if let Some(path) = &path {
+            options.extend(["-P", path.trim_end_matches('/')]);
+        }
+        let ended = output(self.strace(&options, arguments)).await;
         let killed = ended.status.signal() == Some(SIGKILL);
         assert!(killed || ended.status.success(), "{point}: {ended:?}");
         killed
@@ -69,12 +117,4 @@ impl Bench {
     fn strace(&self, options: &[&str], arguments: &[&str]) -> Command {
         self.command_under(&[&["strace", "-f"], options].concat(), arguments)
     }
-}
-
-/// The thread and the system call of a line that says that one was entered.
-fn entered(line: &str) -> Option<(&str, &str)> {
-    let (thread, what) = line.split_once(' ')?;
-    let (call, _) = what.trim_start().split_once('(')?;
-    let named = !call.is_empty() && call.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-    named.then_some((thread, call))
 }

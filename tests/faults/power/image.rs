@@ -114,7 +114,7 @@ impl Disk {
                     apply(&renaming, &mut self.synced);
                 }
             }
-            Event::Sync { .. } | Event::SyncDirectory { .. } | Event::Send { .. } => {}
+            Event::Sync { .. } | Event::SyncDirectory { .. } | Event::Send { .. } | Event::Told { .. } => {}
         }
     }
 

@@ -11,7 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use certcommit::config::Settings;
-use certcommit::daemon::{self, CredentialSource};
+use certcommit::daemon::{self, CredentialSource, Stop};
+use certcommit::queue::Mark;
 use certcommit::simulator::{Fault, Options};
 use certcommit::tencent::Credentials;
 use fastrand::Rng;
@@ -27,6 +28,7 @@ use trace::Event;
 const ROWS: usize = 12;
 /// Images that are looked at; at least one for each event.
 const IMAGES: usize = 700;
+const INDEX_BYTES: usize = 32_768;
 
 const SURVIVALS: [Survival; 6] = [
     Survival::None,
@@ -37,70 +39,133 @@ const SURVIVALS: [Survival; 6] = [
     Survival::Some(0.99),
 ];
 
-/// What a daemon did, from a queue that was safe on the disk to its end.
+/// What programs did, from a queue that was safe on the disk, or from none, to its end.
 struct Recording {
     before: Vec<(String, Vec<u8>)>,
+    /// Rows that were enqueued before.
+    enqueued: usize,
     events: Vec<Event>,
     ids: Vec<String>,
 }
 
+/// What had happened when the power failed, and can't be taken back.
+struct Known {
+    /// How many commits had left, by certificate.
+    sent: HashMap<String, i64>,
+    /// How many rows somebody had been told are enqueued.
+    enqueued: usize,
+}
+
 /// Records a daemon that works off its queue, among a few lost replies.
 async fn record_work(rows: usize) -> Recording {
+    let ids = ids(rows);
+    let bench = unreliable(&ids).await;
+    bench.enqueue(&ids).await;
+    assert!(!bench.path("queue.db-wal").exists(), "the queue is in one file when nobody has it open");
+    let recording = record(&bench, &[], ids).await;
+    bench.assert_each_submitted_once(&recording.ids).await;
+    recording
+}
+
+/// Records people who enqueue while no daemon runs, and while one does; a daemon that makes the database, one that is
+/// killed, and one that goes on with what it left.
+async fn record_company(rows: usize) -> Recording {
+    const SCRIPT: &str = r#"
+        certcommit() { "$0" "$@"; }
+        enqueue() { certcommit "$@" enqueue --file "$HOME-$list"; }
+        run() { certcommit "$@" run --until-empty; }
+        set -eu
+        run "$@"
+        list=first enqueue "$@"
+        timeout -s KILL 2 "$0" "$@" run || [ $? = 137 ]
+        run "$@" & list=second enqueue "$@"
+        wait $!
+        run "$@"
+    "#;
+    let ids = ids(rows);
+    let bench = unreliable(&ids).await;
+    remove_database(&bench);
+    let (first, second) = ids.split_at(rows.div_ceil(2));
+    for (list, ids) in [("first", first), ("second", second)] {
+        std::fs::write(bench.path(&format!("home-{list}")), ids.join("\n")).unwrap();
+    }
+    let recording = record(&bench, &["sh", "-c", SCRIPT], ids).await;
+    let told = |event: &Event| if let Event::Told { rows } = event { *rows } else { 0 };
+    assert_eq!(recording.events.iter().map(told).sum::<usize>(), rows, "what people were told is in the recording");
+    bench.assert_each_submitted_once(&recording.ids).await;
+    recording
+}
+
+/// A bench whose API loses some replies.
+async fn unreliable(ids: &[String]) -> Bench {
     let mut bench = Bench::with(Options { rate_limit: None, ..Options::default() }, &[]).await;
     bench.set("pause.after", "1000");
-    let ids = ids(rows);
     for id in ids.iter().step_by(7) {
         bench.simulator.script_commits(id, vec![Fault::CutAfter]);
     }
     for id in ids.iter().skip(3).step_by(7) {
         bench.simulator.script_commits(id, vec![Fault::CutBefore]);
     }
-    bench.enqueue(&ids).await;
-    assert!(!bench.path("queue.db-wal").exists(), "the queue is in one file when nobody has it open");
-    let recording = record(&bench, ids).await;
-    bench.assert_each_submitted_once(&recording.ids).await;
-    recording
+    bench
+}
+
+fn remove_database(bench: &Bench) {
+    for file in ["queue.db", "queue.db.lock"] {
+        std::fs::remove_file(bench.path(file)).unwrap();
+    }
 }
 
 /// Records a daemon that makes its queue.
 async fn record_first_start() -> Recording {
     let bench = Bench::new().await;
-    for file in ["queue.db", "queue.db.lock"] {
-        std::fs::remove_file(bench.path(file)).unwrap();
-    }
-    record(&bench, Vec::new()).await
+    remove_database(&bench);
+    record(&bench, &[], Vec::new()).await
 }
 
-async fn record(bench: &Bench, ids: Vec<String>) -> Recording {
+/// Records a daemon until its queue is empty, or a shell that is given the program and its options as its arguments.
+async fn record(bench: &Bench, shell: &[&str], ids: Vec<String>) -> Recording {
     let before: Vec<(String, Vec<u8>)> =
         std::fs::read(bench.database()).map(|bytes| ("queue.db".to_owned(), bytes)).into_iter().collect();
     let file = bench.path("recording");
     let calls = format!("trace={}", trace::CALLS);
     let strace = ["strace", "-f", "-y", "-xx", "-s", "10000000", "-e", &calls, "-o", &text(&file)];
-    let ended = output(bench.command_under(&strace, &["run", "--until-empty"])).await;
+    let arguments = if shell.is_empty() { &["run", "--until-empty"][..] } else { &[] };
+    let ended = output(bench.command_under(&[&strace[..], shell].concat(), arguments)).await;
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     let names: Vec<&str> = before.iter().map(|(name, _)| name.as_str()).collect();
     let events = trace::read(&std::fs::read_to_string(file).unwrap(), bench.database().parent().unwrap(), &names);
     let sends = events.iter().filter(|event| matches!(event, Event::Send { .. })).count();
-    assert_eq!(sends, bench.simulator.commits().len(), "each commit that arrived is in the recording");
-    Recording { before, events, ids }
+    let arrived = bench.simulator.commits().len();
+    assert!(sends >= arrived, "each commit that arrived is in the recording: {sends} of {arrived}");
+    let enqueued = if before.is_empty() { 0 } else { ids.len() };
+    Recording { before, enqueued, events, ids }
 }
 
-/// Lets the power fail at every moment of the recording, with at least so many images in all: how many there
-/// were, and what was wrong with them.
-fn fail_everywhere(recording: &Recording, syncs: Syncs, images: usize, random: &mut Rng) -> (usize, Vec<String>) {
+/// The moments of a recording that one thread looks at: every so manieth.
+struct Moments {
+    first: usize,
+    step: usize,
+}
+
+/// Lets the power fail at each of these moments of the recording, with so many images: what was wrong with them.
+fn fail_at(moments: &Moments, recording: &Recording, syncs: Syncs, images: usize, random: &mut Rng) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let each = images.div_ceil(recording.events.len() + 1);
     let mut disk = Disk::new(syncs, recording.before.clone());
-    let mut sent: HashMap<String, i64> = HashMap::new();
+    let mut known = Known { sent: HashMap::new(), enqueued: recording.enqueued };
     let mut safe = 0;
     let mut wrong = Vec::new();
     for moment in 0..=recording.events.len() {
-        for _ in 0..each {
+        let ours = moment % moments.step == moments.first;
+        for _ in 0..if ours { images } else { 0 } {
             let survival = SURVIVALS[random.usize(..SURVIVALS.len())];
             let directory = scratch();
             disk.fail(survival, random, directory.path());
-            let found = runtime.block_on(start_on(directory.path(), recording, &sent));
+            if random.bool() {
+                // The index of the log is mapped, not written: anything may be left of it.
+                let rubbish: Vec<u8> = (0..INDEX_BYTES).map(|_| random.u8(..)).collect();
+                std::fs::write(directory.path().join("queue.db-shm"), rubbish).unwrap();
+            }
+            let found = runtime.block_on(start_on(directory.path(), recording, &known));
             match found {
                 Ok(submitted) if submitted < safe => wrong
                     .push(format!("event {moment}, {survival:?}: {submitted} are submitted, and {safe} were, safely")),
@@ -112,11 +177,14 @@ fn fail_everywhere(recording: &Recording, syncs: Syncs, images: usize, random: &
         if let Some(event) = recording.events.get(moment) {
             disk.follow(event);
             if let Event::Send { certificate_id } = event {
-                *sent.entry(certificate_id.clone()).or_default() += 1;
+                *known.sent.entry(certificate_id.clone()).or_default() += 1;
+            }
+            if let Event::Told { rows } = event {
+                known.enqueued += rows;
             }
         }
     }
-    (each * (recording.events.len() + 1), wrong)
+    wrong
 }
 
 /// A directory in memory, where there is such a thing: it is written hundreds of times.
@@ -126,7 +194,7 @@ fn scratch() -> TempDir {
 }
 
 /// Starts a daemon on an image, and looks at what it makes of it: how many are submitted.
-async fn start_on(directory: &Path, recording: &Recording, sent: &HashMap<String, i64>) -> Result<i64, String> {
+async fn start_on(directory: &Path, recording: &Recording, known: &Known) -> Result<i64, String> {
     let database = directory.join("queue.db");
     let empty = directory.join("empty.toml");
     std::fs::write(&empty, "").unwrap();
@@ -139,16 +207,12 @@ async fn start_on(directory: &Path, recording: &Recording, sent: &HashMap<String
     drop(daemon::start(settings, source).await.map_err(|error| error.to_string())?);
     let options = SqliteConnectOptions::new().filename(&database);
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(|error| error.to_string())?;
-    let looked = look(&mut connection, recording, sent).await;
+    let looked = look(&mut connection, recording, known).await;
     connection.close().await.unwrap();
     looked
 }
 
-async fn look(
-    connection: &mut SqliteConnection,
-    recording: &Recording,
-    sent: &HashMap<String, i64>,
-) -> Result<i64, String> {
+async fn look(connection: &mut SqliteConnection, recording: &Recording, known: &Known) -> Result<i64, String> {
     let integrity: String = one(connection, "PRAGMA integrity_check(1)").await;
     if integrity != "ok" {
         return Err(format!("the database is corrupt: {integrity}"));
@@ -159,17 +223,17 @@ async fn look(
         return Err(format!("it starts paused: {why}"));
     }
     let rows: i64 = one(connection, "SELECT count(*) FROM submissions").await;
-    if usize::try_from(rows) != Ok(recording.ids.len()) {
-        return Err(format!("{rows} rows are left of {}", recording.ids.len()));
+    if !usize::try_from(rows).is_ok_and(|rows| (known.enqueued..=recording.ids.len()).contains(&rows)) {
+        return Err(format!("{rows} rows are left of {}", known.enqueued));
     }
-    let known: Vec<(String, i64)> =
+    let recorded: Vec<(String, i64)> =
         sqlx::query_as("SELECT certificate_id, count(*) FROM requests WHERE kind = 'commit' GROUP BY certificate_id")
             .fetch_all(&mut *connection)
             .await
             .unwrap();
-    let known: HashMap<String, i64> = known.into_iter().collect();
-    for (id, commits) in sent {
-        let on_record = known.get(id).copied().unwrap_or_default();
+    let recorded: HashMap<String, i64> = recorded.into_iter().collect();
+    for (id, commits) in &known.sent {
+        let on_record = recorded.get(id).copied().unwrap_or_default();
         if *commits > on_record {
             return Err(format!("{id}: {commits} commits were sent, and {on_record} are on record"));
         }
@@ -197,21 +261,22 @@ where
     sqlx::query_scalar(query).fetch_one(connection).await.unwrap()
 }
 
-/// Lets the power fail with images in all threads, and holds that each is good.
+/// Lets the power fail at every moment of the recording, with at least so many images in all, in all threads, and
+/// holds that each is good.
 fn assert_survives(recording: Recording, images: usize) {
     let (recording, seed) = (Arc::new(recording), seed());
-    let threads = std::thread::available_parallelism().unwrap().get();
-    let workers = (0..threads).zip(seed..).map(|(_, seed)| {
+    let moments = recording.events.len() + 1;
+    let each = images.div_ceil(moments);
+    let step = std::thread::available_parallelism().unwrap().get();
+    let workers = (0..step).zip(seed..).map(|(first, seed)| {
         let recording = Arc::clone(&recording);
         std::thread::spawn(move || {
-            fail_everywhere(&recording, Syncs::Kept, images.div_ceil(threads), &mut Rng::with_seed(seed))
+            fail_at(&Moments { first, step }, &recording, Syncs::Kept, each, &mut Rng::with_seed(seed))
         })
     });
     let workers: Vec<_> = workers.collect();
-    let (made, wrong): (Vec<usize>, Vec<Vec<String>>) =
-        workers.into_iter().map(|worker| worker.join().unwrap()).unzip();
-    let wrong = wrong.concat();
-    println!("{} events, {} images, {} wrong", recording.events.len(), made.iter().sum::<usize>(), wrong.len());
+    let wrong: Vec<String> = workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect();
+    println!("{} events, {} images, {} wrong", recording.events.len(), each * moments, wrong.len());
     assert!(wrong.is_empty(), "{} images are wrong; the first: {}", wrong.len(), wrong[0]);
 }
 
@@ -225,6 +290,11 @@ fn whatever_the_disk_holds_after_a_power_cut_no_commit_was_sent_that_it_does_not
 }
 
 #[test]
+fn whoever_else_is_at_the_database_no_row_that_somebody_was_told_of_is_lost_to_a_power_cut() {
+    assert_survives(now(record_company(scale("ROWS", ROWS / 2))), scale("IMAGES", IMAGES / 2));
+}
+
+#[test]
 fn a_first_start_that_the_power_cuts_short_can_be_made_again() {
     assert_survives(now(record_first_start()), scale("IMAGES", IMAGES) / 10);
 }
@@ -232,6 +302,20 @@ fn a_first_start_that_the_power_cuts_short_can_be_made_again() {
 #[test]
 fn a_disk_that_lies_about_syncs_loses_commits_and_these_images_show_it() {
     let recording = now(record_work(4));
-    let (_, wrong) = fail_everywhere(&recording, Syncs::Ignored, 1, &mut Rng::with_seed(0));
+    let all = Moments { first: 0, step: 1 };
+    let wrong = fail_at(&all, &recording, Syncs::Ignored, 1, &mut Rng::with_seed(0));
     assert!(wrong.iter().any(|wrong| wrong.contains("1 commits were sent, and 0 are on record")), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn a_mark_that_lost_its_last_moments_is_brought_up_to_its_database_by_the_next_start() {
+    let bench = Bench::new().await;
+    bench.enqueue(&ids(2)).await;
+    bench.run_until_empty().await;
+    let mark = || Mark::open(&bench.database()).unwrap().number();
+    assert_eq!(mark(), Some(2));
+    std::fs::write(bench.path("queue.db.mark"), format!("{:020}\n", 1)).unwrap();
+    bench.start().await.stop(Stop::Soon).await;
+    assert_eq!(mark(), Some(2));
+    assert_eq!(bench.value::<i64>("SELECT paused FROM control").await, 0);
 }

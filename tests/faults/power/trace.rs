@@ -25,6 +25,8 @@ pub(super) enum Event {
     SyncDirectory { begun: usize },
     /// The first byte of a commit for this certificate may have left.
     Send { certificate_id: String },
+    /// Somebody was told that so many rows are enqueued.
+    Told { rows: usize },
 }
 
 /// A call that had not returned when another thread's call was recorded.
@@ -86,6 +88,7 @@ impl Reader<'_> {
             }
             "write" | "writev" | "sendto" | "sendmsg" => {
                 assert_eq!(self.file(arguments), None, "{call}: where to?");
+                self.events.extend(told(arguments));
                 if let Some(socket) = path(arguments).filter(|path| path.starts_with("socket:")) {
                     self.send(&socket, &texts(arguments));
                 }
@@ -112,7 +115,8 @@ impl Reader<'_> {
     fn returned(&mut self, call: &str, begun: usize) {
         let (name, arguments) = call.split_once('(').unwrap_or((call, ""));
         let (_, result) = call.rsplit_once(" = ").unwrap_or((call, "-1"));
-        if result.starts_with('-') {
+        // Of what a process was killed in, nobody knows whether it was done.
+        if result.starts_with(['-', '?']) {
             return;
         }
         match name {
@@ -171,6 +175,14 @@ impl Reader<'_> {
         let matters = !name.is_empty() && !name.ends_with("-shm") && !name.ends_with(".lock");
         matters.then(|| name.to_owned())
     }
+}
+
+/// What `certcommit enqueue` says on its standard output: "3 new, 0 known, 0 refused".
+fn told(arguments: &str) -> Option<Event> {
+    arguments.starts_with("1<").then_some(())?;
+    let text = texts(arguments);
+    let rows = std::str::from_utf8(&text).ok()?.split_once(" new, ")?.0.parse().ok()?;
+    Some(Event::Told { rows })
 }
 
 /// What a call's first argument is open on.
