@@ -4,6 +4,7 @@
 //! moment, and on each image a daemon starts.
 
 mod image;
+mod states;
 mod trace;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use tempfile::TempDir;
 
 use crate::support::{Bench, ids, output, scale, seed, text, variable};
 use image::{Disk, Survival, Syncs};
+use states::States;
 use trace::Event;
 
 /// Submissions that the daemon is recorded with.
@@ -187,6 +189,32 @@ fn fail_at(moments: &Moments, recording: &Recording, syncs: Syncs, images: usize
     wrong
 }
 
+/// Lets the power fail once at each of these moments, and looks whether it left the database between two states.
+fn between_states(
+    moments: &Moments,
+    recording: &Recording,
+    states: &States,
+    syncs: Syncs,
+    random: &mut Rng,
+) -> Vec<String> {
+    let mut disk = Disk::new(syncs, recording.before.clone());
+    let mut wrong = Vec::new();
+    for moment in 0..=recording.events.len() {
+        if moment % moments.step == moments.first {
+            let survival = SURVIVALS[random.usize(..SURVIVALS.len())];
+            match states::after_power_cut(&disk, survival, random) {
+                Ok(state) if states.allow(state, moment) => {}
+                Ok(_) => wrong.push(format!("event {moment}, {survival:?}: a state that wasn't safe, nor under way")),
+                Err(error) => wrong.push(format!("event {moment}, {survival:?}: {error}")),
+            }
+        }
+        if let Some(event) = recording.events.get(moment) {
+            disk.follow(event);
+        }
+    }
+    wrong
+}
+
 /// A directory in memory, where there is such a thing: it is written hundreds of times.
 fn scratch() -> TempDir {
     let memory = Path::new("/dev/shm");
@@ -264,14 +292,17 @@ where
 /// Lets the power fail at every moment of the recording, with at least so many images in all, in all threads, and
 /// holds that each is good.
 fn assert_survives(recording: Recording, images: usize) {
-    let (recording, seed) = (Arc::new(recording), seed());
+    let (states, recording, seed) = (Arc::new(States::of(&recording)), Arc::new(recording), seed());
     let moments = recording.events.len() + 1;
     let each = images.div_ceil(moments);
     let step = std::thread::available_parallelism().unwrap().get();
     let workers = (0..step).zip(seed..).map(|(first, seed)| {
-        let recording = Arc::clone(&recording);
+        let (recording, states) = (Arc::clone(&recording), Arc::clone(&states));
         std::thread::spawn(move || {
-            fail_at(&Moments { first, step }, &recording, Syncs::Kept, each, &mut Rng::with_seed(seed))
+            let (moments, mut random) = (Moments { first, step }, Rng::with_seed(seed));
+            let mut wrong = fail_at(&moments, &recording, Syncs::Kept, each, &mut random);
+            wrong.extend(between_states(&moments, &recording, &states, Syncs::Kept, &mut random));
+            wrong
         })
     });
     let workers: Vec<_> = workers.collect();
@@ -305,6 +336,9 @@ fn a_disk_that_lies_about_syncs_loses_commits_and_these_images_show_it() {
     let all = Moments { first: 0, step: 1 };
     let wrong = fail_at(&all, &recording, Syncs::Ignored, 1, &mut Rng::with_seed(0));
     assert!(wrong.iter().any(|wrong| wrong.contains("1 commits were sent, and 0 are on record")), "{wrong:?}");
+    let states = States::of(&recording);
+    let wrong = between_states(&all, &recording, &states, Syncs::Ignored, &mut Rng::with_seed(0));
+    assert!(wrong.iter().any(|wrong| wrong.contains("a state that wasn't safe")), "{wrong:?}");
 }
 
 #[tokio::test]
