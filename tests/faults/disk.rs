@@ -40,7 +40,7 @@ async fn finish(bench: &Bench, mut daemon: Process, in_hand: u64) -> Vec<Value> 
     in_time("the other orders", bench.simulator.until_orders(ROWS)).await;
     daemon.signal("TERM");
     let (code, lines) = daemon.end().await;
-    assert_eq!(code, Some(0));
+    assert_eq!(code, Some(0), "{lines:#?}");
     lines
 }
 

@@ -20,7 +20,7 @@ struct OnRecord {
 impl Bench {
     /// Holds, by what arrived and not by what the daemon made of it, that no commit arrived that isn't on record as
     /// sent, and that between a commit and the next of the same certificate there are the reads that the answer to the
-    /// first demands; a refusal that demands fewer than two is on record. Returns how many were sent again.
+    /// first demands. Where they are fewer than two, the refusal is on record. Returns how many were sent again.
     pub(crate) async fn assert_each_repeat_explained(&self) -> usize {
         let on_record = self.commits_on_record().await;
         let mut repeats = 0;
@@ -31,7 +31,7 @@ impl Bench {
             let refused = followed(&arrivals).filter(|(commit, reads)| {
                 let needed = reads_needed(&commit.answer);
                 assert!(*reads >= needed, "{id}: sent again after {reads} reads of {needed}: {arrivals:#?}");
-                needed < UNKNOWN
+                *reads < UNKNOWN
             });
             assert!(i64::try_from(refused.count()).unwrap() <= known.refused, "{id}: {known:?}, yet {arrivals:#?}");
             repeats += commits.saturating_sub(1);
