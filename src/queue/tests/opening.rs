@@ -1,5 +1,5 @@
-//! Opening a database: what is made, what is refused, what is migrated by whom. Beside the tests in `open.rs`, which
-//! hold what reaches into it.
+//! Opening a database: what is made, what is refused, what is migrated by whom. `open_tests.rs` holds what becomes of the
+//! file.
 
 use std::borrow::Cow;
 use std::fs;
