@@ -302,8 +302,9 @@ WHEN NEW.state = 'pending' AND OLD.state IN ('failed', 'held', 'canceled') BEGIN
    WHERE id = NEW.id;
 END;
 
+-- Only forwards: a time that was written by a clock that was ahead tells so, once the clock is set back.
 CREATE TRIGGER submissions_touched AFTER UPDATE ON submissions
-WHEN NEW.updated_at IS OLD.updated_at AND OLD.updated_at <> CAST(strftime('%s', 'now') AS INTEGER) BEGIN
+WHEN NEW.updated_at IS OLD.updated_at AND OLD.updated_at < CAST(strftime('%s', 'now') AS INTEGER) BEGIN
   UPDATE submissions SET updated_at = CAST(strftime('%s', 'now') AS INTEGER) WHERE id = NEW.id;
 END;
 

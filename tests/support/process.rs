@@ -9,6 +9,9 @@ use tokio::sync::mpsc;
 
 use super::{Bench, in_time, text};
 
+/// Lines of the log that a failure shows.
+const SHOWN: usize = 100;
+
 /// A running program and the lines of its log.
 pub(crate) struct Process {
     child: Child,
@@ -134,9 +137,17 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// A test that fails leaves no daemon behind. One that has ended can't be killed, which is as well.
+    /// A test that fails leaves no daemon behind, and shows the end of its log. One that has ended can't be killed, which
+    /// is as well.
     fn drop(&mut self) {
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
+        if std::thread::panicking() {
+            let seen = self.seen.iter().map(Value::to_string);
+            let unseen = std::iter::from_fn(|| self.lines.try_recv().ok());
+            let log: Vec<String> = seen.chain(unseen).collect();
+            let (_, end) = log.split_at(log.len().saturating_sub(SHOWN));
+            println!("the daemon's log ended with:\n{}", end.join("\n"));
+        }
     }
 }
