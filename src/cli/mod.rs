@@ -1,5 +1,6 @@
 //! The commands: arguments, terminal output and exit codes; a file a command, and no logic.
 
+mod backup;
 mod cancel;
 mod chart;
 mod check;
@@ -59,6 +60,8 @@ enum Command {
     Pause(pause::PauseArguments),
     /// End a pause of either kind, and probe at once.
     Resume,
+    /// Write a checked copy of the queue to a new file, while the daemon runs.
+    Backup(backup::Arguments),
     /// Check configuration, database, credentials and clock.
     Check(check::Arguments),
     /// Show the whole thing against a simulator of the API, in a temporary database.
@@ -103,6 +106,7 @@ async fn dispatch(arguments: Arguments) -> Result<Code, Failure> {
         Command::Verify(arguments) => verify::run(arguments, &settings).await,
         Command::Pause(arguments) => pause::pause(arguments, &settings).await,
         Command::Resume => pause::resume(&settings).await,
+        Command::Backup(arguments) => backup::run(arguments, &settings).await,
         Command::Check(arguments) => check::run(arguments, &settings).await,
         Command::Demo(arguments) => demo::run(arguments).await,
     }

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::error::QueueError;
-use super::place::beside;
+use super::place::{beside, directory_of};
 
 const DIGITS: usize = 20;
 
@@ -68,8 +68,7 @@ impl Mark {
     /// The file and its name.
     fn sync(&self) -> io::Result<()> {
         self.file.sync_all()?;
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+        File::open(directory_of(&self.path))?.sync_all()
     }
 }
 
