@@ -14,6 +14,7 @@ mod progress;
 mod sending;
 mod start;
 mod stopping;
+mod supervisor;
 mod turning;
 mod worker;
 
