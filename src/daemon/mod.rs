@@ -10,6 +10,7 @@ mod desk;
 mod ending;
 mod gate;
 mod lane;
+mod monitor;
 mod progress;
 mod sending;
 mod start;
