@@ -14,7 +14,7 @@
 //! | 3 | [`queue`] | all SQL |
 //! | 3 | [`tencent`] | signing, wire format, the error table, the HTTP client, credentials |
 //! | 3 | [`pacing`] | the limiter |
-//! | 2 | [`config`], [`logging`] | settings; log formats and the catalogue of events |
+//! | 2 | [`config`], [`logging`], [`metrics`] | settings; log formats and the catalogue of events; metrics |
 //! | 1 | [`submission`] | the domain: identifiers, states, outcomes, and the whole state machine |
 //! | 0 | [`clock`] | the only place that reads the time |
 //! | side | [`simulator`] | a stand-in for the API, for `demo` and the tests |
@@ -24,6 +24,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod logging;
+pub mod metrics;
 pub mod pacing;
 pub mod queue;
 pub mod simulator;

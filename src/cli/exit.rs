@@ -9,12 +9,6 @@ use crate::logging::LoggingError;
 use crate::queue::QueueError;
 use crate::tencent::{CredentialsError, InvalidEndpoint};
 
-/// What `--help` says about exit codes.
-pub(super) const HELP: &str = "\
-Exit codes: 0 done; 1 part of it wasn't (submissions failed or held, lines refused); 2 usage; 65 the database is \
-foreign, newer or corrupt; 69 the API can't be reached or refuses us; 73 the database can't be created; 74 it failed; \
-75 another daemon holds it; 76 it was replaced or deleted while open; 77 permission denied; 78 configuration.";
-
 /// An exit code. Those from 64 on follow sysexits.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
@@ -43,6 +37,39 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every one.
+    pub const ALL: [Self; 11] = [
+        Self::Done,
+        Self::PartlyDone,
+        Self::Usage,
+        Self::Data,
+        Self::Unavailable,
+        Self::CantCreate,
+        Self::Io,
+        Self::Held,
+        Self::Replaced,
+        Self::Permission,
+        Self::Config,
+    ];
+
+    /// What it means, in one sentence.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Done => "Done.",
+            Self::PartlyDone => "Part of it wasn't: submissions failed or held, lines refused.",
+            Self::Usage => "Usage.",
+            Self::Data => "The database is foreign, newer or corrupt.",
+            Self::Unavailable => "The API can't be reached or refuses us.",
+            Self::CantCreate => "The database can't be created.",
+            Self::Io => "The database failed.",
+            Self::Held => "Another daemon holds the database.",
+            Self::Replaced => "The database was replaced or deleted while it was open.",
+            Self::Permission => "Permission denied.",
+            Self::Config => "Configuration.",
+        }
+    }
+
     /// The number.
     #[must_use]
     pub fn number(self) -> u8 {
@@ -60,6 +87,12 @@ impl Code {
             Self::Config => 78,
         }
     }
+}
+
+/// What `--help` says about exit codes.
+pub(super) fn help() -> String {
+    let lines = Code::ALL.iter().map(|code| format!("\n  {:>2}  {}", code.number(), code.describe()));
+    format!("Exit codes:{}", lines.collect::<String>())
 }
 
 /// Why a command failed, and with which code.

@@ -1,13 +1,16 @@
 //! The commands: arguments, terminal output and exit codes; a file a command, and no logic.
 
+mod backup;
 mod cancel;
 mod chart;
 mod check;
+mod completions;
 mod core_dumps;
 mod demo;
 mod enqueue;
 mod exit;
 mod history;
+mod manual;
 mod meter;
 mod pause;
 mod resolve;
@@ -30,7 +33,7 @@ pub use exit::{Code, Failure};
 
 /// Commits Tencent Cloud SSL certificate orders in bulk, from a SQLite queue, within the rate limit.
 #[derive(Debug, Parser)]
-#[command(name = "certcommit", version, about, after_help = exit::HELP)]
+#[command(name = "certcommit", version, about, after_help = exit::help())]
 struct Arguments {
     /// The configuration file [default: /etc/certcommit/certcommit.toml, if it is there].
     #[arg(long, global = true, value_name = "FILE")]
@@ -61,8 +64,14 @@ enum Command {
     Pause(pause::PauseArguments),
     /// End a pause of either kind, and probe at once.
     Resume,
+    /// Write a checked copy of the queue to a new file, while the daemon runs.
+    Backup(backup::Arguments),
     /// Check configuration, database, credentials and clock.
     Check(check::Arguments),
+    /// Print the completions for a shell.
+    Completions(completions::Arguments),
+    /// Print the man page: certcommit manual | man -l -
+    Manual,
     /// Show the whole thing against a simulator of the API, in a temporary database.
     Demo(demo::Arguments),
 }
@@ -95,23 +104,23 @@ pub fn main() -> u8 {
 }
 
 async fn dispatch(arguments: Arguments) -> Result<Code, Failure> {
-    // The demo brings its own settings.
-    if let Command::Demo(arguments) = arguments.command {
-        return demo::run(arguments).await;
-    }
-    let settings = Settings::load(arguments.config.as_deref(), environment())?;
+    let settings = || Settings::load(arguments.config.as_deref(), environment());
     match arguments.command {
-        Command::Run(arguments) => run::run(arguments, settings).await,
-        Command::Enqueue(arguments) => enqueue::run(arguments, &settings).await,
-        Command::Status(arguments) => status::run(arguments, &settings).await,
-        Command::History(arguments) => history::run(arguments, &settings).await,
-        Command::Retry(arguments) => retry::run(arguments, &settings).await,
-        Command::Cancel(arguments) => cancel::run(arguments, &settings).await,
-        Command::Resolve(arguments) => resolve::run(arguments, &settings).await,
-        Command::Verify(arguments) => verify::run(arguments, &settings).await,
-        Command::Pause(arguments) => pause::pause(arguments, &settings).await,
-        Command::Resume => pause::resume(&settings).await,
-        Command::Check(arguments) => check::run(arguments, &settings).await,
+        Command::Run(arguments) => run::run(arguments, settings()?).await,
+        Command::Enqueue(arguments) => enqueue::run(arguments, &settings()?).await,
+        Command::Status(arguments) => status::run(arguments, &settings()?).await,
+        Command::History(arguments) => history::run(arguments, &settings()?).await,
+        Command::Retry(arguments) => retry::run(arguments, &settings()?).await,
+        Command::Cancel(arguments) => cancel::run(arguments, &settings()?).await,
+        Command::Resolve(arguments) => resolve::run(arguments, &settings()?).await,
+        Command::Verify(arguments) => verify::run(arguments, &settings()?).await,
+        Command::Pause(arguments) => pause::pause(arguments, &settings()?).await,
+        Command::Resume => pause::resume(&settings()?).await,
+        Command::Backup(arguments) => backup::run(arguments, &settings()?).await,
+        Command::Check(arguments) => check::run(arguments, &settings()?).await,
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Manual => manual::run(),
+        // The demo brings its own settings.
         Command::Demo(arguments) => demo::run(arguments).await,
     }
 }

@@ -15,10 +15,12 @@ mod gate_tests;
 mod lane;
 #[cfg(test)]
 mod lane_tests;
+mod monitor;
 mod progress;
 mod sending;
 mod start;
 mod stopping;
+mod supervisor;
 mod turning;
 mod worker;
 

@@ -14,6 +14,7 @@ use super::desk::Desk;
 use super::gate::GatePolicy;
 use super::lane::Lane;
 use super::start::Daemon;
+use super::supervisor::{Situation, Supervisor};
 use super::turning::Trouble;
 use super::{CredentialSource, Ended, Progress, RunError, Stop, Until};
 use crate::clock::{self, Now};
@@ -87,6 +88,7 @@ pub(super) struct Worker {
     pub(super) submitted_before: Option<i64>,
     pub(super) refused: Option<String>,
     pub(super) progress: watch::Sender<Progress>,
+    pub(super) supervisor: Supervisor,
     pub(super) _lock: DaemonLock,
 }
 
@@ -143,15 +145,18 @@ impl Worker {
             submitted_before: None,
             refused: None,
             progress,
+            supervisor: Supervisor::of_environment(),
             _lock: lock,
         }
     }
 
     pub(super) async fn run(mut self) -> Result<Ended, RunError> {
         tracing::info!(event = Event::Ready.as_str(), run_id = self.run.id, "ready");
+        self.supervisor.ready();
         loop {
             let now = clock::now();
             self.watch_clock(now);
+            self.report_to_supervisor(now);
             self.obey_stop(now);
             self.send_ready(now);
             self.begin_turn(now);
@@ -177,6 +182,13 @@ impl Worker {
         }
     }
 
+    /// In every round, and nowhere else: a loop that hangs must look like one.
+    fn report_to_supervisor(&mut self, now: Now) {
+        let why = self.why();
+        let pace = self.commits.limiter.pace(now.instant);
+        self.supervisor.round(Situation { counts: &self.counts, why: why.as_deref(), pace }, now.instant);
+    }
+
     fn wake_at(&self, now: Now) -> Instant {
         let look = self.looked_at.map_or(now.instant, |at| at + LOOK_EVERY);
         let turn = match (&self.trouble, self.desk.is_free()) {
@@ -191,7 +203,8 @@ impl Worker {
         let probes = [self.commits.gate.next_probe(), self.reads.gate.next_probe()].into_iter().flatten();
         let probes = probes.filter(|at| *at > now.instant);
         let far = now.instant + HEARTBEAT_EVERY;
-        turn.into_iter().chain(slots).chain(probes).chain(self.stopping).min().unwrap_or(far).min(far)
+        let feeding = self.supervisor.next_feeding();
+        turn.into_iter().chain(slots).chain(probes).chain(self.stopping).chain(feeding).min().unwrap_or(far).min(far)
     }
 }
 

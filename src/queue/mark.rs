@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::error::QueueError;
-use super::place::beside;
+use super::place::{beside, directory_of};
 
 const DIGITS: usize = 20;
 
@@ -64,8 +64,7 @@ impl Mark {
     /// When it can't be written.
     pub fn reset(&mut self, number: i64) -> Result<(), QueueError> {
         self.write(number)?;
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let synced = self.file.sync_all().and_then(|()| File::open(directory)?.sync_all());
+        let synced = self.file.sync_all().and_then(|()| File::open(directory_of(&self.path))?.sync_all());
         synced.map_err(|error| self.failed(&error))
     }
 

@@ -4,6 +4,7 @@
 //! module too. No transaction is open across anything but SQL. What becomes of a row is decided in
 //! [`submission`](crate::submission), when it is sent in [`daemon`](crate::daemon).
 
+mod backup;
 mod claim;
 mod clock_step;
 mod error;
@@ -22,6 +23,7 @@ mod run;
 mod shown;
 mod turn;
 
+pub use backup::Backup;
 pub use claim::{Claim, Claims};
 pub use error::QueueError;
 pub use lock::{DaemonLock, daemon_lives};

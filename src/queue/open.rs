@@ -10,14 +10,16 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use super::backup::back_up;
 use super::error::{QueueError, is_rollback_needed};
 use super::lock::DaemonLock;
-use super::place::{Place, beside, refuse_network_filesystem};
+use super::place::{Place, beside, directory_of, refuse_network_filesystem};
+use crate::clock;
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!();
 /// `PRAGMA application_id` of a certcommit queue: "CCMT".
 const APPLICATION_ID: i64 = 1_128_484_180;
-const FILE_MODE: u32 = 0o660;
+pub(super) const FILE_MODE: u32 = 0o660;
 /// Well under 1,000 pages: what writers of older SQLite versions checkpoint at has a bug there.
 const CHECKPOINT_PAGES: &str = "400";
 const WAL_BYTES: &str = "4194304";
@@ -150,7 +152,7 @@ pub(super) fn create(path: &Path) -> Result<(), QueueError> {
         }
         QueueError::Create { path: path.to_owned(), error }
     };
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     let file = tempfile::Builder::new().prefix(".new-queue-").tempfile_in(directory).map_err(failed)?;
     file.as_file().set_permissions(Permissions::from_mode(FILE_MODE)).map_err(failed)?;
     match file.persist_noclobber(path) {
@@ -228,8 +230,7 @@ async fn migrate(
     };
     let mut connection = connect(path).await?;
     if found > 0 {
-        let copy = beside(path, &format!(".schema-{found}"));
-        copy_to(&mut connection, &copy).await?;
+        keep_copy(&mut connection, &beside(path, &format!(".schema-{found}"))).await?;
     }
     migrations
         .run(&mut connection)
@@ -238,19 +239,14 @@ async fn migrate(
     connection.close().await.map_err(QueueError::of("migrating"))
 }
 
-async fn copy_to(connection: &mut SqliteConnection, copy: &Path) -> Result<(), QueueError> {
+/// The copy that an earlier attempt to migrate may have left is older, or the same.
+async fn keep_copy(connection: &mut SqliteConnection, copy: &Path) -> Result<(), QueueError> {
     match fs::remove_file(copy) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(QueueError::io(copy, error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(QueueError::io(copy, error)),
+        Ok(()) | Err(_) => {}
     }
-    sqlx::query("VACUUM INTO ?")
-        .bind(copy.to_string_lossy().into_owned())
-        .execute(&mut *connection)
-        .await
-        .map_err(QueueError::of("copying before the migration"))?;
-    fs::set_permissions(copy, Permissions::from_mode(FILE_MODE)).map_err(|error| QueueError::io(copy, error))?;
-    fs::File::open(copy).and_then(|file| file.sync_all()).map_err(|error| QueueError::io(copy, error))
+    back_up(connection, copy, clock::now().unix).await?;
+    Ok(())
 }
 
 async fn connect(path: &Path) -> Result<SqliteConnection, QueueError> {

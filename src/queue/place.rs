@@ -78,10 +78,14 @@ const NETWORK_FILESYSTEMS: [(i64, &str); 8] = [
     (0x0bd0_0bd0, "Lustre"),
 ];
 
+/// The directory that a path lies in.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Refuses a path on a network filesystem, where SQLite's locks don't hold.
 pub(super) fn refuse_network_filesystem(path: &Path) -> Result<(), QueueError> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let found = rustix::fs::statfs(directory).map_err(|error| match io::Error::from(error) {
+    let found = rustix::fs::statfs(directory_of(path)).map_err(|error| match io::Error::from(error) {
         error if error.kind() == io::ErrorKind::NotFound => QueueError::Create { path: path.to_owned(), error },
         error => QueueError::io(path, error),
     })?;

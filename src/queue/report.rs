@@ -26,6 +26,12 @@ impl Counts {
     }
 }
 
+impl FromIterator<(State, i64)> for Counts {
+    fn from_iter<T: IntoIterator<Item = (State, i64)>>(counts: T) -> Self {
+        Self(counts.into_iter().collect())
+    }
+}
+
 /// The row `daemon`.
 #[derive(Debug, Clone, PartialEq, Default, sqlx::FromRow)]
 pub struct DaemonRow {

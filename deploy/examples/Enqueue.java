@@ -1,0 +1,77 @@
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.SQLException;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Enqueues certificates and waits for their results.
+ * Usage: java -cp sqlite-jdbc.jar Enqueue.java QUEUE.DB REFERENCE CERTIFICATE_ID…
+ * The user has to be a member of the group that owns the queue (certcommit).
+ */
+public class Enqueue {
+    public static void main(String[] arguments) throws Exception {
+        var reference = arguments[1];
+        var ids = Arrays.asList(arguments).subList(2, arguments.length);
+        // Waits up to 5 s for other writers, and takes the lock at once, so that it never fails halfway.
+        var url = "jdbc:sqlite:" + arguments[0] + "?busy_timeout=5000&transaction_mode=IMMEDIATE";
+        try (var queue = DriverManager.getConnection(url)) {
+            try {
+                enqueue(queue, reference, ids);
+            } catch (SQLException refused) {
+                System.err.println("refused, and nothing was enqueued: " + refused.getMessage());
+                System.exit(1);
+            }
+            while (open(queue, reference) > 0) {
+                Thread.sleep(1000);
+            }
+            report(queue, reference);
+        }
+    }
+
+    /** All in one transaction, whole or not at all. IDs that are known already stay as they are. */
+    static void enqueue(Connection queue, String reference, List<String> ids) throws SQLException {
+        queue.setAutoCommit(false);
+        var sql = "INSERT OR IGNORE INTO submissions (certificate_id, reference) VALUES (?, ?)";
+        try (var insert = queue.prepareStatement(sql)) {
+            for (var id : ids) {
+                insert.setString(1, id);
+                insert.setString(2, reference);
+                insert.executeUpdate();
+            }
+            queue.commit();
+        } catch (SQLException refused) {
+            queue.rollback();
+            throw refused;
+        } finally {
+            queue.setAutoCommit(true);
+        }
+    }
+
+    /** How many are open. "held" needs a person's decision, so it counts as closed. */
+    static int open(Connection queue, String reference) throws SQLException {
+        var sql = "SELECT count(*) FROM submissions"
+            + " WHERE reference = ? AND state IN ('pending', 'in_flight', 'in_doubt')";
+        try (var select = queue.prepareStatement(sql)) {
+            select.setString(1, reference);
+            try (var rows = select.executeQuery()) {
+                rows.next();
+                return rows.getInt(1);
+            }
+        }
+    }
+
+    static void report(Connection queue, String reference) throws SQLException {
+        var sql = "SELECT certificate_id, state, coalesce(order_id, ''), coalesce(status_text, ''),"
+            + " coalesce(error_code, '') FROM submission_report WHERE reference = ? ORDER BY id";
+        try (var select = queue.prepareStatement(sql)) {
+            select.setString(1, reference);
+            try (var rows = select.executeQuery()) {
+                while (rows.next()) {
+                    System.out.printf("%s|%s|%s|%s|%s%n", rows.getString(1), rows.getString(2), rows.getString(3),
+                        rows.getString(4), rows.getString(5));
+                }
+            }
+        }
+    }
+}

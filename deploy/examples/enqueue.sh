@@ -1,0 +1,29 @@
+#!/bin/sh
+# Enqueues certificates and waits for their results, with the sqlite3 shell.
+# Usage: enqueue.sh QUEUE.DB REFERENCE CERTIFICATE_ID…
+# Be a member of the group that owns the queue (certcommit): sudo usermod -aG certcommit "$USER", then log in anew.
+set -eu
+queue=$1 reference=$2
+shift 2
+
+# Waits up to 5 s for other writers; without it, sqlite3 gives up at once.
+sql() { sqlite3 -batch -bail -cmd '.timeout 5000' "$queue" "$@"; }
+# A text as SQL: with its quotes doubled.
+text() { printf "'%s'" "$(printf %s "$1" | sed "s/'/''/g")"; }
+
+# One transaction, whole or not at all. An ID that is known already stays as it is; bad input is an error.
+{
+  echo 'BEGIN IMMEDIATE;'
+  for id; do
+    echo "INSERT OR IGNORE INTO submissions (certificate_id, reference) VALUES ($(text "$id"), $(text "$reference"));"
+  done
+  echo 'COMMIT;'
+} | sql
+
+open="SELECT count(*) FROM submissions WHERE reference = $(text "$reference")
+       AND state IN ('pending', 'in_flight', 'in_doubt')"
+while [ "$(sql "$open")" -gt 0 ]; do
+  sleep 1
+done
+sql "SELECT certificate_id, state, order_id, status_text, coalesce(error_code, '') FROM submission_report
+      WHERE reference = $(text "$reference") ORDER BY id"

@@ -1,0 +1,155 @@
+//! `certcommit manual`: the man page, made from what the program itself knows: its commands, its events, its exit
+//! codes, and the sample configuration.
+
+use std::io::{self, Write};
+
+use clap::{Arg, Command, CommandFactory as _};
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, italic, roman};
+
+use super::Arguments as Program;
+use super::exit::{Code, Failure};
+use crate::logging::Event;
+
+const SAMPLE: &str = include_str!("../../config/certcommit.toml");
+
+const DESCRIPTION: &str = "\
+certcommit reads pending certificate IDs from a SQLite queue, submits each to CommitCertificateInformation within 20 \
+requests in any sliding second, and writes OrderId, Status and RequestId back. A commit places an order at a certificate \
+authority and has no idempotency key, so a request whose reply was lost is read back, never blindly repeated.";
+
+const ENQUEUE: [&str; 5] = [
+    "INSERT INTO submissions (certificate_id) VALUES ('abcb1234');",
+    "INSERT OR IGNORE INTO submissions (certificate_id, verify_type, priority, reference)",
+    "  VALUES ('abcb1235', 'DNS', 3, 'renewals-2026-11');",
+    "SELECT certificate_id, order_id, status_text FROM submission_report WHERE state = 'submitted';",
+    "UPDATE submissions SET state = 'pending' WHERE state = 'failed' AND error_code = 'FailedOperation.NetworkError';",
+];
+
+const FILES: [(&str, &str); 5] = [
+    ("/etc/certcommit/certcommit.toml", "The configuration, unless --config names another file."),
+    ("/var/lib/certcommit/queue.db", "The queue. With its -wal and -shm beside it while somebody has it open."),
+    (
+        "/var/lib/certcommit/queue.db.mark",
+        "The number of the newest request. A queue that lags behind it, or came without it, starts paused.",
+    ),
+    ("/var/lib/certcommit/queue.db.lock", "Held by the daemon: one daemon a queue."),
+    ("~/.tencentcloud/credentials, /etc/tencentcloud/credentials", "The credentials, in the vendor's format."),
+];
+
+const ENVIRONMENT: [(&str, &str); 4] = [
+    ("TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY", "The credentials."),
+    ("TENCENTCLOUD_TOKEN, TENCENTCLOUD_SESSION_TOKEN", "The token that goes with temporary keys."),
+    ("CERTCOMMIT__SECTION__KEY", "Sets a key of the configuration, before the file: CERTCOMMIT__RATE__PER_SECOND=10."),
+    ("NO_COLOR", "No colours in the log on a terminal."),
+];
+
+pub(super) fn run() -> Result<Code, Failure> {
+    let mut page = Vec::new();
+    write(&mut page)?;
+    io::stdout().write_all(&page)?;
+    Ok(Code::Done)
+}
+
+fn write(page: &mut Vec<u8>) -> io::Result<()> {
+    let program = Program::command().disable_help_subcommand(true);
+    let head = Man::new(program.clone()).manual("certcommit").source(concat!("certcommit ", env!("CARGO_PKG_VERSION")));
+    head.render_title(page)?;
+    head.render_name_section(page)?;
+    head.render_synopsis_section(page)?;
+    let mut roff = Roff::new();
+    roff.control("SH", ["DESCRIPTION"]).text([roman(DESCRIPTION)]);
+    commands(&mut roff, &program);
+    example(&mut roff, "ENQUEUE AND WATCH WITH SQL", &ENQUEUE);
+    section(&mut roff, "EVENTS", Event::ALL.iter().map(|event| (event.as_str(), event.describe())));
+    let numbers: Vec<(String, &str)> =
+        Code::ALL.iter().map(|code| (code.number().to_string(), code.describe())).collect();
+    section(&mut roff, "EXIT STATUS", numbers.iter().map(|(number, meaning)| (number.as_str(), *meaning)));
+    section(&mut roff, "FILES", FILES);
+    section(&mut roff, "ENVIRONMENT", ENVIRONMENT);
+    example(&mut roff, "CONFIGURATION", &SAMPLE.lines().collect::<Vec<_>>());
+    roff.to_writer(page)
+}
+
+/// A list of names, each with its meaning.
+fn section<'a>(roff: &mut Roff, title: &str, entries: impl IntoIterator<Item = (&'a str, &'a str)>) {
+    roff.control("SH", [title]);
+    for (name, meaning) in entries {
+        roff.control("TP", []).text([bold(name)]).text([roman(meaning)]);
+    }
+}
+
+/// Lines that stay as they are.
+fn example(roff: &mut Roff, title: &str, lines: &[&str]) {
+    roff.control("SH", [title]).control("nf", []);
+    for line in lines {
+        roff.text([roman(*line)]);
+    }
+    roff.control("fi", []);
+}
+
+fn commands(roff: &mut Roff, program: &Command) {
+    roff.control("SH", ["OPTIONS"]);
+    program.get_arguments().for_each(|argument| describe(roff, argument));
+    roff.control("SH", ["COMMANDS"]);
+    for command in program.get_subcommands() {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        roff.control("SS", [format!("certcommit {}", usage(command)).as_str()]).text([roman(format!("{about}."))]);
+        command.get_arguments().for_each(|argument| describe(roff, argument));
+    }
+}
+
+fn usage(command: &Command) -> String {
+    let options = command.get_arguments().any(|argument| !argument.is_positional());
+    let positionals = command.get_positionals().map(|argument| {
+        let name = value_names(argument);
+        let many = if argument.get_num_args().is_some_and(|range| range.max_values() > 1) { "…" } else { "" };
+        if argument.is_required_set() { format!(" {name}{many}") } else { format!(" [{name}{many}]") }
+    });
+    let options = if options { " [OPTIONS]" } else { "" };
+    format!("{}{options}{}", command.get_name(), positionals.collect::<String>())
+}
+
+fn describe(roff: &mut Roff, argument: &Arg) {
+    let short = argument.get_short().map(|short| format!("-{short}"));
+    let long = argument.get_long().map(|long| format!("--{long}"));
+    let names = short.into_iter().chain(long).collect::<Vec<_>>().join(", ");
+    let value = match (argument.is_positional(), argument.get_action().takes_values()) {
+        (true, _) => value_names(argument),
+        (false, true) => format!(" {}", value_names(argument)),
+        (false, false) => String::new(),
+    };
+    let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+    roff.control("TP", []).text([bold(names), italic(value)]).text([roman(help)]);
+}
+
+fn value_names(argument: &Arg) -> String {
+    let names = argument.get_value_names().unwrap_or_default();
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_every_command_event_exit_code_and_key() {
+        let mut page = Vec::new();
+        write(&mut page).unwrap();
+        // Roff escapes hyphens and apostrophes.
+        let page = String::from_utf8(page).unwrap().replace("\\-", "-").replace("\\*(Aq", "'");
+        for command in Program::command().get_subcommands() {
+            assert!(page.contains(&format!("certcommit {}", command.get_name())), "{}", command.get_name());
+        }
+        for event in Event::ALL {
+            assert!(page.contains(event.describe()), "{event}");
+        }
+        for code in Code::ALL {
+            assert!(page.contains(code.describe()), "{}", code.number());
+        }
+        for (key, default) in crate::config::KEYS {
+            let (_, name) = key.split_once('.').unwrap();
+            assert!(page.contains(&format!("#{name} = {default}")), "{key}");
+        }
+    }
+}
