@@ -10,6 +10,7 @@ mod layers;
 mod values;
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// What is logged and how.
     pub log: LogSettings,
+    /// What other programs watch the daemon by.
+    pub metrics: MetricsSettings,
 }
 
 /// `[database]`
@@ -143,6 +146,13 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// The time between two `progress` lines.
     pub progress_interval: Duration,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// Where metrics are served over HTTP, if at all. Whoever reaches the address can read them.
+    pub listen: Option<SocketAddr>,
 }
 
 /// An enum of the names that a setting can have.
@@ -292,6 +302,7 @@ impl Settings {
                 format: values.choice("log.format", LogFormat::ALL, LogFormat::as_str)?,
                 progress_interval: values.duration("log.progress_interval", Span::AtLeast(Duration::from_secs(1)))?,
             },
+            metrics: MetricsSettings { listen: listen(values)? },
         };
         let Self { retry, verify, pause, .. } = &settings;
         values.ordered(("retry.initial_backoff", retry.initial_backoff), ("retry.max_backoff", retry.max_backoff))?;
@@ -321,6 +332,17 @@ fn per_second(values: &Values, action: ActionName) -> Result<u32, ConfigError> {
 fn max_in_flight(values: &Values) -> Result<usize, ConfigError> {
     let number = values.number("worker.max_in_flight", 1..=1000)?;
     usize::try_from(number).map_err(|error| ConfigError::Internal(error.to_string()))
+}
+
+/// An address and port, or nothing. A port alone is on loopback: metrics are nobody else's business unless said.
+fn listen(values: &Values) -> Result<Option<SocketAddr>, ConfigError> {
+    let text = values.text("metrics.listen")?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let on_loopback = text.parse().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let wanted = "an address and port such as \"127.0.0.1:9437\", a port alone for loopback, or \"\" for none";
+    on_loopback.or_else(|_| text.parse()).map(Some).map_err(|_| values.invalid("metrics.listen", wanted))
 }
 
 #[cfg(test)]

@@ -54,6 +54,11 @@ impl Lane {
         free.min(ahead).min(self.gate.allows(now))
     }
 
+    /// When the row that is due first is due, in unix seconds, as of the last turn.
+    pub(super) fn next_due(&self) -> Option<i64> {
+        self.next_due
+    }
+
     /// Whether a turn would find something for this lane.
     pub(super) fn is_hungry(&self, now: Instant, unix_seconds: i64) -> bool {
         self.next_due.is_some_and(|due| due <= unix_seconds) && self.room(now) > 0

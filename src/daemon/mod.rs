@@ -22,6 +22,7 @@ mod start;
 mod stopping;
 mod supervisor;
 mod turning;
+mod watchers;
 mod worker;
 
 use std::fmt;

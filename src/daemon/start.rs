@@ -1,9 +1,12 @@
 //! The start: the lock, the database, what an earlier run left, and whether the database is the one that it was.
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tokio::sync::watch;
 
+use super::monitor::Monitor;
 use super::worker::Worker;
 use super::{CredentialSource, Ended, Progress, RunError, Stop, Until};
 use crate::clock;
@@ -22,6 +25,7 @@ pub struct Daemon {
     pub(super) client: Client,
     pub(super) source: CredentialSource,
     pub(super) credentials: Credentials,
+    pub(super) monitor: Option<Monitor>,
     /// Held until the daemon ends.
     pub(super) lock: DaemonLock,
 }
@@ -38,6 +42,14 @@ pub enum StartError {
     /// The endpoint.
     #[error(transparent)]
     Endpoint(#[from] InvalidEndpoint),
+    /// The address of the metrics.
+    #[error("metrics.listen: {address} can't be listened on: {reason}")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        reason: io::Error,
+    },
 }
 
 /// Prepares a run: takes the lock, opens and migrates the database, and settles what an earlier run left.
@@ -47,6 +59,10 @@ pub enum StartError {
 pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemon, StartError> {
     let credentials = source.find()?;
     let client = Client::new(client_settings(&settings))?;
+    let monitor = match settings.metrics.listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
     let path: PathBuf = settings.database.path.clone();
     let lock = DaemonLock::acquire(&path).await?;
     let mut queue = Queue::open(&path, Opening::Daemon(&lock)).await?;
@@ -79,7 +95,13 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     }
     // The last run, or whoever enqueued, may have had a clock that was ahead.
     queue.follow_clock(clock::now()).await?;
-    Ok(Daemon { settings, queue, mark, run, client, source, credentials, lock })
+    Ok(Daemon { settings, queue, mark, run, client, source, credentials, monitor, lock })
+}
+
+async fn listen(address: SocketAddr) -> Result<Monitor, StartError> {
+    let monitor = Monitor::listen(address).await.map_err(|reason| StartError::Metrics { address, reason })?;
+    tracing::info!("metrics are served on http://{}/metrics", monitor.address());
+    Ok(monitor)
 }
 
 /// A database that lags behind its mark doesn't know what was sent since it was copied. Its requests go on from the

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
-use crate::queue::Counts;
+use super::watchers::Situation;
 use crate::submission::State;
 
 /// The status text is renewed at most this often.
@@ -31,17 +31,6 @@ pub(super) struct Supervisor {
     told: String,
     submitted: VecDeque<(Instant, i64)>,
     deaf: bool,
-}
-
-/// What the daemon is at, for the status text.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Situation<'a> {
-    /// Submissions by state.
-    pub(super) counts: &'a Counts,
-    /// Why it is paused, if it is.
-    pub(super) why: Option<&'a str>,
-    /// Commits a second at present.
-    pub(super) pace: f64,
 }
 
 impl Supervisor {
@@ -130,7 +119,7 @@ impl Supervisor {
 
 /// One line for `systemctl status`.
 fn describe(situation: Situation<'_>, rate: f64) -> String {
-    let Situation { counts, why, pace } = situation;
+    let Situation { counts, why, trouble, pace, .. } = situation;
     let open = counts.open();
     let closed = format!(
         "{} submitted, {} failed, {} held",
@@ -138,10 +127,11 @@ fn describe(situation: Situation<'_>, rate: f64) -> String {
         counts.of(State::Failed),
         counts.of(State::Held)
     );
-    match why {
-        Some(why) => format!("paused with {open} open: {why} ({closed})"),
-        None if open == 0 => format!("idle: {closed}"),
-        None => {
+    match (trouble, why) {
+        (Some(trouble), _) => format!("waits for the database with {open} open: {trouble} ({closed})"),
+        (None, Some(why)) => format!("paused with {open} open: {why} ({closed})"),
+        (None, None) if open == 0 => format!("idle: {closed}"),
+        (None, None) => {
             let left = f64::from(u32::try_from(open).unwrap_or(u32::MAX)) / pace.max(0.1);
             let doubt = match counts.of(State::InDoubt) {
                 0 => String::new(),
@@ -167,6 +157,7 @@ mod tests {
 
     use super::*;
     use crate::clock;
+    use crate::queue::{Counts, Mode};
 
     /// What was told, in order.
     #[derive(Clone, Default)]
@@ -191,7 +182,7 @@ mod tests {
     }
 
     fn running(counts: &Counts) -> Situation<'_> {
-        Situation { counts, why: None, pace: 20.0 }
+        Situation { counts, mode: Mode::Running, why: None, trouble: None, pace: 20.0, cap: 20, next_due: None }
     }
 
     #[test]
@@ -247,12 +238,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_told_with_its_reason() {
+    fn a_pause_is_told_with_its_reason_and_so_is_trouble_with_the_database() {
         let told = Told::default();
         let mut supervisor = Supervisor::new(told.notify(), None);
         let counts = counts(7, 3);
-        let situation = Situation { counts: &counts, why: Some("maintenance at the CA"), pace: 20.0 };
-        supervisor.round(situation, clock::now().instant);
+        let paused = Situation { why: Some("maintenance at the CA"), ..running(&counts) };
+        let now = clock::now().instant;
+        supervisor.round(paused, now);
         assert_eq!(told.take(), ["STATUS=paused with 7 open: maintenance at the CA (3 submitted, 0 failed, 0 held)"]);
+        supervisor.round(Situation { trouble: Some("the disk is full"), ..paused }, now + STATUS_EVERY);
+        let expected = "STATUS=waits for the database with 7 open: the disk is full (3 submitted, 0 failed, 0 held)";
+        assert_eq!(told.take(), [expected]);
     }
 }

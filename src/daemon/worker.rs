@@ -14,8 +14,8 @@ use super::desk::Desk;
 use super::gate::GatePolicy;
 use super::lane::Lane;
 use super::start::Daemon;
-use super::supervisor::{Situation, Supervisor};
 use super::turning::Trouble;
+use super::watchers::{Situation, Watchers};
 use super::{CredentialSource, Ended, Progress, RunError, Stop, Until};
 use crate::clock::{self, Now};
 use crate::config::Settings;
@@ -87,8 +87,7 @@ pub(super) struct Worker {
     /// How many were submitted when the log last told the progress, or at the first turn.
     pub(super) submitted_before: Option<i64>,
     pub(super) refused: Option<String>,
-    pub(super) progress: watch::Sender<Progress>,
-    pub(super) supervisor: Supervisor,
+    pub(super) watchers: Watchers,
     pub(super) _lock: DaemonLock,
 }
 
@@ -99,7 +98,7 @@ impl Worker {
         stop: watch::Receiver<Stop>,
         progress: watch::Sender<Progress>,
     ) -> Self {
-        let Daemon { settings, queue, mark, run, client, source, credentials, lock } = daemon;
+        let Daemon { settings, queue, mark, run, client, source, credentials, monitor, lock } = daemon;
         // Only since the lock is ours does nobody else send.
         let clock = clock::now();
         let now = clock.instant;
@@ -144,19 +143,18 @@ impl Worker {
             last_mode: Mode::Running,
             submitted_before: None,
             refused: None,
-            progress,
-            supervisor: Supervisor::of_environment(),
+            watchers: Watchers::new(progress, monitor),
             _lock: lock,
         }
     }
 
     pub(super) async fn run(mut self) -> Result<Ended, RunError> {
         tracing::info!(event = Event::Ready.as_str(), run_id = self.run.id, "ready");
-        self.supervisor.ready();
+        self.watchers.ready();
         loop {
             let now = clock::now();
             self.watch_clock(now);
-            self.report_to_supervisor(now);
+            self.tell_watchers(now);
             self.obey_stop(now);
             self.send_ready(now);
             self.begin_turn(now);
@@ -182,11 +180,19 @@ impl Worker {
         }
     }
 
-    /// In every round, and nowhere else: a loop that hangs must look like one.
-    fn report_to_supervisor(&mut self, now: Now) {
+    /// In every round, and nowhere else.
+    fn tell_watchers(&mut self, now: Now) {
         let why = self.why();
-        let pace = self.commits.limiter.pace(now.instant);
-        self.supervisor.round(Situation { counts: &self.counts, why: why.as_deref(), pace }, now.instant);
+        let situation = Situation {
+            counts: &self.counts,
+            mode: self.mode(),
+            why: why.as_deref(),
+            trouble: self.trouble.as_ref().map(|trouble| trouble.what.as_str()),
+            pace: self.commits.limiter.pace(now.instant),
+            cap: self.settings.rate.per_second,
+            next_due: self.commits.next_due().into_iter().chain(self.reads.next_due()).min(),
+        };
+        self.watchers.round(situation, now);
     }
 
     fn wake_at(&self, now: Now) -> Instant {
@@ -203,8 +209,14 @@ impl Worker {
         let probes = [self.commits.gate.next_probe(), self.reads.gate.next_probe()].into_iter().flatten();
         let probes = probes.filter(|at| *at > now.instant);
         let far = now.instant + HEARTBEAT_EVERY;
-        let feeding = self.supervisor.next_feeding();
-        turn.into_iter().chain(slots).chain(probes).chain(self.stopping).chain(feeding).min().unwrap_or(far).min(far)
+        turn.into_iter()
+            .chain(slots)
+            .chain(probes)
+            .chain(self.stopping)
+            .chain(self.watchers.next_round())
+            .min()
+            .unwrap_or(far)
+            .min(far)
     }
 }
 
