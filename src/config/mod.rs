@@ -200,12 +200,14 @@ names! {
 names! {
     /// `log.format`: how log lines look.
     LogFormat {
-        /// Text on a terminal, JSON elsewhere.
+        /// The journal where systemd runs the program, text on a terminal, JSON elsewhere.
         Auto = "auto",
         /// One JSON object a line.
         Json = "json",
         /// Text for people.
         Text = "text",
+        /// Entries with native fields in systemd's journal.
+        Journald = "journald",
     }
 }
 

@@ -244,7 +244,7 @@ fn each_value_has_its_range() {
         ("credentials.profile", &["\"production\""], &["\"\"", "1"]),
         ("database.path", &["\"q.db\""], &["\"\"", "1", "\"a\\u0000b\""]),
         ("log.level", &["\"trace\"", "\"error\""], &["\"INFO\"", "\"off\"", "\"info,sqlx=debug\""]),
-        ("log.format", &["\"json\"", "\"text\""], &["\"journald\""]),
+        ("log.format", &["\"json\"", "\"text\"", "\"journald\""], &["\"journal\""]),
         ("log.progress_interval", &["\"1s\""], &["\"999ms\""]),
         ("metrics.listen", &["\"9437\"", "\"0.0.0.0:9437\""], &["\"localhost:9437\"", "9437"]),
         ("verify.settle", &["\"1ms\"", "\"10m\""], &["\"0s\"", "\"601s\""]),
@@ -274,8 +274,8 @@ fn what_is_not_there_yet_is_refused_with_what_is() {
         "`credentials.source` is \"systemd\" in FILE: it must be one of `auto`, `env` and `file`"
     );
     assert_eq!(
-        refused("log.format = \"journald\""),
-        "`log.format` is \"journald\" in FILE: it must be one of `auto`, `json` and `text`"
+        refused("log.format = \"syslog\""),
+        "`log.format` is \"syslog\" in FILE: it must be one of `auto`, `json`, `text` and `journald`"
     );
 }
 
