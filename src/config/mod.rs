@@ -3,6 +3,7 @@
 //! It refuses what it doesn't know and what can't be meant, and says which key, where it stood, and what
 //! would be right. It holds no secrets: those come from where `credentials.source` points.
 
+mod changes;
 mod endpoint;
 mod error;
 mod keys;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use crate::submission::{Policy, RetryPolicy, VerifyPolicy};
 
+pub use changes::Change;
 pub use error::ConfigError;
 pub use keys::KEYS;
 

@@ -17,6 +17,7 @@ mod lane;
 mod lane_tests;
 mod monitor;
 mod progress;
+mod reload;
 mod sending;
 mod start;
 mod stopping;
@@ -30,6 +31,7 @@ use std::fmt;
 use crate::queue::{Counts, QueueError};
 use crate::tencent::{Credentials, CredentialsError};
 
+pub use reload::Reloading;
 pub use start::{Daemon, StartError, client_settings, start};
 
 /// How people ask the daemon to stop.

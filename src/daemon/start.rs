@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use tokio::sync::watch;
 
 use super::monitor::Monitor;
+use super::reload::Reloading;
 use super::worker::Worker;
 use super::{CredentialSource, Ended, Progress, RunError, Stop, Until};
 use crate::clock;
@@ -26,6 +27,7 @@ pub struct Daemon {
     pub(super) source: CredentialSource,
     pub(super) credentials: Credentials,
     pub(super) monitor: Option<Monitor>,
+    pub(super) reloading: Option<Reloading>,
     /// Held until the daemon ends.
     pub(super) lock: DaemonLock,
 }
@@ -95,7 +97,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     }
     // The last run, or whoever enqueued, may have had a clock that was ahead.
     queue.follow_clock(clock::now()).await?;
-    Ok(Daemon { settings, queue, mark, run, client, source, credentials, monitor, lock })
+    Ok(Daemon { settings, queue, mark, run, client, source, credentials, monitor, reloading: None, lock })
 }
 
 async fn listen(address: SocketAddr) -> Result<Monitor, StartError> {
@@ -149,6 +151,18 @@ pub fn client_settings(settings: &Settings) -> crate::tencent::Settings {
 }
 
 impl Daemon {
+    /// A daemon that reloads its configuration when it is asked to.
+    #[must_use]
+    pub fn reloading(self, reloading: Reloading) -> Self {
+        Self { reloading: Some(reloading), ..self }
+    }
+
+    /// Where its metrics are served, if they are.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.monitor.as_ref().map(Monitor::address)
+    }
+
     /// Runs until it is told to stop, or until nothing is left to do.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use sd_notify::NotifyState;
 use tokio::time::Instant;
 
 use super::watchers::Situation;
+use crate::clock::rough;
 use crate::submission::State;
 
 /// The status text is renewed at most this often.
@@ -137,17 +138,8 @@ fn describe(situation: Situation<'_>, rate: f64) -> String {
                 0 => String::new(),
                 doubt => format!(" ({doubt} in doubt)"),
             };
-            format!("{open} open{doubt}, {rate:.1}/s, about {} left; {closed}", minutes(left))
+            format!("{open} open{doubt}, {rate:.1}/s, about {} left; {closed}", rough(Duration::from_secs_f64(left)))
         }
-    }
-}
-
-fn minutes(seconds: f64) -> String {
-    let seconds = Duration::from_secs_f64(seconds).as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
 }
 

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::clock_watch::{ClockWatch, Step};
 use super::desk::Desk;
-use super::gate::GatePolicy;
 use super::lane::Lane;
+use super::reload::{Reloading, commit_lane, read_lane};
 use super::start::Daemon;
 use super::turning::Trouble;
 use super::watchers::{Situation, Watchers};
@@ -20,7 +20,6 @@ use super::{CredentialSource, Ended, Progress, RunError, Stop, Until};
 use crate::clock::{self, Now};
 use crate::config::Settings;
 use crate::logging::Event;
-use crate::pacing::Limits;
 use crate::queue::{Control, Counts, DaemonLock, Mode, Place, QueueError, Record, Run};
 use crate::submission::{CommitOutcome, Policy, ReadOutcome};
 use crate::tencent::{Client, Credentials, Exchange};
@@ -88,6 +87,7 @@ pub(super) struct Worker {
     pub(super) submitted_before: Option<i64>,
     pub(super) refused: Option<String>,
     pub(super) watchers: Watchers,
+    pub(super) reloading: Option<Reloading>,
     pub(super) _lock: DaemonLock,
 }
 
@@ -98,22 +98,13 @@ impl Worker {
         stop: watch::Receiver<Stop>,
         progress: watch::Sender<Progress>,
     ) -> Self {
-        let Daemon { settings, queue, mark, run, client, source, credentials, monitor, lock } = daemon;
+        let Daemon { settings, queue, mark, run, client, source, credentials, monitor, reloading, lock } = daemon;
         // Only since the lock is ours does nobody else send.
         let clock = clock::now();
         let now = clock.instant;
-        let gate = GatePolicy {
-            after: settings.pause.after,
-            probe_initial: settings.pause.probe_initial,
-            probe_max: settings.pause.probe_max,
-        };
-        let lane = |per_second| {
-            let limits = Limits { per_second, guard: settings.rate.guard };
-            Lane::new(limits, gate, settings.worker.max_in_flight, now)
-        };
         Self {
-            commits: lane(settings.rate.per_second),
-            reads: lane(settings.verify.per_second),
+            commits: Lane::new(commit_lane(&settings), now),
+            reads: Lane::new(read_lane(&settings), now),
             policy: settings.policy(),
             place: queue.place().clone(),
             desk: Desk::new(queue, mark, run.clone()),
@@ -144,6 +135,7 @@ impl Worker {
             submitted_before: None,
             refused: None,
             watchers: Watchers::new(progress, monitor),
+            reloading,
             _lock: lock,
         }
     }
@@ -168,6 +160,7 @@ impl Worker {
                 ended = next_ended(&mut self.requests) => self.after_request(ended),
                 () = sleep_until(wake) => {}
                 () = changed(&mut self.stop) => {}
+                () = asked(&mut self.reloading) => self.reload(clock::now()),
             }
         }
         self.end().await
@@ -229,9 +222,17 @@ async fn next_ended(requests: &mut JoinSet<Reply>) -> (Id, Option<Reply>) {
     }
 }
 
-/// Waits for a change of mind; for ever, if nobody can have one any more.
-async fn changed(stop: &mut watch::Receiver<Stop>) {
-    if stop.changed().await.is_err() {
+/// Waits for a change; for ever, if nobody can make one any more.
+async fn changed<T>(watched: &mut watch::Receiver<T>) {
+    if watched.changed().await.is_err() {
         pending::<()>().await;
+    }
+}
+
+/// Waits until somebody asks to reload.
+async fn asked(reloading: &mut Option<Reloading>) {
+    match reloading {
+        Some(reloading) => changed(&mut reloading.asked).await,
+        None => pending().await,
     }
 }

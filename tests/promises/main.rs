@@ -10,6 +10,7 @@ mod layers;
 mod pacing;
 mod pausing;
 mod recovering;
+mod reloading;
 mod retrying;
 mod stopping;
 mod submitting;
