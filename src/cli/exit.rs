@@ -146,7 +146,7 @@ impl From<StartError> for Failure {
             StartError::Credentials(error) => error.into(),
             StartError::Endpoint(error) => error.into(),
             // The address may be another process's for a moment, or not be up yet: to start again may help.
-            StartError::Metrics { .. } => Self::new(Code::Io, error.to_string()),
+            StartError::Metrics { .. } | StartError::ServiceManager(_) => Self::new(Code::Io, error.to_string()),
         }
     }
 }

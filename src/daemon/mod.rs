@@ -16,6 +16,7 @@ mod lane;
 #[cfg(test)]
 mod lane_tests;
 mod monitor;
+mod notify_socket;
 mod progress;
 mod reload;
 mod sending;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::monitor::Monitor;
 use super::reload::Reloading;
+use super::supervisor::Supervisor;
 use super::worker::Worker;
 use super::{CredentialSource, Ended, Progress, RunError, Stop, Until};
 use crate::clock;
@@ -26,6 +27,7 @@ pub struct Daemon {
     pub(super) client: Client,
     pub(super) source: CredentialSource,
     pub(super) credentials: Credentials,
+    pub(super) supervisor: Supervisor,
     pub(super) monitor: Option<Monitor>,
     pub(super) reloading: Option<Reloading>,
     /// Held until the daemon ends.
@@ -44,6 +46,9 @@ pub enum StartError {
     /// The endpoint.
     #[error(transparent)]
     Endpoint(#[from] InvalidEndpoint),
+    /// The service manager.
+    #[error("the service manager's socket, NOTIFY_SOCKET, can't be used: {0}")]
+    ServiceManager(io::Error),
     /// The address of the metrics.
     #[error("metrics.listen: {address} can't be listened on: {reason}")]
     Metrics {
@@ -61,6 +66,7 @@ pub enum StartError {
 pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemon, StartError> {
     let credentials = source.find()?;
     let client = Client::new(client_settings(&settings))?;
+    let supervisor = Supervisor::of_environment().map_err(StartError::ServiceManager)?;
     let monitor = match settings.metrics.listen {
         Some(address) => Some(listen(address).await?),
         None => None,
@@ -97,7 +103,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     }
     // The last run, or whoever enqueued, may have had a clock that was ahead.
     queue.follow_clock(clock::now()).await?;
-    Ok(Daemon { settings, queue, mark, run, client, source, credentials, monitor, reloading: None, lock })
+    Ok(Daemon { settings, queue, mark, run, client, source, credentials, supervisor, monitor, reloading: None, lock })
 }
 
 async fn listen(address: SocketAddr) -> Result<Monitor, StartError> {

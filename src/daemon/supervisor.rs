@@ -2,20 +2,25 @@
 //! `sd_notify(3)`; where no service manager listens, nothing is said.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
+use super::notify_socket::NotifySocket;
 use super::watchers::Situation;
 use crate::clock::rough;
+use crate::logging::printable;
 use crate::submission::State;
 
 /// The status text is renewed at most this often.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// The rate that the status text tells is that of the last minute.
 const RECENT: Duration = Duration::from_secs(60);
+/// A status text that is longer is cut.
+const LONGEST_STATUS: usize = 400;
 /// The watchdog is fed three times within its patience.
 const FEEDINGS: u32 = 3;
 
@@ -31,13 +36,25 @@ pub(super) struct Supervisor {
     told_at: Option<Instant>,
     told: String,
     submitted: VecDeque<(Instant, i64)>,
+    /// Readiness could not be told yet.
+    owed: bool,
     deaf: bool,
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Supervisor")
+    }
 }
 
 impl Supervisor {
     /// The one that the environment names.
-    pub(super) fn of_environment() -> Self {
-        Self::new(Box::new(sd_notify::notify), sd_notify::watchdog_enabled())
+    ///
+    /// # Errors
+    /// When its socket can't be used.
+    pub(super) fn of_environment() -> io::Result<Self> {
+        let socket = NotifySocket::of_environment()?;
+        Ok(Self::new(Box::new(move |states| socket.tell(states)), sd_notify::watchdog_enabled()))
     }
 
     fn new(notify: Notify, patience: Option<Duration>) -> Self {
@@ -48,19 +65,22 @@ impl Supervisor {
             told_at: None,
             told: String::new(),
             submitted: VecDeque::new(),
+            owed: false,
             deaf: false,
         }
     }
 
     /// The daemon takes up work.
     pub(super) fn ready(&mut self) {
-        self.tell(&[NotifyState::Ready]);
+        self.owed = !self.tell(&[NotifyState::Ready]);
     }
 
     /// The daemon reads its configuration anew; [`ready`](Self::ready) ends it.
     pub(super) fn reloading(&mut self) {
         match NotifyState::monotonic_usec_now() {
-            Ok(now) => self.tell(&[NotifyState::Reloading, now]),
+            Ok(now) => {
+                self.tell(&[NotifyState::Reloading, now]);
+            }
             Err(error) => tracing::warn!("the monotonic clock can't be read: {error}"),
         }
     }
@@ -86,10 +106,12 @@ impl Supervisor {
             return;
         }
         self.told_at = Some(now);
+        if self.owed {
+            self.ready();
+        }
         let rate = self.recent_rate(situation.counts.of(State::Submitted), now);
         let status = describe(situation, rate);
-        if status != self.told {
-            self.tell(&[NotifyState::Status(&status)]);
+        if status != self.told && self.tell(&[NotifyState::Status(&status)]) {
             self.told = status;
         }
     }
@@ -106,15 +128,14 @@ impl Supervisor {
         if elapsed > 0.0 { f64::from(done) / elapsed } else { 0.0 }
     }
 
-    fn tell(&mut self, states: &[NotifyState<'_>]) {
-        match (self.notify)(states) {
-            Ok(()) => self.deaf = false,
-            Err(error) if !self.deaf => {
-                self.deaf = true;
-                tracing::warn!("the service manager can't be told how it goes: {error}");
-            }
-            Err(_) => {}
+    /// Whether it could be told.
+    fn tell(&mut self, states: &[NotifyState<'_>]) -> bool {
+        let told = (self.notify)(states);
+        if let (Err(error), false) = (&told, self.deaf) {
+            tracing::warn!("the service manager can't be told how it goes: {error}; it is tried again");
         }
+        self.deaf = told.is_err();
+        told.is_ok()
     }
 }
 
@@ -128,7 +149,7 @@ fn describe(situation: Situation<'_>, rate: f64) -> String {
         counts.of(State::Failed),
         counts.of(State::Held)
     );
-    match (trouble, why) {
+    let line = match (trouble, why) {
         (Some(trouble), _) => format!("waits for the database with {open} open: {trouble} ({closed})"),
         (None, Some(why)) => format!("paused with {open} open: {why} ({closed})"),
         (None, None) if open == 0 => format!("idle: {closed}"),
@@ -140,7 +161,9 @@ fn describe(situation: Situation<'_>, rate: f64) -> String {
             };
             format!("{open} open{doubt}, {rate:.1}/s, about {} left; {closed}", rough(Duration::from_secs_f64(left)))
         }
-    }
+    };
+    // Whatever it quotes can't begin a line of its own.
+    printable(&line, LONGEST_STATUS)
 }
 
 #[cfg(test)]
@@ -217,6 +240,31 @@ mod tests {
         supervisor.round(running(&counts(0, 100)), at(9000));
         supervisor.round(running(&counts(0, 100)), at(10_000));
         assert_eq!(told.take(), ["STATUS=idle: 100 submitted, 0 failed, 0 held"]);
+    }
+
+    #[test]
+    fn what_could_not_be_told_is_told_later() {
+        let told = Told::default();
+        let (mut full, mut notify) = (true, told.notify());
+        let notify: Notify = Box::new(move |states| match std::mem::take(&mut full) {
+            true => Err(io::ErrorKind::WouldBlock.into()),
+            false => notify(states),
+        });
+        let mut supervisor = Supervisor::new(notify, None);
+        supervisor.ready();
+        assert_eq!(told.take(), [""; 0]);
+        supervisor.round(running(&counts(0, 0)), clock::now().instant);
+        assert_eq!(told.take(), ["READY=1", "STATUS=idle: 0 submitted, 0 failed, 0 held"]);
+    }
+
+    #[test]
+    fn a_reason_can_not_say_anything_else_to_the_service_manager() {
+        let told = Told::default();
+        let mut supervisor = Supervisor::new(told.notify(), None);
+        let counts = counts(1, 0);
+        let injected = Situation { why: Some("x\nSTOPPING=1"), ..running(&counts) };
+        supervisor.round(injected, clock::now().instant);
+        assert!(told.take().iter().all(|message| !message.contains('\n')));
     }
 
     #[test]

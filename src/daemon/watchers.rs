@@ -37,8 +37,8 @@ pub(super) struct Watchers {
 }
 
 impl Watchers {
-    pub(super) fn new(progress: watch::Sender<Progress>, monitor: Option<Monitor>) -> Self {
-        Self { supervisor: Supervisor::of_environment(), progress, monitor }
+    pub(super) fn new(supervisor: Supervisor, progress: watch::Sender<Progress>, monitor: Option<Monitor>) -> Self {
+        Self { supervisor, progress, monitor }
     }
 
     /// The daemon takes up work, or goes on with it after it reloaded.

@@ -98,7 +98,8 @@ impl Worker {
         stop: watch::Receiver<Stop>,
         progress: watch::Sender<Progress>,
     ) -> Self {
-        let Daemon { settings, queue, mark, run, client, source, credentials, monitor, reloading, lock } = daemon;
+        let Daemon { settings, queue, mark, run, client, source, credentials, supervisor, monitor, reloading, lock } =
+            daemon;
         // Only since the lock is ours does nobody else send.
         let clock = clock::now();
         let now = clock.instant;
@@ -134,7 +135,7 @@ impl Worker {
             last_mode: Mode::Running,
             submitted_before: None,
             refused: None,
-            watchers: Watchers::new(progress, monitor),
+            watchers: Watchers::new(supervisor, progress, monitor),
             reloading,
             _lock: lock,
         }

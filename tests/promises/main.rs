@@ -16,3 +16,4 @@ mod stopping;
 mod submitting;
 #[path = "../support/mod.rs"]
 mod support;
+mod watching;
