@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod alerting;
 mod configuration;
 mod doubting;
 mod layers;
