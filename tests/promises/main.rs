@@ -7,8 +7,10 @@
 mod configuration;
 mod doubting;
 mod layers;
+mod logging;
 mod pacing;
 mod pausing;
+mod questions;
 mod recovering;
 mod retrying;
 mod stopping;
