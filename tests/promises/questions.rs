@@ -18,9 +18,9 @@ fn recipes() -> Vec<String> {
     blocks.map(|block| block.split_once("```").expect("a block ends").0.to_owned()).collect()
 }
 
-/// Waits until a command of the shell succeeds.
+/// Waits until a command of the shell succeeds, but not for ever.
 async fn until(journal: &Journal, bench: &Bench, what: &str) {
-    let script = format!("until {what}; do sleep 0.1; done");
+    let script = format!("for try in {{1..600}}; do if {what}; then exit; fi; sleep 0.1; done; exit 1");
     assert!(output(journal.shell(bench, &script)).await.status.success(), "{what}");
 }
 
