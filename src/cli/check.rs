@@ -22,8 +22,11 @@ const LONGEST_PLACE: usize = 4096;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Make one harmless read, to see whether the API is reached and lets us in.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "configuration")]
     online: bool,
+    /// Check the configuration alone, as it has to be good for a reload.
+    #[arg(long)]
+    configuration: bool,
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
@@ -33,6 +36,9 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
         "configuration  good: at most {} requests a second to {}",
         settings.rate.per_second, settings.api.endpoint
     )?;
+    if arguments.configuration {
+        return Ok(Code::Done);
+    }
     writeln!(out, "database       {}", database(settings).await?)?;
     let (credentials, source) = super::credentials(settings)?;
     let source = printable(&source.to_string(), LONGEST_PLACE);

@@ -4,7 +4,7 @@ use std::iter;
 
 /// Every key with its default as TOML text. The sample file and the documentation are checked against it.
 ///
-/// An empty `credentials.file` stands for the vendor's places. `rate.per_second` is 10 unless said when
+/// An empty `credentials.file` stands for the vendor's places, an empty `metrics.listen` for no metrics. `rate.per_second` is 10 unless said when
 /// `api.action` is `CertificateOrderSubmit`.
 pub const KEYS: &[(&str, &str)] = &[
     ("database.path", r#""/var/lib/certcommit/queue.db""#),
@@ -32,6 +32,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("log.level", r#""info""#),
     ("log.format", r#""auto""#),
     ("log.progress_interval", r#""60s""#),
+    ("metrics.listen", r#""""#),
 ];
 
 /// A key or section that is shown in an error is cut after this many characters.
@@ -135,7 +136,7 @@ mod tests {
             ("rate.max_tries", Some("retry.max_tries")),
             ("level", Some("log.level")),
             ("per_second", None),
-            ("metrics.listen", None),
+            ("tracing.listener", None),
             ("rate.foo", None),
             ("", None),
         ];

@@ -148,6 +148,7 @@ fn shown(key: &str, value: &ValueKind) -> String {
     format!("{shortened:?}{more}")
 }
 
-fn friendly(duration: Duration) -> String {
+/// A duration as people write it.
+pub(super) fn friendly(duration: Duration) -> String {
     SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |duration| format!("{duration:#}"))
 }

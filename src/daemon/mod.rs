@@ -16,12 +16,15 @@ mod lane;
 #[cfg(test)]
 mod lane_tests;
 mod monitor;
+mod notify_socket;
 mod progress;
+mod reload;
 mod sending;
 mod start;
 mod stopping;
 mod supervisor;
 mod turning;
+mod watchers;
 mod worker;
 
 use std::fmt;
@@ -29,6 +32,7 @@ use std::fmt;
 use crate::queue::{Counts, QueueError};
 use crate::tencent::{Credentials, CredentialsError};
 
+pub use reload::Reloading;
 pub use start::{Daemon, StartError, client_settings, start};
 
 /// How people ask the daemon to stop.

@@ -37,7 +37,7 @@ impl Worker {
             self.on_the_way(),
             self.settings.worker.stop_timeout.as_secs(),
         );
-        self.supervisor.stopping();
+        self.watchers.stopping();
         self.give_back_ready(now, "stopped before it was sent");
     }
 

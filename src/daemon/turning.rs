@@ -26,6 +26,8 @@ const LONGEST_REST: Duration = Duration::from_millis(500);
 
 /// The database's trouble.
 pub(super) struct Trouble {
+    /// What it said.
+    pub(super) what: String,
     pub(super) since: Instant,
     pub(super) retry_at: Instant,
     pub(super) remind_at: Instant,
@@ -126,7 +128,7 @@ impl Worker {
         self.obey(report.control, now);
         self.counts = report.counts;
         self.submitted_before.get_or_insert(self.counts.of(State::Submitted));
-        self.progress.send_replace(Progress { counts: self.counts.clone(), paused: self.why() });
+        self.watchers.progressed(Progress { counts: self.counts.clone(), paused: self.why() });
     }
 
     /// One that can't even be canceled is met again at every turn, and told of once.
@@ -178,6 +180,7 @@ impl Worker {
             );
         }
         self.trouble = Some(Trouble {
+            what: error.to_string(),
             since,
             retry_at: now.instant + DATABASE_RETRY,
             remind_at: if remind { now.instant + DATABASE_REMINDER } else { remind_at },

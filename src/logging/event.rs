@@ -51,6 +51,7 @@ events! {
     VerifyPaused = "verify_paused", WARN, "Reading back is paused, mostly for want of permission.";
     Progress = "progress", INFO, "Comes at every interval while there is work: counts, rate and time left.";
     DatabaseUnavailable = "database_unavailable", ERROR, "The database doesn't work; nothing is sent until it does.";
+    Reloaded = "reloaded", INFO, "The configuration and the credentials were read anew, or could not be (then it is an error).";
     Stopping = "stopping", INFO, "The daemon claims nothing more, and waits for requests on the way.";
     Stopped = "stopped", INFO, "The daemon has written what it knows, and ends.";
 }
@@ -71,7 +72,7 @@ mod tests {
     fn the_catalogue_has_every_event_once_with_a_sentence() {
         let names: Vec<&str> = Event::ALL.iter().map(|event| event.as_str()).collect();
         let expected = "started ready submitted retrying failed in_doubt verified held throttled paused resumed verify_paused \
-            progress database_unavailable stopping stopped";
+            progress database_unavailable reloaded stopping stopped";
         assert_eq!(names.join(" "), expected);
         let sentences: BTreeSet<&str> = Event::ALL.iter().map(|event| event.describe()).collect();
         assert_eq!(sentences.len(), Event::ALL.len());

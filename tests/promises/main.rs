@@ -10,8 +10,10 @@ mod layers;
 mod pacing;
 mod pausing;
 mod recovering;
+mod reloading;
 mod retrying;
 mod stopping;
 mod submitting;
 #[path = "../support/mod.rs"]
 mod support;
+mod watching;

@@ -12,6 +12,7 @@ mod process;
 mod proxy;
 mod repeats;
 mod scale;
+mod service_manager;
 mod small_disk;
 mod strace;
 
@@ -30,6 +31,7 @@ pub(crate) use points::{Call, Point};
 pub(crate) use process::{Process, event_of, output};
 pub(crate) use proxy::{Act, Answer, Greeting, Proxy, Reply, Retelling};
 pub(crate) use scale::{scale, seed};
+pub(crate) use service_manager::ServiceManager;
 pub(crate) use small_disk::SmallDisk;
 pub(crate) use strace::Injection;
 
