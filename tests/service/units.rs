@@ -80,6 +80,10 @@ fn the_template_differs_from_the_unit_where_the_instance_is_named_and_nowhere_el
             "Description=Commits Tencent Cloud SSL certificate orders from a SQLite queue (%i)",
         ),
         ("ExecStart=/usr/bin/certcommit run", "ExecStart=/usr/bin/certcommit --config /etc/certcommit/%i.toml run"),
+        (
+            "ExecReload=/usr/bin/certcommit check --configuration",
+            "ExecReload=/usr/bin/certcommit --config /etc/certcommit/%i.toml check --configuration",
+        ),
         ("StateDirectory=certcommit", "StateDirectory=certcommit/%i"),
     ];
     assert_eq!(different, named);
