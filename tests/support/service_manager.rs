@@ -36,6 +36,21 @@ impl ServiceManager {
         }
     }
 
+    /// The lines of all messages that have come and were not waited for.
+    pub(crate) async fn told_so_far(&self) -> Vec<String> {
+        const LAST: &str = "that is all";
+        let own = UnixDatagram::unbound().unwrap();
+        own.send_to(LAST.as_bytes(), &self.path).await.unwrap();
+        let mut told = Vec::new();
+        loop {
+            let message = in_time("the last message", self.next()).await;
+            if message == LAST {
+                return told;
+            }
+            told.extend(message.lines().map(str::to_owned));
+        }
+    }
+
     /// The next message.
     pub(crate) async fn next(&self) -> String {
         let mut message = vec![0; 4096];
