@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::exit::{Code, Failure};
 use super::meter::Meter;
 use crate::config::Settings;
-use crate::daemon::{self, CredentialSource, Ended, Progress, Stop, Until};
+use crate::daemon::{self, Ended, Progress, Stop, Until};
 use crate::logging;
 use crate::submission::State;
 
@@ -25,8 +25,7 @@ pub(super) async fn run(arguments: Arguments, settings: Settings) -> Result<Code
     let level = if metered { "warn" } else { settings.log.level.as_str() };
     logging::init(level, settings.log.format)?;
     let until = if arguments.until_empty { Until::Empty } else { Until::Stopped };
-    let found = settings.clone();
-    let source = CredentialSource::new(move || Ok(super::credentials(&found)?.0));
+    let source = super::credentials::source(&settings)?;
     let (stop, stop_asked) = watch::channel(Stop::No);
     let (progress, watched) = watch::channel(Progress::default());
     // From here on: a start that is told to stop comes to its end, and the run after it stops at once.

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod configuration;
+mod credentials;
 mod doubting;
 mod layers;
 mod pacing;
