@@ -36,7 +36,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
         settings.rate.per_second, settings.api.endpoint
     )?;
     writeln!(out, "database       {}", database(settings).await?)?;
-    let found = super::credentials::look(settings).await?;
+    let found = super::credentials::find(&settings.credentials).await?;
     writeln!(out, "credentials    {}", credentials(settings, &found))?;
     writeln!(out, "clock          {} (signatures need it right to five minutes)", clock::now().unix)?;
     let client = Client::new(client_settings(settings))?;

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::exit::{Code, Failure};
 use crate::config::{CredentialSettings, Settings, SourceName};
 use crate::daemon::CredentialSource;
 use crate::tencent::{CredentialsError, DMI, Found, Place, Role, find_credentials, vendor_files};
@@ -14,31 +13,31 @@ const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 const METADATA: &str = "CERTCOMMIT_METADATA";
 
 /// What the daemon asks for its credentials.
-pub(super) fn source(settings: &Settings) -> Result<CredentialSource, Failure> {
-    let places = places(&settings.credentials)?;
-    Ok(CredentialSource::new(move || {
-        let places = places.clone();
-        async move { find(&places).await }
-    }))
+pub(super) fn source(settings: &Settings) -> CredentialSource {
+    let settings = settings.credentials.clone();
+    CredentialSource::new(move || {
+        let settings = settings.clone();
+        async move { find(&settings).await }
+    })
 }
 
 /// Looks for the credentials once.
-pub(super) async fn look(settings: &Settings) -> Result<Found, Failure> {
-    Ok(find(&places(&settings.credentials)?).await?)
-}
-
-async fn find(places: &[Place]) -> Result<Found, CredentialsError> {
-    find_credentials(places, &variable).await
+pub(super) async fn find(settings: &CredentialSettings) -> Result<Found, CredentialsError> {
+    find_credentials(&places(settings)?, &variable).await
 }
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn places(settings: &CredentialSettings) -> Result<Vec<Place>, Failure> {
+fn home() -> Option<String> {
+    variable("HOME").filter(|home| !home.is_empty())
+}
+
+fn places(settings: &CredentialSettings) -> Result<Vec<Place>, CredentialsError> {
     let stand_in = variable(METADATA).map(|address| loopback(&address)).transpose()?;
     let directory = std::env::var_os(DIRECTORY).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let files = settings.file.clone().map_or_else(|| vendor_files(variable("HOME").as_deref()), |file| vec![file]);
+    let files = settings.file.clone().map_or_else(|| vendor_files(home().as_deref()), |file| vec![file]);
     let files = files.into_iter().map(|path| Place::File(path, settings.profile.clone()));
     let role = Role::new(settings.role.clone());
     Ok(match settings.source {
@@ -68,9 +67,7 @@ fn at(role: Role, stand_in: Option<SocketAddr>) -> Role {
 }
 
 /// Keys that come unprotected over a network could be anybody's.
-fn loopback(address: &str) -> Result<SocketAddr, Failure> {
+fn loopback(address: &str) -> Result<SocketAddr, CredentialsError> {
     let parsed = address.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
-    let wanted =
-        format!("{METADATA} is {address:?}: it must be a loopback address with a port, such as 127.0.0.1:8018");
-    parsed.ok_or_else(|| Failure::new(Code::Config, wanted))
+    parsed.ok_or_else(|| CredentialsError::StandIn { variable: METADATA, value: address.to_owned() })
 }

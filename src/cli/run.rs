@@ -25,7 +25,7 @@ pub(super) async fn run(arguments: Arguments, settings: Settings) -> Result<Code
     let level = if metered { "warn" } else { settings.log.level.as_str() };
     logging::init(level, settings.log.format)?;
     let until = if arguments.until_empty { Until::Empty } else { Until::Stopped };
-    let source = super::credentials::source(&settings)?;
+    let source = super::credentials::source(&settings);
     let (stop, stop_asked) = watch::channel(Stop::No);
     let (progress, watched) = watch::channel(Progress::default());
     // From here on: a start that is told to stop comes to its end, and the run after it stops at once.

@@ -158,6 +158,14 @@ pub enum CredentialsError {
         /// Why.
         error: io::Error,
     },
+    /// The stand-in for the service that gives out the role's keys is none.
+    #[error("{variable} is {value:?}: it must be a loopback address with a port, such as 127.0.0.1:8018")]
+    StandIn {
+        /// What names it.
+        variable: &'static str,
+        /// Where it is said to be.
+        value: String,
+    },
     /// The service that gives out the role's keys doesn't, at present.
     #[error("the machine's role gives no credentials at present: {0}")]
     Unreachable(String),
@@ -173,7 +181,11 @@ impl CredentialsError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable(_) => true,
-            Self::NotFound { .. } | Self::Unusable { .. } | Self::Exposed(_) | Self::Unreadable { .. } => false,
+            Self::NotFound { .. }
+            | Self::Unusable { .. }
+            | Self::Exposed(_)
+            | Self::Unreadable { .. }
+            | Self::StandIn { .. } => false,
         }
     }
 }
