@@ -117,6 +117,12 @@ impl Queue {
             .map_err(QueueError::of("asking for the version"))
     }
 
+    /// The path that it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The files that are open.
     #[must_use]
     pub fn place(&self) -> &Place {
@@ -245,7 +251,7 @@ async fn keep_copy(connection: &mut SqliteConnection, copy: &Path) -> Result<(),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(QueueError::io(copy, error)),
         Ok(()) | Err(_) => {}
     }
-    back_up(connection, copy, clock::now().unix).await?;
+    back_up(connection, copy, FILE_MODE, clock::now().unix).await?;
     Ok(())
 }
 
