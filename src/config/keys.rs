@@ -32,6 +32,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("log.level", r#""info""#),
     ("log.format", r#""auto""#),
     ("log.progress_interval", r#""60s""#),
+    ("retention.requests", r#""off""#),
 ];
 
 /// A key or section that is shown in an error is cut after this many characters.

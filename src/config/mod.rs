@@ -38,6 +38,9 @@ const ORDER_SUBMIT_PER_SECOND: u32 = 10;
 /// The most reads in a second.
 const MOST_READS_PER_SECOND: u32 = 10;
 
+/// The longest that anything is kept, unless it is kept for ever.
+const MOST_DAYS: u32 = 3650;
+
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -59,6 +62,8 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// What is logged and how.
     pub log: LogSettings,
+    /// How long what is done is kept.
+    pub retention: RetentionSettings,
 }
 
 /// `[database]`
@@ -143,6 +148,13 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// The time between two `progress` lines.
     pub progress_interval: Duration,
+}
+
+/// `[retention]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetentionSettings {
+    /// The age from which requests go that no decision hangs on; none: they are kept for ever.
+    pub requests: Option<Duration>,
 }
 
 /// An enum of the names that a setting can have.
@@ -292,6 +304,7 @@ impl Settings {
                 format: values.choice("log.format", LogFormat::ALL, LogFormat::as_str)?,
                 progress_interval: values.duration("log.progress_interval", Span::AtLeast(Duration::from_secs(1)))?,
             },
+            retention: RetentionSettings { requests: values.days_or_off("retention.requests", 1..=MOST_DAYS)? },
         };
         let Self { retry, verify, pause, .. } = &settings;
         values.ordered(("retry.initial_backoff", retry.initial_backoff), ("retry.max_backoff", retry.max_backoff))?;

@@ -49,6 +49,7 @@ fn without_file_and_variables_everything_has_its_documented_default() {
         pause: PauseSettings { after: 5, probe_initial: seconds(30), probe_max: seconds(900) },
         worker: WorkerSettings { max_in_flight: 64, stop_timeout: seconds(35) },
         log: LogSettings { level: "info".to_owned(), format: LogFormat::Auto, progress_interval: seconds(60) },
+        retention: RetentionSettings { requests: None },
     };
     assert_eq!(defaults(), expected);
     assert_eq!(defaults().policy().retry, expected.retry);
@@ -130,8 +131,7 @@ fn an_unknown_key_is_named_with_its_place_and_what_there_is_instead() {
         format!("unknown key `rate.gaurd` in FILE; {keys_of_rate}; did you mean `rate.guard`?")
     );
     assert_eq!(refused("rate = 5"), format!("unknown key `rate` in FILE; {keys_of_rate}"));
-    let sections =
-        "the sections are `database`, `api`, `credentials`, `rate`, `retry`, `verify`, `pause`, `worker` and `log`";
+    let sections = "the sections are `database`, `api`, `credentials`, `rate`, `retry`, `verify`, `pause`, `worker`, `log` and `retention`";
     for text in ["[metrics]\nlisten = \"[::1]:9090\"", "metrics.listen = 1"] {
         assert_eq!(refused(text), format!("unknown key `metrics.listen` in FILE; {sections}"));
     }
@@ -144,7 +144,7 @@ fn an_unknown_key_is_named_with_its_place_and_what_there_is_instead() {
         refused("\"rate.guard\" = 1"),
         format!("unknown key `rate.guard` in FILE; {keys_of_rate}; did you mean `rate.guard`?")
     );
-    assert!(refused("[retention]\nrequests = 1").starts_with("unknown key `retention.requests`"));
+    assert!(refused("[metric]\nport = 1").starts_with("unknown key `metric.port`"));
     assert!(refused("[credentials]\nrole = \"r\"").starts_with("unknown key `credentials.role`"));
     assert!(refused("\"\\u001b[31m\" = 1").starts_with("unknown key `\\u{1b}[31m` in FILE"));
 }
@@ -231,6 +231,11 @@ fn each_value_has_its_range() {
         ("log.level", &["\"trace\"", "\"error\""], &["\"INFO\"", "\"off\"", "\"info,sqlx=debug\""]),
         ("log.format", &["\"json\"", "\"text\""], &["\"journald\""]),
         ("log.progress_interval", &["\"1s\""], &["\"999ms\""]),
+        (
+            "retention.requests",
+            &["\"off\"", "\"1d\"", "\"3650d\""],
+            &["\"0d\"", "\"3651d\"", "\"90\"", "\"90h\"", "90", "true"],
+        ),
         ("verify.settle", &["\"1ms\"", "\"10m\""], &["\"0s\"", "\"601s\""]),
         ("retry.initial_backoff", &["\"1ms\"", "\"5m\""], &["\"0s\"", "\"301s\""]),
         ("retry.max_backoff", &["\"1s\"", "\"720h\""], &["\"999ms\""]),

@@ -12,11 +12,13 @@ mod ending;
 mod gate;
 #[cfg(test)]
 mod gate_tests;
+mod inspection;
 mod lane;
 #[cfg(test)]
 mod lane_tests;
 mod monitor;
 mod progress;
+mod pruning;
 mod sending;
 mod start;
 mod stopping;

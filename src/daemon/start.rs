@@ -22,6 +22,8 @@ pub struct Daemon {
     pub(super) client: Client,
     pub(super) source: CredentialSource,
     pub(super) credentials: Credentials,
+    /// Whether the last run ended otherwise than in good order.
+    pub(super) ended_badly: bool,
     /// Held until the daemon ends.
     pub(super) lock: DaemonLock,
 }
@@ -67,6 +69,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
         settings.api.endpoint,
     );
     notice_restoration(&mut queue, &mut mark).await?;
+    let ended_badly = queue.ended_badly().await?;
     queue.begin_run(&run).await?;
     let recovered = queue.recover(&run, clock::now(), &[], &settings.policy()).await?;
     if recovered.in_doubt > 0 {
@@ -79,7 +82,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     }
     // The last run, or whoever enqueued, may have had a clock that was ahead.
     queue.follow_clock(clock::now()).await?;
-    Ok(Daemon { settings, queue, mark, run, client, source, credentials, lock })
+    Ok(Daemon { settings, queue, mark, run, client, source, credentials, ended_badly, lock })
 }
 
 /// A database that lags behind its mark doesn't know what was sent since it was copied. Its requests go on from the

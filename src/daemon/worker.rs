@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep_until};
 use super::clock_watch::{ClockWatch, Step};
 use super::desk::Desk;
 use super::gate::GatePolicy;
+use super::inspection::Inspection;
 use super::lane::Lane;
+use super::pruning::Pruning;
 use super::start::Daemon;
 use super::supervisor::{Situation, Supervisor};
 use super::turning::Trouble;
@@ -82,6 +84,8 @@ pub(super) struct Worker {
     /// Whether the last turn claimed anything.
     pub(super) fruitful: bool,
     pub(super) heartbeat_at: Instant,
+    pub(super) pruning: Pruning,
+    pub(super) inspection: Inspection,
     pub(super) last_mode: Mode,
     pub(super) progress_at: Instant,
     /// How many were submitted when the log last told the progress, or at the first turn.
@@ -99,7 +103,7 @@ impl Worker {
         stop: watch::Receiver<Stop>,
         progress: watch::Sender<Progress>,
     ) -> Self {
-        let Daemon { settings, queue, mark, run, client, source, credentials, lock } = daemon;
+        let Daemon { settings, queue, mark, run, client, source, credentials, ended_badly, lock } = daemon;
         // Only since the lock is ours does nobody else send.
         let clock = clock::now();
         let now = clock.instant;
@@ -112,6 +116,8 @@ impl Worker {
             let limits = Limits { per_second, guard: settings.rate.guard };
             Lane::new(limits, gate, settings.worker.max_in_flight, now)
         };
+        let path = settings.database.path.clone();
+        let inspection = if ended_badly { Inspection::begin(path) } else { Inspection::default() };
         Self {
             commits: lane(settings.rate.per_second),
             reads: lane(settings.verify.per_second),
@@ -119,6 +125,7 @@ impl Worker {
             place: queue.place().clone(),
             desk: Desk::new(queue, mark, run.clone()),
             progress_at: now + settings.log.progress_interval,
+            pruning: Pruning::new(settings.retention.requests, now),
             settings,
             run,
             until,
@@ -141,6 +148,7 @@ impl Worker {
             poison: BTreeSet::new(),
             fruitful: false,
             heartbeat_at: now,
+            inspection,
             last_mode: Mode::Running,
             submitted_before: None,
             refused: None,
@@ -168,6 +176,7 @@ impl Worker {
                 done = self.desk.done() => self.after_turn(done),
                 Some(departure) = self.departures.1.recv() => self.after_departure(departure),
                 ended = next_ended(&mut self.requests) => self.after_request(ended),
+                findings = Self::inspected(&mut self.inspection) => self.after_inspection(findings),
                 () = sleep_until(wake) => {}
                 () = changed(&mut self.stop) => {}
             }

@@ -128,6 +128,7 @@ mod code {
     pub(super) const BUSY: i32 = 5;
     pub(super) const LOCKED: i32 = 6;
     pub(super) const READONLY: i32 = 8;
+    pub(super) const INTERRUPT: i32 = 9;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;
     pub(super) const CONSTRAINT: i32 = 19;
@@ -148,6 +149,11 @@ fn primary_code(error: &sqlx::Error) -> Option<i32> {
 /// back.
 pub(super) fn is_rollback_needed(error: &sqlx::Error) -> bool {
     extended_code(error) == Some(code::READONLY_ROLLBACK)
+}
+
+/// Whether a statement was told to give up.
+pub(super) fn is_interrupted(error: &sqlx::Error) -> bool {
+    primary_code(error) == Some(code::INTERRUPT)
 }
 
 /// Whether the disk is full.

@@ -23,7 +23,7 @@ pub(super) const FILE_MODE: u32 = 0o660;
 /// Well under 1,000 pages: what writers of older SQLite versions checkpoint at has a bug there.
 const CHECKPOINT_PAGES: &str = "400";
 const WAL_BYTES: &str = "4194304";
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Who opens a queue.
 #[derive(Debug, Clone, Copy)]
