@@ -35,6 +35,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("log.format", r#""auto""#),
     ("log.progress_interval", r#""60s""#),
     ("metrics.listen", r#""""#),
+    ("retention.requests", r#""off""#),
 ];
 
 /// A key or section that is shown in an error is cut after this many characters.

@@ -44,6 +44,9 @@ const MOST_READS_PER_SECOND: u32 = 10;
 /// The longest name of a role.
 const LONGEST_ROLE: usize = 128;
 
+/// The longest that anything is kept, unless it is kept for ever.
+const MOST_DAYS: u32 = 3650;
+
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -67,6 +70,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// What other programs watch the daemon by.
     pub metrics: MetricsSettings,
+    /// How long what is done is kept.
+    pub retention: RetentionSettings,
 }
 
 /// `[database]`
@@ -160,6 +165,13 @@ pub struct LogSettings {
 pub struct MetricsSettings {
     /// Where metrics are served over HTTP, if at all. Whoever reaches the address can read them.
     pub listen: Option<SocketAddr>,
+}
+
+/// `[retention]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetentionSettings {
+    /// The age from which requests go that no decision hangs on; none: they are kept for ever.
+    pub requests: Option<Duration>,
 }
 
 /// An enum of the names that a setting can have.
@@ -317,6 +329,7 @@ impl Settings {
                 progress_interval: values.duration("log.progress_interval", Span::AtLeast(Duration::from_secs(1)))?,
             },
             metrics: MetricsSettings { listen: listen(values)? },
+            retention: RetentionSettings { requests: values.days_or_off("retention.requests", 1..=MOST_DAYS)? },
         };
         let Self { retry, verify, pause, .. } = &settings;
         values.ordered(("retry.initial_backoff", retry.initial_backoff), ("retry.max_backoff", retry.max_backoff))?;

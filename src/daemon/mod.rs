@@ -12,6 +12,7 @@ mod ending;
 mod gate;
 #[cfg(test)]
 mod gate_tests;
+mod inspection;
 mod keys;
 #[cfg(test)]
 mod keys_tests;
@@ -21,6 +22,7 @@ mod lane_tests;
 mod monitor;
 mod notify_socket;
 mod progress;
+mod pruning;
 mod rekeying;
 mod reload;
 mod sending;

@@ -53,6 +53,7 @@ impl Worker {
         self.commits.set(commit_lane(&self.settings), now.instant);
         self.reads.set(read_lane(&self.settings), now.instant);
         self.progress_at = self.progress_at.min(now.instant + self.settings.log.progress_interval);
+        self.pruning.set(self.settings.retention.requests, now.instant);
         self.set_level();
         self.keys.replace(source);
         // Whoever reloads has mended something.

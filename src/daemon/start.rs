@@ -30,6 +30,8 @@ pub struct Daemon {
     pub(super) supervisor: Supervisor,
     pub(super) monitor: Option<Monitor>,
     pub(super) reloading: Option<Reloading>,
+    /// Whether the last run ended otherwise than in good order.
+    pub(super) ended_badly: bool,
     /// Held until the daemon ends.
     pub(super) lock: DaemonLock,
 }
@@ -95,6 +97,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
         tracing::info!("the credentials come from {}", keys.describe(clock::now().instant));
     }
     notice_restoration(&mut queue, &mut mark).await?;
+    let ended_badly = queue.ended_badly().await?;
     queue.begin_run(&run).await?;
     let recovered = queue.recover(&run, clock::now(), &[], &settings.policy()).await?;
     if recovered.in_doubt > 0 {
@@ -107,7 +110,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     }
     // The last run, or whoever enqueued, may have had a clock that was ahead.
     queue.follow_clock(clock::now()).await?;
-    Ok(Daemon { settings, queue, mark, run, client, keys, supervisor, monitor, reloading: None, lock })
+    Ok(Daemon { settings, queue, mark, run, client, keys, supervisor, monitor, reloading: None, ended_badly, lock })
 }
 
 async fn listen(address: SocketAddr) -> Result<Monitor, StartError> {

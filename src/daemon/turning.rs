@@ -70,6 +70,8 @@ impl Worker {
             oldest: progress,
             follow_clock: std::mem::take(&mut self.clock_went_back),
             settle: self.policy.verify.settle,
+            // A clock that is off makes all seem old; a daemon that works has one that the server takes for right.
+            prune: self.pruning.due(now).filter(|_| mode == Mode::Running && self.trouble.is_none()),
             records: std::mem::take(&mut self.records),
         });
     }
@@ -82,6 +84,9 @@ impl Worker {
 
     pub(super) fn after_turn(&mut self, done: Done) {
         let now = clock::now();
+        if let Some(pruned) = done.pruned {
+            self.pruning.after(pruned, now.instant);
+        }
         match done.result {
             Ok(report) => {
                 self.end_trouble(done.written, now);

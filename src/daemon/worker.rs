@@ -11,8 +11,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::clock_watch::{ClockWatch, Step};
 use super::desk::Desk;
+use super::inspection::Inspection;
 use super::keys::Keys;
 use super::lane::Lane;
+use super::pruning::Pruning;
 use super::reload::{Reloading, commit_lane, read_lane};
 use super::start::Daemon;
 use super::turning::Trouble;
@@ -83,6 +85,8 @@ pub(super) struct Worker {
     /// Whether the last turn claimed anything.
     pub(super) fruitful: bool,
     pub(super) heartbeat_at: Instant,
+    pub(super) pruning: Pruning,
+    pub(super) inspection: Inspection,
     pub(super) last_mode: Mode,
     pub(super) progress_at: Instant,
     /// How many were submitted when the log last told the progress, or at the first turn.
@@ -100,10 +104,13 @@ impl Worker {
         stop: watch::Receiver<Stop>,
         progress: watch::Sender<Progress>,
     ) -> Self {
-        let Daemon { settings, queue, mark, run, client, keys, supervisor, monitor, reloading, lock } = daemon;
+        let Daemon { settings, queue, mark, run, client, keys, supervisor, monitor, reloading, ended_badly, lock } =
+            daemon;
         // Only since the lock is ours does nobody else send.
         let clock = clock::now();
         let now = clock.instant;
+        let path = settings.database.path.clone();
+        let inspection = if ended_badly { Inspection::begin(path) } else { Inspection::default() };
         Self {
             commits: Lane::new(commit_lane(&settings), now),
             reads: Lane::new(read_lane(&settings), now),
@@ -111,6 +118,7 @@ impl Worker {
             place: queue.place().clone(),
             desk: Desk::new(queue, mark, run.clone()),
             progress_at: now + settings.log.progress_interval,
+            pruning: Pruning::new(settings.retention.requests, now),
             settings,
             run,
             until,
@@ -133,6 +141,7 @@ impl Worker {
             poison: BTreeSet::new(),
             fruitful: false,
             heartbeat_at: now,
+            inspection,
             last_mode: Mode::Running,
             submitted_before: None,
             refused: None,
@@ -162,6 +171,7 @@ impl Worker {
                 Some(departure) = self.departures.1.recv() => self.after_departure(departure),
                 ended = next_ended(&mut self.requests) => self.after_request(ended),
                 news = self.keys.answered() => self.after_answer(news, clock::now()),
+                findings = Self::inspected(&mut self.inspection) => self.after_inspection(findings),
                 () = sleep_until(wake) => {}
                 () = changed(&mut self.stop) => {}
                 () = asked(&mut self.reloading) => self.reload(clock::now()),
