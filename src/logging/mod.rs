@@ -7,6 +7,7 @@
 
 mod escaping;
 mod event;
+mod field;
 mod journal;
 mod reload;
 
@@ -15,7 +16,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 
-use tracing::field::Field;
+use tracing::field::Field as Recorded;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -31,6 +32,7 @@ use crate::config::{LEVELS, LogFormat};
 
 pub use escaping::{is_unsafe, printable};
 pub use event::Event;
+pub use field::Field;
 pub use reload::LogLevel;
 
 use escaping::{Escaping, EscapingJson};
@@ -185,7 +187,7 @@ impl FormatTime for UtcMillis {
 
 /// Writes a field of a text line. The subscriber's own way writes values as they are, and a message with
 /// its line breaks.
-fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+fn write_field(writer: &mut Writer<'_>, field: &Recorded, value: &dyn fmt::Debug) -> fmt::Result {
     const ITALIC: &str = "\u{1b}[3m";
     const PLAIN: &str = "\u{1b}[0m";
     match (field.name(), writer.has_ansi_escapes()) {

@@ -4,11 +4,14 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod alerting;
 mod configuration;
 mod doubting;
 mod layers;
+mod logging;
 mod pacing;
 mod pausing;
+mod questions;
 mod recovering;
 mod reloading;
 mod retrying;

@@ -17,12 +17,12 @@ async fn bench() -> Bench {
 
 impl Bench {
     /// Writes the configuration file.
-    fn configure(&self, toml: &str) {
+    pub(crate) fn configure(&self, toml: &str) {
         std::fs::write(self.path("empty.toml"), toml).unwrap();
     }
 
     /// Reloads, and waits until it was told how that went.
-    async fn reload(&self, daemon: &mut Process, toml: &str) -> serde_json::Value {
+    pub(crate) async fn reload(&self, daemon: &mut Process, toml: &str) -> serde_json::Value {
         self.configure(toml);
         daemon.signal("HUP");
         daemon.until_event("reloaded").await

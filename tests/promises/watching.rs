@@ -11,14 +11,15 @@ use tokio::net::TcpStream;
 
 use crate::support::{Bench, Process, in_time};
 
-async fn watched() -> Bench {
+/// A bench whose daemon shows its metrics.
+pub(crate) async fn watched() -> Bench {
     let mut bench = Bench::new().await;
     bench.set("metrics.listen", "127.0.0.1:0");
     bench
 }
 
 /// What is served at this path: the status, and the text.
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream
         .write_all(format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").as_bytes())

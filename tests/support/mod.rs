@@ -6,6 +6,7 @@
 mod authority;
 mod clock;
 mod daemon;
+mod journal;
 mod line;
 mod points;
 mod process;
@@ -27,6 +28,7 @@ use tempfile::TempDir;
 
 pub(crate) use authority::Authority;
 pub(crate) use daemon::in_time;
+pub(crate) use journal::Journal;
 pub(crate) use points::{Call, Point};
 pub(crate) use process::{Process, event_of, output};
 pub(crate) use proxy::{Act, Answer, Greeting, Proxy, Reply, Retelling};
