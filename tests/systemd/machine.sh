@@ -79,10 +79,8 @@ finish() {
   if [[ -z "${passed:-}" && -n "${leader:-}" ]]; then
     inside journalctl --no-pager --boot --lines 80 || true
   fi
-  if [[ -n "${leader:-}" ]]; then
-    kill -s KILL "$leader" || true
-  fi
-  # Without a leader it ends by itself.
+  # Without its first process, the machine and its mounts are gone.
+  kill -s KILL "${leader:-$nspawn}" || true
   wait "$nspawn" || true
   rm -f "$console"
 }

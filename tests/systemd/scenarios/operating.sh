@@ -67,6 +67,35 @@ journal_has() {
   [[ -n "$(journal "$@")" ]]
 }
 
+scenarios+=(a_reload_brings_other_settings_into_force_and_a_bad_file_changes_nothing)
+a_reload_brings_other_settings_into_force_and_a_bad_file_changes_nothing() {
+  serve
+  local pid
+  pid="$(property certcommit MainPID)"
+  enqueue reloaded 60
+  eventually 'some are submitted' are_submitted 10
+  configure '' '' 5
+  inside systemctl reload certcommit
+  eventually 'the change is logged' journal_has CERTCOMMIT_EVENT=reloaded
+  expect_part 'what has changed' "$(journal CERTCOMMIT_EVENT=reloaded)" 'rate.per_second from "20" to "5"'
+  expect 'the service' "$(property certcommit ActiveState) $(property certcommit SubState)" 'active running'
+
+  # A bad file is refused before the daemon is asked, and by the daemon, if it is asked all the same.
+  configure '' '' 21
+  if inside systemctl reload certcommit 2> /dev/null; then
+    fail 'a bad file was accepted'
+  fi
+  inside systemctl kill --kill-whom main --signal HUP certcommit
+  eventually 'the refusal is an error' journal_has --priority err CERTCOMMIT_EVENT=reloaded
+  expect_part 'what is wrong' "$(journal --priority err CERTCOMMIT_EVENT=reloaded)" rate.per_second
+  configure
+  inside systemctl reload certcommit
+  eventually 'all are submitted' are_submitted 60
+  expect 'the process' "$(property certcommit MainPID) $(property certcommit NRestarts)" "$pid 0"
+  expect 'reads' "$(sql "SELECT count(*) FROM requests WHERE kind = 'read'")" 0
+  expect_each_once 60
+}
+
 scenarios+=(several_accounts_stand_side_by_side)
 several_accounts_stand_side_by_side() {
   install
