@@ -45,6 +45,4 @@ pub use shown::Shown;
 pub use turn::{Turn, TurnReport};
 
 #[cfg(test)]
-mod open_tests;
-#[cfg(test)]
 mod tests;

@@ -117,15 +117,7 @@ async fn a_run_that_did_not_say_that_it_stopped_ended_badly() {
     let mut site = Site::new().await;
     assert!(site.queue.ended_badly().await.unwrap());
     let heartbeat = Heartbeat { mode: Mode::Stopped, why: None, pace: 0.0 };
-    let turn = Turn {
-        now: site.at(0),
-        records: &[],
-        commits: 0,
-        reads: 0,
-        read_first: true,
-        settle: Duration::ZERO,
-        heartbeat: Some(&heartbeat),
-    };
+    let turn = Turn { heartbeat: Some(&heartbeat), ..asking(site.at(0), 0, 0) };
     site.queue.turn(&site.run, &turn).await.unwrap();
     assert!(!site.queue.ended_badly().await.unwrap());
 }
