@@ -24,8 +24,15 @@ const LONGEST_PLACE: usize = 4096;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Make one harmless read, to see whether the API is reached and lets us in.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "configuration")]
     online: bool,
+    /// Check the configuration alone, as it has to be good for a reload.
+    #[arg(long)]
+    configuration: bool,
+    /// Read the whole database, and check that it is whole; beside the daemon, if one runs. It takes a minute for ten
+    /// million rows that are in memory, and longer from a disk.
+    #[arg(long)]
+    integrity: bool,
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
@@ -35,7 +42,13 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
         "configuration  good: at most {} requests a second to {}",
         settings.rate.per_second, settings.api.endpoint
     )?;
+    if arguments.configuration {
+        return Ok(Code::Done);
+    }
     writeln!(out, "database       {}", database(settings).await?)?;
+    if arguments.integrity {
+        writeln!(out, "integrity      {}", integrity(settings).await?)?;
+    }
     let found = super::credentials::find(&settings.credentials).await?;
     writeln!(out, "credentials    {}", credentials(settings, &found))?;
     writeln!(out, "clock          {} (signatures need it right to five minutes)", clock::now().unix)?;
@@ -94,6 +107,19 @@ async fn database(settings: &Settings) -> Result<String, Failure> {
         counts.of(State::Pending),
         counts.of(State::Held)
     ))
+}
+
+/// That the database is whole; a failure, if it isn't.
+async fn integrity(settings: &Settings) -> Result<&'static str, Failure> {
+    let mut queue = super::open_queue(settings).await?;
+    let findings = queue.check_integrity().await?;
+    if findings.is_empty() {
+        return Ok("whole: the structure, the rules, and the rows among each other");
+    }
+    let path = printable(&settings.database.path.display().to_string(), LONGEST_PLACE);
+    let findings: Vec<String> = findings.iter().map(|finding| format!("\n  {finding}")).collect();
+    let advice = "Restore a backup, or save what is left with sqlite3's .recover";
+    Err(Failure::new(Code::Data, format!("{path} is not whole. {advice}:{}", findings.concat())))
 }
 
 fn verdict(outcome: &ReadOutcome) -> Result<String, String> {

@@ -145,6 +145,8 @@ impl From<StartError> for Failure {
             StartError::Queue(error) => error.into(),
             StartError::Credentials(error) => error.into(),
             StartError::Endpoint(error) => error.into(),
+            // The address may be another process's for a moment, or not be up yet: to start again may help.
+            StartError::Metrics { .. } | StartError::ServiceManager(_) => Self::new(Code::Io, error.to_string()),
         }
     }
 }

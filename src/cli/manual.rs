@@ -9,7 +9,7 @@ use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use super::Arguments as Program;
 use super::exit::{Code, Failure};
-use crate::logging::Event;
+use crate::logging::{Event, Field};
 
 const SAMPLE: &str = include_str!("../../config/certcommit.toml");
 
@@ -49,6 +49,10 @@ const ENVIRONMENT: [(&str, &str); 5] = [
     ("NO_COLOR", "No colours in the log on a terminal."),
 ];
 
+const FIELDS: &str = "\
+What a line has besides its time, its level, its message and its event. In the journal, request_id is \
+CERTCOMMIT_REQUEST_ID, and so on; a field without a value is left out.";
+
 pub(super) fn run() -> Result<Code, Failure> {
     let mut page = Vec::new();
     write(&mut page)?;
@@ -66,7 +70,12 @@ fn write(page: &mut Vec<u8>) -> io::Result<()> {
     roff.control("SH", ["DESCRIPTION"]).text([roman(DESCRIPTION)]);
     commands(&mut roff, &program);
     example(&mut roff, "ENQUEUE AND WATCH WITH SQL", &ENQUEUE);
-    section(&mut roff, "EVENTS", Event::ALL.iter().map(|event| (event.as_str(), event.describe())));
+    let events: Vec<(&str, String)> = Event::ALL.iter().map(|event| (event.as_str(), event_of(*event))).collect();
+    section(&mut roff, "EVENTS", events.iter().map(|(name, meaning)| (*name, meaning.as_str())));
+    let fields: Vec<(&str, String)> =
+        Field::ALL.iter().map(|field| (field.as_str(), format!("{} ({})", field.describe(), field.unit()))).collect();
+    roff.control("SH", ["FIELDS"]).text([roman(FIELDS)]);
+    entries(&mut roff, fields.iter().map(|(name, meaning)| (*name, meaning.as_str())));
     let numbers: Vec<(String, &str)> =
         Code::ALL.iter().map(|code| (code.number().to_string(), code.describe())).collect();
     section(&mut roff, "EXIT STATUS", numbers.iter().map(|(number, meaning)| (number.as_str(), *meaning)));
@@ -76,9 +85,19 @@ fn write(page: &mut Vec<u8>) -> io::Result<()> {
     roff.to_writer(page)
 }
 
+/// An event's level, when it comes, and what its lines have.
+fn event_of(event: Event) -> String {
+    let fields: Vec<&str> = event.fields().iter().map(|field| field.as_str()).collect();
+    format!("{} ({}; {})", event.describe(), event.level().as_str().to_lowercase(), fields.join(", "))
+}
+
 /// A list of names, each with its meaning.
-fn section<'a>(roff: &mut Roff, title: &str, entries: impl IntoIterator<Item = (&'a str, &'a str)>) {
+fn section<'a>(roff: &mut Roff, title: &str, list: impl IntoIterator<Item = (&'a str, &'a str)>) {
     roff.control("SH", [title]);
+    entries(roff, list);
+}
+
+fn entries<'a>(roff: &mut Roff, entries: impl IntoIterator<Item = (&'a str, &'a str)>) {
     for (name, meaning) in entries {
         roff.control("TP", []).text([bold(name)]).text([roman(meaning)]);
     }
@@ -138,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_has_every_command_event_exit_code_and_key() {
+    fn the_page_has_every_command_event_field_exit_code_and_key() {
         let mut page = Vec::new();
         write(&mut page).unwrap();
         // Roff escapes hyphens and apostrophes.
@@ -147,7 +166,10 @@ mod tests {
             assert!(page.contains(&format!("certcommit {}", command.get_name())), "{}", command.get_name());
         }
         for event in Event::ALL {
-            assert!(page.contains(event.describe()), "{event}");
+            assert!(page.contains(&event_of(*event)), "{event}");
+        }
+        for field in Field::ALL {
+            assert!(page.contains(&format!("{} ({})", field.describe(), field.unit())), "{field}");
         }
         for code in Code::ALL {
             assert!(page.contains(code.describe()), "{}", code.number());

@@ -104,9 +104,9 @@ pub fn main() -> u8 {
 }
 
 async fn dispatch(arguments: Arguments) -> Result<Code, Failure> {
-    let settings = || Settings::load(arguments.config.as_deref(), environment());
+    let settings = move || Settings::load(arguments.config.as_deref(), environment());
     match arguments.command {
-        Command::Run(arguments) => run::run(arguments, settings()?).await,
+        Command::Run(arguments) => run::run(arguments, settings).await,
         Command::Enqueue(arguments) => enqueue::run(arguments, &settings()?).await,
         Command::Status(arguments) => status::run(arguments, &settings()?).await,
         Command::History(arguments) => history::run(arguments, &settings()?).await,

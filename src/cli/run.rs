@@ -7,8 +7,8 @@ use tokio::sync::watch;
 
 use super::exit::{Code, Failure};
 use super::meter::Meter;
-use crate::config::Settings;
-use crate::daemon::{self, Ended, Progress, Stop, Until};
+use crate::config::{ConfigError, Settings};
+use crate::daemon::{self, Ended, Progress, Reloading, Stop, Until};
 use crate::logging;
 use crate::submission::State;
 
@@ -19,18 +19,27 @@ pub(super) struct Arguments {
     until_empty: bool,
 }
 
-pub(super) async fn run(arguments: Arguments, settings: Settings) -> Result<Code, Failure> {
+/// `load` reads the settings, as often as it is called.
+pub(super) async fn run(
+    arguments: Arguments,
+    mut load: impl FnMut() -> Result<Settings, ConfigError> + Send + 'static,
+) -> Result<Code, Failure> {
+    let settings = load()?;
     let metered = arguments.until_empty && std::io::stderr().is_terminal();
     // The bar and the log share the terminal: with a bar, only what needs attention is logged.
     let level = if metered { "warn" } else { settings.log.level.as_str() };
-    logging::init(level, settings.log.format)?;
+    let level = logging::init(level, settings.log.format)?;
     let until = if arguments.until_empty { Until::Empty } else { Until::Stopped };
     let source = super::credentials::source(&settings);
     let (stop, stop_asked) = watch::channel(Stop::No);
     let (progress, watched) = watch::channel(Progress::default());
+    let (reload, asked) = watch::channel(());
+    // A run until empty ends with its terminal; a daemon has none, and reloads.
+    let reload = (until == Until::Stopped).then_some(reload);
     // From here on: a start that is told to stop comes to its end, and the run after it stops at once.
-    let signals = tokio::spawn(obey_signals(stop)?);
-    let daemon = daemon::start(settings, source).await?;
+    let signals = tokio::spawn(obey_signals(stop, reload)?);
+    let read = Box::new(move || load().map(|settings| (settings.clone(), super::credentials::source(&settings))));
+    let daemon = daemon::start(settings, source).await?.reloading(Reloading { asked, read, level });
     let meter = metered.then(|| tokio::spawn(Meter::new().follow(watched)));
     let ended = daemon.run(until, stop_asked, progress).await;
     signals.abort();
@@ -55,20 +64,30 @@ fn verdict(ended: &Ended) -> Code {
     }
 }
 
-/// The first SIGTERM, SIGINT or SIGHUP asks to stop, the second to stop at once.
-fn obey_signals(stop: watch::Sender<Stop>) -> Result<impl Future<Output = ()>, Failure> {
+/// The first SIGTERM or SIGINT asks to stop, the second to stop at once. SIGHUP asks to reload; where nothing can be
+/// reloaded, to stop.
+fn obey_signals(
+    stop: watch::Sender<Stop>,
+    reload: Option<watch::Sender<()>>,
+) -> Result<impl Future<Output = ()>, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
-        for asked in [Stop::Soon, Stop::Now] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                _ = hangup.recv() => {}
+        let mut asked = Stop::Soon;
+        loop {
+            let hung_up = tokio::select! {
+                _ = terminate.recv() => false,
+                _ = interrupt.recv() => false,
+                _ = hangup.recv() => true,
+            };
+            match &reload {
+                Some(reload) if hung_up => reload.send_replace(()),
+                Some(_) | None => {
+                    stop.send_replace(asked);
+                    asked = Stop::Now;
+                }
             }
-            stop.send_replace(asked);
         }
-        std::future::pending().await
     })
 }

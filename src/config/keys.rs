@@ -4,7 +4,8 @@ use std::iter;
 
 /// Every key with its default as TOML text. The sample file and the documentation are checked against it.
 ///
-/// An empty `credentials.file` stands for the vendor's places, an empty `credentials.role` for the machine's. `rate.per_second` is 10 unless said when
+/// An empty `credentials.file` stands for the vendor's places, an empty `credentials.role` for the machine's, an empty
+/// `metrics.listen` for no metrics. `rate.per_second` is 10 unless said when
 /// `api.action` is `CertificateOrderSubmit`.
 pub const KEYS: &[(&str, &str)] = &[
     ("database.path", r#""/var/lib/certcommit/queue.db""#),
@@ -33,6 +34,8 @@ pub const KEYS: &[(&str, &str)] = &[
     ("log.level", r#""info""#),
     ("log.format", r#""auto""#),
     ("log.progress_interval", r#""60s""#),
+    ("metrics.listen", r#""""#),
+    ("retention.requests", r#""off""#),
 ];
 
 /// A key or section that is shown in an error is cut after this many characters.
@@ -136,7 +139,7 @@ mod tests {
             ("rate.max_tries", Some("retry.max_tries")),
             ("level", Some("log.level")),
             ("per_second", None),
-            ("metrics.listen", None),
+            ("tracing.listener", None),
             ("rate.foo", None),
             ("", None),
         ];

@@ -3,6 +3,7 @@
 //! It refuses what it doesn't know and what can't be meant, and says which key, where it stood, and what
 //! would be right. It holds no secrets: those come from where `credentials.source` points.
 
+mod changes;
 mod endpoint;
 mod error;
 mod keys;
@@ -10,11 +11,13 @@ mod layers;
 mod values;
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::submission::{Policy, RetryPolicy, VerifyPolicy};
 
+pub use changes::Change;
 pub use error::ConfigError;
 pub use keys::KEYS;
 
@@ -41,6 +44,9 @@ const MOST_READS_PER_SECOND: u32 = 10;
 /// The longest name of a role.
 const LONGEST_ROLE: usize = 128;
 
+/// The longest that anything is kept, unless it is kept for ever.
+const MOST_DAYS: u32 = 3650;
+
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -62,6 +68,10 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// What is logged and how.
     pub log: LogSettings,
+    /// What other programs watch the daemon by.
+    pub metrics: MetricsSettings,
+    /// How long what is done is kept.
+    pub retention: RetentionSettings,
 }
 
 /// `[database]`
@@ -150,6 +160,20 @@ pub struct LogSettings {
     pub progress_interval: Duration,
 }
 
+/// `[metrics]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// Where metrics are served over HTTP, if at all. Whoever reaches the address can read them.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[retention]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetentionSettings {
+    /// The age from which requests go that no decision hangs on; none: they are kept for ever.
+    pub requests: Option<Duration>,
+}
+
 /// An enum of the names that a setting can have.
 macro_rules! names {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -199,12 +223,14 @@ names! {
 names! {
     /// `log.format`: how log lines look.
     LogFormat {
-        /// Text on a terminal, JSON elsewhere.
+        /// The journal where systemd runs the program, text on a terminal, JSON elsewhere.
         Auto = "auto",
         /// One JSON object a line.
         Json = "json",
         /// Text for people.
         Text = "text",
+        /// Entries with native fields in systemd's journal.
+        Journald = "journald",
     }
 }
 
@@ -302,6 +328,8 @@ impl Settings {
                 format: values.choice("log.format", LogFormat::ALL, LogFormat::as_str)?,
                 progress_interval: values.duration("log.progress_interval", Span::AtLeast(Duration::from_secs(1)))?,
             },
+            metrics: MetricsSettings { listen: listen(values)? },
+            retention: RetentionSettings { requests: values.days_or_off("retention.requests", 1..=MOST_DAYS)? },
         };
         let Self { retry, verify, pause, .. } = &settings;
         values.ordered(("retry.initial_backoff", retry.initial_backoff), ("retry.max_backoff", retry.max_backoff))?;
@@ -346,6 +374,17 @@ fn per_second(values: &Values, action: ActionName) -> Result<u32, ConfigError> {
 fn max_in_flight(values: &Values) -> Result<usize, ConfigError> {
     let number = values.number("worker.max_in_flight", 1..=1000)?;
     usize::try_from(number).map_err(|error| ConfigError::Internal(error.to_string()))
+}
+
+/// An address and port, or nothing. A port alone is on loopback: metrics are nobody else's business unless said.
+fn listen(values: &Values) -> Result<Option<SocketAddr>, ConfigError> {
+    let text = values.text("metrics.listen")?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let on_loopback = text.parse().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let wanted = "an address and port such as \"127.0.0.1:9437\", a port alone for loopback, or \"\" for none";
+    on_loopback.or_else(|_| text.parse()).map(Some).map_err(|_| values.invalid("metrics.listen", wanted))
 }
 
 #[cfg(test)]

@@ -54,6 +54,8 @@ fn without_file_and_variables_everything_has_its_documented_default() {
         pause: PauseSettings { after: 5, probe_initial: seconds(30), probe_max: seconds(900) },
         worker: WorkerSettings { max_in_flight: 64, stop_timeout: seconds(35) },
         log: LogSettings { level: "info".to_owned(), format: LogFormat::Auto, progress_interval: seconds(60) },
+        metrics: MetricsSettings { listen: None },
+        retention: RetentionSettings { requests: None },
     };
     assert_eq!(defaults(), expected);
     assert_eq!(defaults().policy().retry, expected.retry);
@@ -101,11 +103,25 @@ fn every_key_can_be_set_by_its_variable() {
     for (key, default) in KEYS {
         let value = default.trim_matches('"');
         assert_eq!(load("", &[(&keys::variable(key), value)]), Ok(defaults()), "{key}");
-        if !["credentials.file", "credentials.role"].contains(key) {
+        if default != &r#""""# {
             let error = load("", &[(&keys::variable(key), "")]).unwrap_err();
             let start = format!("`{key}` is \"\" in the environment variable {}: it must be ", keys::variable(key));
             assert!(error.starts_with(&start), "{error}");
         }
+    }
+}
+
+#[test]
+fn metrics_are_on_loopback_unless_an_address_is_said() {
+    let listen = |text: &str| load(&format!("[metrics]\nlisten = \"{text}\""), &[]).map(|read| read.metrics.listen);
+    let address = |text: &str| Ok(Some(text.parse().unwrap()));
+    assert_eq!(listen("9437"), address("127.0.0.1:9437"));
+    assert_eq!(listen("[::1]:9437"), address("[::1]:9437"));
+    assert_eq!(listen("0.0.0.0:9437"), address("0.0.0.0:9437"));
+    assert_eq!(listen(""), Ok(None));
+    for wrong in ["localhost:9437", "127.0.0.1", ":9437", "70000", "on"] {
+        let error = listen(wrong).unwrap_err();
+        assert!(error.starts_with(&format!("`metrics.listen` is \"{wrong}\"")), "{error}");
     }
 }
 
@@ -135,12 +151,12 @@ fn an_unknown_key_is_named_with_its_place_and_what_there_is_instead() {
         format!("unknown key `rate.gaurd` in FILE; {keys_of_rate}; did you mean `rate.guard`?")
     );
     assert_eq!(refused("rate = 5"), format!("unknown key `rate` in FILE; {keys_of_rate}"));
-    let sections =
-        "the sections are `database`, `api`, `credentials`, `rate`, `retry`, `verify`, `pause`, `worker` and `log`";
-    for text in ["[metrics]\nlisten = \"[::1]:9090\"", "metrics.listen = 1"] {
-        assert_eq!(refused(text), format!("unknown key `metrics.listen` in FILE; {sections}"));
+    let sections = "the sections are `database`, `api`, `credentials`, `rate`, `retry`, `verify`, `pause`, `worker`, \
+                    `log`, `metrics` and `retention`";
+    for text in ["[tracing]\naddress = \"[::1]:9090\"", "tracing.address = 1"] {
+        assert_eq!(refused(text), format!("unknown key `tracing.address` in FILE; {sections}"));
     }
-    assert_eq!(refused("[metrics]"), format!("unknown key `metrics` in FILE; {sections}"));
+    assert_eq!(refused("[tracing]"), format!("unknown key `tracing` in FILE; {sections}"));
     assert_eq!(
         refused("max_tries = 1"),
         format!("unknown key `max_tries` in FILE; {sections}; did you mean `retry.max_tries`?")
@@ -149,7 +165,7 @@ fn an_unknown_key_is_named_with_its_place_and_what_there_is_instead() {
         refused("\"rate.guard\" = 1"),
         format!("unknown key `rate.guard` in FILE; {keys_of_rate}; did you mean `rate.guard`?")
     );
-    assert!(refused("[retention]\nrequests = 1").starts_with("unknown key `retention.requests`"));
+    assert!(refused("[metric]\nport = 1").starts_with("unknown key `metric.port`"));
     assert!(refused("\"\\u001b[31m\" = 1").starts_with("unknown key `\\u{1b}[31m` in FILE"));
 }
 
@@ -234,8 +250,14 @@ fn each_value_has_its_range() {
         ("credentials.role", &["\"CVM_role-1.a\"", "\"\""], &["\"a/b\"", "\"..\"", "\"a b\"", "\"a?b\"", "1"]),
         ("database.path", &["\"q.db\""], &["\"\"", "1", "\"a\\u0000b\""]),
         ("log.level", &["\"trace\"", "\"error\""], &["\"INFO\"", "\"off\"", "\"info,sqlx=debug\""]),
-        ("log.format", &["\"json\"", "\"text\""], &["\"journald\""]),
+        ("log.format", &["\"json\"", "\"text\"", "\"journald\""], &["\"journal\""]),
         ("log.progress_interval", &["\"1s\""], &["\"999ms\""]),
+        ("metrics.listen", &["\"9437\"", "\"0.0.0.0:9437\""], &["\"localhost:9437\"", "9437"]),
+        (
+            "retention.requests",
+            &["\"off\"", "\"1d\"", "\"3650d\""],
+            &["\"0d\"", "\"3651d\"", "\"90\"", "\"90h\"", "90", "true"],
+        ),
         ("verify.settle", &["\"1ms\"", "\"10m\""], &["\"0s\"", "\"601s\""]),
         ("retry.initial_backoff", &["\"1ms\"", "\"5m\""], &["\"0s\"", "\"301s\""]),
         ("retry.max_backoff", &["\"1s\"", "\"720h\""], &["\"999ms\""]),
@@ -259,8 +281,8 @@ fn each_value_has_its_range() {
 #[test]
 fn what_is_not_there_yet_is_refused_with_what_is() {
     assert_eq!(
-        refused("log.format = \"journald\""),
-        "`log.format` is \"journald\" in FILE: it must be one of `auto`, `json` and `text`"
+        refused("log.format = \"syslog\""),
+        "`log.format` is \"syslog\" in FILE: it must be one of `auto`, `json`, `text` and `journald`"
     );
 }
 

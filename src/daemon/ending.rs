@@ -44,7 +44,7 @@ pub(super) fn commit(
         http_status: exchange.http_status,
         order_id: receipt.as_ref().map(|receipt| receipt.order_id.clone()),
         status: receipt.as_ref().map(|receipt| receipt.status),
-        request_id: receipt.and_then(|receipt| receipt.request_id),
+        request_id: receipt.and_then(|receipt| receipt.request_id).or_else(|| refusal_id(refusal.as_ref())),
         run_ms: context.run.millis_at(exchange.sent),
         ..finished(context.now, refusal.as_ref(), exchange.duration)
     };

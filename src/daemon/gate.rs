@@ -120,6 +120,11 @@ impl Gate {
         Self { policy, streak: Streak::default(), refusals: Refusals::default(), closed: None }
     }
 
+    /// Follows another policy from now on.
+    pub(super) fn set_policy(&mut self, policy: GatePolicy) {
+        self.policy = policy;
+    }
+
     /// How many requests may be on their way to be sent: no limit, one probe, or none.
     pub(super) fn allows(&self, now: Instant) -> usize {
         match &self.closed {

@@ -35,16 +35,32 @@ pub(super) struct Lane {
     next_due: Option<i64>,
 }
 
+/// How a lane is to work.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LaneSettings {
+    pub(super) limits: Limits,
+    pub(super) gate: GatePolicy,
+    /// Claims that wait or are on the way, at most.
+    pub(super) max_in_flight: usize,
+}
+
 impl Lane {
-    pub(super) fn new(limits: Limits, gate: GatePolicy, max_in_flight: usize, started: Instant) -> Self {
+    pub(super) fn new(settings: LaneSettings, started: Instant) -> Self {
         Self {
-            limiter: Limiter::new(limits, started),
-            gate: Gate::new(gate),
+            limiter: Limiter::new(settings.limits, started),
+            gate: Gate::new(settings.gate),
             ready: VecDeque::new(),
             on_the_way: HashMap::new(),
-            max_in_flight,
+            max_in_flight: settings.max_in_flight,
             next_due: None,
         }
+    }
+
+    /// Works otherwise from now on; what it holds stays.
+    pub(super) fn set(&mut self, settings: LaneSettings, now: Instant) {
+        self.limiter.set_limits(settings.limits, now);
+        self.gate.set_policy(settings.gate);
+        self.max_in_flight = settings.max_in_flight;
     }
 
     /// How many claims the lane can take now.
@@ -52,6 +68,11 @@ impl Lane {
         let free = self.max_in_flight.saturating_sub(self.on_the_way.len() + self.ready.len());
         let ahead = CLAIM_AHEAD.saturating_sub(self.ready.len());
         free.min(ahead).min(self.gate.allows(now))
+    }
+
+    /// When the row that is due first is due, in unix seconds, as of the last turn.
+    pub(super) fn next_due(&self) -> Option<i64> {
+        self.next_due
     }
 
     /// Whether a turn would find something for this lane.

@@ -6,7 +6,7 @@ use tokio::task::Id;
 use tokio::time::Instant;
 
 use super::gate::{Ending, Fault, GatePolicy};
-use super::lane::Lane;
+use super::lane::{Lane, LaneSettings};
 use crate::pacing::Limits;
 use crate::queue::Claim;
 use crate::submission::{Evidence, Row, State};
@@ -19,7 +19,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A lane of one request a second whose first slot is open, and the time of that slot.
 fn lane(max_in_flight: usize) -> (Lane, Instant) {
     let started = crate::clock::now().instant;
-    (Lane::new(LIMITS, POLICY, max_in_flight, started), started + SECOND)
+    (Lane::new(LaneSettings { limits: LIMITS, gate: POLICY, max_in_flight }, started), started + SECOND)
 }
 
 /// A lane whose gate is closed, with its probe due, and the time of that.

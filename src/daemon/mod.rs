@@ -12,6 +12,7 @@ mod ending;
 mod gate;
 #[cfg(test)]
 mod gate_tests;
+mod inspection;
 mod keys;
 #[cfg(test)]
 mod keys_tests;
@@ -19,18 +20,23 @@ mod lane;
 #[cfg(test)]
 mod lane_tests;
 mod monitor;
+mod notify_socket;
 mod progress;
+mod pruning;
 mod rekeying;
+mod reload;
 mod sending;
 mod start;
 mod stopping;
 mod supervisor;
 mod turning;
+mod watchers;
 mod worker;
 
 use crate::queue::{Counts, QueueError};
 
 pub use keys::CredentialSource;
+pub use reload::Reloading;
 pub use start::{Daemon, StartError, client_settings, start};
 
 /// How people ask the daemon to stop.

@@ -98,6 +98,7 @@ impl Worker {
             lane.limiter.granted(sent, now.instant);
         }
         let swing = lane.gate.observe(claim.submission, &ending, sent, now.instant);
+        self.watchers.request_ended(kind, &record.finished);
         self.records.push(record);
         if let Some(swing) = swing {
             self.after_swing(kind, &swing, now);

@@ -1,10 +1,15 @@
 //! The start: the lock, the database, what an earlier run left, and whether the database is the one that it was.
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tokio::sync::watch;
 
 use super::keys::{CredentialSource, Keys};
+use super::monitor::Monitor;
+use super::reload::Reloading;
+use super::supervisor::Supervisor;
 use super::worker::Worker;
 use super::{Ended, Progress, RunError, Stop, Until};
 use crate::clock;
@@ -22,6 +27,11 @@ pub struct Daemon {
     pub(super) run: Run,
     pub(super) client: Client,
     pub(super) keys: Keys,
+    pub(super) supervisor: Supervisor,
+    pub(super) monitor: Option<Monitor>,
+    pub(super) reloading: Option<Reloading>,
+    /// Whether the last run ended otherwise than in good order.
+    pub(super) ended_badly: bool,
     /// Held until the daemon ends.
     pub(super) lock: DaemonLock,
 }
@@ -38,6 +48,17 @@ pub enum StartError {
     /// The endpoint.
     #[error(transparent)]
     Endpoint(#[from] InvalidEndpoint),
+    /// The service manager.
+    #[error("the service manager's socket, NOTIFY_SOCKET, can't be used: {0}")]
+    ServiceManager(io::Error),
+    /// The address of the metrics.
+    #[error("metrics.listen: {address} can't be listened on: {reason}")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        reason: io::Error,
+    },
 }
 
 /// Prepares a run: takes the lock, opens and migrates the database, and settles what an earlier run left. Credentials
@@ -48,6 +69,11 @@ pub enum StartError {
 pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemon, StartError> {
     let keys = Keys::obtain(source).await?;
     let client = Client::new(client_settings(&settings))?;
+    let supervisor = Supervisor::of_environment().map_err(StartError::ServiceManager)?;
+    let monitor = match settings.metrics.listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
     let path: PathBuf = settings.database.path.clone();
     let lock = DaemonLock::acquire(&path).await?;
     let mut queue = Queue::open(&path, Opening::Daemon(&lock)).await?;
@@ -71,6 +97,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
         tracing::info!("the credentials come from {}", keys.describe(clock::now().instant));
     }
     notice_restoration(&mut queue, &mut mark).await?;
+    let ended_badly = queue.ended_badly().await?;
     queue.begin_run(&run).await?;
     let recovered = queue.recover(&run, clock::now(), &[], &settings.policy()).await?;
     if recovered.in_doubt > 0 {
@@ -83,7 +110,13 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     }
     // The last run, or whoever enqueued, may have had a clock that was ahead.
     queue.follow_clock(clock::now()).await?;
-    Ok(Daemon { settings, queue, mark, run, client, keys, lock })
+    Ok(Daemon { settings, queue, mark, run, client, keys, supervisor, monitor, reloading: None, ended_badly, lock })
+}
+
+async fn listen(address: SocketAddr) -> Result<Monitor, StartError> {
+    let monitor = Monitor::listen(address).await.map_err(|reason| StartError::Metrics { address, reason })?;
+    tracing::info!("metrics are served on http://{}/metrics", monitor.address());
+    Ok(monitor)
 }
 
 /// A database that lags behind its mark doesn't know what was sent since it was copied. Its requests go on from the
@@ -131,6 +164,18 @@ pub fn client_settings(settings: &Settings) -> crate::tencent::Settings {
 }
 
 impl Daemon {
+    /// A daemon that reloads its configuration when it is asked to.
+    #[must_use]
+    pub fn reloading(self, reloading: Reloading) -> Self {
+        Self { reloading: Some(reloading), ..self }
+    }
+
+    /// Where its metrics are served, if they are.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.monitor.as_ref().map(Monitor::address)
+    }
+
     /// Runs until it is told to stop, or until nothing is left to do.
     ///
     /// # Errors

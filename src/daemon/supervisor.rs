@@ -2,19 +2,25 @@
 //! `sd_notify(3)`; where no service manager listens, nothing is said.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
-use crate::queue::Counts;
+use super::notify_socket::NotifySocket;
+use super::watchers::Situation;
+use crate::clock::rough;
+use crate::logging::printable;
 use crate::submission::State;
 
 /// The status text is renewed at most this often.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// The rate that the status text tells is that of the last minute.
 const RECENT: Duration = Duration::from_secs(60);
+/// A status text that is longer is cut.
+const LONGEST_STATUS: usize = 400;
 /// The watchdog is fed three times within its patience.
 const FEEDINGS: u32 = 3;
 
@@ -30,24 +36,25 @@ pub(super) struct Supervisor {
     told_at: Option<Instant>,
     told: String,
     submitted: VecDeque<(Instant, i64)>,
+    /// Readiness could not be told yet.
+    owed: bool,
     deaf: bool,
 }
 
-/// What the daemon is at, for the status text.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Situation<'a> {
-    /// Submissions by state.
-    pub(super) counts: &'a Counts,
-    /// Why it is paused, if it is.
-    pub(super) why: Option<&'a str>,
-    /// Commits a second at present.
-    pub(super) pace: f64,
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Supervisor")
+    }
 }
 
 impl Supervisor {
     /// The one that the environment names.
-    pub(super) fn of_environment() -> Self {
-        Self::new(Box::new(sd_notify::notify), sd_notify::watchdog_enabled())
+    ///
+    /// # Errors
+    /// When its socket can't be used.
+    pub(super) fn of_environment() -> io::Result<Self> {
+        let socket = NotifySocket::of_environment()?;
+        Ok(Self::new(Box::new(move |states| socket.tell(states)), sd_notify::watchdog_enabled()))
     }
 
     fn new(notify: Notify, patience: Option<Duration>) -> Self {
@@ -58,19 +65,22 @@ impl Supervisor {
             told_at: None,
             told: String::new(),
             submitted: VecDeque::new(),
+            owed: false,
             deaf: false,
         }
     }
 
     /// The daemon takes up work.
     pub(super) fn ready(&mut self) {
-        self.tell(&[NotifyState::Ready]);
+        self.owed = !self.tell(&[NotifyState::Ready]);
     }
 
     /// The daemon reads its configuration anew; [`ready`](Self::ready) ends it.
     pub(super) fn reloading(&mut self) {
         match NotifyState::monotonic_usec_now() {
-            Ok(now) => self.tell(&[NotifyState::Reloading, now]),
+            Ok(now) => {
+                self.tell(&[NotifyState::Reloading, now]);
+            }
             Err(error) => tracing::warn!("the monotonic clock can't be read: {error}"),
         }
     }
@@ -96,10 +106,12 @@ impl Supervisor {
             return;
         }
         self.told_at = Some(now);
+        if self.owed {
+            self.ready();
+        }
         let rate = self.recent_rate(situation.counts.of(State::Submitted), now);
         let status = describe(situation, rate);
-        if status != self.told {
-            self.tell(&[NotifyState::Status(&status)]);
+        if status != self.told && self.tell(&[NotifyState::Status(&status)]) {
             self.told = status;
         }
     }
@@ -116,21 +128,20 @@ impl Supervisor {
         if elapsed > 0.0 { f64::from(done) / elapsed } else { 0.0 }
     }
 
-    fn tell(&mut self, states: &[NotifyState<'_>]) {
-        match (self.notify)(states) {
-            Ok(()) => self.deaf = false,
-            Err(error) if !self.deaf => {
-                self.deaf = true;
-                tracing::warn!("the service manager can't be told how it goes: {error}");
-            }
-            Err(_) => {}
+    /// Whether it could be told.
+    fn tell(&mut self, states: &[NotifyState<'_>]) -> bool {
+        let told = (self.notify)(states);
+        if let (Err(error), false) = (&told, self.deaf) {
+            tracing::warn!("the service manager can't be told how it goes: {error}; it is tried again");
         }
+        self.deaf = told.is_err();
+        told.is_ok()
     }
 }
 
 /// One line for `systemctl status`.
 fn describe(situation: Situation<'_>, rate: f64) -> String {
-    let Situation { counts, why, pace } = situation;
+    let Situation { counts, why, trouble, pace, .. } = situation;
     let open = counts.open();
     let closed = format!(
         "{} submitted, {} failed, {} held",
@@ -138,27 +149,21 @@ fn describe(situation: Situation<'_>, rate: f64) -> String {
         counts.of(State::Failed),
         counts.of(State::Held)
     );
-    match why {
-        Some(why) => format!("paused with {open} open: {why} ({closed})"),
-        None if open == 0 => format!("idle: {closed}"),
-        None => {
+    let line = match (trouble, why) {
+        (Some(trouble), _) => format!("waits for the database with {open} open: {trouble} ({closed})"),
+        (None, Some(why)) => format!("paused with {open} open: {why} ({closed})"),
+        (None, None) if open == 0 => format!("idle: {closed}"),
+        (None, None) => {
             let left = f64::from(u32::try_from(open).unwrap_or(u32::MAX)) / pace.max(0.1);
             let doubt = match counts.of(State::InDoubt) {
                 0 => String::new(),
                 doubt => format!(" ({doubt} in doubt)"),
             };
-            format!("{open} open{doubt}, {rate:.1}/s, about {} left; {closed}", minutes(left))
+            format!("{open} open{doubt}, {rate:.1}/s, about {} left; {closed}", rough(Duration::from_secs_f64(left)))
         }
-    }
-}
-
-fn minutes(seconds: f64) -> String {
-    let seconds = Duration::from_secs_f64(seconds).as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
+    };
+    // Whatever it quotes can't begin a line of its own.
+    printable(&line, LONGEST_STATUS)
 }
 
 #[cfg(test)]
@@ -167,6 +172,7 @@ mod tests {
 
     use super::*;
     use crate::clock;
+    use crate::queue::{Counts, Mode};
 
     /// What was told, in order.
     #[derive(Clone, Default)]
@@ -191,7 +197,7 @@ mod tests {
     }
 
     fn running(counts: &Counts) -> Situation<'_> {
-        Situation { counts, why: None, pace: 20.0 }
+        Situation { counts, mode: Mode::Running, why: None, trouble: None, pace: 20.0, cap: 20, next_due: None }
     }
 
     #[test]
@@ -237,6 +243,31 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_told_is_told_later() {
+        let told = Told::default();
+        let (mut full, mut notify) = (true, told.notify());
+        let notify: Notify = Box::new(move |states| match std::mem::take(&mut full) {
+            true => Err(io::ErrorKind::WouldBlock.into()),
+            false => notify(states),
+        });
+        let mut supervisor = Supervisor::new(notify, None);
+        supervisor.ready();
+        assert_eq!(told.take(), [""; 0]);
+        supervisor.round(running(&counts(0, 0)), clock::now().instant);
+        assert_eq!(told.take(), ["READY=1", "STATUS=idle: 0 submitted, 0 failed, 0 held"]);
+    }
+
+    #[test]
+    fn a_reason_can_not_say_anything_else_to_the_service_manager() {
+        let told = Told::default();
+        let mut supervisor = Supervisor::new(told.notify(), None);
+        let counts = counts(1, 0);
+        let injected = Situation { why: Some("x\nSTOPPING=1"), ..running(&counts) };
+        supervisor.round(injected, clock::now().instant);
+        assert!(told.take().iter().all(|message| !message.contains('\n')));
+    }
+
+    #[test]
     fn the_rate_is_that_of_the_last_minute() {
         let mut supervisor = Supervisor::new(Told::default().notify(), None);
         let start = clock::now().instant;
@@ -247,12 +278,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_told_with_its_reason() {
+    fn a_pause_is_told_with_its_reason_and_so_is_trouble_with_the_database() {
         let told = Told::default();
         let mut supervisor = Supervisor::new(told.notify(), None);
         let counts = counts(7, 3);
-        let situation = Situation { counts: &counts, why: Some("maintenance at the CA"), pace: 20.0 };
-        supervisor.round(situation, clock::now().instant);
+        let paused = Situation { why: Some("maintenance at the CA"), ..running(&counts) };
+        let now = clock::now().instant;
+        supervisor.round(paused, now);
         assert_eq!(told.take(), ["STATUS=paused with 7 open: maintenance at the CA (3 submitted, 0 failed, 0 held)"]);
+        supervisor.round(Situation { trouble: Some("the disk is full"), ..paused }, now + STATUS_EVERY);
+        let expected = "STATUS=waits for the database with 7 open: the disk is full (3 submitted, 0 failed, 0 held)";
+        assert_eq!(told.take(), [expected]);
     }
 }

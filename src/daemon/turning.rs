@@ -24,6 +24,8 @@ const LONGEST_REST: Duration = Duration::from_millis(500);
 
 /// The database's trouble.
 pub(super) struct Trouble {
+    /// What it said.
+    pub(super) what: String,
     pub(super) since: Instant,
     pub(super) retry_at: Instant,
     pub(super) remind_at: Instant,
@@ -68,6 +70,8 @@ impl Worker {
             oldest: progress,
             follow_clock: std::mem::take(&mut self.clock_went_back),
             settle: self.policy.verify.settle,
+            // A clock that is off makes all seem old; a daemon that works has one that the server takes for right.
+            prune: self.pruning.due(now).filter(|_| mode == Mode::Running && self.trouble.is_none()),
             records: std::mem::take(&mut self.records),
         });
     }
@@ -80,6 +84,9 @@ impl Worker {
 
     pub(super) fn after_turn(&mut self, done: Done) {
         let now = clock::now();
+        if let Some(pruned) = done.pruned {
+            self.pruning.after(pruned, now.instant);
+        }
         match done.result {
             Ok(report) => {
                 self.end_trouble(done.written, now);
@@ -123,7 +130,7 @@ impl Worker {
         self.obey(report.control, now);
         self.counts = report.counts;
         self.submitted_before.get_or_insert(self.counts.of(State::Submitted));
-        self.progress.send_replace(Progress { counts: self.counts.clone(), paused: self.why() });
+        self.watchers.progressed(Progress { counts: self.counts.clone(), paused: self.why() });
     }
 
     /// One that can't even be canceled is met again at every turn, and told of once.
@@ -176,6 +183,7 @@ impl Worker {
             );
         }
         self.trouble = Some(Trouble {
+            what: error.to_string(),
             since,
             retry_at: now.instant + DATABASE_RETRY,
             remind_at: if remind { now.instant + DATABASE_REMINDER } else { remind_at },

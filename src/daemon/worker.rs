@@ -11,17 +11,18 @@ use tokio::time::{Instant, sleep_until};
 
 use super::clock_watch::{ClockWatch, Step};
 use super::desk::Desk;
-use super::gate::GatePolicy;
+use super::inspection::Inspection;
 use super::keys::Keys;
 use super::lane::Lane;
+use super::pruning::Pruning;
+use super::reload::{Reloading, commit_lane, read_lane};
 use super::start::Daemon;
-use super::supervisor::{Situation, Supervisor};
 use super::turning::Trouble;
+use super::watchers::{Situation, Watchers};
 use super::{Ended, Progress, RunError, Stop, Until};
 use crate::clock::{self, Now};
 use crate::config::Settings;
 use crate::logging::Event;
-use crate::pacing::Limits;
 use crate::queue::{Control, Counts, DaemonLock, Mode, Place, QueueError, Record, Run};
 use crate::submission::{CommitOutcome, Policy, ReadOutcome};
 use crate::tencent::{Client, Exchange};
@@ -84,13 +85,15 @@ pub(super) struct Worker {
     /// Whether the last turn claimed anything.
     pub(super) fruitful: bool,
     pub(super) heartbeat_at: Instant,
+    pub(super) pruning: Pruning,
+    pub(super) inspection: Inspection,
     pub(super) last_mode: Mode,
     pub(super) progress_at: Instant,
     /// How many were submitted when the log last told the progress, or at the first turn.
     pub(super) submitted_before: Option<i64>,
     pub(super) refused: Option<String>,
-    pub(super) progress: watch::Sender<Progress>,
-    pub(super) supervisor: Supervisor,
+    pub(super) watchers: Watchers,
+    pub(super) reloading: Option<Reloading>,
     pub(super) _lock: DaemonLock,
 }
 
@@ -101,26 +104,21 @@ impl Worker {
         stop: watch::Receiver<Stop>,
         progress: watch::Sender<Progress>,
     ) -> Self {
-        let Daemon { settings, queue, mark, run, client, keys, lock } = daemon;
+        let Daemon { settings, queue, mark, run, client, keys, supervisor, monitor, reloading, ended_badly, lock } =
+            daemon;
         // Only since the lock is ours does nobody else send.
         let clock = clock::now();
         let now = clock.instant;
-        let gate = GatePolicy {
-            after: settings.pause.after,
-            probe_initial: settings.pause.probe_initial,
-            probe_max: settings.pause.probe_max,
-        };
-        let lane = |per_second| {
-            let limits = Limits { per_second, guard: settings.rate.guard };
-            Lane::new(limits, gate, settings.worker.max_in_flight, now)
-        };
+        let path = settings.database.path.clone();
+        let inspection = if ended_badly { Inspection::begin(path) } else { Inspection::default() };
         Self {
-            commits: lane(settings.rate.per_second),
-            reads: lane(settings.verify.per_second),
+            commits: Lane::new(commit_lane(&settings), now),
+            reads: Lane::new(read_lane(&settings), now),
             policy: settings.policy(),
             place: queue.place().clone(),
             desk: Desk::new(queue, mark, run.clone()),
             progress_at: now + settings.log.progress_interval,
+            pruning: Pruning::new(settings.retention.requests, now),
             settings,
             run,
             until,
@@ -143,22 +141,23 @@ impl Worker {
             poison: BTreeSet::new(),
             fruitful: false,
             heartbeat_at: now,
+            inspection,
             last_mode: Mode::Running,
             submitted_before: None,
             refused: None,
-            progress,
-            supervisor: Supervisor::of_environment(),
+            watchers: Watchers::new(supervisor, progress, monitor),
+            reloading,
             _lock: lock,
         }
     }
 
     pub(super) async fn run(mut self) -> Result<Ended, RunError> {
         tracing::info!(event = Event::Ready.as_str(), run_id = self.run.id, "ready");
-        self.supervisor.ready();
+        self.watchers.ready();
         loop {
             let now = clock::now();
             self.watch_clock(now);
-            self.report_to_supervisor(now);
+            self.tell_watchers(now);
             self.obey_stop(now);
             self.tend_keys(now).await;
             self.send_ready(now);
@@ -172,8 +171,10 @@ impl Worker {
                 Some(departure) = self.departures.1.recv() => self.after_departure(departure),
                 ended = next_ended(&mut self.requests) => self.after_request(ended),
                 news = self.keys.answered() => self.after_answer(news, clock::now()),
+                findings = Self::inspected(&mut self.inspection) => self.after_inspection(findings),
                 () = sleep_until(wake) => {}
                 () = changed(&mut self.stop) => {}
+                () = asked(&mut self.reloading) => self.reload(clock::now()),
             }
         }
         self.end().await
@@ -186,11 +187,19 @@ impl Worker {
         }
     }
 
-    /// In every round, and nowhere else: a loop that hangs must look like one.
-    fn report_to_supervisor(&mut self, now: Now) {
+    /// In every round, and nowhere else.
+    fn tell_watchers(&mut self, now: Now) {
         let why = self.why();
-        let pace = self.commits.limiter.pace(now.instant);
-        self.supervisor.round(Situation { counts: &self.counts, why: why.as_deref(), pace }, now.instant);
+        let situation = Situation {
+            counts: &self.counts,
+            mode: self.mode(),
+            why: why.as_deref(),
+            trouble: self.trouble.as_ref().map(|trouble| trouble.what.as_str()),
+            pace: self.commits.limiter.pace(now.instant),
+            cap: self.settings.rate.per_second,
+            next_due: self.commits.next_due().into_iter().chain(self.reads.next_due()).min(),
+        };
+        self.watchers.round(situation, now);
     }
 
     fn wake_at(&self, now: Now) -> Instant {
@@ -208,13 +217,12 @@ impl Worker {
         let probes = probes.filter(|at| *at > now.instant);
         let keys = self.keys.next_due(now.instant).filter(|_| self.stopping.is_none());
         let far = now.instant + HEARTBEAT_EVERY;
-        let feeding = self.supervisor.next_feeding();
         turn.into_iter()
             .chain(slots)
             .chain(probes)
             .chain(self.stopping)
             .chain(keys)
-            .chain(feeding)
+            .chain(self.watchers.next_round())
             .min()
             .unwrap_or(far)
             .min(far)
@@ -230,9 +238,17 @@ async fn next_ended(requests: &mut JoinSet<Reply>) -> (Id, Option<Reply>) {
     }
 }
 
-/// Waits for a change of mind; for ever, if nobody can have one any more.
-async fn changed(stop: &mut watch::Receiver<Stop>) {
-    if stop.changed().await.is_err() {
+/// Waits for a change; for ever, if nobody can make one any more.
+async fn changed<T>(watched: &mut watch::Receiver<T>) {
+    if watched.changed().await.is_err() {
         pending::<()>().await;
+    }
+}
+
+/// Waits until somebody asks to reload.
+async fn asked(reloading: &mut Option<Reloading>) {
+    match reloading {
+        Some(reloading) => changed(&mut reloading.asked).await,
+        None => pending().await,
     }
 }

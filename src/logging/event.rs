@@ -1,12 +1,14 @@
-//! The catalogue of events: every kind of line that operators can filter by.
+//! The catalogue of events: every kind of line that operators can filter by, and the fields that it has.
 
 use std::fmt;
 
 use tracing::Level;
 
-/// An enum of the events with their names, levels and descriptions.
+use super::field::Field;
+
+/// An enum of the events with their names, levels, descriptions and fields.
 macro_rules! events {
-    ($($variant:ident = $text:literal, $level:ident, $describe:literal;)*) => {
+    ($($variant:ident = $text:literal, $level:ident, $describe:literal, [$($field:ident)*];)*) => {
         /// What a log line is about: the value of its field `event`. Operators filter by these names.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Event { $(#[doc = $describe] $variant,)* }
@@ -32,27 +34,47 @@ macro_rules! events {
             pub fn describe(self) -> &'static str {
                 match self { $(Self::$variant => $describe,)* }
             }
+
+            /// The fields that its lines have, where they have a value.
+            #[must_use]
+            pub fn fields(self) -> &'static [Field] {
+                match self { $(Self::$variant => &[$(Field::$field,)*],)* }
+            }
         }
     };
 }
 
 events! {
-    Started = "started", INFO, "The daemon has read its configuration and holds the database.";
-    Ready = "ready", INFO, "The daemon takes up work.";
-    Submitted = "submitted", INFO, "A commit succeeded: the order is placed.";
-    Retrying = "retrying", INFO, "A commit failed for a passing reason, and is tried again when it is due.";
-    Failed = "failed", WARN, "A certificate was refused for good, or is out of tries.";
-    InDoubt = "in_doubt", WARN, "Whether a commit placed an order isn't known; it is read back.";
-    Verified = "verified", INFO, "A certificate was read back, and what was read decides how it goes on.";
-    Held = "held", WARN, "What was read back can't be decided by a machine; somebody has to.";
-    Throttled = "throttled", WARN, "The server limits the rate; nothing was executed, and the pace goes down.";
-    Paused = "paused", WARN, "The queue is paused, by an operator or because of a fault.";
-    Resumed = "resumed", INFO, "The queue goes on after a pause.";
-    VerifyPaused = "verify_paused", WARN, "Reading back is paused, mostly for want of permission.";
-    Progress = "progress", INFO, "Comes at every interval while there is work: counts, rate and time left.";
-    DatabaseUnavailable = "database_unavailable", ERROR, "The database doesn't work; nothing is sent until it does.";
-    Stopping = "stopping", INFO, "The daemon claims nothing more, and waits for requests on the way.";
-    Stopped = "stopped", INFO, "The daemon has written what it knows, and ends.";
+    Started = "started", INFO, "The daemon has read its configuration and holds the database.",
+        [Version RunId Pid Database Endpoint Rate];
+    Ready = "ready", INFO, "The daemon takes up work.", [RunId];
+    Submitted = "submitted", INFO, "A commit succeeded: the order is placed.",
+        [CertificateId State Try Outcome OrderId Status RequestId HttpStatus DurationMs];
+    Retrying = "retrying", INFO, "A commit failed for a passing reason, and is tried again when it is due.",
+        [CertificateId State Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue];
+    Failed = "failed", WARN, "A certificate was refused for good, or is out of tries.",
+        [CertificateId State Try Outcome OrderId Status RequestId ErrorCode ErrorMessage HttpStatus DurationMs];
+    InDoubt = "in_doubt", WARN, "Whether a commit placed an order isn't known; it is read back.",
+        [CertificateId State Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue Count];
+    Verified = "verified", INFO, "A certificate was read back, and what was read decides how it goes on.",
+        [CertificateId State Try Outcome OrderId Status RequestId HttpStatus DurationMs NextDue];
+    Held = "held", WARN, "What was read back can't be decided by a machine; somebody has to.",
+        [CertificateId State Try Outcome OrderId Status RequestId ErrorCode ErrorMessage HttpStatus DurationMs];
+    Throttled = "throttled", WARN, "The server limits the rate; nothing was executed, and the pace goes down.",
+        [CertificateId State Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue];
+    Paused = "paused", WARN, "The queue is paused, by an operator or because of a fault.", [Why ProbeInS];
+    Resumed = "resumed", INFO, "The queue goes on after a pause.", [PausedS ResultsWritten];
+    VerifyPaused = "verify_paused", WARN, "Reading back is paused, mostly for want of permission.", [Why ProbeInS];
+    Progress = "progress", INFO, "Comes at every interval while there is work: counts, rate and time left.",
+        [Pending InFlight InDoubt Submitted Failed Held PerSecond Pace LeftS OldestS];
+    DatabaseUnavailable = "database_unavailable", ERROR, "The database doesn't work; nothing is sent until it does.",
+        [ResultsInHand OnTheWay Request Submission];
+    Reloaded = "reloaded", INFO,
+        "The configuration was read anew, or could not be (then it is an error).",
+        [Changed RestartNeeded Error];
+    Stopping = "stopping", INFO, "The daemon claims nothing more, and waits for requests on the way.", [OnTheWay];
+    Stopped = "stopped", INFO, "The daemon has written what it knows, and ends.",
+        [Submitted Failed Held InDoubt Pending Unwritten];
 }
 
 impl fmt::Display for Event {
@@ -71,7 +93,7 @@ mod tests {
     fn the_catalogue_has_every_event_once_with_a_sentence() {
         let names: Vec<&str> = Event::ALL.iter().map(|event| event.as_str()).collect();
         let expected = "started ready submitted retrying failed in_doubt verified held throttled paused resumed verify_paused \
-            progress database_unavailable stopping stopped";
+            progress database_unavailable reloaded stopping stopped";
         assert_eq!(names.join(" "), expected);
         let sentences: BTreeSet<&str> = Event::ALL.iter().map(|event| event.describe()).collect();
         assert_eq!(sentences.len(), Event::ALL.len());

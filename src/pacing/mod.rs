@@ -43,9 +43,20 @@ pub struct Limits {
     pub guard: Duration,
 }
 
+impl Limits {
+    fn window(self) -> Duration {
+        SECOND + self.guard
+    }
+
+    fn cap(self) -> f64 {
+        f64::from(self.per_second.max(1))
+    }
+}
+
 /// A limiter of one kind of request.
 #[derive(Debug)]
 pub struct Limiter {
+    limits: Limits,
     log: SendLog,
     pace: Pace,
     spacing: Spacing,
@@ -59,17 +70,30 @@ impl Limiter {
     /// before.
     #[must_use]
     pub fn new(limits: Limits, started: Instant) -> Self {
-        let per_second = limits.per_second.max(1);
-        let window = SECOND + limits.guard;
-        let cap = f64::from(per_second);
+        let window = limits.window();
+        let cap = limits.cap();
         Self {
-            log: SendLog::new(per_second, window),
+            limits,
+            log: SendLog::new(limits.per_second.max(1), window),
             pace: Pace::new(cap),
             spacing: Spacing::new(cap, started),
             spaced_for: cap,
             not_before: started + window,
             last: None,
         }
+    }
+
+    /// Keeps other limits from `now` on. Lower ones hold for what was sent just before, too.
+    pub fn set_limits(&mut self, limits: Limits, now: Instant) {
+        let longer = limits.window().saturating_sub(self.limits.window());
+        if !longer.is_zero() {
+            // The log knows all that the old window holds; by then, it knows all that the new one does.
+            self.not_before = self.not_before.max(now + longer);
+        }
+        self.limits = limits;
+        self.log.set_limits(limits.per_second.max(1), limits.window());
+        self.pace.set_cap(limits.cap());
+        self.follow_pace(now);
     }
 
     /// The earliest moment from `now` on at which a request may be sent, as far as is known at `now`: requests
@@ -211,5 +235,7 @@ fn quota(pace: f64) -> Quota {
     Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(NonZeroU32::MIN)
 }
 
+#[cfg(test)]
+mod change_tests;
 #[cfg(test)]
 mod tests;

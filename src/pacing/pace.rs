@@ -49,6 +49,11 @@ impl Pace {
         Self { cap, trouble: None }
     }
 
+    /// Sets another cap; what was learnt of the server's own limit stays.
+    pub(super) fn set_cap(&mut self, cap: f64) {
+        self.cap = cap;
+    }
+
     /// Whether nothing holds the pace below its cap.
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.at(now) >= self.cap
@@ -60,7 +65,7 @@ impl Pace {
             return self.cap;
         };
         let Some(granted_at) = granted_at else {
-            return bottom;
+            return bottom.min(self.cap);
         };
         let since = now.saturating_duration_since(granted_at).as_secs_f64() / PLATEAU.as_secs_f64();
         let (from_level, steepness) = (since - 1.0, if since < 1.0 { level - bottom } else { GROWTH * level });

@@ -9,19 +9,28 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The last departures, as many as one window may hold, and the requests that have not departed yet.
+/// The last departures, as many as one window may hold or ever could, and the requests that have not departed yet.
 #[derive(Debug)]
 pub(super) struct SendLog {
     departures: VecDeque<Instant>,
     waiting: usize,
     most: usize,
+    kept: usize,
     window: Duration,
 }
 
 impl SendLog {
     pub(super) fn new(most: u32, window: Duration) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        Self { departures: VecDeque::with_capacity(most), waiting: 0, most, window }
+        Self { departures: VecDeque::with_capacity(most), waiting: 0, most, kept: most, window }
+    }
+
+    /// Counts by other limits from now on. Departures that it has dropped lay outside the old window; a longer one
+    /// must not be relied on before it has grown by what it is longer.
+    pub(super) fn set_limits(&mut self, most: u32, window: Duration) {
+        self.most = usize::try_from(most).unwrap_or(usize::MAX);
+        self.kept = self.kept.max(self.most);
+        self.window = window;
     }
 
     /// From when on one more send is lawful, as far as is known at `now`; `None`: always.
@@ -44,7 +53,7 @@ impl SendLog {
         self.waiting = self.waiting.saturating_sub(1);
         let later = self.departures.iter().rev().take_while(|departed| **departed > at).count();
         self.departures.insert(self.departures.len() - later, at);
-        if self.departures.len() > self.most {
+        if self.departures.len() > self.kept {
             self.departures.pop_front();
         }
     }

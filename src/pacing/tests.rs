@@ -6,14 +6,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits { per_second: 20, guard: Duration::from_millis(25) };
+pub(super) const LIMITS: Limits = Limits { per_second: 20, guard: Duration::from_millis(25) };
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
-fn start() -> Instant {
+pub(super) fn start() -> Instant {
     crate::clock::now().instant
 }
 
-fn micros(count: u64) -> Duration {
+pub(super) fn micros(count: u64) -> Duration {
     Duration::from_micros(count)
 }
 
@@ -25,7 +25,12 @@ fn send(limiter: &mut Limiter, now: Instant) -> Result<(), Instant> {
 }
 
 /// Sends as fast as the limiter lets, each time later than the slot by what `lateness` says.
-fn run(limiter: &mut Limiter, from: Instant, until: Instant, mut lateness: impl FnMut() -> Duration) -> Vec<Instant> {
+pub(super) fn run(
+    limiter: &mut Limiter,
+    from: Instant,
+    until: Instant,
+    mut lateness: impl FnMut() -> Duration,
+) -> Vec<Instant> {
     let mut sends = Vec::new();
     let mut now = from;
     while now < until {
@@ -43,7 +48,7 @@ fn most_within(moments: &[Instant], window: Duration) -> usize {
     (0..moments.len()).map(within).max().unwrap_or(0)
 }
 
-fn rate(sends: &[Instant]) -> f64 {
+pub(super) fn rate(sends: &[Instant]) -> f64 {
     let span = sends.last().unwrap().duration_since(sends[0]).as_secs_f64();
     f64::from(u32::try_from(sends.len() - 1).unwrap()) / span
 }

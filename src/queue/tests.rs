@@ -1,9 +1,11 @@
 //! The queue, through its own interface: a database in a directory of the test's own, a run of the daemon on it,
 //! and times that the test decides.
 
+mod checking;
 mod claiming;
 mod opening;
 mod operating;
+mod pruning;
 mod recording;
 mod recovering;
 mod reporting;

@@ -103,6 +103,16 @@ pub fn classify_code(code: &str) -> Class {
     find(code).map_or(Class::InDoubt, |(_, class)| *class)
 }
 
+/// The name under which a metric counts a code: its line of the table, or `other` for those that the table doesn't
+/// know; so their number is bounded.
+#[must_use]
+pub fn code_label(code: &str) -> &'static str {
+    match find(code) {
+        Some((pattern, _)) if *pattern != UNKNOWN_REFUSAL => pattern.trim_end_matches('*'),
+        Some(_) | None => "other",
+    }
+}
+
 /// Whether the table knows the code, rather than taking it for a refusal or a doubt by its family alone.
 #[must_use]
 pub(super) fn is_known(code: &str) -> bool {
@@ -125,6 +135,21 @@ fn matches_pattern(pattern: &str, code: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_metric_counts_a_code_by_its_line_of_the_table_and_unknown_ones_as_other() {
+        let labels = [
+            ("FailedOperation.NetworkError", "FailedOperation.NetworkError"),
+            ("RequestLimitExceeded.UinLimitExceeded", "RequestLimitExceeded"),
+            ("AuthFailure.SignatureExpire", "AuthFailure"),
+            ("FailedOperation.NeverHeardOf", "other"),
+            ("NeverHeardOf.AtAll", "other"),
+            ("", "other"),
+        ];
+        for (code, label) in labels {
+            assert_eq!(code_label(code), label, "{code}");
+        }
+    }
 
     #[test]
     fn every_documented_code_has_the_class_of_the_contract() {

@@ -20,7 +20,7 @@ pub use credentials::{
     Credentials, CredentialsError, DMI, Found, Passed, Place, Role, Source, find_credentials, parse_credentials,
     vendor_files,
 };
-pub use errors::{Class, ERROR_TABLE, classify_code};
+pub use errors::{Class, ERROR_TABLE, classify_code, code_label};
 pub use signing::{CanonicalRequest, Scope, authorization};
 pub use skew::Skew;
 pub use wire::{Action, CONTENT_TYPE, VERSION, commit_outcome, read_outcome};

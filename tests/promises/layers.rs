@@ -9,10 +9,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("submission", &["clock"]),
     ("config", &["logging", "submission", "clock"]),
     ("logging", &["config", "submission", "clock"]),
+    ("metrics", &[]),
     ("pacing", &["config", "logging", "submission", "clock"]),
     ("queue", &["config", "logging", "submission", "clock"]),
     ("tencent", &["config", "logging", "submission", "clock"]),
-    ("daemon", &["queue", "tencent", "pacing", "config", "logging", "submission", "clock"]),
+    ("daemon", &["queue", "tencent", "pacing", "config", "logging", "metrics", "submission", "clock"]),
     ("simulator", &["tencent", "submission", "clock"]),
     ("cli", &["daemon", "simulator", "queue", "tencent", "pacing", "config", "logging", "submission", "clock"]),
 ];

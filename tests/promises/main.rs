@@ -4,15 +4,20 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod alerting;
 mod configuration;
 mod credentials;
 mod doubting;
 mod layers;
+mod logging;
 mod pacing;
 mod pausing;
+mod questions;
 mod recovering;
+mod reloading;
 mod retrying;
 mod stopping;
 mod submitting;
 #[path = "../support/mod.rs"]
 mod support;
+mod watching;

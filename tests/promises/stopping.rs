@@ -65,11 +65,11 @@ async fn what_takes_longer_than_the_stop_may_is_in_doubt() {
 }
 
 #[tokio::test]
-async fn sigterm_sigint_and_sighup_end_the_program_in_good_order() {
-    for signal in ["TERM", "INT", "HUP"] {
+async fn sigterm_and_sigint_end_the_program_in_good_order_and_sighup_a_run_until_empty() {
+    for (signal, arguments) in [("TERM", &["run"][..]), ("INT", &["run"]), ("HUP", &["run", "--until-empty"])] {
         let bench = bench(Duration::from_millis(300)).await;
         bench.enqueue(&ids(30)).await;
-        let daemon = bench.spawn(&["run"]);
+        let daemon = bench.spawn(arguments);
         in_time("some commits", bench.simulator.until_commits(4)).await;
         daemon.signal(signal);
         let (code, lines) = daemon.end().await;

@@ -1,6 +1,7 @@
 //! A daemon in this process.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use certcommit::daemon::{self, CredentialSource, Daemon, Ended, Progress, RunError, Stop, Until};
@@ -26,6 +27,7 @@ pub(crate) async fn in_time<T>(what: &str, wait: impl Future<Output = T>) -> T {
 pub(crate) struct Running {
     stop: watch::Sender<Stop>,
     progress: watch::Receiver<Progress>,
+    metrics: Option<SocketAddr>,
     task: JoinHandle<Result<Ended, RunError>>,
 }
 
@@ -54,7 +56,8 @@ impl Bench {
     fn running(daemon: Daemon) -> Running {
         let (stop, stop_asked) = watch::channel(Stop::No);
         let (progress_made, progress) = watch::channel(Progress::default());
-        Running { stop, progress, task: tokio::spawn(daemon.run(Until::Stopped, stop_asked, progress_made)) }
+        let metrics = daemon.metrics_address();
+        Running { stop, progress, metrics, task: tokio::spawn(daemon.run(Until::Stopped, stop_asked, progress_made)) }
     }
 
     /// Runs a daemon until nothing is left to do.
@@ -67,6 +70,11 @@ impl Bench {
 }
 
 impl Running {
+    /// Where its metrics are served.
+    pub(crate) fn metrics(&self) -> SocketAddr {
+        self.metrics.expect("metrics.listen is set")
+    }
+
     /// Waits until the daemon reports that this is so.
     pub(crate) async fn until(&mut self, what: &str, so: impl FnMut(&Progress) -> bool) -> Progress {
         in_time(what, self.progress.wait_for(so)).await.expect("the daemon runs").clone()

@@ -6,12 +6,14 @@
 mod authority;
 mod clock;
 mod daemon;
+mod journal;
 mod line;
 mod points;
 mod process;
 mod proxy;
 mod repeats;
 mod scale;
+mod service_manager;
 mod small_disk;
 mod strace;
 
@@ -26,10 +28,12 @@ use tempfile::TempDir;
 
 pub(crate) use authority::Authority;
 pub(crate) use daemon::in_time;
+pub(crate) use journal::Journal;
 pub(crate) use points::{Call, Point};
 pub(crate) use process::{Process, event_of, output};
 pub(crate) use proxy::{Act, Answer, Greeting, Proxy, Reply, Retelling};
 pub(crate) use scale::{scale, seed};
+pub(crate) use service_manager::ServiceManager;
 pub(crate) use small_disk::SmallDisk;
 pub(crate) use strace::Injection;
 

@@ -1,0 +1,227 @@
+//! The journal of systemd: an entry with native fields for each event, in the journal's native protocol.
+//!
+//! `tracing-journald` is not used for it: it writes values as they are, so that one escape sequence makes `journalctl`
+//! show `[blob data]` and a line break looks like another line; it waits for a journal that stands still; and what it
+//! can't send is gone without a word. What has to be sent is `NAME=value` on a line of a datagram.
+//!
+//! The protocol: <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>. The fields: systemd.journal-fields(7).
+
+use std::collections::VecDeque;
+use std::fmt::{self, Write as _};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::{Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::Context;
+
+use super::escaping::printable;
+
+/// Where the journal listens.
+pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// What `journalctl -t` looks for.
+const IDENTIFIER: &str = "certcommit";
+/// What the names of our own fields start with.
+const PREFIX: &str = "CERTCOMMIT_";
+/// The journal takes no longer names.
+const LONGEST_NAME: usize = 64;
+/// In bytes. `journalctl -o json` shows null for a field that has more than 4,096 with its name.
+const LONGEST_VALUE: usize = 4000;
+/// How many entries wait for a journal that stands still.
+const MOST_WAITING: usize = 1000;
+
+/// Whether this is the stream that systemd connected to the journal: `$JOURNAL_STREAM` has its device and inode. See
+/// systemd.exec(5).
+pub(super) fn is_stream(named: Option<&str>, stream: impl AsFd) -> bool {
+    let Ok(found) = rustix::fs::fstat(stream) else { return false };
+    named == Some(format!("{}:{}", found.st_dev, found.st_ino).as_str())
+}
+
+/// The journal. A daemon never waits for it.
+#[derive(Debug)]
+pub(super) struct Journal {
+    socket: UnixDatagram,
+    path: PathBuf,
+    waiting: Mutex<Waiting>,
+}
+
+/// What the journal did not take yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    entries: VecDeque<Entry>,
+    lost: u64,
+}
+
+impl Journal {
+    /// The journal that listens on this socket.
+    ///
+    /// # Errors
+    /// When none does.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        // The journal ignores an empty datagram.
+        socket.send_to(&[], path)?;
+        Ok(Self { socket, path: path.to_owned(), waiting: Mutex::default() })
+    }
+
+    /// Sends an entry, after those that wait. What the journal refuses goes elsewhere.
+    fn send(&self, entry: Entry, elsewhere: impl Fn(&Entry)) {
+        let waiting = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        while waiting.entries.front().is_some_and(|earlier| self.offer(earlier, &elsewhere)) {
+            waiting.entries.pop_front();
+        }
+        let caught_up = waiting.entries.is_empty();
+        if caught_up && waiting.lost > 0 && self.offer(&Entry::of_lost(waiting.lost), &elsewhere) {
+            waiting.lost = 0;
+        }
+        if !(caught_up && waiting.lost == 0 && self.offer(&entry, elsewhere)) {
+            waiting.keep(entry);
+        }
+    }
+
+    /// Whether the entry is done with: only a journal that stands still takes it later.
+    fn offer(&self, entry: &Entry, elsewhere: impl Fn(&Entry)) -> bool {
+        match self.socket.send_to(entry.datagram().as_bytes(), &self.path) {
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(_) => {
+                elsewhere(entry);
+                true
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn keep(&mut self, entry: Entry) {
+        if self.entries.len() < MOST_WAITING {
+            self.entries.push_back(entry);
+        } else {
+            self.lost += 1;
+        }
+    }
+}
+
+/// Writes events to the journal, and to another place what it refuses.
+pub(super) struct JournalLayer<W> {
+    pub(super) journal: Arc<Journal>,
+    pub(super) elsewhere: W,
+}
+
+impl<S, W> Layer<S> for JournalLayer<W>
+where
+    S: Subscriber,
+    W: for<'writer> MakeWriter<'writer> + 'static,
+{
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        self.journal.send(Entry::of(event), |entry| entry.write_line(self.elsewhere.make_writer()));
+    }
+}
+
+/// An entry: its values are escaped and short.
+#[derive(Debug)]
+struct Entry {
+    priority: u8,
+    target: String,
+    message: String,
+    fields: Vec<(String, String)>,
+}
+
+impl Entry {
+    fn of(event: &tracing::Event<'_>) -> Self {
+        let metadata = event.metadata();
+        let target = shown(metadata.target());
+        let mut entry =
+            Self { priority: priority(*metadata.level()), target, message: String::new(), fields: Vec::new() };
+        event.record(&mut entry);
+        if entry.message.is_empty() {
+            // `journalctl` shows no entry without a message.
+            entry.message = shown(metadata.name());
+        }
+        entry
+    }
+
+    fn of_lost(lost: u64) -> Self {
+        Self {
+            priority: priority(Level::WARN),
+            target: module_path!().to_owned(),
+            message: format!(
+                "the journal stood still, and {lost} lines of this log are lost; the queue has every request"
+            ),
+            fields: Vec::new(),
+        }
+    }
+
+    /// The entry as the journal takes it. No value has a line break, so none needs its length.
+    fn datagram(&self) -> String {
+        let Self { priority, target, message, fields } = self;
+        let mut datagram =
+            format!("PRIORITY={priority}\nSYSLOG_IDENTIFIER={IDENTIFIER}\nTARGET={target}\nMESSAGE={message}\n");
+        for (name, value) in fields {
+            // Writing to a String can't fail.
+            writeln!(datagram, "{}={value}", native(name)).unwrap_or_default();
+        }
+        datagram
+    }
+
+    /// The entry as a line for where systemd reads its priority. See sd-daemon(3).
+    fn write_line(&self, mut writer: impl io::Write) {
+        let fields: String = self.fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        // With that gone too, there is nobody to tell.
+        writer.write_all(format!("<{}>{}{fields}\n", self.priority, self.message).as_bytes()).unwrap_or_default();
+    }
+
+    fn put(&mut self, field: &Field, value: String) {
+        match field.name() {
+            "message" => self.message = value,
+            name => self.fields.push((name.trim_start_matches("r#").to_owned(), value)),
+        }
+    }
+}
+
+impl Visit for Entry {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, shown(value));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, shown(&format!("{value:?}")));
+    }
+}
+
+/// `request_id` is `CERTCOMMIT_REQUEST_ID`: capitals, digits and underscores are all that the journal takes.
+fn native(name: &str) -> String {
+    let letters =
+        name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' });
+    PREFIX.chars().chain(letters).take(LONGEST_NAME).collect()
+}
+
+fn shown(text: &str) -> String {
+    let mut shown = printable(text, LONGEST_VALUE);
+    if shown.len() > LONGEST_VALUE {
+        shown.truncate(shown.floor_char_boundary(LONGEST_VALUE));
+        shown.push('…');
+    }
+    shown
+}
+
+/// As syslog(3) has them. What the work says when all is well is informational, and no notice.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+#[cfg(test)]
+#[path = "journal_tests.rs"]
+mod tests;

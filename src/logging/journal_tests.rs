@@ -1,0 +1,223 @@
+use std::fs::File;
+use std::sync::Mutex;
+
+use tempfile::TempDir;
+use tracing::{debug, error, info, trace, warn};
+
+use super::*;
+use crate::logging::{Event, Form, is_unsafe, layer, reload};
+
+/// A journal that keeps what it is sent until somebody reads it.
+struct Receiver {
+    directory: TempDir,
+    socket: UnixDatagram,
+}
+
+impl Receiver {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(directory.path().join("socket")).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Self { directory, socket }
+    }
+
+    /// A way to it. Opening it sends nothing that would become an entry.
+    fn journal(&self) -> Arc<Journal> {
+        let journal = Journal::open(&self.path()).unwrap();
+        assert_eq!(self.take(), [""]);
+        Arc::new(journal)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    fn take(&self) -> Vec<String> {
+        let mut buffer = vec![0; 1 << 20];
+        std::iter::from_fn(|| {
+            let length = self.socket.recv(&mut buffer).ok()?;
+            Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
+        })
+        .collect()
+    }
+}
+
+/// What went elsewhere.
+#[derive(Clone, Default)]
+struct Elsewhere(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Elsewhere {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Elsewhere {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+fn subscriber(journal: &Arc<Journal>, level: Level) -> (impl Subscriber + Send + Sync, Elsewhere) {
+    let elsewhere = Elsewhere::default();
+    let (form, writer) = (Form::Journal(Arc::clone(journal)), elsewhere.clone());
+    let outputs = move |level| {
+        let writer = writer.clone();
+        layer(level, &form, move || writer.clone())
+    };
+    (reload::subscriber(level, outputs).0, elsewhere)
+}
+
+/// The entries that events leave in the journal.
+fn entries(level: Level, events: impl FnOnce()) -> Vec<String> {
+    let receiver = Receiver::new();
+    let (subscriber, elsewhere) = subscriber(&receiver.journal(), level);
+    tracing::subscriber::with_default(subscriber, events);
+    assert_eq!(elsewhere.text(), "");
+    receiver.take()
+}
+
+#[test]
+fn an_event_is_an_entry_with_native_fields() {
+    let order_id: Option<&str> = None;
+    let entry = entries(Level::INFO, || {
+        info!(event = %Event::Submitted, certificate_id = "abcb1234", r#try = 2u32, pace = 19.5, http.status = 200, order_id, "submitted abcb1234");
+    });
+    let expected = "PRIORITY=6\nSYSLOG_IDENTIFIER=certcommit\nTARGET=certcommit::logging::journal::tests\n\
+        MESSAGE=submitted abcb1234\nCERTCOMMIT_EVENT=submitted\nCERTCOMMIT_CERTIFICATE_ID=abcb1234\nCERTCOMMIT_TRY=2\n\
+        CERTCOMMIT_PACE=19.5\nCERTCOMMIT_HTTP_STATUS=200\n";
+    assert_eq!(entry, [expected]);
+}
+
+#[test]
+fn each_level_has_its_priority_and_libraries_speak_from_warn_on() {
+    let events = || {
+        error!("own");
+        warn!("own");
+        info!("own");
+        debug!("own");
+        trace!("own");
+        warn!(target: "hyper", "other");
+        info!(target: "hyper", "other");
+    };
+    let priorities = |level| {
+        let entries = entries(level, events);
+        entries.iter().map(|entry| entry.split_once('\n').unwrap().0.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(priorities(Level::INFO).join(" "), "PRIORITY=3 PRIORITY=4 PRIORITY=6 PRIORITY=4");
+    let all = "PRIORITY=3 PRIORITY=4 PRIORITY=6 PRIORITY=7 PRIORITY=7 PRIORITY=4 PRIORITY=6";
+    assert_eq!(priorities(Level::TRACE).join(" "), all);
+}
+
+#[test]
+fn nothing_in_a_value_starts_a_line_or_a_field_or_is_longer_than_journalctl_shows() {
+    let evil = "a\nCERTCOMMIT_EVENT=submitted\n\u{1b}[31m\u{0}\u{202e}é";
+    let long = "é".repeat(10_000);
+    let error = io::Error::other(evil);
+    let error: &(dyn std::error::Error + 'static) = &error;
+    let entry =
+        entries(Level::INFO, || warn!(error, text = evil, debug = ?evil, shown = %evil, long, "{evil}")).concat();
+    let names: Vec<&str> = entry.lines().map(|line| line.split_once('=').unwrap().0).collect();
+    let own = ["CERTCOMMIT_ERROR", "CERTCOMMIT_TEXT", "CERTCOMMIT_DEBUG", "CERTCOMMIT_SHOWN", "CERTCOMMIT_LONG"];
+    assert_eq!(names, [&["PRIORITY", "SYSLOG_IDENTIFIER", "TARGET", "MESSAGE"][..], &own[..]].concat());
+    assert!(!entry.chars().any(|character| character != '\n' && is_unsafe(character)), "{entry:?}");
+    assert!(entry.lines().all(|line| line.len() <= 4096), "{:?}", entry.lines().map(str::len).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_event_without_a_message_is_seen_all_the_same() {
+    let entry = entries(Level::INFO, || warn!(number = 1)).concat();
+    assert!(entry.contains("\nMESSAGE=event src/logging/journal_tests.rs:"), "{entry}");
+}
+
+#[test]
+fn a_field_name_is_one_that_the_journal_takes() {
+    assert_eq!(native("request.id-é"), "CERTCOMMIT_REQUEST_ID__");
+    assert_eq!(native(&"x".repeat(100)).len(), 64);
+}
+
+#[test]
+fn a_journal_that_went_away_leaves_lines_with_their_priority_elsewhere() {
+    let receiver = Receiver::new();
+    let (subscriber, elsewhere) = subscriber(&receiver.journal(), Level::INFO);
+    tracing::subscriber::with_default(subscriber, || {
+        warn!("before");
+        drop(receiver);
+        warn!(event = %Event::Failed, text = "a\nb", "failed abcb1234");
+        info!("after");
+    });
+    assert_eq!(elsewhere.text(), "<4>failed abcb1234 event=failed text=a\\nb\n<6>after\n");
+}
+
+#[test]
+fn a_journal_that_stands_still_holds_nobody_up_and_gets_later_what_it_missed() {
+    let receiver = Receiver::new();
+    let journal = receiver.journal();
+    let (subscriber, elsewhere) = subscriber(&journal, Level::INFO);
+    let waiting = || journal.waiting.lock().unwrap().entries.len();
+    let mut sent = 0;
+    let mut got = Vec::new();
+    tracing::subscriber::with_default(subscriber, || {
+        while waiting() < 20 {
+            info!("line {sent}");
+            sent += 1;
+        }
+        while waiting() > 0 {
+            got.extend(receiver.take());
+            info!("line {sent}");
+            sent += 1;
+        }
+        got.extend(receiver.take());
+    });
+    let messages = got.iter().filter_map(|entry| entry.lines().find_map(|line| line.strip_prefix("MESSAGE=")));
+    let expected: Vec<String> = (0..sent).map(|number| format!("line {number}")).collect();
+    assert_eq!(messages.collect::<Vec<_>>(), expected);
+    assert_eq!(elsewhere.text(), "");
+}
+
+#[test]
+fn lines_that_a_journal_missed_for_good_are_counted_and_told() {
+    let receiver = Receiver::new();
+    let journal = receiver.journal();
+    let (subscriber, _) = subscriber(&journal, Level::INFO);
+    let lost = || journal.waiting.lock().unwrap().lost;
+    let mut got = Vec::new();
+    tracing::subscriber::with_default(subscriber, || {
+        while lost() < 3 {
+            info!("line");
+        }
+        while lost() > 0 {
+            got.extend(receiver.take());
+            info!("line");
+        }
+        got.extend(receiver.take());
+    });
+    let told: Vec<&String> = got.iter().filter(|entry| entry.contains("stood still")).collect();
+    let lost = told[0].split_once("and ").unwrap().1.split_once(' ').unwrap().0.parse::<u64>().unwrap();
+    assert!(told.len() == 1 && lost >= 3 && told[0].starts_with("PRIORITY=4\n"), "{told:?}");
+}
+
+#[test]
+fn where_no_journal_listens_none_is_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(Journal::open(&directory.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    File::create(directory.path().join("file")).unwrap();
+    Journal::open(&directory.path().join("file")).unwrap_err();
+}
+
+#[test]
+fn the_journals_stream_is_known_by_its_device_and_inode() {
+    let stream = tempfile::tempfile().unwrap();
+    let found = rustix::fs::fstat(&stream).unwrap();
+    let named = format!("{}:{}", found.st_dev, found.st_ino);
+    assert!(is_stream(Some(&named), &stream));
+    for other in [None, Some(""), Some("0:0"), Some(&named[1..])] {
+        assert!(!is_stream(other, &stream), "{other:?}");
+    }
+    assert!(!is_stream(Some(&named), tempfile::tempfile().unwrap()));
+}

@@ -1,0 +1,198 @@
+//! The forms of a line: what they show, and what they never do.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tracing::{debug, error, info, info_span, trace, warn};
+
+use super::*;
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    fn lines(&self) -> Vec<String> {
+        let bytes = self.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap().split_terminator('\n').map(str::to_owned).collect()
+    }
+}
+
+impl io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+const TEXT: Style = Style::Text { colours: false };
+
+/// The lines that the events leave.
+fn logged(level: &str, style: Style, events: impl FnOnce()) -> Vec<String> {
+    let captured = Captured::default();
+    let (subscriber, _) = to(&captured, level, style);
+    tracing::subscriber::with_default(subscriber, events);
+    captured.lines()
+}
+
+/// A subscriber that writes lines there.
+fn to(captured: &Captured, level: &str, style: Style) -> (impl Subscriber + Send + Sync, LogLevel) {
+    let captured = captured.clone();
+    let outputs = move |level| {
+        let writer = captured.clone();
+        layer(level, &Form::Lines(style), move || writer.clone())
+    };
+    reload::subscriber(parse_level(level).unwrap(), outputs)
+}
+
+fn submitted() {
+    let order_id: Option<&str> = None;
+    info!(event = %Event::Submitted, certificate_id = %"abcb1234", r#try = 2u32, duration_ms = 187u64, share = 0.5, durable = true, order_id, "submitted abcb1234");
+}
+
+#[test]
+fn a_text_line_is_time_level_message_and_fields() {
+    let lines = logged("info", TEXT, submitted);
+    let (time, rest) = lines[0].split_once(' ').unwrap();
+    assert!(time.len() == "2026-11-24T09:00:00.123Z".len() && time.ends_with('Z'), "{time}");
+    time.parse::<jiff::Timestamp>().unwrap();
+    let fields = "event=submitted certificate_id=abcb1234 try=2 duration_ms=187 share=0.5 durable=true";
+    assert_eq!(rest, format!(" INFO submitted abcb1234 {fields}"));
+}
+
+#[test]
+fn a_json_line_is_one_flat_object_whose_numbers_are_numbers() {
+    let line = logged("info", Style::Json, || info_span!("request", number = 1).in_scope(submitted)).concat();
+    let mut line: Value = serde_json::from_str(&line).unwrap();
+    let timestamp = line.as_object_mut().unwrap().remove("timestamp").unwrap();
+    assert_eq!(timestamp.as_str().unwrap().len(), "2026-11-24T09:00:00.123Z".len());
+    timestamp.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let expected = json!({
+        "level": "INFO", "message": "submitted abcb1234", "event": "submitted", "certificate_id": "abcb1234",
+        "try": 2, "duration_ms": 187, "share": 0.5, "durable": true,
+    });
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn nothing_in_a_value_starts_a_line_or_steers_a_terminal() {
+    let evil = "a\u{1b}[31m\nb\r\tc\u{0}\u{7}\u{7f}\u{9b}2J\u{202e}\u{2028}é";
+    let escaped = r"a\u{1b}[31m\nb\r\tc\u{0}\u{7}\u{7f}\u{9b}2J\u{202e}\u{2028}é";
+    let error = io::Error::other(evil);
+    let error: &(dyn std::error::Error + 'static) = &error;
+    let events = || {
+        info_span!("span", shown = %evil).in_scope(|| warn!(shown = %evil, "{evil}"));
+        warn!(error, text = evil, debug = ?evil, "{}", evil);
+    };
+    let text = logged("info", TEXT, events);
+    assert_eq!(text.len(), 2, "{text:?}");
+    assert!(text[0].ends_with(&format!("WARN span{{shown={escaped}}}: {escaped} shown={escaped}")), "{}", text[0]);
+    assert!(!text.concat().chars().any(is_unsafe), "{text:?}");
+
+    let json = logged("info", Style::Json, events);
+    assert_eq!(json.len(), 2, "{json:?}");
+    assert!(!json.concat().chars().any(is_unsafe), "{json:?}");
+    for line in json {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["message"], evil);
+    }
+}
+
+#[test]
+fn colours_change_nothing_but_the_colours() {
+    let coloured = logged("info", Style::Text { colours: true }, || warn!(shown = %"\u{1b}[2J", "careful")).concat();
+    assert!(coloured.contains("\u{1b}[3mshown\u{1b}[0m=\\u{1b}[2J"), "{coloured:?}");
+    assert!(!logged("info", TEXT, || warn!("careful")).concat().contains('\u{1b}'));
+}
+
+#[test]
+fn the_level_holds_for_own_events_and_libraries_speak_from_warn_on() {
+    let events = || {
+        error!("own error");
+        warn!("own warn");
+        info!("own info");
+        debug!("own debug");
+        trace!("own trace");
+        error!(target: "hyper", "other error");
+        warn!(target: "sqlx::query", "other warn");
+        info!(target: "reqwest", "other info");
+        trace!(target: "rustls", "other trace");
+    };
+    let messages = |level| {
+        let lines = logged(level, Style::Json, events);
+        let message =
+            |line: &String| serde_json::from_str::<Value>(line).unwrap()["message"].as_str().unwrap().to_owned();
+        lines.iter().map(message).collect::<Vec<_>>()
+    };
+    assert_eq!(messages("error"), ["own error", "other error"]);
+    assert_eq!(messages("warn"), ["own error", "own warn", "other error", "other warn"]);
+    assert_eq!(messages("info"), ["own error", "own warn", "own info", "other error", "other warn"]);
+    let debug = ["own error", "own warn", "own info", "own debug", "other error", "other warn"];
+    assert_eq!(messages("debug"), debug);
+    assert_eq!(messages("trace").len(), 9);
+    assert!(logged("debug", TEXT, || info!("where")).concat().contains("certcommit::logging::tests: where"));
+}
+
+#[test]
+fn the_level_changes_while_the_process_runs_and_an_unknown_one_changes_nothing() {
+    for style in [TEXT, Style::Json] {
+        let captured = Captured::default();
+        let (subscriber, level) = to(&captured, "info", style);
+        let told = |name| {
+            let before = captured.lines().len();
+            let set = level.set(name);
+            info!("own info");
+            debug!("own debug");
+            trace!(target: "hyper", "other trace");
+            let told = captured.lines().split_off(before);
+            let told =
+                ["own info", "own debug", "other trace"].map(|words| told.iter().any(|line| line.contains(words)));
+            (set.is_ok(), told)
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            assert_eq!(told("warn"), (true, [false, false, false]));
+            assert_eq!(told("debug"), (true, [true, true, false]));
+            assert_eq!(told("loud"), (false, [true, true, false]));
+            assert_eq!(told("trace"), (true, [true, true, true]));
+            assert_eq!(told("info"), (true, [true, false, false]));
+        });
+    }
+}
+
+#[test]
+fn auto_is_text_on_a_terminal_and_json_elsewhere() {
+    assert_eq!(style(LogFormat::Auto, true, true), Style::Text { colours: true });
+    assert_eq!(style(LogFormat::Auto, false, false), Style::Json);
+    assert_eq!(style(LogFormat::Json, true, true), Style::Json);
+    assert_eq!(style(LogFormat::Text, false, false), TEXT);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_does_not_stop_anything() {
+    struct Broken;
+    impl io::Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+    for style in [TEXT, Style::Json] {
+        let outputs = move |level| layer(level, &Form::Lines(style), || Broken);
+        tracing::subscriber::with_default(reload::subscriber(Level::INFO, outputs).0, submitted);
+    }
+}
+
+#[test]
+fn an_unknown_level_is_refused() {
+    for bad in ["", "INFO", "off", "3", "info,sqlx=debug"] {
+        assert_eq!(parse_level(bad).unwrap_err().to_string(), format!("{bad:?} is not a log level"));
+    }
+    for good in LEVELS {
+        assert_eq!(parse_level(good).unwrap().as_str().to_lowercase(), good);
+    }
+}

@@ -1,0 +1,205 @@
+//! The log says what the catalogue says, all of it and nothing else.
+
+use std::collections::BTreeSet;
+
+use certcommit::logging::{Event, Field};
+use certcommit::simulator::{Fault, ReadFault};
+use serde_json::Value;
+
+use crate::support::{Bench, Process, event_of, in_time, output};
+
+const OUTAGE: &str = "AuthFailure.SecretIdNotFound";
+const UNAUTHORIZED: &str = "UnauthorizedOperation";
+
+/// What a line of any event has.
+const COMMON: [&str; 4] = ["timestamp", "level", "message", "event"];
+
+#[tokio::test]
+async fn every_event_has_the_fields_of_the_catalogue_and_no_others() {
+    let mut bench = Bench::new().await;
+    bench.set("log.progress_interval", "1s");
+    let mut lines = Vec::new();
+    let mut daemon = bench.spawn(&["run"]);
+    every_way_of_a_submission(&bench, &mut daemon).await;
+    every_pause(&bench, &mut daemon).await;
+    every_trouble_of_the_database(&bench, &mut daemon).await;
+    every_reload(&bench, &mut daemon).await;
+    bench.simulator.script_commits("on-the-way", vec![Fault::HangBefore]);
+    let sent = bench.simulator.commits().len();
+    bench.enqueue(&["on-the-way"]).await;
+    in_time("the commit", bench.simulator.until_commits(sent + 1)).await;
+    lines.extend_from_slice(daemon.seen());
+    daemon.kill();
+    lines.extend(a_stop_in_good_order_and_one_that_the_database_makes(&bench).await);
+    // What the program says at its end, outside the log, is for whoever started it.
+    let last = lines.pop_if(|line| line.is_string()).expect("it failed at the end");
+    assert!(last.as_str().unwrap().starts_with("certcommit: "), "{last}");
+
+    let documented: BTreeSet<(String, String)> = Event::ALL
+        .iter()
+        .flat_map(|event| event.fields().iter().map(|field| (event.to_string(), field.to_string())))
+        .collect();
+    let logged: BTreeSet<(String, String)> = lines.iter().flat_map(fields_of).collect();
+    assert_eq!(logged.difference(&documented).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "undocumented");
+    assert_eq!(documented.difference(&logged).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "never logged");
+    lines.iter().for_each(assert_level);
+}
+
+/// The event and the fields of a line; nothing of a line that has no event.
+fn fields_of(line: &Value) -> Vec<(String, String)> {
+    let names = line.as_object().expect("each line is an object").keys();
+    let own = names.filter(|name| !COMMON.contains(&name.as_str()));
+    own.map(|name| (event_of(line).to_owned(), name.clone())).collect()
+}
+
+/// A line has the level of its event; one that has none tells, or warns, of the machine that it runs on.
+fn assert_level(line: &Value) {
+    if line["event"].is_null() {
+        return assert!(line["level"] == "INFO" || line["level"] == "WARN", "{line}");
+    }
+    let event = Event::ALL.iter().find(|event| event.as_str() == event_of(line));
+    let worst =
+        event.filter(|_| line["unwritten"].is_u64() || event_of(line) == "reloaded" && line["error"].is_string());
+    let level = match (event, worst) {
+        (Some(event), None) => event.level().as_str(),
+        (Some(_), Some(_)) => "ERROR",
+        (None, _) => "WARN",
+    };
+    assert_eq!(line["level"], level, "{line}");
+}
+
+/// Waits until nothing is open but what is not due.
+async fn until_settled(daemon: &mut Process) {
+    let settled = |line: &Value| {
+        event_of(line) == "progress" && line["pending"] == 1 && line["in_flight"] == 0 && line["in_doubt"] == 0
+    };
+    daemon.until_line("all to be settled", settled).await;
+}
+
+async fn every_way_of_a_submission(bench: &Bench, daemon: &mut Process) {
+    let error = |code: &str| Fault::Error(code.to_owned());
+    let api = &bench.simulator;
+    api.script_commits("retried", vec![error("FailedOperation.NetworkError")]);
+    api.script_commits("refused", vec![error("FailedOperation.CertificateNotFound")]);
+    api.set_certificate("canceled", 7, Some("an-order"));
+    api.script_commits("lost-after", vec![Fault::CutAfter]);
+    api.script_commits("lost-before", vec![Fault::CutBefore]);
+    api.script_commits("page", vec![Fault::Html]);
+    api.script_commits("backend", vec![Fault::ErrorAfter("InternalError.BackendResponseError".to_owned())]);
+    api.script_commits("dead-end", vec![Fault::CutBefore]);
+    api.script_reads_forever("dead-end", ReadFault::Shows { order_id: Some("an-order".to_owned()), status: Some(7) });
+    api.script_commits("unreadable", vec![Fault::CutAfter]);
+    api.script_reads_forever("unreadable", ReadFault::Error("FailedOperation.CertificateNotFound".to_owned()));
+    api.script_commits("throttled", vec![error("RequestLimitExceeded")]);
+    bench.sql("INSERT INTO submissions (certificate_id, due_at) VALUES ('later', 9999999999)").await;
+    bench
+        .enqueue(&[
+            "good",
+            "retried",
+            "refused",
+            "canceled",
+            "lost-after",
+            "lost-before",
+            "page",
+            "backend",
+            "dead-end",
+            "unreadable",
+            "throttled",
+        ])
+        .await;
+    until_settled(daemon).await;
+}
+
+async fn every_pause(bench: &Bench, daemon: &mut Process) {
+    bench.sql("UPDATE control SET paused = 1, pause_reason = 'maintenance at the CA'").await;
+    daemon.until_event("paused").await;
+    bench.sql("UPDATE control SET paused = 0").await;
+    daemon.until_event("resumed").await;
+
+    bench.simulator.outage(Some(OUTAGE));
+    bench.enqueue(&["outage"]).await;
+    daemon.until_event("paused").await;
+    bench.simulator.outage(None);
+    daemon.until_event("resumed").await;
+
+    bench.simulator.script_commits("forbidden", vec![Fault::CutAfter]);
+    bench.simulator.script_reads_forever("forbidden", ReadFault::Error(UNAUTHORIZED.to_owned()));
+    bench.enqueue(&["forbidden"]).await;
+    daemon.until_event("verify_paused").await;
+    bench.simulator.clear_scripts("forbidden");
+    daemon.until_event("resumed").await;
+    until_settled(daemon).await;
+}
+
+async fn every_trouble_of_the_database(bench: &Bench, daemon: &mut Process) {
+    let mut other = bench.connect().await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    daemon.until_event("database_unavailable").await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    daemon.until_event("resumed").await;
+
+    let rules: String = bench.value("SELECT sql FROM sqlite_master WHERE name = 'submissions_insert_rules'").await;
+    let smuggled = "INSERT INTO submissions (certificate_id) VALUES ('not an id')";
+    bench.sql(&format!("DROP TRIGGER submissions_insert_rules; {smuggled}; {rules};")).await;
+    daemon.until_line("the row that can't be sent", |line| line["submission"].is_i64()).await;
+
+    bench
+        .sql(
+            "CREATE TRIGGER mine BEFORE UPDATE ON submissions WHEN NEW.state = 'submitted' BEGIN
+               SELECT RAISE(ABORT, 'not mine to move');
+             END",
+        )
+        .await;
+    bench.enqueue(&["immovable"]).await;
+    daemon.until_line("the result that can't be written", |line| line["request"].is_i64()).await;
+    bench.sql("DROP TRIGGER mine").await;
+}
+
+async fn every_reload(bench: &Bench, daemon: &mut Process) {
+    bench.reload(daemon, "[api]\nlanguage = \"zh-CN\"\n[rate]\nper_second = 19\n").await;
+    bench.reload(daemon, "[rate]\nper_second = 21\n").await;
+    bench.configure("");
+}
+
+async fn a_stop_in_good_order_and_one_that_the_database_makes(bench: &Bench) -> Vec<Value> {
+    let mut daemon = bench.spawn(&["run"]);
+    daemon.until_event("ready").await;
+    daemon.signal("TERM");
+    let (code, mut lines) = daemon.end().await;
+    assert_eq!(code, Some(0));
+    let mut daemon = bench.spawn(&["run"]);
+    daemon.until_event("ready").await;
+    std::fs::rename(bench.database(), bench.path("aside")).unwrap();
+    let (code, more) = daemon.end().await;
+    assert_eq!(code, Some(76));
+    lines.extend(more);
+    lines
+}
+
+/// Runs a program on a machine without a journal.
+const WITHOUT_JOURNAL: &str = "mount -t tmpfs tmpfs /run && \
+    JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec \"$0\" \"$@\"";
+
+#[tokio::test]
+async fn a_journal_that_is_asked_for_and_is_not_there_is_a_fault_of_the_configuration() {
+    let mut bench = Bench::new().await;
+    bench.set("log.format", "journald");
+    let wrapper = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", WITHOUT_JOURNAL];
+    let refused = output(bench.command_under(&wrapper, &["run"])).await;
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(78), "{text}");
+    assert!(
+        text.contains("log.format is \"journald\", and no journal listens at /run/systemd/journal/socket"),
+        "{text}"
+    );
+
+    bench.set("log.format", "auto");
+    let mut daemon = Process::spawn(bench.command_under(&wrapper, &["run"]));
+    daemon.until_event("ready").await;
+}
+
+/// So that a field is documented by what the code has, each name is one of the catalogue.
+#[test]
+fn the_catalogue_has_no_name_that_every_line_has_anyway() {
+    assert!(Field::ALL.iter().all(|field| !COMMON.contains(&field.as_str()) && field.as_str() != "target"));
+}

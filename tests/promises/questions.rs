@@ -1,0 +1,112 @@
+//! Under systemd the log goes to the journal, and what the README says to ask of it is answered.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+
+use certcommit::simulator::{Fault, ReadFault};
+
+use crate::support::{Bench, Journal, Process, output};
+
+const README: &str = include_str!("../../README.md");
+
+/// The shell commands of the README's questions, in order.
+fn recipes() -> Vec<String> {
+    let (_, section) = README.split_once("\n## Questions\n").expect("there is such a section");
+    let (section, _) = section.split_once("\n## ").expect("it is not the last one");
+    let blocks = section.split("```sh\n").skip(1);
+    blocks.map(|block| block.split_once("```").expect("a block ends").0.to_owned()).collect()
+}
+
+/// Waits until a command of the shell succeeds, but not for ever.
+async fn until(journal: &Journal, bench: &Bench, what: &str) {
+    let script = format!("for try in {{1..600}}; do if {what}; then exit; fi; sleep 0.1; done; exit 1");
+    assert!(output(journal.shell(bench, &script)).await.status.success(), "{what}");
+}
+
+async fn answer(journal: &Journal, bench: &Bench, script: &str) -> String {
+    let answer = output(journal.shell(bench, script)).await;
+    let text = String::from_utf8(answer.stdout).unwrap();
+    let errors = String::from_utf8(answer.stderr).unwrap();
+    assert!(answer.status.success(), "{script}\n{text}{errors}");
+    assert!(!text.contains("blob data"), "{text}");
+    text
+}
+
+/// A shell that runs on and on, and ends with this.
+struct Watcher(Child);
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.0.id());
+        assert!(Command::new("kill").args(["-s", "KILL", "--", &group]).status().unwrap().success());
+        self.0.wait().map(drop).unwrap_or_default();
+    }
+}
+
+#[tokio::test]
+async fn each_question_of_the_readme_is_answered_by_the_journal_and_the_queue() {
+    let recipes = recipes();
+    let mut bench = Bench::new().await;
+    bench.set("log.progress_interval", "1s");
+    let journal = Journal::start(&bench);
+    let refusal = |code: &str| Fault::Error(code.to_owned());
+    bench.simulator.script_commits("abcb1234", vec![refusal("FailedOperation.NetworkError")]);
+    bench.simulator.script_commits("refused", vec![refusal("FailedOperation.CertificateNotFound")]);
+    bench.simulator.script_commits("dead-end", vec![Fault::CutBefore]);
+    bench.simulator.script_reads_forever("dead-end", ReadFault::Shows { order_id: None, status: Some(7) });
+    bench.sql("INSERT INTO submissions (certificate_id, due_at) VALUES ('later', 9999999999)").await;
+    bench.enqueue(&["abcb1234", "refused", "dead-end"]).await;
+    let daemon = Process::spawn(journal.command(&bench, &["run"]));
+    for event in ["ready", "failed", "held", "submitted", "progress"] {
+        until(&journal, &bench, &format!("journalctl -q CERTCOMMIT_EVENT={event} | grep -q .")).await;
+    }
+
+    let database = bench.database();
+    let tried: Vec<String> = recipes
+        .iter()
+        .map(|recipe| recipe.replace("/var/lib/certcommit/queue.db", database.to_str().unwrap()))
+        .collect();
+    let [failed, story, stuck, done, alert, json] = &tried[..] else { panic!("{} recipes", tried.len()) };
+
+    let text = answer(&journal, &bench, failed).await;
+    assert!(
+        text.contains("certcommit[") && text.contains("failed refused: FailedOperation.CertificateNotFound"),
+        "{text}"
+    );
+    assert!(text.contains("held dead-end: read back as"), "{text}");
+    assert!(text.contains("1 FailedOperation.CertificateNotFound\n"), "{text}");
+    assert!(text.contains("failed|FailedOperation.CertificateNotFound|1|refused|the server refused it"), "{text}");
+
+    let text = answer(&journal, &bench, story).await;
+    assert!(text.contains("FailedOperation.NetworkError"), "{text}");
+    assert!(text.contains("retrying abcb1234") && text.contains("submitted abcb1234"), "{text}");
+    assert!(!text.contains("dead-end"), "{text}");
+
+    let text = answer(&journal, &bench, done).await;
+    assert!(text.trim().parse::<u64>().is_ok(), "{text}");
+
+    let watcher = Watcher(journal.shell(&bench, alert).stdin(Stdio::null()).process_group(0).spawn().unwrap());
+    // The watcher looks for what comes after it, and says nothing when it begins: so it comes until it is seen.
+    let pause = "certcommit pause 'maintenance at the CA' && sleep 0.2 && certcommit resume && sleep 0.2";
+    until(&journal, &bench, &format!("{pause} && grep -q 'certcommit: paused by hand: maintenance' mail")).await;
+    drop(watcher);
+
+    let text = answer(&journal, &bench, stuck).await;
+    assert!(text.contains("paused by hand: maintenance at the CA"), "{text}");
+    assert!(text.contains("pending|1|"), "{text}");
+    assert!(!text.contains("submitted abcb1234"), "that is no warning: {text}");
+    daemon.signal("TERM");
+    assert_eq!(daemon.end().await.0, Some(0));
+
+    bench.enqueue(&["refused-too"]).await;
+    bench.simulator.script_commits("refused-too", vec![refusal("FailedOperation.CertificateNotFound")]);
+    let mut daemon = bench.command(&["run"]);
+    daemon.stderr(File::create(bench.path("certcommit.log")).unwrap());
+    let mut daemon = daemon.spawn().unwrap();
+    until(&journal, &bench, "grep -q refused-too certcommit.log").await;
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    let text = answer(&journal, &bench, json).await;
+    assert!(text.starts_with("refused-too\tFailedOperation.CertificateNotFound\tfailed refused-too: "), "{text}");
+}

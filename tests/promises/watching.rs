@@ -1,0 +1,127 @@
+//! Those who watch the daemon are told the truth: by metrics, by readiness, and through the service manager.
+
+use std::net::SocketAddr;
+
+use certcommit::daemon::Stop;
+use certcommit::metrics::CATALOGUE;
+use certcommit::simulator::Fault;
+use certcommit::submission::State;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::{Bench, Process, in_time};
+
+/// A bench whose daemon shows its metrics.
+pub(crate) async fn watched() -> Bench {
+    let mut bench = Bench::new().await;
+    bench.set("metrics.listen", "127.0.0.1:0");
+    bench
+}
+
+/// What is served at this path: the status, and the text.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    let mut response = String::new();
+    in_time(path, stream.read_to_string(&mut response)).await.unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[tokio::test]
+async fn each_request_is_counted_by_its_kind_outcome_and_code() {
+    let bench = watched().await;
+    let error = |code: &str| vec![Fault::Error(code.to_owned())];
+    bench.simulator.script_commits("busy", error("FailedOperation.NetworkError"));
+    bench.simulator.script_commits("refused", error("FailedOperation.CertificateInvalid"));
+    bench.simulator.script_commits("novel", error("FailedOperation.NobodyKnowsIt"));
+    bench.enqueue(&["good", "busy", "refused", "novel"]).await;
+    let mut daemon = bench.start().await;
+    daemon.until("the end", |progress| progress.counts.open() == 0 && progress.counts.of(State::Submitted) == 2).await;
+    let (status, text) = get(daemon.metrics(), "/metrics").await;
+    assert_eq!(status, 200);
+    for line in [
+        r#"certcommit_requests_total{kind="commit",outcome="submitted",code=""} 2"#,
+        r#"certcommit_requests_total{kind="commit",outcome="retry",code="FailedOperation.NetworkError"} 1"#,
+        r#"certcommit_requests_total{kind="commit",outcome="failed",code="FailedOperation.CertificateInvalid"} 1"#,
+        r#"certcommit_requests_total{kind="commit",outcome="failed",code="other"} 1"#,
+        r#"certcommit_request_duration_seconds_count{kind="commit"} 5"#,
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line} in {text}");
+    }
+    for (name, _) in CATALOGUE {
+        assert!(text.contains(&format!("# TYPE {name} ")), "{name} in {text}");
+    }
+    daemon.stop(Stop::Soon).await;
+}
+
+#[tokio::test]
+async fn a_paused_queue_is_not_ready_and_says_why() {
+    let bench = watched().await;
+    bench.sql("UPDATE control SET paused = 1, pause_reason = 'maintenance at the CA'").await;
+    let mut daemon = bench.start().await;
+    daemon.until_paused().await;
+    let ready = async || get(daemon.metrics(), "/readyz").await;
+    in_time("the pause", async { while ready().await != (503, "maintenance at the CA\n".to_owned()) {} }).await;
+    assert_eq!(get(daemon.metrics(), "/healthz").await, (200, "ok\n".to_owned()));
+    bench.sql("UPDATE control SET paused = 0").await;
+    in_time("readiness", async { while ready().await != (200, "ok\n".to_owned()) {} }).await;
+    daemon.stop(Stop::Soon).await;
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_ends_the_start_with_74_and_is_named() {
+    let mut bench = Bench::new().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    bench.set("metrics.listen", &address);
+    let (code, lines) = bench.spawn(&["run"]).end().await;
+    let told = lines.iter().map(ToString::to_string).collect::<String>();
+    assert!(code == Some(74) && told.contains(&format!("metrics.listen: {address}")), "{code:?} {told}");
+}
+
+#[tokio::test]
+async fn the_service_manager_is_told_how_far_the_queue_is_and_why_it_is_paused() {
+    let bench = Bench::new().await;
+    bench.enqueue(&["abcb1234", "abcb1235"]).await;
+    let manager = bench.service_manager();
+    let mut command = bench.command(&["run"]);
+    manager.supervises(&mut command);
+    let daemon = Process::spawn(command);
+    manager.until_told("READY=1").await;
+    manager.until_told("STATUS=idle: 2 submitted, 0 failed, 0 held").await;
+    bench.sql("UPDATE control SET paused = 1, pause_reason = 'maintenance at the CA'").await;
+    manager.until_told("STATUS=paused with 0 open: maintenance at the CA").await;
+    daemon.signal("TERM");
+    manager.until_told("STOPPING=1").await;
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn the_watchdog_is_fed_while_the_queue_is_idle_and_while_somebody_keeps_it_locked() {
+    let bench = Bench::new().await;
+    let manager = bench.service_manager();
+    let mut command = bench.command(&["run"]);
+    manager.supervises(&mut command);
+    command.env("WATCHDOG_USEC", "300000");
+    let mut daemon = Process::spawn(command);
+    manager.until_told("READY=1").await;
+    for _ in 0..3 {
+        manager.until_told("WATCHDOG=1").await;
+    }
+    let mut writer = bench.connect().await;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
+    sqlx::query("INSERT INTO submissions (certificate_id) VALUES ('abcb1234')").execute(&mut writer).await.unwrap();
+    daemon.until_event("database_unavailable").await;
+    for _ in 0..3 {
+        manager.until_told("WATCHDOG=1").await;
+    }
+    manager.until_told("STATUS=waits for the database").await;
+    sqlx::query("COMMIT").execute(&mut writer).await.unwrap();
+    manager.until_told("STATUS=idle: 1 submitted").await;
+    daemon.signal("TERM");
+    daemon.end().await;
+}

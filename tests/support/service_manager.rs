@@ -1,0 +1,60 @@
+//! A service manager that listens to what the daemon tells it, as systemd does: `sd_notify(3)`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use tokio::net::UnixDatagram;
+
+use super::{Bench, in_time};
+
+/// It listens on a socket of the bench.
+pub(crate) struct ServiceManager {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Bench {
+    pub(crate) fn service_manager(&self) -> ServiceManager {
+        let path = self.path("notify");
+        ServiceManager { socket: UnixDatagram::bind(&path).unwrap(), path }
+    }
+}
+
+impl ServiceManager {
+    /// Lets the command's process know where it listens.
+    pub(crate) fn supervises(&self, command: &mut Command) {
+        command.env("NOTIFY_SOCKET", &self.path);
+    }
+
+    /// Waits for a message that has a line that starts like this: the whole message.
+    pub(crate) async fn until_told(&self, start: &str) -> String {
+        loop {
+            let message = in_time(start, self.next()).await;
+            if message.lines().any(|line| line.starts_with(start)) {
+                return message;
+            }
+        }
+    }
+
+    /// The lines of all messages that have come and were not waited for.
+    pub(crate) async fn told_so_far(&self) -> Vec<String> {
+        const LAST: &str = "that is all";
+        let own = UnixDatagram::unbound().unwrap();
+        own.send_to(LAST.as_bytes(), &self.path).await.unwrap();
+        let mut told = Vec::new();
+        loop {
+            let message = in_time("the last message", self.next()).await;
+            if message == LAST {
+                return told;
+            }
+            told.extend(message.lines().map(str::to_owned));
+        }
+    }
+
+    /// The next message.
+    pub(crate) async fn next(&self) -> String {
+        let mut message = vec![0; 4096];
+        let length = self.socket.recv(&mut message).await.unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    }
+}

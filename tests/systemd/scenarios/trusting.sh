@@ -1,0 +1,49 @@
+# Where the keys come from.
+
+scenarios+=(credentials_come_from_systemd)
+credentials_come_from_systemd() {
+  install
+  simulate
+  configure
+  keys_of_the_simulator
+  drop_in LoadCredential=secret_id:/etc/certcommit/secret_id LoadCredential=secret_key:/etc/certcommit/secret_key
+  inside systemctl start certcommit
+  enqueue loaded 5
+  eventually 'all are submitted' are_submitted 5
+  if as alice cat /etc/certcommit/secret_key 2> /dev/null; then
+    fail 'the group can read the key'
+  fi
+
+  # A file that is missing is systemd's error, before certcommit has begun.
+  inside rm /etc/certcommit/secret_key
+  if inside systemctl restart certcommit 2> /dev/null; then
+    fail 'it started without its key'
+  fi
+  expect 'the exit code' "$(property certcommit ExecMainStatus)" 243
+  inside systemctl stop certcommit
+}
+
+scenarios+=(credentials_are_encrypted_for_this_machine)
+credentials_are_encrypted_for_this_machine() {
+  install
+  simulate
+  configure
+  keys_of_the_simulator
+  inside systemd-creds encrypt --with-key=host --name=secret_key /etc/certcommit/secret_key /etc/certcommit/secret_key.cred
+  inside rm /etc/certcommit/secret_key
+  drop_in LoadCredential=secret_id:/etc/certcommit/secret_id \
+    LoadCredentialEncrypted=secret_key:/etc/certcommit/secret_key.cred
+  inside systemctl start certcommit
+  enqueue encrypted 5
+  eventually 'all are submitted' are_submitted 5
+  expect_each_once 5
+}
+
+# The simulator's keys in files that root alone can read.
+keys_of_the_simulator() {
+  local key
+  for key in secret_id secret_key; do
+    simulators "${key^^}" | write "/etc/certcommit/$key"
+    inside chmod 0600 "/etc/certcommit/$key"
+  done
+}
