@@ -231,9 +231,14 @@ async fn while_an_answer_is_waited_for_nobody_asks_twice() {
     let script = Script::new([Answer::Keys("first", None), Answer::Slow(HOUR), Answer::Keys("second", None)]);
     let mut keys = keys(&script).await;
     keys.ask();
-    keys.ask();
+    tokio::select! {
+        biased;
+        news = keys.answered() => panic!("{news:?} came before its time"),
+        () = sleep(HOUR / 2) => keys.ask(),
+    }
+    let before = clock::now().instant;
     assert_eq!(keys.answered().await, News::Changed);
-    assert_eq!(script.waits().len(), 1);
+    assert_eq!((clock::now().instant - before, script.waits().len()), (HOUR / 2, 1));
 }
 
 #[tokio::test(start_paused = true)]
