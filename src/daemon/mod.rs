@@ -5,6 +5,7 @@
 //! [`submission::next_state`](crate::submission::next_state). Nothing is retried here either: a row that is to be
 //! tried again is due again.
 
+mod advice;
 mod announce;
 mod clock_watch;
 mod desk;
@@ -29,6 +30,7 @@ use std::fmt;
 use crate::queue::{Counts, QueueError};
 use crate::tencent::{Credentials, CredentialsError};
 
+pub use advice::advice;
 pub use start::{Daemon, StartError, client_settings, start};
 
 /// How people ask the daemon to stop.

@@ -17,3 +17,4 @@ mod stopping;
 mod submitting;
 #[path = "../support/mod.rs"]
 mod support;
+mod watching;
