@@ -38,11 +38,12 @@ const FILES: [(&str, &str); 5] = [
     ("~/.tencentcloud/credentials, /etc/tencentcloud/credentials", "The credentials, in the vendor's format."),
 ];
 
-const ENVIRONMENT: [(&str, &str); 4] = [
+const ENVIRONMENT: [(&str, &str); 5] = [
     ("TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY", "The credentials."),
     ("TENCENTCLOUD_TOKEN, TENCENTCLOUD_SESSION_TOKEN", "The token that goes with temporary keys."),
     ("CERTCOMMIT__SECTION__KEY", "Sets a key of the configuration, before the file: CERTCOMMIT__RATE__PER_SECOND=10."),
-    ("NO_COLOR", "No colours in the log on a terminal."),
+    ("JOURNAL_STREAM", "Set by systemd: the log goes to its journal (log.format = \"auto\")."),
+    ("NO_COLOR", "No colours on a terminal, in the log and in status."),
 ];
 
 const FIELDS: &str = "\
