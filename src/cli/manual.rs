@@ -47,7 +47,8 @@ const ENVIRONMENT: [(&str, &str); 5] = [
     ("TENCENTCLOUD_TOKEN, TENCENTCLOUD_SESSION_TOKEN", "The token that goes with temporary keys."),
     ("CERTCOMMIT_METADATA", "The loopback address of a stand-in for the metadata service, to rehearse cvm-role."),
     ("CERTCOMMIT__SECTION__KEY", "Sets a key of the configuration, before the file: CERTCOMMIT__RATE__PER_SECOND=10."),
-    ("NO_COLOR", "No colours in the log on a terminal."),
+    ("JOURNAL_STREAM", "Set by systemd: the log goes to its journal (log.format = \"auto\")."),
+    ("NO_COLOR", "No colours on a terminal, in the log and in status."),
 ];
 
 const FIELDS: &str = "\

@@ -70,6 +70,9 @@ async fn no_query_of_the_overview_reads_a_whole_table_or_sorts_one() {
         let table = |step: &&&str| step.contains(" submissions") || step.contains(" requests");
         assert!(steps.iter().filter(table).count() > 0, "{steps:#?}");
         assert!(steps.iter().filter(table).all(|step| step.starts_with("SEARCH ")), "{steps:#?}");
+        let next_code = steps.iter().any(|step| step.contains("submissions_error (state=? AND error_code>?)"));
+        let one_code = steps.iter().any(|step| step.contains("submissions_error (state=? AND error_code=?)"));
+        assert_eq!((next_code, one_code), (query == FREQUENT_ERRORS, query == FREQUENT_ERRORS), "{steps:#?}");
         let by_state = steps.iter().any(|step| step.contains("submissions_state"));
         assert_eq!(by_state, query == OLDEST, "only the smallest number of a state comes first there: {steps:#?}");
     }

@@ -22,7 +22,7 @@ async fn a_pause_reason_of_any_kind_pauses_and_is_told_on_one_line() {
             let line = has(&mut daemon, "paused by hand").await;
             harmless(format, line.into_bytes());
             let seen = look(&bench, &[]).await;
-            assert!(seen.contains("paused     by hand: "), "{seen}");
+            assert!(seen.contains("PAUSED       by hand; "), "{seen}");
             let (code, printed, _) = run(bench.command(&["resume"])).await;
             assert_eq!((code, printed.as_str()), (Some(0), "resumed\n"));
             has(&mut daemon, "resumed by hand").await;
