@@ -11,6 +11,8 @@ use super::Arguments as Program;
 use super::exit::{Code, Failure};
 use super::status::KEYS;
 use crate::logging::{Event, Field};
+use crate::metrics::CATALOGUE;
+use crate::tencent::ERROR_TABLE;
 
 const SAMPLE: &str = include_str!("../../config/certcommit.toml");
 
@@ -27,7 +29,7 @@ const ENQUEUE: [&str; 5] = [
     "UPDATE submissions SET state = 'pending' WHERE state = 'failed' AND error_code = 'FailedOperation.NetworkError';",
 ];
 
-const FILES: [(&str, &str); 6] = [
+const FILES: &[(&str, &str)] = &[
     ("/etc/certcommit/certcommit.toml", "The configuration, unless --config names another file."),
     ("/var/lib/certcommit/queue.db", "The queue. With its -wal and -shm beside it while somebody has it open."),
     (
@@ -42,7 +44,7 @@ const FILES: [(&str, &str); 6] = [
     ("~/.tencentcloud/credentials, /etc/tencentcloud/credentials", "The credentials, in the vendor's format."),
 ];
 
-const ENVIRONMENT: [(&str, &str); 5] = [
+const ENVIRONMENT: &[(&str, &str)] = &[
     ("TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY", "The credentials."),
     ("TENCENTCLOUD_TOKEN, TENCENTCLOUD_SESSION_TOKEN", "The token that goes with temporary keys."),
     ("CERTCOMMIT_METADATA", "The loopback address of a stand-in for the metadata service, to rehearse cvm-role."),
@@ -58,6 +60,19 @@ CERTCOMMIT_REQUEST_ID, and so on; a field without a value is left out.";
 const STATUS: &str = "\
 What certcommit status --json prints, as one object on one line; with --watch one a second. These keys and types stay; others \
 may come beside them. Times are unix seconds. While watching, a queue that can't be read is an object with the key error alone.";
+
+const SIGNALS: &[(&str, &str)] = &[
+    ("SIGTERM, SIGINT", "Stop: requests on the way get worker.stop_timeout to end. A second one ends the wait."),
+    ("SIGHUP", "Reload the configuration and the credentials; a run until empty stops."),
+];
+
+const ERROR_CODES: &str = "\
+What an error code of the API means for a submission. Of several lines that match, the first counts; a code without a line is \
+taken for in doubt, and read back.";
+
+const METRICS: &str = "\
+If metrics.listen is set, /metrics has these for Prometheus; /readyz is good while the queue is worked off, and /healthz while \
+the daemon lives.";
 
 pub(super) fn run() -> Result<Code, Failure> {
     let mut page = Vec::new();
@@ -89,8 +104,13 @@ fn write(page: &mut Vec<u8>) -> io::Result<()> {
     let numbers: Vec<(String, &str)> =
         Code::ALL.iter().map(|code| (code.number().to_string(), code.describe())).collect();
     section(&mut roff, "EXIT STATUS", numbers.iter().map(|(number, meaning)| (number.as_str(), *meaning)));
-    section(&mut roff, "FILES", FILES);
-    section(&mut roff, "ENVIRONMENT", ENVIRONMENT);
+    section(&mut roff, "SIGNALS", SIGNALS.iter().copied());
+    roff.control("SH", ["ERROR CODES"]).text([roman(ERROR_CODES)]);
+    entries(&mut roff, ERROR_TABLE.iter().map(|(code, class)| (*code, class.as_str())));
+    roff.control("SH", ["METRICS"]).text([roman(METRICS)]);
+    entries(&mut roff, CATALOGUE);
+    section(&mut roff, "FILES", FILES.iter().copied());
+    section(&mut roff, "ENVIRONMENT", ENVIRONMENT.iter().copied());
     example(&mut roff, "CONFIGURATION", &SAMPLE.lines().collect::<Vec<_>>());
     roff.to_writer(page)
 }

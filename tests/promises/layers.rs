@@ -15,7 +15,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tencent", &["config", "logging", "submission", "clock"]),
     ("daemon", &["queue", "tencent", "pacing", "config", "logging", "metrics", "submission", "clock"]),
     ("simulator", &["tencent", "submission", "clock"]),
-    ("cli", &["daemon", "simulator", "queue", "tencent", "pacing", "config", "logging", "submission", "clock"]),
+    (
+        "cli",
+        &["daemon", "simulator", "queue", "tencent", "pacing", "metrics", "config", "logging", "submission", "clock"],
+    ),
 ];
 
 fn files(directory: &Path) -> Vec<PathBuf> {

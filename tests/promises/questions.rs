@@ -12,7 +12,7 @@ const README: &str = include_str!("../../README.md");
 
 /// The shell commands of the README's questions, in order.
 fn recipes() -> Vec<String> {
-    let (_, section) = README.split_once("\n## Questions\n").expect("there is such a section");
+    let (_, section) = README.split_once("\n### Questions\n").expect("there is such a section");
     let (section, _) = section.split_once("\n## ").expect("it is not the last one");
     let blocks = section.split("```sh\n").skip(1);
     blocks.map(|block| block.split_once("```").expect("a block ends").0.to_owned()).collect()
