@@ -17,6 +17,7 @@ struct Client {
     endpoint: String,
     secret_id: String,
     secret_key: String,
+    token: String,
     version: &'static str,
     seconds_off: i64,
 }
@@ -35,7 +36,7 @@ impl Client {
             .unwrap();
         let (secret_id, secret_key) = simulator.credentials();
         let endpoint = simulator.endpoint();
-        Self { http, endpoint, secret_id, secret_key, version: "2019-12-05", seconds_off: 0 }
+        Self { http, endpoint, secret_id, secret_key, token: String::new(), version: "2019-12-05", seconds_off: 0 }
     }
 
     async fn send(&self, action: &str, body: &str) -> reqwest::Result<reqwest::Response> {
@@ -50,6 +51,7 @@ impl Client {
             .header("authorization", authorization(&self.secret_id, &key, &scope, &request))
             .header("x-tc-action", action)
             .header("x-tc-version", self.version)
+            .header("x-tc-token", &self.token)
             .header("x-tc-timestamp", timestamp)
             .body(body.to_owned())
             .send()
@@ -223,4 +225,29 @@ async fn waiting_ends_with_the_arrival() {
     }
     simulator.until_orders(1).await;
     assert_eq!(simulator.commit_times().len(), 1);
+}
+
+/// A client with the temporary keys that were given out last, and what it gets for a read.
+async fn with_temporary_keys(simulator: &Simulator, role: &str, metadata: &MetadataService) -> (Client, Value) {
+    let mut client = Client::of(simulator);
+    let url = format!("http://{}/latest/meta-data/cam/security-credentials/{role}", metadata.address());
+    client.http.get(url).send().await.unwrap().error_for_status().unwrap();
+    [client.secret_id, client.secret_key, client.token] = simulator.temporary_keys().pop().unwrap();
+    let answer = client.call(READ, &body("a")).await;
+    (client, answer)
+}
+
+#[tokio::test]
+async fn temporary_keys_are_let_in_with_their_token_until_they_expire() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let metadata = simulator.metadata(Some("certs")).await.unwrap();
+    let (mut client, answer) = with_temporary_keys(&simulator, "certs", &metadata).await;
+    assert!(answer["Error"].is_null() && simulator.temporary_keys_used() == 1, "{answer}");
+    client.token = "another".to_owned();
+    let answer = client.call(READ, &body("a")).await;
+    assert_eq!(answer["Error"]["Code"], "AuthFailure.TokenFailure");
+    metadata.set_lifetime(Duration::ZERO);
+    let (_, answer) = with_temporary_keys(&simulator, "certs", &metadata).await;
+    assert_eq!(answer["Error"]["Code"], "AuthFailure.TokenFailure");
+    assert_eq!(simulator.temporary_keys_used(), 1);
 }
