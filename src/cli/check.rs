@@ -1,6 +1,6 @@
 //! `certcommit check`.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
 use super::exit::{Code, Failure};
 use crate::clock;
@@ -47,7 +47,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     }
     writeln!(out, "database       {}", database(settings).await?)?;
     if arguments.integrity {
-        writeln!(out, "integrity      {}", integrity(settings).await?)?;
+        check_integrity(&mut out, settings).await?;
     }
     let found = super::credentials::find(&settings.credentials).await?;
     writeln!(out, "credentials    {}", credentials(settings, &found))?;
@@ -109,17 +109,21 @@ async fn database(settings: &Settings) -> Result<String, Failure> {
     ))
 }
 
-/// That the database is whole; a failure, if it isn't.
-async fn integrity(settings: &Settings) -> Result<&'static str, Failure> {
+/// Tells that the database is whole, or what isn't, a line each.
+async fn check_integrity(out: &mut impl io::Write, settings: &Settings) -> Result<(), Failure> {
     let mut queue = super::open_queue(settings).await?;
     let findings = queue.check_integrity().await?;
     if findings.is_empty() {
-        return Ok("whole: the structure, the rules, and the rows among each other");
+        writeln!(out, "integrity      whole: the structure, the rules, and the rows among each other")?;
+        return Ok(());
+    }
+    for finding in &findings {
+        writeln!(out, "integrity      {}", printable(finding, LONGEST_PLACE))?;
     }
     let path = printable(&settings.database.path.display().to_string(), LONGEST_PLACE);
-    let findings: Vec<String> = findings.iter().map(|finding| format!("\n  {finding}")).collect();
-    let advice = "Restore a backup, or save what is left with sqlite3's .recover";
-    Err(Failure::new(Code::Data, format!("{path} is not whole. {advice}:{}", findings.concat())))
+    let advice =
+        "If it is damaged, stop the daemon, and restore a backup, or save what is left with sqlite3's .recover";
+    Err(Failure::new(Code::Data, format!("{path} is not whole, as the lines above tell. {advice}")))
 }
 
 fn verdict(outcome: &ReadOutcome) -> Result<String, String> {

@@ -191,6 +191,7 @@ async fn an_older_request_that_tells_nothing_any_more_can_be_deleted_once_it_is_
         vec![("commit", "in_doubt"), ("read", "not_committed"), ("read", "not_committed"), last],
         vec![("commit", "backend_error"), ("commit", "retry"), ("read", "denied"), last],
         vec![("commit", "retry"), ("read", "unclear"), ("commit", "throttled"), last],
+        vec![("read", "unclear"), ("commit", "retry"), ("read", "unclear"), last],
     ] {
         let mut outsider = closed(&requests).await;
         outsider.refused("DELETE FROM requests WHERE number = 2", "the oldest has to be deleted first").await;
