@@ -160,7 +160,7 @@ install() {
 simulate() {
   inside systemd-run --quiet --unit=simulator --property=StandardOutput=file:/run/simulator \
     certcommit demo --serve "$SIMULATOR" --latency "${1:-50}"
-  eventually 'the simulator listens' inside grep --quiet 'Ctrl-C' /run/simulator
+  eventually 'the simulator listens' inside grep --no-messages --quiet 'Ctrl-C' /run/simulator
 }
 
 # The simulator's key that goes by this name: SECRET_ID or SECRET_KEY.

@@ -29,7 +29,7 @@ credentials_are_encrypted_for_this_machine() {
   simulate
   configure
   keys_of_the_simulator
-  inside systemd-creds encrypt --with-key=host --name=secret_key /etc/certcommit/secret_key /etc/certcommit/secret_key.cred
+  inside systemd-creds encrypt --quiet --with-key=host --name=secret_key /etc/certcommit/secret_key /etc/certcommit/secret_key.cred
   inside rm /etc/certcommit/secret_key
   drop_in LoadCredential=secret_id:/etc/certcommit/secret_id \
     LoadCredentialEncrypted=secret_key:/etc/certcommit/secret_key.cred
