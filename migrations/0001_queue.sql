@@ -354,11 +354,31 @@ CREATE TRIGGER requests_update_rules BEFORE UPDATE ON requests BEGIN
              END;
 END;
 
+-- What is deleted must change no decision about a certificate that is still to be made. So the oldest go first, and
+-- those that still tell something stay, with all that came after them.
 CREATE TRIGGER requests_delete_rules BEFORE DELETE ON requests BEGIN
   SELECT RAISE(ABORT, 'the last commit of a certificate, and what was read since, is evidence and stays')
    WHERE OLD.finished_at IS NULL
       OR OLD.number >= coalesce((SELECT max(number) FROM requests
                                   WHERE certificate_id = OLD.certificate_id AND kind = 'commit'), 0);
+  SELECT RAISE(ABORT, 'a request that placed or found an order is evidence and stays')
+   WHERE OLD.outcome IN ('submitted', 'committed');
+  SELECT RAISE(ABORT, 'a commit whose order may be placed, and that was not disproved by two reads, is evidence and stays')
+   WHERE OLD.kind = 'commit' AND OLD.outcome = 'in_doubt'
+     AND (SELECT count(*) FROM requests r
+           WHERE r.certificate_id = OLD.certificate_id AND r.kind = 'read' AND r.outcome = 'not_committed'
+             AND r.number > OLD.number
+             AND r.number < (SELECT min(c.number) FROM requests c
+                              WHERE c.certificate_id = OLD.certificate_id AND c.kind = 'commit'
+                                AND c.number > OLD.number)) < 2;
+  SELECT RAISE(ABORT, 'a commit that the backend answered in error, and that was not read since, is evidence and stays')
+   WHERE OLD.kind = 'commit' AND OLD.outcome = 'backend_error'
+     AND NOT EXISTS (SELECT 1 FROM requests r
+                      WHERE r.certificate_id = OLD.certificate_id AND r.kind = 'read' AND r.number > OLD.number
+                        AND r.outcome IN ('not_committed', 'denied'));
+  SELECT RAISE(ABORT, 'of the requests for a certificate, the oldest has to be deleted first')
+   WHERE EXISTS (SELECT 1 FROM requests WHERE certificate_id = OLD.certificate_id AND kind = 'commit' AND number < OLD.number)
+      OR EXISTS (SELECT 1 FROM requests WHERE certificate_id = OLD.certificate_id AND kind = 'read' AND number < OLD.number);
 END;
 
 ---------------------------------------------------------------- the two rows that are always there

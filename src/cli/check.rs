@@ -9,13 +9,15 @@ use crate::daemon::client_settings;
 use crate::logging::printable;
 use crate::queue::{Opening, Queue, QueueError, daemon_lives};
 use crate::submission::{CertificateId, ReadOutcome, State};
-use crate::tencent::{Client, Skew};
+use crate::tencent::{Client, Found, Skew, Source};
 
 /// A certificate that nobody has: that it isn't found proves that we are let in.
 const NOBODYS_CERTIFICATE: &str = "certcommit-check";
 /// A clock that is off by no more than this many seconds needs no mending: a reply may take as long.
 const GOOD_CLOCK_S: u64 = 5;
 
+/// What further lines of an item begin with.
+const INDENT: &str = "               ";
 /// A path that is longer is cut.
 const LONGEST_PLACE: usize = 4096;
 
@@ -27,6 +29,10 @@ pub(super) struct Arguments {
     /// Check the configuration alone, as it has to be good for a reload.
     #[arg(long)]
     configuration: bool,
+    /// Read the whole database, and check that it is whole; beside the daemon, if one runs. It takes a minute for ten
+    /// million rows that are in memory, and longer from a disk.
+    #[arg(long)]
+    integrity: bool,
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
@@ -40,9 +46,11 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
         return Ok(Code::Done);
     }
     writeln!(out, "database       {}", database(settings).await?)?;
-    let (credentials, source) = super::credentials(settings)?;
-    let source = printable(&source.to_string(), LONGEST_PLACE);
-    writeln!(out, "credentials    {} from {source}", credentials.secret_id)?;
+    if arguments.integrity {
+        writeln!(out, "integrity      {}", integrity(settings).await?)?;
+    }
+    let found = super::credentials::find(&settings.credentials).await?;
+    writeln!(out, "credentials    {}", credentials(settings, &found))?;
     writeln!(out, "clock          {} (signatures need it right to five minutes)", clock::now().unix)?;
     let client = Client::new(client_settings(settings))?;
     if !arguments.online {
@@ -50,7 +58,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     }
     let id = NOBODYS_CERTIFICATE.parse::<CertificateId>();
     let id = id.map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
-    let exchange = client.read(&credentials, &id, |_| ()).await;
+    let exchange = client.read(&found.credentials, &id, |_| ()).await;
     if let Some(skew) = exchange.skew {
         writeln!(out, "clock          {}", against_the_api(skew))?;
     }
@@ -59,6 +67,21 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
         Err(bad) => return Err(Failure::new(Code::Unavailable, bad)),
     }
     Ok(Code::Done)
+}
+
+/// Which they are, where they were found, and which places before had none.
+fn credentials(settings: &Settings, found: &Found) -> String {
+    let detail = match (&found.source, found.expires) {
+        (Source::File(_), _) => format!(", profile {}", settings.credentials.profile),
+        (_, Some(expires)) => {
+            format!(", good for another {}", clock::rough(expires.saturating_duration_since(clock::now().instant)))
+        }
+        (_, None) => String::new(),
+    };
+    let passed = found.passed.iter().map(|passed| format!("{INDENT}not from {passed}"));
+    let lines = std::iter::once(format!("{} from {}{detail}", found.credentials.secret_id, found.source)).chain(passed);
+    // Paths and profiles are others' texts.
+    lines.map(|line| printable(&line, LONGEST_PLACE)).collect::<Vec<_>>().join("\n")
 }
 
 /// What is wrong with the clock, if anything is.
@@ -84,6 +107,19 @@ async fn database(settings: &Settings) -> Result<String, Failure> {
         counts.of(State::Pending),
         counts.of(State::Held)
     ))
+}
+
+/// That the database is whole; a failure, if it isn't.
+async fn integrity(settings: &Settings) -> Result<&'static str, Failure> {
+    let mut queue = super::open_queue(settings).await?;
+    let findings = queue.check_integrity().await?;
+    if findings.is_empty() {
+        return Ok("whole: the structure, the rules, and the rows among each other");
+    }
+    let path = printable(&settings.database.path.display().to_string(), LONGEST_PLACE);
+    let findings: Vec<String> = findings.iter().map(|finding| format!("\n  {finding}")).collect();
+    let advice = "Restore a backup, or save what is left with sqlite3's .recover";
+    Err(Failure::new(Code::Data, format!("{path} is not whole. {advice}:{}", findings.concat())))
 }
 
 fn verdict(outcome: &ReadOutcome) -> Result<String, String> {

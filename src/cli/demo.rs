@@ -134,9 +134,7 @@ async fn enqueue(settings: &Settings, certificates: u32) -> Result<(), Failure> 
 
 async fn run_daemon(simulator: &Simulator, settings: Settings) -> Result<Ended, Failure> {
     let (secret_id, secret_key) = simulator.credentials();
-    let source = CredentialSource::new(move || {
-        Ok(Credentials { secret_id: secret_id.clone(), secret_key: secret_key.clone().into(), token: None })
-    });
+    let source = CredentialSource::of(Credentials { secret_id, secret_key: secret_key.into(), token: None });
     let daemon = daemon::start(settings, source).await?;
     let (stop, stop_asked) = watch::channel(Stop::No);
     let (progress, watched) = watch::channel(Progress::default());

@@ -179,4 +179,11 @@ macro_rules! configuration {
     };
 }
 
-configuration!(ConfigError, CredentialsError, InvalidEndpoint, LoggingError);
+configuration!(ConfigError, InvalidEndpoint, LoggingError);
+
+impl From<CredentialsError> for Failure {
+    fn from(error: CredentialsError) -> Self {
+        let code = if error.is_passing() { Code::Unavailable } else { Code::Config };
+        Self::new(code, error.to_string())
+    }
+}

@@ -26,7 +26,7 @@ const ENQUEUE: [&str; 5] = [
     "UPDATE submissions SET state = 'pending' WHERE state = 'failed' AND error_code = 'FailedOperation.NetworkError';",
 ];
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("/etc/certcommit/certcommit.toml", "The configuration, unless --config names another file."),
     ("/var/lib/certcommit/queue.db", "The queue. With its -wal and -shm beside it while somebody has it open."),
     (
@@ -34,12 +34,17 @@ const FILES: [(&str, &str); 5] = [
         "The number of the newest request. A queue that lags behind it, or came without it, starts paused.",
     ),
     ("/var/lib/certcommit/queue.db.lock", "Held by the daemon: one daemon a queue."),
+    (
+        "$CREDENTIALS_DIRECTORY/secret_id, secret_key, token",
+        "The credentials that systemd hands over by LoadCredential= or LoadCredentialEncrypted=.",
+    ),
     ("~/.tencentcloud/credentials, /etc/tencentcloud/credentials", "The credentials, in the vendor's format."),
 ];
 
-const ENVIRONMENT: [(&str, &str); 4] = [
+const ENVIRONMENT: [(&str, &str); 5] = [
     ("TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY", "The credentials."),
     ("TENCENTCLOUD_TOKEN, TENCENTCLOUD_SESSION_TOKEN", "The token that goes with temporary keys."),
+    ("CERTCOMMIT_METADATA", "The loopback address of a stand-in for the metadata service, to rehearse cvm-role."),
     ("CERTCOMMIT__SECTION__KEY", "Sets a key of the configuration, before the file: CERTCOMMIT__RATE__PER_SECOND=10."),
     ("NO_COLOR", "No colours in the log on a terminal."),
 ];

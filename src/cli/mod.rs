@@ -6,6 +6,7 @@ mod chart;
 mod check;
 mod completions;
 mod core_dumps;
+mod credentials;
 mod demo;
 mod enqueue;
 mod exit;
@@ -28,7 +29,6 @@ use clap::{Parser, Subcommand};
 use crate::config::Settings;
 use crate::queue::{Opening, Queue};
 use crate::submission::CertificateId;
-use crate::tencent::{Credentials, CredentialsError, Search, Source, find_credentials, vendor_files};
 pub use exit::{Code, Failure};
 
 /// Commits Tencent Cloud SSL certificate orders in bulk, from a SQLite queue, within the rate limit.
@@ -133,24 +133,6 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 /// Opens the queue for a command that needs it to be there.
 async fn open_queue(settings: &Settings) -> Result<Queue, Failure> {
     Ok(Queue::open(&settings.database.path, Opening::Existing).await?)
-}
-
-/// Finds the credentials where the settings say.
-fn credentials(settings: &Settings) -> Result<(Credentials, Source), CredentialsError> {
-    use crate::config::SourceName;
-    let (environment, file) = match settings.credentials.source {
-        SourceName::Auto => (true, true),
-        SourceName::Env => (true, false),
-        SourceName::File => (false, true),
-    };
-    let home = std::env::var("HOME").ok();
-    let files = match &settings.credentials.file {
-        _ if !file => Vec::new(),
-        Some(file) => vec![file.clone()],
-        None => vendor_files(home.as_deref()),
-    };
-    let search = Search { environment, files, profile: &settings.credentials.profile };
-    find_credentials(&search, |name| std::env::var(name).ok())
 }
 
 /// Reports what a change by IDs did: which of them were not moved, and why.

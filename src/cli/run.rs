@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::exit::{Code, Failure};
 use super::meter::Meter;
 use crate::config::{ConfigError, Settings};
-use crate::daemon::{self, CredentialSource, Ended, Progress, Reloading, Stop, Until};
+use crate::daemon::{self, Ended, Progress, Reloading, Stop, Until};
 use crate::logging;
 use crate::submission::State;
 
@@ -30,7 +30,7 @@ pub(super) async fn run(
     let level = if metered { "warn" } else { settings.log.level.as_str() };
     let level = logging::init(level, settings.log.format)?;
     let until = if arguments.until_empty { Until::Empty } else { Until::Stopped };
-    let source = source(&settings);
+    let source = super::credentials::source(&settings);
     let (stop, stop_asked) = watch::channel(Stop::No);
     let (progress, watched) = watch::channel(Progress::default());
     let (reload, asked) = watch::channel(());
@@ -38,7 +38,7 @@ pub(super) async fn run(
     let reload = (until == Until::Stopped).then_some(reload);
     // From here on: a start that is told to stop comes to its end, and the run after it stops at once.
     let signals = tokio::spawn(obey_signals(stop, reload)?);
-    let read = Box::new(move || load().map(|settings| (settings.clone(), self::source(&settings))));
+    let read = Box::new(move || load().map(|settings| (settings.clone(), super::credentials::source(&settings))));
     let daemon = daemon::start(settings, source).await?.reloading(Reloading { asked, read, level });
     let meter = metered.then(|| tokio::spawn(Meter::new().follow(watched)));
     let ended = daemon.run(until, stop_asked, progress).await;
@@ -62,12 +62,6 @@ fn verdict(ended: &Ended) -> Code {
         (None, 0) => Code::Done,
         (None, _) => Code::PartlyDone,
     }
-}
-
-/// Where the credentials come from by these settings.
-fn source(settings: &Settings) -> CredentialSource {
-    let settings = settings.clone();
-    CredentialSource::new(move || Ok(super::credentials(&settings)?.0))
 }
 
 /// The first SIGTERM or SIGINT asks to stop, the second to stop at once. SIGHUP asks to reload; where nothing can be

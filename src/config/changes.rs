@@ -51,7 +51,7 @@ fn differences(from: &Settings, to: &Settings) -> Vec<Change> {
 
 /// The value of every key, in the order of [`KEYS`].
 fn values_of(settings: &Settings) -> [String; KEYS.len()] {
-    let Settings { database, api, credentials, rate, retry, verify, pause, worker, log, metrics } = settings;
+    let Settings { database, api, credentials, rate, retry, verify, pause, worker, log, metrics, retention } = settings;
     let span = |duration: Duration| values::friendly(duration);
     [
         database.path.display().to_string(),
@@ -63,6 +63,7 @@ fn values_of(settings: &Settings) -> [String; KEYS.len()] {
         credentials.source.as_str().to_owned(),
         credentials.file.as_deref().map(|file| file.display().to_string()).unwrap_or_default(),
         credentials.profile.clone(),
+        credentials.role.clone().unwrap_or_default(),
         rate.per_second.to_string(),
         span(rate.guard),
         retry.max_tries.to_string(),
@@ -80,6 +81,7 @@ fn values_of(settings: &Settings) -> [String; KEYS.len()] {
         log.format.as_str().to_owned(),
         span(log.progress_interval),
         metrics.listen.map(|address| address.to_string()).unwrap_or_default(),
+        values::days(retention.requests),
     ]
 }
 
@@ -104,6 +106,7 @@ mod tests {
         ("credentials.source", "file"),
         ("credentials.file", "keys"),
         ("credentials.profile", "other"),
+        ("credentials.role", "other"),
         ("rate.per_second", "7"),
         ("rate.guard", "26ms"),
         ("retry.max_tries", "9"),
@@ -121,6 +124,7 @@ mod tests {
         ("log.format", "json"),
         ("log.progress_interval", "2m"),
         ("metrics.listen", "127.0.0.1:9437"),
+        ("retention.requests", "90d"),
     ];
 
     #[test]

@@ -4,7 +4,8 @@ use std::iter;
 
 /// Every key with its default as TOML text. The sample file and the documentation are checked against it.
 ///
-/// An empty `credentials.file` stands for the vendor's places, an empty `metrics.listen` for no metrics. `rate.per_second` is 10 unless said when
+/// An empty `credentials.file` stands for the vendor's places, an empty `credentials.role` for the machine's, an empty
+/// `metrics.listen` for no metrics. `rate.per_second` is 10 unless said when
 /// `api.action` is `CertificateOrderSubmit`.
 pub const KEYS: &[(&str, &str)] = &[
     ("database.path", r#""/var/lib/certcommit/queue.db""#),
@@ -16,6 +17,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("credentials.source", r#""auto""#),
     ("credentials.file", r#""""#),
     ("credentials.profile", r#""default""#),
+    ("credentials.role", r#""""#),
     ("rate.per_second", "20"),
     ("rate.guard", r#""25ms""#),
     ("retry.max_tries", "8"),
@@ -33,6 +35,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("log.format", r#""auto""#),
     ("log.progress_interval", r#""60s""#),
     ("metrics.listen", r#""""#),
+    ("retention.requests", r#""off""#),
 ];
 
 /// A key or section that is shown in an error is cut after this many characters.

@@ -41,6 +41,12 @@ const ORDER_SUBMIT_PER_SECOND: u32 = 10;
 /// The most reads in a second.
 const MOST_READS_PER_SECOND: u32 = 10;
 
+/// The longest name of a role.
+const LONGEST_ROLE: usize = 128;
+
+/// The longest that anything is kept, unless it is kept for ever.
+const MOST_DAYS: u32 = 3650;
+
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -64,6 +70,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// What other programs watch the daemon by.
     pub metrics: MetricsSettings,
+    /// How long what is done is kept.
+    pub retention: RetentionSettings,
 }
 
 /// `[database]`
@@ -97,6 +105,8 @@ pub struct CredentialSettings {
     pub file: Option<PathBuf>,
     /// The section of the file.
     pub profile: String,
+    /// The role to ask the machine's metadata service for; none for the one that the machine has.
+    pub role: Option<String>,
 }
 
 /// `[rate]`
@@ -157,6 +167,13 @@ pub struct MetricsSettings {
     pub listen: Option<SocketAddr>,
 }
 
+/// `[retention]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetentionSettings {
+    /// The age from which requests go that no decision hangs on; none: they are kept for ever.
+    pub requests: Option<Duration>,
+}
+
 /// An enum of the names that a setting can have.
 macro_rules! names {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -190,12 +207,16 @@ names! {
 names! {
     /// `credentials.source`: where the credentials come from.
     SourceName {
-        /// The environment, else a file.
+        /// The first of the others that has any, in their order; the role on the vendor's machines only.
         Auto = "auto",
-        /// The environment only.
+        /// The files that systemd hands to the service.
+        Systemd = "systemd",
+        /// The environment.
         Env = "env",
-        /// A file only.
+        /// A file.
         File = "file",
+        /// The role of the machine.
+        CvmRole = "cvm-role",
     }
 }
 
@@ -277,6 +298,7 @@ impl Settings {
                 source: values.choice("credentials.source", SourceName::ALL, SourceName::as_str)?,
                 file: Some(values.text("credentials.file")?).filter(|path| !path.is_empty()).map(PathBuf::from),
                 profile: values.some_text("credentials.profile", "the name of a section of the file")?,
+                role: role(values)?,
             },
             rate: RateSettings {
                 per_second: per_second(values, action)?,
@@ -307,6 +329,7 @@ impl Settings {
                 progress_interval: values.duration("log.progress_interval", Span::AtLeast(Duration::from_secs(1)))?,
             },
             metrics: MetricsSettings { listen: listen(values)? },
+            retention: RetentionSettings { requests: values.days_or_off("retention.requests", 1..=MOST_DAYS)? },
         };
         let Self { retry, verify, pause, .. } = &settings;
         values.ordered(("retry.initial_backoff", retry.initial_backoff), ("retry.max_backoff", retry.max_backoff))?;
@@ -322,6 +345,21 @@ fn endpoint(values: &Values) -> Result<String, ConfigError> {
         Ok(()) => Ok(text),
         Err(wanted) => Err(values.invalid("api.endpoint", wanted)),
     }
+}
+
+fn role(values: &Values) -> Result<Option<String>, ConfigError> {
+    let name = Some(values.text("credentials.role")?).filter(|name| !name.is_empty());
+    match name.as_deref().is_none_or(is_role_name) {
+        true => Ok(name),
+        false => Err(values.invalid("credentials.role", "the name of a role, of letters, digits and _ - . + = , @")),
+    }
+}
+
+/// Whether a role can have this name. It becomes part of a URL's path.
+#[must_use]
+pub fn is_role_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.+=,@".contains(&byte);
+    (1..=LONGEST_ROLE).contains(&text.len()) && text.bytes().all(fits) && !text.bytes().all(|byte| byte == b'.')
 }
 
 fn per_second(values: &Values, action: ActionName) -> Result<u32, ConfigError> {

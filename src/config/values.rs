@@ -16,6 +16,8 @@ use super::layers::Given;
 /// within what clocks and the database can express.
 const LONGEST: Duration = Duration::from_secs(720 * 3600);
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// A value that is shown in an error is cut after this many characters.
 const LONGEST_SHOWN: usize = 100;
 
@@ -73,6 +75,22 @@ impl Values {
         let fits =
             duration.and_then(|duration| Duration::try_from(duration).ok()).filter(|duration| span.contains(*duration));
         fits.ok_or_else(|| self.invalid(key, &format!("a duration such as \"30s\", \"5m\" or \"25ms\", {span}")))
+    }
+
+    /// So many days, as `"90d"`; none for `"off"`.
+    pub(super) fn days_or_off(
+        &self,
+        key: &'static str,
+        range: RangeInclusive<u32>,
+    ) -> Result<Option<Duration>, ConfigError> {
+        let text = text(self.value(key)?).map(str::trim);
+        if text == Some("off") {
+            return Ok(None);
+        }
+        let days = text.and_then(|text| text.strip_suffix('d')?.trim_end().parse::<u32>().ok());
+        let fits = days.filter(|days| range.contains(days)).map(|days| DAY * days);
+        let wanted = || format!("\"off\", or days such as \"90d\", from {}d to {}d", range.start(), range.end());
+        fits.map(Some).ok_or_else(|| self.invalid(key, &wanted()))
     }
 
     /// One of several names.
@@ -146,6 +164,11 @@ fn shown(key: &str, value: &ValueKind) -> String {
     let shortened: String = text.chars().take(LONGEST_SHOWN).collect();
     let more = if shortened.len() < text.len() { "…" } else { "" };
     format!("{shortened:?}{more}")
+}
+
+/// Days, or none, as people write them.
+pub(super) fn days(kept: Option<Duration>) -> String {
+    kept.map_or_else(|| "off".to_owned(), |kept| format!("{}d", kept.as_secs() / DAY.as_secs()))
 }
 
 /// A duration as people write it.

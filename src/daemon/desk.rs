@@ -5,8 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::pruning::Step;
 use crate::clock;
-use crate::queue::{Heartbeat, Mark, Queue, QueueError, Record, Run, Turn, TurnReport};
+use crate::queue::{Heartbeat, Mark, Pruned, Queue, QueueError, Record, Run, Turn, TurnReport};
 use crate::submission::Policy;
 
 /// What a turn is to do.
@@ -28,6 +29,8 @@ pub(super) struct Errand {
     pub(super) follow_clock: bool,
     /// How long what is in doubt settles before it is read.
     pub(super) settle: Duration,
+    /// A step of pruning.
+    pub(super) prune: Option<Step>,
 }
 
 /// What came of it.
@@ -45,6 +48,8 @@ pub(super) struct Done {
     pub(super) oldest: bool,
     /// Whether the queue was told that the clock was set back.
     pub(super) followed_clock: bool,
+    /// What the step of pruning did, if there was one.
+    pub(super) pruned: Option<Pruned>,
 }
 
 #[derive(Debug)]
@@ -53,6 +58,7 @@ struct Books {
     mark: Mark,
     run: Run,
     seen: Option<i64>,
+    pruned: Option<Pruned>,
     /// Whether the connection may be spoilt.
     suspect: bool,
 }
@@ -67,7 +73,7 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(queue: Queue, mark: Mark, run: Run) -> Self {
-        Self { books: Some(Books { queue, mark, run, seen: None, suspect: false }), visit: None }
+        Self { books: Some(Books { queue, mark, run, seen: None, pruned: None, suspect: false }), visit: None }
     }
 
     /// Whether a turn can begin.
@@ -129,8 +135,8 @@ async fn visit(mut books: Books, errand: Errand) -> (Books, Done) {
             (errand.records, 0)
         }
     };
-    let followed_clock = errand.follow_clock;
-    (books, Done { records, written, result, oldest_open, oldest: errand.oldest, followed_clock })
+    let (followed_clock, pruned) = (errand.follow_clock, books.pruned.take());
+    (books, Done { records, written, result, oldest_open, oldest: errand.oldest, followed_clock, pruned })
 }
 
 impl Books {
@@ -147,6 +153,9 @@ impl Books {
         self.queue.place().check()?;
         if errand.follow_clock {
             self.queue.follow_clock(clock::now()).await?;
+        }
+        if let Some(Step { before, after }) = errand.prune {
+            self.pruned = Some(self.queue.prune(&self.run, clock::now(), before, after).await?);
         }
         let version = self.queue.data_version().await?;
         let changed = self.seen.replace(version) != Some(version);

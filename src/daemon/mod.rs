@@ -12,12 +12,18 @@ mod ending;
 mod gate;
 #[cfg(test)]
 mod gate_tests;
+mod inspection;
+mod keys;
+#[cfg(test)]
+mod keys_tests;
 mod lane;
 #[cfg(test)]
 mod lane_tests;
 mod monitor;
 mod notify_socket;
 mod progress;
+mod pruning;
+mod rekeying;
 mod reload;
 mod sending;
 mod start;
@@ -27,11 +33,9 @@ mod turning;
 mod watchers;
 mod worker;
 
-use std::fmt;
-
 use crate::queue::{Counts, QueueError};
-use crate::tencent::{Credentials, CredentialsError};
 
+pub use keys::CredentialSource;
 pub use reload::Reloading;
 pub use start::{Daemon, StartError, client_settings, start};
 
@@ -79,28 +83,4 @@ pub enum RunError {
     /// The database.
     #[error(transparent)]
     Queue(#[from] QueueError),
-}
-
-/// Where the daemon gets its credentials, again whenever they were refused.
-pub struct CredentialSource(Box<dyn Fn() -> Result<Credentials, CredentialsError> + Send>);
-
-impl CredentialSource {
-    /// A source that is asked by calling `find`.
-    pub fn new(find: impl Fn() -> Result<Credentials, CredentialsError> + Send + 'static) -> Self {
-        Self(Box::new(find))
-    }
-
-    /// The credentials of this moment.
-    ///
-    /// # Errors
-    /// When there are none.
-    pub fn find(&self) -> Result<Credentials, CredentialsError> {
-        (self.0)()
-    }
-}
-
-impl fmt::Debug for CredentialSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CredentialSource")
-    }
 }

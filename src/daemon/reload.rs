@@ -53,9 +53,9 @@ impl Worker {
         self.commits.set(commit_lane(&self.settings), now.instant);
         self.reads.set(read_lane(&self.settings), now.instant);
         self.progress_at = self.progress_at.min(now.instant + self.settings.log.progress_interval);
+        self.pruning.set(self.settings.retention.requests, now.instant);
         self.set_level();
-        self.source = source;
-        self.reload_credentials();
+        self.keys.replace(source);
         // Whoever reloads has mended something.
         self.commits.gate.probe_now(now.instant);
         self.reads.gate.probe_now(now.instant);
@@ -78,7 +78,7 @@ fn tell(changes: &[Change]) {
         told.collect::<Vec<_>>().join(", ")
     };
     let (changed, restart_needed) = (listed(false), listed(true));
-    let what = if changed.is_empty() { "no other settings" } else { &changed };
+    let what = if changed.is_empty() { "nothing has changed" } else { &changed };
     let later = match restart_needed.as_str() {
         "" => String::new(),
         later => format!("; only a restart brings {later}"),
@@ -87,7 +87,7 @@ fn tell(changes: &[Change]) {
         event = Event::Reloaded.as_str(),
         changed = Some(changed.as_str()).filter(|changed| !changed.is_empty()),
         restart_needed = Some(restart_needed.as_str()).filter(|needed| !needed.is_empty()),
-        "reloaded the configuration and the credentials: {what}{later}",
+        "reloaded the configuration: {what}{later}. The credentials are asked for anew",
     );
 }
 

@@ -18,11 +18,14 @@ impl Worker {
         if self.trouble.is_some() || self.fatal.is_some() || self.stopping.is_some() {
             return;
         }
+        let Some(credentials) = self.keys.in_use(now.instant).cloned() else {
+            return;
+        };
         while let Some(claim) = self.commits.next(now.instant) {
             if !self.is_in_place() {
                 return self.give_back(vec![claim], "the database was replaced");
             }
-            let (client, credentials, sent) = (Arc::clone(&self.client), Arc::clone(&self.credentials), claim.clone());
+            let (client, credentials, sent) = (Arc::clone(&self.client), Arc::clone(&credentials), claim.clone());
             let departed = self.tells_departure(claim.request);
             let task = self.requests.spawn(async move {
                 Reply::Commit(client.commit(&credentials, &sent.certificate_id, sent.verify_type, departed).await)
@@ -30,7 +33,7 @@ impl Worker {
             self.commits.sent(task.id(), claim);
         }
         while let Some(claim) = self.reads.next(now.instant) {
-            let (client, credentials, sent) = (Arc::clone(&self.client), Arc::clone(&self.credentials), claim.clone());
+            let (client, credentials, sent) = (Arc::clone(&self.client), Arc::clone(&credentials), claim.clone());
             let departed = self.tells_departure(claim.request);
             let task = self
                 .requests
@@ -108,7 +111,12 @@ impl Worker {
             RequestKind::Read => " reading back",
         };
         match swing {
-            Swing::Closed(why) => {
+            Swing::Closed(_) => {
+                let why = match kind {
+                    RequestKind::Commit => self.advised(&self.commits),
+                    RequestKind::Read => self.advised(&self.reads),
+                };
+                let why = why.unwrap_or_default();
                 let event = if kind == RequestKind::Commit { Event::Paused } else { Event::VerifyPaused };
                 let probe_in = self.settings.pause.probe_initial.as_secs();
                 tracing::warn!(
@@ -125,7 +133,7 @@ impl Worker {
                 let fault = lane.gate.fault().cloned();
                 self.give_back(claims, "paused before it was sent");
                 if self.until == Until::Empty && kind == RequestKind::Commit && ends_a_run(fault.as_ref()) {
-                    self.refused = Some(why.clone());
+                    self.refused = Some(why);
                     self.begin_stop(now, "it can't go on");
                 }
             }

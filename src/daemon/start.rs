@@ -6,16 +6,17 @@ use std::path::PathBuf;
 
 use tokio::sync::watch;
 
+use super::keys::{CredentialSource, Keys};
 use super::monitor::Monitor;
 use super::reload::Reloading;
 use super::supervisor::Supervisor;
 use super::worker::Worker;
-use super::{CredentialSource, Ended, Progress, RunError, Stop, Until};
+use super::{Ended, Progress, RunError, Stop, Until};
 use crate::clock;
 use crate::config::{ActionName, Settings};
 use crate::logging::Event;
 use crate::queue::{DaemonLock, Mark, Opening, Queue, QueueError, Run};
-use crate::tencent::{Action, Client, Credentials, CredentialsError, InvalidEndpoint};
+use crate::tencent::{Action, Client, CredentialsError, InvalidEndpoint};
 
 /// A daemon that has what it needs and has not begun to send.
 #[derive(Debug)]
@@ -25,11 +26,12 @@ pub struct Daemon {
     pub(super) mark: Mark,
     pub(super) run: Run,
     pub(super) client: Client,
-    pub(super) source: CredentialSource,
-    pub(super) credentials: Credentials,
+    pub(super) keys: Keys,
     pub(super) supervisor: Supervisor,
     pub(super) monitor: Option<Monitor>,
     pub(super) reloading: Option<Reloading>,
+    /// Whether the last run ended otherwise than in good order.
+    pub(super) ended_badly: bool,
     /// Held until the daemon ends.
     pub(super) lock: DaemonLock,
 }
@@ -59,12 +61,13 @@ pub enum StartError {
     },
 }
 
-/// Prepares a run: takes the lock, opens and migrates the database, and settles what an earlier run left.
+/// Prepares a run: takes the lock, opens and migrates the database, and settles what an earlier run left. Credentials
+/// that can't be asked for at present are waited for later, by the run itself.
 ///
 /// # Errors
 /// See [`StartError`].
 pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemon, StartError> {
-    let credentials = source.find()?;
+    let keys = Keys::obtain(source).await?;
     let client = Client::new(client_settings(&settings))?;
     let supervisor = Supervisor::of_environment().map_err(StartError::ServiceManager)?;
     let monitor = match settings.metrics.listen {
@@ -90,7 +93,11 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
         settings.rate.per_second,
         settings.api.endpoint,
     );
+    if keys.source().is_some() {
+        tracing::info!("the credentials come from {}", keys.describe(clock::now().instant));
+    }
     notice_restoration(&mut queue, &mut mark).await?;
+    let ended_badly = queue.ended_badly().await?;
     queue.begin_run(&run).await?;
     let recovered = queue.recover(&run, clock::now(), &[], &settings.policy()).await?;
     if recovered.in_doubt > 0 {
@@ -103,7 +110,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     }
     // The last run, or whoever enqueued, may have had a clock that was ahead.
     queue.follow_clock(clock::now()).await?;
-    Ok(Daemon { settings, queue, mark, run, client, source, credentials, supervisor, monitor, reloading: None, lock })
+    Ok(Daemon { settings, queue, mark, run, client, keys, supervisor, monitor, reloading: None, ended_badly, lock })
 }
 
 async fn listen(address: SocketAddr) -> Result<Monitor, StartError> {

@@ -64,7 +64,11 @@ impl Worker {
         let now = clock::now();
         if self.fatal.is_some() {
             return self.on_the_way() == 0 || self.stopping.is_some_and(|deadline| now.instant >= deadline) || {
-                self.begin_stop(now, "the database is not ours any more");
+                let corrupt = matches!(self.fatal, Some(QueueError::Corrupt { .. }));
+                self.begin_stop(
+                    now,
+                    if corrupt { "the database is corrupt" } else { "the database is not ours any more" },
+                );
                 self.on_the_way() == 0
             };
         }
@@ -78,6 +82,7 @@ impl Worker {
     }
 
     pub(super) async fn end(mut self) -> Result<Ended, RunError> {
+        self.end_inspection().await;
         if let Some(error) = self.fatal.take() {
             return Err(stopped_by(error, self.records.len()));
         }
@@ -95,6 +100,7 @@ impl Worker {
             oldest: false,
             follow_clock: false,
             settle: self.policy.verify.settle,
+            prune: None,
         });
         let done = self.desk.done().await;
         let counts = match done.result {

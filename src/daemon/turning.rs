@@ -1,6 +1,5 @@
 //! Turns at the database: when one is due, what it brings, and what to do while the database fails.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -8,7 +7,6 @@ use tokio::time::Instant;
 use super::Progress;
 use super::desk::{Done, Errand};
 use super::gate::Fault;
-use super::lane::Lane;
 use super::worker::{HEARTBEAT_EVERY, LOOK_EVERY, Worker};
 use crate::clock::{self, Now};
 use crate::logging::Event;
@@ -48,15 +46,14 @@ impl Worker {
         let hungry = self.commits.is_hungry(now.instant, seconds) && !self.control.paused
             || self.reads.is_hungry(now.instant, seconds);
         let look = self.looked_at.is_none_or(|at| now.instant >= at + LOOK_EVERY);
+        let claiming = self.stopping.is_none() && self.keyless_since.is_none();
         // What is due and could not be claimed, for instance since it has to be read first, must not spin.
-        let hungry = hungry && self.stopping.is_none() && (self.fruitful || look);
+        let hungry = hungry && claiming && (self.fruitful || look);
         let must = beat || !self.records.is_empty() || self.trouble.is_some() || hungry || self.clock_went_back;
         if !must && !look {
             return;
         }
         self.looked_at = Some(now.instant);
-        self.refresh_credentials(now);
-        let claiming = self.stopping.is_none();
         let progress = now.instant >= self.progress_at;
         let heartbeat = beat.then(|| Heartbeat { mode, why: self.why(), pace: self.commits.limiter.pace(now.instant) });
         self.last_mode = mode;
@@ -73,6 +70,8 @@ impl Worker {
             oldest: progress,
             follow_clock: std::mem::take(&mut self.clock_went_back),
             settle: self.policy.verify.settle,
+            // A clock that is off makes all seem old; a daemon that works has one that the server takes for right.
+            prune: self.pruning.due(now).filter(|_| mode == Mode::Running && self.trouble.is_none()),
             records: std::mem::take(&mut self.records),
         });
     }
@@ -85,6 +84,9 @@ impl Worker {
 
     pub(super) fn after_turn(&mut self, done: Done) {
         let now = clock::now();
+        if let Some(pruned) = done.pruned {
+            self.pruning.after(pruned, now.instant);
+        }
         match done.result {
             Ok(report) => {
                 self.end_trouble(done.written, now);
@@ -150,7 +152,7 @@ impl Worker {
         if control.probe_requested {
             self.commits.gate.probe_now(now.instant);
             self.reads.gate.probe_now(now.instant);
-            self.reload_credentials();
+            self.keys.ask();
         }
         let was_paused = std::mem::replace(&mut self.control, control).paused;
         if self.control.paused && !was_paused {
@@ -160,6 +162,7 @@ impl Worker {
             self.give_back(claims, "paused before it was sent");
         } else if was_paused && !self.control.paused {
             tracing::info!(event = Event::Resumed.as_str(), "resumed by hand");
+            self.keys.ask();
         }
     }
 
@@ -199,11 +202,12 @@ impl Worker {
     }
 
     pub(super) fn mode(&self) -> Mode {
-        match (self.stopping, self.control.paused, self.commits.gate.fault()) {
+        let fault = self.keyless_since.is_some() || self.commits.gate.fault().is_some();
+        match (self.stopping, self.control.paused, fault) {
             (Some(_), _, _) => Mode::Stopping,
             (None, true, _) => Mode::PausedByOperator,
-            (None, false, Some(_)) => Mode::PausedByFault,
-            (None, false, None) => Mode::Running,
+            (None, false, true) => Mode::PausedByFault,
+            (None, false, false) => Mode::Running,
         }
     }
 
@@ -212,23 +216,8 @@ impl Worker {
             let reason = self.control.pause_reason.as_deref();
             return Some(reason.unwrap_or("paused by hand").to_owned());
         }
-        let reading = self.reads.gate.why().map(|why| format!("reading back is paused: {why}"));
-        self.commits.gate.why().map(str::to_owned).or(reading)
-    }
-
-    /// Keys may have been replaced since they were refused.
-    pub(super) fn refresh_credentials(&mut self, now: Now) {
-        let refused = |lane: &Lane| matches!(lane.gate.fault(), Some(Fault::Account(_)));
-        let probes = self.commits.gate.allows(now.instant) > 0 || self.reads.gate.allows(now.instant) > 0;
-        if probes && (refused(&self.commits) || refused(&self.reads)) {
-            self.reload_credentials();
-        }
-    }
-
-    pub(super) fn reload_credentials(&mut self) {
-        match self.source.find() {
-            Ok(credentials) => self.credentials = Arc::new(credentials),
-            Err(error) => tracing::warn!("{error}; the credentials of before are used on"),
-        }
+        let keyless = self.keyless_since.and_then(|_| self.keys.why_none(clock::now().instant));
+        let reading = || self.advised(&self.reads).map(|why| format!("reading back is paused: {why}"));
+        keyless.or_else(|| self.advised(&self.commits)).or_else(reading)
     }
 }

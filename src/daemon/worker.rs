@@ -11,18 +11,21 @@ use tokio::time::{Instant, sleep_until};
 
 use super::clock_watch::{ClockWatch, Step};
 use super::desk::Desk;
+use super::inspection::Inspection;
+use super::keys::Keys;
 use super::lane::Lane;
+use super::pruning::Pruning;
 use super::reload::{Reloading, commit_lane, read_lane};
 use super::start::Daemon;
 use super::turning::Trouble;
 use super::watchers::{Situation, Watchers};
-use super::{CredentialSource, Ended, Progress, RunError, Stop, Until};
+use super::{Ended, Progress, RunError, Stop, Until};
 use crate::clock::{self, Now};
 use crate::config::Settings;
 use crate::logging::Event;
 use crate::queue::{Control, Counts, DaemonLock, Mode, Place, QueueError, Record, Run};
 use crate::submission::{CommitOutcome, Policy, ReadOutcome};
-use crate::tencent::{Client, Credentials, Exchange};
+use crate::tencent::{Client, Exchange};
 
 /// How often other processes' changes are looked for.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -56,8 +59,9 @@ pub(super) struct Worker {
     pub(super) desk: Desk,
     pub(super) place: Place,
     pub(super) client: Arc<Client>,
-    pub(super) source: CredentialSource,
-    pub(super) credentials: Arc<Credentials>,
+    pub(super) keys: Keys,
+    /// Since when there are no good keys, if there are none.
+    pub(super) keyless_since: Option<Instant>,
     pub(super) commits: Lane,
     pub(super) reads: Lane,
     pub(super) requests: JoinSet<Reply>,
@@ -81,6 +85,8 @@ pub(super) struct Worker {
     /// Whether the last turn claimed anything.
     pub(super) fruitful: bool,
     pub(super) heartbeat_at: Instant,
+    pub(super) pruning: Pruning,
+    pub(super) inspection: Inspection,
     pub(super) last_mode: Mode,
     pub(super) progress_at: Instant,
     /// How many were submitted when the log last told the progress, or at the first turn.
@@ -98,11 +104,13 @@ impl Worker {
         stop: watch::Receiver<Stop>,
         progress: watch::Sender<Progress>,
     ) -> Self {
-        let Daemon { settings, queue, mark, run, client, source, credentials, supervisor, monitor, reloading, lock } =
+        let Daemon { settings, queue, mark, run, client, keys, supervisor, monitor, reloading, ended_badly, lock } =
             daemon;
         // Only since the lock is ours does nobody else send.
         let clock = clock::now();
         let now = clock.instant;
+        let path = settings.database.path.clone();
+        let inspection = if ended_badly { Inspection::begin(path) } else { Inspection::default() };
         Self {
             commits: Lane::new(commit_lane(&settings), now),
             reads: Lane::new(read_lane(&settings), now),
@@ -110,12 +118,13 @@ impl Worker {
             place: queue.place().clone(),
             desk: Desk::new(queue, mark, run.clone()),
             progress_at: now + settings.log.progress_interval,
+            pruning: Pruning::new(settings.retention.requests, now),
             settings,
             run,
             until,
             client: Arc::new(client),
-            source,
-            credentials: Arc::new(credentials),
+            keys,
+            keyless_since: None,
             requests: JoinSet::new(),
             departures: mpsc::unbounded_channel(),
             records: Vec::new(),
@@ -132,6 +141,7 @@ impl Worker {
             poison: BTreeSet::new(),
             fruitful: false,
             heartbeat_at: now,
+            inspection,
             last_mode: Mode::Running,
             submitted_before: None,
             refused: None,
@@ -149,6 +159,7 @@ impl Worker {
             self.watch_clock(now);
             self.tell_watchers(now);
             self.obey_stop(now);
+            self.tend_keys(now).await;
             self.send_ready(now);
             self.begin_turn(now);
             if self.is_finished() {
@@ -159,6 +170,8 @@ impl Worker {
                 done = self.desk.done() => self.after_turn(done),
                 Some(departure) = self.departures.1.recv() => self.after_departure(departure),
                 ended = next_ended(&mut self.requests) => self.after_request(ended),
+                news = self.keys.answered() => self.after_answer(news, clock::now()),
+                findings = Self::inspected(&mut self.inspection) => self.after_inspection(findings),
                 () = sleep_until(wake) => {}
                 () = changed(&mut self.stop) => {}
                 () = asked(&mut self.reloading) => self.reload(clock::now()),
@@ -202,11 +215,13 @@ impl Worker {
         let slots = slots.into_iter().flatten().filter(|_| sends);
         let probes = [self.commits.gate.next_probe(), self.reads.gate.next_probe()].into_iter().flatten();
         let probes = probes.filter(|at| *at > now.instant);
+        let keys = self.keys.next_due(now.instant).filter(|_| self.stopping.is_none());
         let far = now.instant + HEARTBEAT_EVERY;
         turn.into_iter()
             .chain(slots)
             .chain(probes)
             .chain(self.stopping)
+            .chain(keys)
             .chain(self.watchers.next_round())
             .min()
             .unwrap_or(far)

@@ -70,7 +70,7 @@ events! {
     DatabaseUnavailable = "database_unavailable", ERROR, "The database doesn't work; nothing is sent until it does.",
         [ResultsInHand OnTheWay Request Submission];
     Reloaded = "reloaded", INFO,
-        "The configuration and the credentials were read anew, or could not be (then it is an error).",
+        "The configuration was read anew, or could not be (then it is an error).",
         [Changed RestartNeeded Error];
     Stopping = "stopping", INFO, "The daemon claims nothing more, and waits for requests on the way.", [OnTheWay];
     Stopped = "stopped", INFO, "The daemon has written what it knows, and ends.",

@@ -1,17 +1,24 @@
 //! A copy of the queue that can be restored: whole, checked, and paused wherever it is put.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
+use tempfile::TempPath;
 
-use super::error::QueueError;
-use super::open::{FILE_MODE, Queue};
+use super::error::{QueueError, is_full};
+use super::open::Queue;
 use super::place::{beside, directory_of};
 use crate::clock::UnixMillis;
+
+/// A copy tells as much as the queue does, and lies where its owner put it: nobody else reads it.
+const PRIVATE: u32 = 0o600;
+
+/// What SQLite and certcommit keep beside a database: a copy of that name would be taken for it.
+const COMPANIONS: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".mark"];
 
 /// What a backup holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,56 +32,124 @@ pub struct Backup {
 }
 
 impl Queue {
-    /// Writes a copy of the queue, as it is at this moment, to a new file, while others go on working with the
-    /// queue. The copy is checked, and says of itself that it is one: a daemon that is started on it is paused,
-    /// since what is pending in it may have been sent in the meantime.
+    /// Writes a copy of the queue, as it is at this moment, to a new file that only its owner can read, while others
+    /// go on working with the queue. The copy is checked, and says of itself that it is one: a daemon that is started
+    /// on it is paused, since what is pending in it may have been sent in the meantime.
     ///
     /// # Errors
     /// When the file exists, can't be written, or isn't whole afterwards; then no file of that name is left.
     pub async fn back_up(&mut self, file: &Path, now: UnixMillis) -> Result<Backup, QueueError> {
-        back_up(&mut self.connection, file, now).await
+        refuse_companions(self.path(), file)?;
+        back_up(&mut self.connection, file, PRIVATE, now).await
     }
 }
 
+/// Copies a database to a new file of this mode.
 pub(super) async fn back_up(
     connection: &mut SqliteConnection,
     file: &Path,
+    mode: u32,
     now: UnixMillis,
 ) -> Result<Backup, QueueError> {
     let refused = |error| QueueError::Create { path: file.to_owned(), error };
     if file.try_exists().map_err(refused)? {
         return Err(refused(io::ErrorKind::AlreadyExists.into()));
     }
-    let partial = beside(file, ".partial");
-    remove(&partial).map_err(refused)?;
-    let written = match write(connection, &partial).await {
-        Ok(()) => finish(&partial, now).await,
-        Err(error) => Err(error),
-    };
-    let published = written.and_then(|backup| publish(&partial, file).map(|()| backup).map_err(refused));
-    if published.is_err() {
-        remove(&partial).map_err(refused)?;
-    }
-    published
+    let partial = Partial::begin(file).map_err(refused)?;
+    write(connection, &partial.path, file).await?;
+    let backup = finish(&partial.path, file, now).await?;
+    partial.publish(file, mode).map_err(refused)?;
+    Ok(backup)
 }
 
-async fn write(connection: &mut SqliteConnection, partial: &Path) -> Result<(), QueueError> {
-    sqlx::query("VACUUM INTO ?")
-        .bind(partial.to_string_lossy().into_owned())
-        .execute(connection)
-        .await
-        .map_err(QueueError::of("copying the queue"))?;
+/// The copy while it is written: beside the file that it becomes, and gone if it doesn't.
+struct Partial {
+    path: TempPath,
+    /// Locked as long as it is written: two backups to the same file would write over each other.
+    file: File,
+}
+
+impl Partial {
+    /// An empty file, which nobody else can read. What an interrupted backup left goes first.
+    fn begin(becomes: &Path) -> io::Result<Self> {
+        let path = std::path::absolute(beside(becomes, ".partial"))?;
+        let create = || OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&path);
+        let file = match create() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                clear(&path)?;
+                create()?
+            }
+            created => created?,
+        };
+        lock(&file, &path)?;
+        Ok(Self { path: TempPath::try_from_path(path)?, file })
+    }
+
+    /// Gives the copy its name, durably, unless somebody else took the name in the meantime.
+    fn publish(self, file: &Path, mode: u32) -> io::Result<()> {
+        self.file.set_permissions(Permissions::from_mode(mode))?;
+        self.file.sync_all()?;
+        self.path.persist_noclobber(file)?;
+        File::open(directory_of(file))?.sync_all()
+    }
+}
+
+/// Takes away what a backup left that nobody writes any more. A link is not followed.
+fn clear(path: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::other(format!("{} is in the way, and is no file", path.display())));
+    }
+    lock(&File::open(path)?, path)?;
+    fs::remove_file(path)
+}
+
+fn lock(file: &File, path: &Path) -> io::Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            Err(io::Error::other(format!("another backup writes {} at present", path.display())))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn refuse_companions(database: &Path, file: &Path) -> Result<(), QueueError> {
+    let refused = |error| QueueError::Create { path: file.to_owned(), error };
+    let resolved = |path: &Path| -> io::Result<PathBuf> {
+        Ok(fs::canonicalize(directory_of(path))?.join(path.file_name().unwrap_or_default()))
+    };
+    let (database, wanted) = (resolved(database).map_err(refused)?, resolved(file).map_err(refused)?);
+    if COMPANIONS.iter().any(|suffix| beside(&database, suffix) == wanted) {
+        return Err(refused(io::Error::other("that is the name of a file that belongs to the queue")));
+    }
     Ok(())
 }
 
+async fn write(connection: &mut SqliteConnection, partial: &Path, file: &Path) -> Result<(), QueueError> {
+    let copied = sqlx::query("VACUUM INTO ?").bind(partial.to_string_lossy().into_owned()).execute(connection).await;
+    copied.map(|_| ()).map_err(|error| failed("copying the queue", file, &error))
+}
+
+/// A disk that is full is the copy's: the queue's is only read.
+fn failed(what: &'static str, file: &Path, error: &sqlx::Error) -> QueueError {
+    if is_full(error) {
+        return QueueError::Create { path: file.to_owned(), error: io::ErrorKind::StorageFull.into() };
+    }
+    QueueError::about(what, error)
+}
+
 /// Checks the copy, and marks it as one.
-async fn finish(partial: &Path, now: UnixMillis) -> Result<Backup, QueueError> {
-    let failed = QueueError::of("checking the copy");
-    let mut copy = SqliteConnectOptions::new().filename(partial).connect().await.map_err(&failed)?;
-    let verdict: String =
-        sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut copy).await.map_err(&failed)?;
+async fn finish(partial: &Path, file: &Path, now: UnixMillis) -> Result<Backup, QueueError> {
+    let failed = |error: sqlx::Error| failed("checking the copy", file, &error);
+    // Nobody has the copy yet, and it is synced as a whole: a journal would only be left behind by a process that dies.
+    let options = SqliteConnectOptions::new()
+        .filename(partial)
+        .journal_mode(SqliteJournalMode::Off)
+        .synchronous(SqliteSynchronous::Off);
+    let mut copy = options.connect().await.map_err(failed)?;
+    let verdict: String = sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut copy).await.map_err(failed)?;
     if verdict != "ok" {
-        return Err(QueueError::Corrupt { path: partial.to_owned(), detail: verdict });
+        return Err(QueueError::Damaged { what: "checking the copy", detail: verdict });
     }
     let reason = format!(
         "this is a backup of {now}: what is pending may have been sent since. Run `certcommit verify --pending` to \
@@ -84,30 +159,15 @@ async fn finish(partial: &Path, now: UnixMillis) -> Result<Backup, QueueError> {
         .bind(reason)
         .execute(&mut copy)
         .await
-        .map_err(&failed)?;
+        .map_err(failed)?;
     let (submissions, requests) =
         sqlx::query_as("SELECT (SELECT count(*) FROM submissions), (SELECT count(*) FROM requests)")
             .fetch_one(&mut copy)
             .await
-            .map_err(&failed)?;
-    copy.close().await.map_err(&failed)?;
+            .map_err(failed)?;
+    copy.close().await.map_err(failed)?;
     let metadata = fs::metadata(partial).map_err(|error| QueueError::io(partial, error))?;
     Ok(Backup { submissions, requests, bytes: metadata.len() })
-}
-
-/// Gives the copy its name, durably.
-fn publish(partial: &Path, file: &Path) -> io::Result<()> {
-    fs::set_permissions(partial, Permissions::from_mode(FILE_MODE))?;
-    File::open(partial)?.sync_all()?;
-    fs::rename(partial, file)?;
-    File::open(directory_of(file))?.sync_all()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -161,6 +221,65 @@ mod tests {
         fs::write(directory.path().join("backup.db.partial"), "half").unwrap();
         queue.back_up(&directory.path().join("backup.db"), NOW).await.unwrap();
         assert!(!directory.path().join("backup.db.partial").exists());
+    }
+
+    #[tokio::test]
+    async fn a_link_that_lies_in_the_way_is_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut queue = queue(directory.path()).await;
+        let victim = directory.path().join("victim");
+        fs::write(&victim, "mine").unwrap();
+        std::os::unix::fs::symlink(&victim, directory.path().join("backup.db.partial")).unwrap();
+        let refused = queue.back_up(&directory.path().join("backup.db"), NOW).await.unwrap_err().to_string();
+        assert!(refused.contains("backup.db.partial is in the way"), "{refused}");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+    }
+
+    #[tokio::test]
+    async fn nobody_but_its_owner_can_read_a_backup_whatever_the_umask() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut queue = queue(directory.path()).await;
+        let file = directory.path().join("backup.db");
+        fs::write(directory.path().join("backup.db.partial"), "half").unwrap();
+        queue.back_up(&file, NOW).await.unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let partial = Partial::begin(&directory.path().join("other.db")).unwrap();
+        assert_eq!(fs::metadata(&partial.path).unwrap().permissions().mode() & 0o777, 0o600, "while it is written");
+    }
+
+    #[tokio::test]
+    async fn two_backups_to_the_same_file_do_not_write_over_each_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut queue = queue(directory.path()).await;
+        let file = directory.path().join("backup.db");
+        let first = Partial::begin(&file).unwrap();
+        let refused = queue.back_up(&file, NOW).await.unwrap_err().to_string();
+        assert!(refused.contains("another backup writes"), "{refused}");
+        assert!(first.path.exists(), "it is the other's");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_was_taken_while_it_was_written_stays_the_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("backup.db");
+        let partial = Partial::begin(&file).unwrap();
+        fs::write(&file, "mine").unwrap();
+        assert!(partial.publish(&file, PRIVATE).is_err());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+        assert!(!directory.path().join("backup.db.partial").exists());
+    }
+
+    #[tokio::test]
+    async fn a_backup_can_not_be_taken_for_the_queue_or_what_belongs_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut queue = queue(directory.path()).await;
+        for suffix in COMPANIONS.into_iter().chain([""]) {
+            let file = directory.path().join(".").join(format!("queue.db{suffix}"));
+            let refused = queue.back_up(&file, NOW).await.unwrap_err();
+            assert!(matches!(refused, QueueError::Create { .. }), "{suffix}: {refused}");
+        }
+        assert_eq!(queue.counts().await.unwrap().open(), 2, "and the queue is as it was");
+        assert!(!directory.path().join("queue.db.mark").exists());
     }
 
     #[tokio::test]

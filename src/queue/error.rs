@@ -43,7 +43,7 @@ pub enum QueueError {
     },
     /// It is damaged.
     #[error(
-        "{path} is corrupt: {detail}. It was left untouched; restore a backup, or save what is left with sqlite3's .recover"
+        "{path} is corrupt: {detail}. Nothing more is written to it; restore a backup, or save what is left with sqlite3's .recover"
     )]
     Corrupt {
         /// The file.
@@ -128,7 +128,9 @@ mod code {
     pub(super) const BUSY: i32 = 5;
     pub(super) const LOCKED: i32 = 6;
     pub(super) const READONLY: i32 = 8;
+    pub(super) const INTERRUPT: i32 = 9;
     pub(super) const CORRUPT: i32 = 11;
+    pub(super) const FULL: i32 = 13;
     pub(super) const CONSTRAINT: i32 = 19;
     pub(super) const NOTADB: i32 = 26;
     pub(super) const READONLY_ROLLBACK: i32 = READONLY | (3 << 8);
@@ -149,6 +151,16 @@ pub(super) fn is_rollback_needed(error: &sqlx::Error) -> bool {
     extended_code(error) == Some(code::READONLY_ROLLBACK)
 }
 
+/// Whether a statement was told to give up.
+pub(super) fn is_interrupted(error: &sqlx::Error) -> bool {
+    primary_code(error) == Some(code::INTERRUPT)
+}
+
+/// Whether the disk is full.
+pub(super) fn is_full(error: &sqlx::Error) -> bool {
+    primary_code(error) == Some(code::FULL)
+}
+
 /// SQLite's own words, without sqlx's.
 fn words(error: &sqlx::Error) -> String {
     match error.as_database_error() {
@@ -160,11 +172,15 @@ fn words(error: &sqlx::Error) -> String {
 impl QueueError {
     /// The error of a statement on an open queue.
     pub(super) fn of(what: &'static str) -> impl Fn(sqlx::Error) -> Self {
-        move |error| match primary_code(&error) {
-            Some(code::CONSTRAINT) => Self::Refused(words(&error)),
-            Some(code::BUSY | code::LOCKED) => Self::Busy { what, detail: words(&error) },
-            Some(code::CORRUPT | code::NOTADB) => Self::Damaged { what, detail: words(&error) },
-            _ => Self::Failed { what, detail: words(&error) },
+        move |error| Self::about(what, &error)
+    }
+
+    pub(super) fn about(what: &'static str, error: &sqlx::Error) -> Self {
+        match primary_code(error) {
+            Some(code::CONSTRAINT) => Self::Refused(words(error)),
+            Some(code::BUSY | code::LOCKED) => Self::Busy { what, detail: words(error) },
+            Some(code::CORRUPT | code::NOTADB) => Self::Damaged { what, detail: words(error) },
+            _ => Self::Failed { what, detail: words(error) },
         }
     }
 

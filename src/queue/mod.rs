@@ -9,12 +9,14 @@ mod claim;
 mod clock_step;
 mod error;
 mod evidence;
+mod integrity;
 mod lock;
 mod mark;
 mod open;
 mod operate;
 mod place;
 mod poison;
+mod prune;
 mod record;
 mod recover;
 mod report;
@@ -26,12 +28,14 @@ mod turn;
 pub use backup::Backup;
 pub use claim::{Claim, Claims};
 pub use error::QueueError;
+pub use integrity::inspect;
 pub use lock::{DaemonLock, daemon_lives};
 pub use mark::Mark;
 pub use open::{Opening, Queue};
 pub use operate::{Enqueued, NewSubmission, Resolution, Selection};
 pub use place::Place;
 pub use poison::Poison;
+pub use prune::Pruned;
 pub use record::Record;
 pub use recover::Recovered;
 pub use report::{Counts, DaemonRow, HistoryLine, Overview, SubmissionLine};
@@ -40,7 +44,5 @@ pub use run::{Control, Heartbeat, Mode, Run};
 pub use shown::Shown;
 pub use turn::{Turn, TurnReport};
 
-#[cfg(test)]
-mod open_tests;
 #[cfg(test)]
 mod tests;

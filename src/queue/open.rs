@@ -23,7 +23,7 @@ pub(super) const FILE_MODE: u32 = 0o660;
 /// Well under 1,000 pages: what writers of older SQLite versions checkpoint at has a bug there.
 const CHECKPOINT_PAGES: &str = "400";
 const WAL_BYTES: &str = "4194304";
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Who opens a queue.
 #[derive(Debug, Clone, Copy)]
@@ -115,6 +115,12 @@ impl Queue {
             .fetch_one(&mut self.connection)
             .await
             .map_err(QueueError::of("asking for the version"))
+    }
+
+    /// The path that it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The files that are open.
@@ -245,7 +251,7 @@ async fn keep_copy(connection: &mut SqliteConnection, copy: &Path) -> Result<(),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(QueueError::io(copy, error)),
         Ok(()) | Err(_) => {}
     }
-    back_up(connection, copy, clock::now().unix).await?;
+    back_up(connection, copy, FILE_MODE, clock::now().unix).await?;
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! The queue, through its own interface: a database in a directory of the test's own, a run of the daemon on it,
 //! and times that the test decides.
 
+mod checking;
 mod claiming;
+mod files;
 mod opening;
 mod operating;
+mod pruning;
 mod recording;
 mod recovering;
 mod reporting;
@@ -11,8 +14,11 @@ mod standing_beside;
 mod turning;
 mod wording;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::*;
 use crate::clock::{Now, UnixMillis};
@@ -34,6 +40,14 @@ struct Site {
     directory: tempfile::TempDir,
     queue: Queue,
     run: Run,
+}
+
+/// Runs statements on a database of this path, which is made if it isn't there, as somebody else would.
+async fn sql(path: &Path, statement: &'static str) {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
 }
 
 fn id(text: &str) -> CertificateId {
@@ -64,6 +78,11 @@ fn lost() -> CommitOutcome {
 
 fn nothing_placed() -> ReadOutcome {
     ReadOutcome::Seen(Reading { order_id: None, status: Some(13), request_id: Some("r-3".into()) })
+}
+
+/// A turn that asks for claims, and brings nothing.
+fn asking(now: Now, commits: usize, reads: usize) -> Turn<'static> {
+    Turn { now, records: &[], commits, reads, read_first: true, settle: POLICY.verify.settle, heartbeat: None }
 }
 
 impl Site {
@@ -114,15 +133,7 @@ impl Site {
     }
 
     async fn turn(&mut self, seconds: u64, records: &[Record], commits: usize, reads: usize) -> TurnReport {
-        let turn = Turn {
-            now: self.at(seconds),
-            records,
-            commits,
-            reads,
-            read_first: true,
-            settle: POLICY.verify.settle,
-            heartbeat: None,
-        };
+        let turn = Turn { records, ..asking(self.at(seconds), commits, reads) };
         self.queue.turn(&self.run, &turn).await.unwrap()
     }
 

@@ -8,6 +8,7 @@
 mod arrivals;
 mod certificate;
 mod fault;
+mod metadata;
 mod reply;
 mod request;
 mod server;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 pub use arrivals::{Arrival, per_second, rate, worst_second};
 pub use fault::{Fault, Mixture, ReadFault};
+pub use metadata::MetadataService;
 
 use server::{Listener, Shared};
 use state::State;

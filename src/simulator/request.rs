@@ -23,6 +23,37 @@ const MAX_CLOCK_SKEW: u64 = 300;
 pub(super) struct Account {
     pub(super) secret_id: String,
     pub(super) secret_key: String,
+    pub(super) temporary: Vec<Temporary>,
+}
+
+/// Temporary keys of an account.
+#[derive(Debug, Clone)]
+pub(super) struct Temporary {
+    pub(super) secret_id: String,
+    pub(super) secret_key: String,
+    pub(super) token: String,
+    /// Until when they are good, in unix seconds.
+    pub(super) expires: i64,
+    /// Whether a request that they signed was let in.
+    pub(super) used: bool,
+}
+
+impl Account {
+    /// The key that belongs to an ID. Temporary keys need their token, and to be good still.
+    fn key_of(&self, secret_id: &str, token: Option<&str>, unix_seconds: i64) -> Result<&str, &'static str> {
+        if secret_id == self.secret_id {
+            return Ok(&self.secret_key);
+        }
+        let temporary = self.temporary.iter().find(|keys| keys.secret_id == secret_id);
+        let keys = temporary.ok_or("AuthFailure.SecretIdNotFound")?;
+        let good = token == Some(&keys.token) && unix_seconds < keys.expires;
+        if good { Ok(&keys.secret_key) } else { Err("AuthFailure.TokenFailure") }
+    }
+
+    /// A request that was signed with this ID was let in.
+    pub(super) fn used(&mut self, secret_id: &str) {
+        self.temporary.iter_mut().filter(|keys| keys.secret_id == secret_id).for_each(|keys| keys.used = true);
+    }
 }
 
 /// A request as it came, read as far as it can be.
@@ -51,6 +82,11 @@ impl<'a> Incoming<'a> {
 
     pub(super) fn action(&self) -> &'a str {
         self.header("x-tc-action").unwrap_or_default()
+    }
+
+    /// The ID that it claims to be signed with.
+    pub(super) fn secret_id(&self) -> Option<&'a str> {
+        credential_and_signed_headers(self.header("authorization")?).map(|(secret_id, _)| secret_id)
     }
 
     pub(super) fn certificate_id(&self) -> Option<&str> {
@@ -89,16 +125,14 @@ impl<'a> Incoming<'a> {
         if timestamp.abs_diff(unix_seconds) > MAX_CLOCK_SKEW {
             return Err("AuthFailure.SignatureExpire");
         }
-        if secret_id != account.secret_id {
-            return Err("AuthFailure.SecretIdNotFound");
-        }
+        let key = account.key_of(secret_id, self.header("x-tc-token"), unix_seconds)?;
         let signed: Vec<(&str, &str)> =
             names.split(';').map(|name| (name, self.header(name).unwrap_or_default())).collect();
         let covers = |wanted: &str| signed.iter().any(|(name, _)| *name == wanted);
         if !covers("content-type") || !covers("host") {
             return Err("AuthFailure.InvalidAuthorization");
         }
-        let key = SecretString::from(account.secret_key.clone());
+        let key = SecretString::from(key.to_owned());
         let scope = Scope { service: SERVICE, timestamp };
         let right = authorization(secret_id, &key, &scope, &CanonicalRequest { headers: &signed, body: self.body });
         if claimed == right { Ok(()) } else { Err("AuthFailure.SignatureFailure") }

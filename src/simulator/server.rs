@@ -55,6 +55,10 @@ impl Shared {
         self.changes.subscribe()
     }
 
+    pub(super) fn tell_of_change(&self) {
+        self.changes.send_replace(());
+    }
+
     pub(super) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }

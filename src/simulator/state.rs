@@ -53,7 +53,11 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(options: &Options) -> Self {
         Self {
-            account: Account { secret_id: options.secret_id.clone(), secret_key: options.secret_key.clone() },
+            account: Account {
+                secret_id: options.secret_id.clone(),
+                secret_key: options.secret_key.clone(),
+                temporary: Vec::new(),
+            },
             latency: options.latency,
             jitter: options.jitter,
             rate_limit: options.rate_limit,
@@ -119,6 +123,7 @@ impl State {
             return Err("RequestLimitExceeded".to_owned());
         }
         granted.push_back(now.instant);
+        self.account.used(request.secret_id().unwrap_or_default());
         let id = request.certificate_id().unwrap_or_default().to_owned();
         if self.strict && !self.certificates.contains_key(&id) {
             return Err("FailedOperation.CertificateNotFound".to_owned());

@@ -299,7 +299,7 @@ fn connect(settings: &Settings) -> Result<reqwest::Client, InvalidEndpoint> {
         .map_err(|error| InvalidEndpoint::Tls(describe(error)))
 }
 
-fn install_crypto() {
+pub(super) fn install_crypto() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // An error means that another thread has just installed it.
         rustls::crypto::ring::default_provider().install_default().unwrap_or_default();

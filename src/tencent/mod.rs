@@ -17,14 +17,13 @@ mod wire;
 
 pub use client::{Client, Exchange, InvalidEndpoint, Settings};
 pub use credentials::{
-    Credentials, CredentialsError, Search, Source, find_credentials, parse_credentials, vendor_files,
+    Credentials, CredentialsError, DMI, Found, Passed, Place, Role, Source, find_credentials, parse_credentials,
+    vendor_files,
 };
 pub use errors::{Class, ERROR_TABLE, classify_code, code_label};
 pub use signing::{CanonicalRequest, Scope, authorization};
 pub use skew::Skew;
 pub use wire::{Action, CONTENT_TYPE, VERSION, commit_outcome, read_outcome};
 
-#[cfg(test)]
-mod credentials_tests;
 #[cfg(test)]
 mod wire_tests;

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod api;
+mod backup;
 mod database;
 mod disk;
 mod hostile;
@@ -18,3 +19,4 @@ mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
 mod time;
+mod upkeep;

@@ -4,6 +4,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use certcommit::config::Settings;
 use certcommit::daemon::{self, CredentialSource, Stop};
@@ -128,6 +129,81 @@ async fn no_secret_is_in_what_the_commands_say_not_even_when_tls_fails() {
 }
 
 #[tokio::test]
+async fn no_secret_that_the_metadata_service_gave_out_is_in_log_or_database() {
+    for format in ["json", "text"] {
+        let mut bench = canaries(format).await;
+        bench.set("credentials.source", "cvm-role");
+        let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
+        metadata.set_lifetime(Duration::from_secs(3));
+        bench.enqueue(&["first"]).await;
+        let mut command = bench.command_without_keys(&["run"]);
+        command.env("CERTCOMMIT_METADATA", metadata.address().to_string());
+        let mut daemon = Process::spawn(command);
+        until(&mut daemon, "submitted first").await;
+        metadata.pause_listening().await;
+        until(&mut daemon, "paused: the temporary keys expired").await;
+        metadata.resume_listening().await.unwrap();
+        bench.enqueue(&["second"]).await;
+        until(&mut daemon, "submitted second").await;
+        bench.simulator.outage(Some("AuthFailure.TokenFailure"));
+        bench.enqueue(&["third"]).await;
+        until(&mut daemon, "paused: the account").await;
+        daemon.signal("TERM");
+        let (_, log) = daemon.end().await;
+        let mut check = bench.command_without_keys(&["check", "--online"]);
+        check.env("CERTCOMMIT_METADATA", metadata.address().to_string());
+        let check = output(check).await;
+        let given = bench.simulator.temporary_keys();
+        assert!(given.len() >= 3 && log.len() > 10, "{given:?} {log:?}");
+        for [id, key, token] in &given {
+            assert_clean("the log", format!("{log:?}").as_bytes(), &[id, key, token]);
+            assert_clean("standard error", &check.stderr, &[id, key, token]);
+            assert_clean("standard output", &check.stdout, &[key, token]);
+            for name in ["queue.db", "queue.db-wal", "queue.db.mark", "queue.db.lock"] {
+                if let Ok(bytes) = std::fs::read(bench.path(name)) {
+                    assert_clean(name, &bytes, &[id, key, token]);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_secret_that_systemd_handed_over_is_in_log_or_refusal() {
+    let mut bench = canaries("json").await;
+    bench.set("credentials.source", "systemd");
+    let directory = bench.path("handed-over");
+    std::fs::create_dir(&directory).unwrap();
+    let command = |arguments: &[&str]| {
+        let mut command = bench.command_without_keys(arguments);
+        command.env("CREDENTIALS_DIRECTORY", &directory);
+        command
+    };
+    let write = |name: &str, contents: &str, mode| file(&bench, &format!("handed-over/{name}"), contents, mode);
+    write("secret_id", ID, 0o600);
+    write("token", TOKEN, 0o600);
+    bench.enqueue(&["good"]).await;
+    let refused = [
+        (KEY, 0o644, "secret_key can be read by every user of this machine; run: chmod o-rwx "),
+        (&format!("{KEY} {KEY}"), 0o600, "secret_key has characters that no key has"),
+        (&format!("\"{KEY}\""), 0o600, "secret_key stands in quotes; write it without"),
+        ("", 0o600, "secret_key is missing"),
+    ];
+    for (contents, mode, sentence) in refused {
+        write("secret_key", contents, mode);
+        let ended = output(command(&["run", "--until-empty"])).await;
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(CONFIGURATION), "{said}");
+        assert!(said.contains(sentence) && said.lines().count() == 1, "{said}");
+        assert_clean("the refusal", &[said.as_bytes(), &ended.stdout].concat(), &[ID, KEY, TOKEN]);
+    }
+    write("secret_key", KEY, 0o600);
+    let (code, log) = Process::spawn(command(&["run", "--until-empty"])).end().await;
+    assert_eq!((code, bench.count("submitted").await), (Some(0), 1));
+    assert_clean("the log", format!("{log:?}").as_bytes(), &[ID, KEY, TOKEN]);
+}
+
+#[tokio::test]
 async fn debug_output_shows_no_secret() {
     let bench = canaries("json").await;
     let found = || Credentials {
@@ -138,7 +214,7 @@ async fn debug_output_shows_no_secret() {
     let variables =
         [(variable("api.endpoint"), bench.simulator.endpoint()), (variable("database.path"), text(&bench.database()))];
     let settings = Settings::from_text(Path::new("none"), "", variables).unwrap();
-    let source = CredentialSource::new(move || Ok(found()));
+    let source = CredentialSource::of(found());
     assert_clean("a source", format!("{source:?}").as_bytes(), &[ID, KEY, TOKEN]);
     assert_clean("credentials", format!("{:?} {:#?}", found(), found()).as_bytes(), &[KEY, TOKEN]);
     let daemon = daemon::start(settings, source).await.unwrap();

@@ -39,9 +39,31 @@ async fn a_wrong_variable_ends_with_78_and_is_named() {
 #[tokio::test]
 async fn without_credentials_anywhere_it_ends_with_78_and_says_where_it_looked() {
     let bench = Bench::with(Options::default(), &[]).await;
-    let mut command = bench.bare_command(&["run"]);
-    command.env(variable("database.path"), bench.database());
-    assert_refused(command, &["TENCENTCLOUD_SECRET_ID", "credentials"]).await;
+    let metadata = bench.simulator.metadata(None).await.unwrap();
+    let asked = format!("the machine's role: http://{} says that this machine has none", metadata.address());
+    let words = [
+        "systemd: $CREDENTIALS_DIRECTORY is not set",
+        "the environment: TENCENTCLOUD_SECRET_ID is not set",
+        "/home/.tencentcloud/credentials: it is not there",
+        "the file /etc/tencentcloud/credentials: it is not there",
+        &asked,
+    ];
+    for arguments in ["run", "check"] {
+        let mut command = bench.bare_command(&[arguments]);
+        command.env(variable("database.path"), bench.database());
+        command.env("CERTCOMMIT_METADATA", metadata.address().to_string());
+        assert_refused(command, &words).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stand_in_for_the_metadata_service_is_on_this_machine_alone() {
+    let bench = Bench::new().await;
+    for address in ["169.254.0.23:80", "127.0.0.1", "localhost:80", ""] {
+        let mut command = bench.command(&["check"]);
+        command.env("CERTCOMMIT_METADATA", address);
+        assert_refused(command, &["CERTCOMMIT_METADATA", "a loopback address with a port"]).await;
+    }
 }
 
 async fn assert_refused(command: std::process::Command, words: &[&str]) {

@@ -6,6 +6,7 @@
 
 mod alerting;
 mod configuration;
+mod credentials;
 mod doubting;
 mod layers;
 mod logging;

@@ -145,6 +145,59 @@ async fn what_is_older_than_the_last_commit_can_be_pruned() {
     assert_eq!(outsider.rows("SELECT number FROM requests").await, ["5", "6"]);
 }
 
+/// A certificate with these requests, and nothing left to do for it.
+async fn closed(requests: &[(&str, &str)]) -> Outsider {
+    let mut outsider = Outsider::new().await;
+    outsider.enqueue("row").await;
+    for (kind, outcome) in requests {
+        outsider.request("row", kind).await;
+        outsider.complete("row", outcome).await;
+    }
+    outsider.must("UPDATE submissions SET state = 'canceled'").await;
+    outsider
+}
+
+#[tokio::test]
+async fn an_older_request_that_still_tells_something_stays_with_what_came_after_it() {
+    let last = ("commit", "failed");
+    let cases = [
+        (vec![("commit", "submitted"), last], "placed or found an order"),
+        (vec![("read", "committed"), last], "placed or found an order"),
+        (vec![("commit", "in_doubt"), ("read", "not_committed"), last], "not disproved by two reads"),
+        (
+            vec![
+                ("commit", "in_doubt"),
+                ("commit", "retry"),
+                ("read", "not_committed"),
+                ("read", "not_committed"),
+                last,
+            ],
+            "not disproved by two reads",
+        ),
+        (vec![("commit", "backend_error"), ("read", "retry"), last], "was not read since"),
+    ];
+    for (requests, words) in cases {
+        let mut outsider = closed(&requests).await;
+        outsider.refused("DELETE FROM requests WHERE number = 1", words).await;
+        let words = if requests.len() > 2 { "the oldest has to be deleted first" } else { "the last commit" };
+        outsider.refused("DELETE FROM requests WHERE number = 2", words).await;
+    }
+}
+
+#[tokio::test]
+async fn an_older_request_that_tells_nothing_any_more_can_be_deleted_once_it_is_the_oldest() {
+    let last = ("commit", "failed");
+    for requests in [
+        vec![("commit", "in_doubt"), ("read", "not_committed"), ("read", "not_committed"), last],
+        vec![("commit", "backend_error"), ("commit", "retry"), ("read", "denied"), last],
+        vec![("commit", "retry"), ("read", "unclear"), ("commit", "throttled"), last],
+    ] {
+        let mut outsider = closed(&requests).await;
+        outsider.refused("DELETE FROM requests WHERE number = 2", "the oldest has to be deleted first").await;
+        assert_eq!(outsider.must("DELETE FROM requests WHERE number < 4").await, 3, "{requests:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_numbers_of_requests_never_restart() {
     let mut outsider = Outsider::new().await;

@@ -7,42 +7,35 @@ const REPLACES: [&str; 2] = ["INSERT OR REPLACE", "REPLACE"];
 const WORDS: &str = "REPLACE would delete a submission";
 const RECURSION: [&str; 2] = ["PRAGMA recursive_triggers = OFF", "PRAGMA recursive_triggers = ON"];
 
+/// Each kind of REPLACE on a row in each state, where delete triggers fire for it and where they don't; and what is said.
+fn replaces() -> impl Iterator<Item = (&'static str, State, &'static str, &'static str)> {
+    let of = |(pragma, state)| REPLACES.map(|replace| (pragma, state, replace));
+    let all = RECURSION.into_iter().flat_map(|pragma| State::ALL.map(|state| (pragma, state))).flat_map(of);
+    all.map(|(pragma, state, replace)| match (state, pragma == RECURSION[1]) {
+        (State::InFlight | State::InDoubt, true) => (pragma, state, replace, "can not be deleted"),
+        _ => (pragma, state, replace, WORDS),
+    })
+}
+
 #[tokio::test]
 async fn a_row_can_not_be_replaced_by_its_certificate_id_in_any_state() {
     let mut outsider = Outsider::with_every_state().await;
-    for pragma in RECURSION {
+    for (pragma, state, replace, words) in replaces() {
         outsider.must(pragma).await;
-        for state in State::ALL {
-            for replace in REPLACES {
-                let words = match (state, pragma == RECURSION[1]) {
-                    (State::InFlight | State::InDoubt, true) => "can not be deleted",
-                    _ => WORDS,
-                };
-                let values = format!("(certificate_id) VALUES ('{state}')");
-                outsider.refused(&format!("{replace} INTO submissions {values}"), words).await;
-            }
-        }
+        let values = format!("(certificate_id) VALUES ('{state}')");
+        outsider.refused(&format!("{replace} INTO submissions {values}"), words).await;
     }
 }
 
 #[tokio::test]
 async fn a_row_can_not_be_replaced_by_its_id_in_any_state() {
     let mut outsider = Outsider::with_every_state().await;
-    for pragma in RECURSION {
+    for (pragma, state, replace, words) in replaces() {
         outsider.must(pragma).await;
-        for state in State::ALL {
-            for replace in REPLACES {
-                let words = match (state, pragma == RECURSION[1]) {
-                    (State::InFlight | State::InDoubt, true) => "can not be deleted",
-                    _ => WORDS,
-                };
-                for (column, certificate_id) in [("id", "new"), ("rowid", "new"), ("id", state.as_str())] {
-                    let row =
-                        format!("SELECT id, '{certificate_id}' FROM submissions WHERE certificate_id = '{state}'");
-                    let sql = format!("{replace} INTO submissions ({column}, certificate_id) {row}");
-                    outsider.refused(&sql, words).await;
-                }
-            }
+        for (column, certificate_id) in [("id", "new"), ("rowid", "new"), ("id", state.as_str())] {
+            let row = format!("SELECT id, '{certificate_id}' FROM submissions WHERE certificate_id = '{state}'");
+            let sql = format!("{replace} INTO submissions ({column}, certificate_id) {row}");
+            outsider.refused(&sql, words).await;
         }
     }
 }

@@ -34,15 +34,26 @@ pub(crate) struct Running {
 impl Bench {
     async fn daemon(&self) -> Daemon {
         let (secret_id, secret_key) = self.simulator.credentials();
-        let source = CredentialSource::new(move || {
-            Ok(Credentials { secret_id: secret_id.clone(), secret_key: secret_key.clone().into(), token: None })
-        });
+        let credentials = Credentials { secret_id, secret_key: secret_key.into(), token: None };
+        self.daemon_with(CredentialSource::of(credentials)).await
+    }
+
+    /// A daemon that gets its credentials there.
+    async fn daemon_with(&self, source: CredentialSource) -> Daemon {
         daemon::start(self.loaded(), source).await.unwrap()
     }
 
     /// Starts a daemon.
     pub(crate) async fn start(&self) -> Running {
-        let daemon = self.daemon().await;
+        Self::running(self.daemon().await)
+    }
+
+    /// Starts a daemon that gets its credentials there.
+    pub(crate) async fn start_with(&self, source: CredentialSource) -> Running {
+        Self::running(self.daemon_with(source).await)
+    }
+
+    fn running(daemon: Daemon) -> Running {
         let (stop, stop_asked) = watch::channel(Stop::No);
         let (progress_made, progress) = watch::channel(Progress::default());
         let metrics = daemon.metrics_address();

@@ -23,9 +23,15 @@ impl Bench {
     /// A command of the program with this bench's settings and credentials.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let (secret_id, secret_key) = self.simulator.credentials();
+        let mut command = self.command_without_keys(arguments);
+        command.env("TENCENTCLOUD_SECRET_ID", secret_id).env("TENCENTCLOUD_SECRET_KEY", secret_key);
+        command
+    }
+
+    /// A command of the program with this bench's settings, and no credentials.
+    pub(crate) fn command_without_keys(&self, arguments: &[&str]) -> Command {
         let mut command = self.bare_command(arguments);
         command.envs(self.variables());
-        command.env("TENCENTCLOUD_SECRET_ID", secret_id).env("TENCENTCLOUD_SECRET_KEY", secret_key);
         command
     }
 

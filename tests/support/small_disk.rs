@@ -47,10 +47,20 @@ impl SmallDisk {
         root.join(self.mounted_at.strip_prefix("/").unwrap()).join(name)
     }
 
+    /// Where the program finds a file of the disk.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.mounted_at.join(name)
+    }
+
+    /// The names of the files on it.
+    pub(crate) fn names(&self) -> Vec<std::ffi::OsString> {
+        fs::read_dir(self.file("")).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    }
+
     /// A command of the program with its queue on this disk.
     pub(crate) fn command(&self, bench: &Bench, arguments: &[&str]) -> Command {
         let mut command = bench.command_under(&self.entering().each_ref().map(String::as_str), arguments);
-        command.env(variable("database.path"), self.mounted_at.join("queue.db"));
+        command.env(variable("database.path"), self.path("queue.db"));
         command
     }
 

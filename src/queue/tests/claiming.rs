@@ -105,8 +105,7 @@ async fn where_reading_is_not_permitted_nothing_waits_for_a_read() {
     let mut site = Site::with(&["a"]).await;
     site.commit(0, CommitOutcome::BackendError(refusal())).await;
     let now = site.at(30);
-    let turn =
-        Turn { now, records: &[], commits: 1, reads: 1, read_first: false, settle: Duration::ZERO, heartbeat: None };
+    let turn = Turn { read_first: false, settle: Duration::ZERO, ..asking(now, 1, 1) };
     let claims = site.queue.turn(&site.run, &turn).await.unwrap().claims;
     assert_eq!((names(&claims.reads), names(&claims.commits)), (vec![], vec!["a"]));
 }

@@ -1,5 +1,4 @@
-//! Opening a database: what is made, what is refused, what is migrated by whom. `open_tests.rs` holds what becomes of the
-//! file.
+//! Opening a database: who makes it, what is refused, what is migrated by whom.
 
 use std::borrow::Cow;
 use std::fs;
@@ -7,19 +6,10 @@ use std::path::Path;
 use std::process::Command;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::super::open::{MIGRATIONS, create};
 use super::super::place::{group_of, network_filesystem};
 use super::*;
-
-async fn sql(path: &Path, statement: &'static str) {
-    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
-    let mut connection = options.connect().await.unwrap();
-    sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-}
 
 #[tokio::test]
 async fn a_queue_that_is_there_is_opened_with_all_that_is_in_it() {

@@ -29,15 +29,7 @@ async fn a_run_that_was_superseded_claims_nothing_and_says_who_took_over() {
     let mut site = Site::with(&["a"]).await;
     let superseded = site.run.clone();
     site.restart().await;
-    let turn = Turn {
-        now: site.at(0),
-        records: &[],
-        commits: 1,
-        reads: 1,
-        read_first: true,
-        settle: Duration::ZERO,
-        heartbeat: None,
-    };
+    let turn = asking(site.at(0), 1, 1);
     let error = site.queue.turn(&superseded, &turn).await.unwrap_err();
     assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
     assert_eq!(site.state("a").await, "pending");
@@ -59,15 +51,7 @@ async fn the_daemon_row_says_what_runs_and_what_it_does() {
     ];
     for (mode, name) in modes {
         let heartbeat = Heartbeat { mode, why: Some(format!("since {name}")), pace: 12.5 };
-        let turn = Turn {
-            now: site.at(10),
-            records: &[],
-            commits: 0,
-            reads: 0,
-            read_first: true,
-            settle: Duration::ZERO,
-            heartbeat: Some(&heartbeat),
-        };
+        let turn = Turn { heartbeat: Some(&heartbeat), ..asking(site.at(10), 0, 0) };
         site.queue.turn(&site.run, &turn).await.unwrap();
         let row = site.queue.overview(BEGIN).await.unwrap().daemon;
         assert_eq!((row.mode.as_str(), row.why.as_deref()), (name, heartbeat.why.as_deref()));
@@ -90,15 +74,7 @@ async fn a_turn_counts_the_rows_of_each_state() {
 async fn a_turn_on_a_file_that_was_replaced_does_nothing() {
     let mut site = Site::with(&["a"]).await;
     std::fs::rename(site.path(), site.directory.path().join("moved.db")).unwrap();
-    let turn = Turn {
-        now: site.at(0),
-        records: &[],
-        commits: 1,
-        reads: 1,
-        read_first: true,
-        settle: Duration::ZERO,
-        heartbeat: None,
-    };
+    let turn = asking(site.at(0), 1, 1);
     let error = site.queue.turn(&site.run, &turn).await.unwrap_err();
     assert!(matches!(error, QueueError::Replaced(_)), "{error:?}");
     assert_eq!(site.state("a").await, "pending");

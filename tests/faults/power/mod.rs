@@ -229,8 +229,10 @@ async fn start_on(directory: &Path, recording: &Recording, known: &Known) -> Res
     let variables =
         [(variable("database.path"), text(&database)), (variable("api.endpoint"), "http://127.0.0.1:9".to_owned())];
     let settings = Settings::load(Some(&empty), variables).unwrap();
-    let source = CredentialSource::new(|| {
-        Ok(Credentials { secret_id: "id".to_owned(), secret_key: "key".to_owned().into(), token: None })
+    let source = CredentialSource::of(Credentials {
+        secret_id: "id".to_owned(),
+        secret_key: "key".to_owned().into(),
+        token: None,
     });
     drop(daemon::start(settings, source).await.map_err(|error| error.to_string())?);
     let options = SqliteConnectOptions::new().filename(&database);

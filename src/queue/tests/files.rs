@@ -1,17 +1,16 @@
-//! Opening a database: what is made, what is refused and left untouched, what is migrated.
+//! Opening a database, and what becomes of its file: made, refused and left untouched, copied before it is migrated.
 
 use std::borrow::Cow;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use sqlx::Connection as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::open::MIGRATIONS;
-use super::place::beside;
-use super::{DaemonLock, Opening, Queue, QueueError, daemon_lives};
+use super::super::open::MIGRATIONS;
+use super::super::place::beside;
+use super::*;
 
 struct Directory(tempfile::TempDir);
 
@@ -23,13 +22,6 @@ impl Directory {
     fn database(&self) -> PathBuf {
         self.0.path().join("queue.db")
     }
-}
-
-async fn sql(path: &Path, statement: &'static str) {
-    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
-    let mut connection = options.connect().await.unwrap();
-    sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,0 +1,123 @@
+//! Is the database whole?
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+
+async fn inspected(site: &Site) -> Option<Vec<String>> {
+    inspect(&site.path(), Arc::new(AtomicBool::new(false))).await.unwrap()
+}
+
+/// A queue with some rows in every table, in one file.
+async fn filled() -> Site {
+    let mut site = Site::with(&["a", "b", "c"]).await;
+    site.commit(0, receipt()).await;
+    site.commits(0, 1).await;
+    site.sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+         INSERT INTO submissions (certificate_id, due_at) SELECT 'later-' || i, 9999999999 FROM n",
+    )
+    .await;
+    site.sql("PRAGMA wal_checkpoint(TRUNCATE)").await;
+    site
+}
+
+/// Overwrites the root page of a table or an index in place.
+async fn spoil(site: &mut Site, query: &'static str) {
+    let page = site.number(query).await.unwrap();
+    let size = site.number("PRAGMA page_size").await.unwrap();
+    let at = u64::try_from((page - 1) * size).unwrap();
+    OpenOptions::new().write(true).open(site.path()).unwrap().write_all_at(&[0x5a; 4096], at).unwrap();
+}
+
+#[tokio::test]
+async fn a_queue_at_work_is_whole() {
+    let mut site = filled().await;
+    assert_eq!(site.queue.check_integrity().await.unwrap(), [] as [&str; 0]);
+    assert_eq!(inspected(&site).await, Some(Vec::new()));
+    site.sql("CREATE INDEX theirs ON submissions (created_at); CREATE TABLE notes (text)").await;
+    assert_eq!(site.queue.check_integrity().await.unwrap(), [] as [&str; 0], "what somebody added is theirs");
+}
+
+#[tokio::test]
+async fn a_damaged_table_is_found_by_either_check() {
+    for object in [
+        "SELECT rootpage FROM sqlite_master WHERE name = 'submissions'",
+        "SELECT rootpage FROM sqlite_master WHERE name = 'requests_certificate'",
+    ] {
+        let mut site = filled().await;
+        spoil(&mut site, object).await;
+        let found = inspected(&site).await.unwrap();
+        assert!(!found.is_empty(), "{object}");
+        let mut fresh = Queue::open(&site.path(), Opening::Existing).await.unwrap();
+        assert!(!fresh.check_integrity().await.unwrap().is_empty(), "{object}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_is_told_to_give_up_says_nothing() {
+    let site = filled().await;
+    assert_eq!(inspect(&site.path(), Arc::new(AtomicBool::new(true))).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_no_rule_would_have_let_happen_is_told() {
+    let cases = [
+        (
+            "UPDATE state_counts SET count = 7 WHERE state = 'held'",
+            "state_counts says otherwise than the rows: held: 7, and 0",
+        ),
+        (
+            "UPDATE requests SET finished_at = 1, outcome = 'failed' WHERE finished_at IS NULL",
+            "in flight without a request on its way: b",
+        ),
+        (
+            "DROP TRIGGER submissions_update_rules; UPDATE submissions SET order_id = NULL WHERE state = 'submitted'",
+            "the trigger submissions_update_rules is missing",
+        ),
+        (
+            "DROP TRIGGER submissions_update_rules; UPDATE submissions SET order_id = NULL WHERE state = 'submitted'",
+            "submitted without an order, or without who established it: a",
+        ),
+        (
+            "DROP TRIGGER submissions_update_rules; UPDATE submissions SET state = 'odd' WHERE certificate_id = 'c'",
+            "a state that there isn't: c",
+        ),
+        (
+            "DROP TRIGGER submissions_update_rules; UPDATE submissions SET state = 'held' WHERE state = 'in_flight'",
+            "a commit on its way for a submission that isn't in flight: b",
+        ),
+        (
+            "UPDATE sqlite_sequence SET seq = 0 WHERE name = 'requests'",
+            "the numbers of requests could restart below: 2",
+        ),
+        ("DROP INDEX submissions_due", "the index submissions_due is missing"),
+        (
+            "DROP INDEX submissions_due; CREATE INDEX submissions_due ON submissions (due_at)",
+            "the index submissions_due is altered",
+        ),
+        ("ALTER TABLE requests ADD COLUMN note TEXT", "the table requests is altered"),
+    ];
+    for (statement, finding) in cases {
+        let mut site = filled().await;
+        site.sql(statement).await;
+        let findings = site.queue.check_integrity().await.unwrap();
+        assert!(findings.iter().any(|found| found == finding), "{statement}: {findings:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_did_not_say_that_it_stopped_ended_badly() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut queue = Queue::open(&directory.path().join("queue.db"), Opening::Create).await.unwrap();
+    assert!(!queue.ended_badly().await.unwrap(), "there was none yet");
+    let mut site = Site::new().await;
+    assert!(site.queue.ended_badly().await.unwrap());
+    let heartbeat = Heartbeat { mode: Mode::Stopped, why: None, pace: 0.0 };
+    let turn = Turn { heartbeat: Some(&heartbeat), ..asking(site.at(0), 0, 0) };
+    site.queue.turn(&site.run, &turn).await.unwrap();
+    assert!(!site.queue.ended_badly().await.unwrap());
+}

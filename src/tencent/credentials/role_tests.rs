@@ -1,0 +1,228 @@
+//! What the metadata service may say, and what is made of it.
+
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+use secrecy::ExposeSecret as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::super::{Place, Source, find_credentials};
+use super::*;
+
+const CANARY: &str = "canaryKey0123456789";
+const AT: i64 = 1_551_113_065;
+
+fn at(unix_seconds: i64) -> Now {
+    Now { unix: UnixMillis(unix_seconds * 1000), ..clock::now() }
+}
+
+fn reply(secret_id: &str, secret_key: &str, token: &str, expires: &str, code: &str) -> String {
+    format!(
+        r#"{{"TmpSecretId": "{secret_id}", "TmpSecretKey": "{secret_key}", "Token": "{token}",
+            "ExpiredTime": {expires}, "Expiration": "2019-02-25T22:44:25Z", "Code": {code}, "New": [1]}}"#
+    )
+}
+
+fn good() -> String {
+    reply("AKIDx", "key", "token", &(AT + 3600).to_string(), "\"Success\"")
+}
+
+#[test]
+fn a_success_has_keys_and_until_when_they_are_good() {
+    let now = at(AT);
+    let (credentials, expires) = keys(&good(), now).unwrap();
+    assert_eq!((credentials.secret_id.as_str(), credentials.secret_key.expose_secret()), ("AKIDx", "key"));
+    assert_eq!(credentials.token.unwrap().expose_secret(), "token");
+    assert_eq!(expires, now.instant + Duration::from_secs(3600));
+}
+
+#[test]
+fn a_time_that_is_far_away_counts_as_a_day() {
+    for far in [AT + 864_000, i64::MAX] {
+        let now = at(AT);
+        let (_, expires) = keys(&reply("i", "k", "t", &far.to_string(), "\"Success\""), now).unwrap();
+        assert_eq!(expires, now.instant + Duration::from_secs(86_400));
+    }
+}
+
+#[test]
+fn what_is_no_success_is_refused_by_what_is_wrong_and_without_its_values() {
+    let later = (AT + 3600).to_string();
+    let success = "\"Success\"";
+    let key = |key: &str| reply("i", key, "t", &later, success);
+    let cases = [
+        ("<html>canaryKey0123456789</html>".to_owned(), "answers with what is not a JSON object"),
+        (String::new(), "answers with what is not a JSON object"),
+        (format!("\"{CANARY}\""), "answers with what is not a JSON object"),
+        (format!("[\"{CANARY}\"]"), "answers with what is not a JSON object"),
+        (key(CANARY).replace("}", ""), "answers with what is not a JSON object"),
+        (reply("i", CANARY, "t", &later, "\"Failed\""), "answers with the code Failed"),
+        (reply("i", CANARY, "t", &later, "\"\\u001b[2J\""), "answers with the code \\u{1b}[2J"),
+        (reply("i", CANARY, "t", &later, "0"), "answers without a Code"),
+        (reply("i", CANARY, "t", "\"soon\"", success), "answers without an ExpiredTime"),
+        (reply("i", CANARY, "t", "1.5e300", success), "answers without an ExpiredTime"),
+        (reply("", CANARY, "t", &later, success), "answers without a TmpSecretId"),
+        (reply("i", "", CANARY, &later, success), "answers without a TmpSecretKey"),
+        (reply("i", CANARY, " ", &later, success), "answers without a Token"),
+        (key("canaryKey0123456789 x"), "answers with a TmpSecretKey that has characters that no key has"),
+        (key("canaryKey0123456789\\n"), ""),
+        (
+            reply("i", CANARY, "t", &AT.to_string(), success),
+            "answers with keys that expired at 2019-02-25T16:44:25Z; this machine's clock says 2019-02-25T16:44:25Z",
+        ),
+        (
+            reply("i", CANARY, "t", &i64::MIN.to_string(), success),
+            "answers with keys that expired at -9223372036854775808 ms after 1970; this machine's clock says \
+             2019-02-25T16:44:25Z",
+        ),
+    ];
+    for (text, problem) in cases {
+        match keys(&text, at(AT)) {
+            Ok(_) => assert!(problem.is_empty(), "{text}"),
+            Err(why) => assert_eq!(why, problem, "{text}"),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_answer_makes_the_reader_panic_or_lets_its_text_out(before in ".{0,40}", after in "\\PC{0,40}") {
+        let text = format!("{before}{{\"Code\":\"Success\",\"TmpSecretKey\":\"{CANARY} {after}\"}}");
+        if let Err(why) = keys(&text, at(AT)) {
+            prop_assert!(!why.contains(CANARY) && !why.contains('\n'), "{why}");
+        }
+    }
+}
+
+/// A service that answers each request in its turn with these bytes, and the paths that it was asked for.
+async fn service(answers: Vec<Vec<u8>>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    tokio::spawn(async move {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            let request = String::from_utf8(request).unwrap();
+            seen.lock().unwrap().push(request.split(' ').nth(1).unwrap().to_owned());
+            // A client that has read enough may be gone.
+            stream.write_all(&answer).await.unwrap_or_default();
+        }
+    });
+    (address, asked)
+}
+
+fn http(status: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+fn live() -> String {
+    reply("AKIDx", "key", "token", &(clock::now().unix.seconds() + 3600).to_string(), "\"Success\"")
+}
+
+/// What a role gives, as an error's text where it gives none, with the service's address as ADDRESS.
+async fn asked(role: Role) -> Result<Source, String> {
+    let service = role.service.clone();
+    let found = find_credentials(&[Place::Role(role)], &|_| None).await;
+    found.map(|found| found.source).map_err(|error| error.to_string().replace(&service, "ADDRESS"))
+}
+
+#[tokio::test]
+async fn the_machines_role_is_asked_for_by_name_and_then_for_its_keys() {
+    let (address, paths) = service(vec![http("200 OK", "certs\n"), http("200 OK", &live())]).await;
+    assert_eq!(asked(Role::new(None).at(address)).await, Ok(Source::Role("certs".to_owned())));
+    assert_eq!(*paths.lock().unwrap(), [PATH.to_owned(), format!("{PATH}certs")]);
+}
+
+#[tokio::test]
+async fn a_role_that_is_named_is_asked_for_its_keys_alone() {
+    let (address, paths) = service(vec![http("200 OK", &live())]).await;
+    assert_eq!(asked(Role::new(Some("mine".to_owned())).at(address)).await, Ok(Source::Role("mine".to_owned())));
+    assert_eq!(*paths.lock().unwrap(), [format!("{PATH}mine")]);
+}
+
+#[tokio::test]
+async fn a_machine_without_a_role_has_no_credentials_and_that_does_not_pass() {
+    for list in [http("404 Not Found", "<html>"), http("200 OK", ""), http("200 OK", " \n")] {
+        let (address, _) = service(vec![list]).await;
+        let error = find_credentials(&[Place::Role(Role::new(None).at(address))], &|_| None).await.unwrap_err();
+        assert!(!error.is_passing(), "{error}");
+        assert!(error.to_string().contains("says that this machine has none"), "{error}");
+    }
+    let (address, _) = service(vec![http("404 Not Found", "")]).await;
+    let error = asked(Role::new(Some("mine".to_owned())).at(address)).await.unwrap_err();
+    assert!(error.contains("ADDRESS says that this machine has no role mine"), "{error}");
+}
+
+#[tokio::test]
+async fn whatever_else_the_service_says_may_pass() {
+    let huge = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", 1 << 20, "x".repeat(20_000)).into_bytes();
+    let elsewhere = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let cases = [
+        (http("500 Internal Server Error", CANARY), "answers with HTTP 500"),
+        (http("403 Forbidden", CANARY), "answers with HTTP 403"),
+        (elsewhere, "answers with HTTP 302"),
+        (http("200 OK", "<html>canaryKey0123456789</html>"), "answers with what is no role's name"),
+        (http("200 OK", "../user-data"), "answers with what is no role's name"),
+        (huge, "answers with more than 16 KiB"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n\xff".to_vec(),
+            "answers with what is not UTF-8 text",
+        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ncert".to_vec(), "can't be reached: "),
+        (CANARY.as_bytes().to_vec(), "can't be reached: "),
+        (Vec::new(), "can't be reached: "),
+    ];
+    for (answer, problem) in cases {
+        let (address, _) = service(vec![answer]).await;
+        let error = find_credentials(&[Place::Role(Role::new(None).at(address))], &|_| None).await.unwrap_err();
+        let text = error.to_string();
+        let start = format!("the machine's role gives no credentials at present: http://{address} {problem}");
+        assert!(error.is_passing() && text.starts_with(&start), "{problem}: {text}");
+        assert!(!text.contains(CANARY) && !text.contains('\n'), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_down_may_come_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let error = asked(Role::new(None).at(address)).await.unwrap_err();
+    assert!(error.contains("ADDRESS can't be reached: ") && error.contains("refused"), "{error}");
+}
+
+/// The clock is the test's, and goes on to the next timer whenever everybody waits: a slow answer costs no time here.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_does_not_answer_is_not_waited_for_for_long() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let before = clock::now().instant;
+    let error = asked(Role::new(None).at(address)).await.unwrap_err();
+    assert!(error.contains("timed out"), "{error}");
+    assert!(clock::now().instant - before <= TIMEOUT + CONNECT_TIMEOUT);
+    drop(listener);
+}
+
+#[tokio::test]
+async fn under_auto_it_is_asked_on_the_vendors_machines_alone() {
+    let dmi = tempfile::tempdir().unwrap();
+    let set = |file: &str, maker: &str| fs::write(dmi.path().join(file), maker).unwrap();
+    let (address, paths) = service(vec![http("200 OK", "certs"), http("200 OK", &live())]).await;
+    let role = || Role::new(None).at(address).only_on_vendors_machines(dmi.path());
+    let unknown = asked(role()).await.unwrap_err();
+    assert!(unknown.contains("not asked for, since ") && unknown.contains("sys_vendor doesn't say"), "{unknown}");
+    set("sys_vendor", "QEMU\u{1b}[2J\n");
+    set("chassis_vendor", "QEMU\n");
+    let other = asked(role()).await.unwrap_err();
+    assert!(other.contains(r#"says "QEMU\u{1b}[2J" and not Tencent"#), "{other}");
+    assert!(other.contains("credentials.source = \"cvm-role\" asks all the same"), "{other}");
+    assert!(paths.lock().unwrap().is_empty(), "nobody was asked");
+    set("chassis_vendor", "Tencent Cloud\n");
+    assert_eq!(asked(role()).await, Ok(Source::Role("certs".to_owned())));
+}

@@ -1,0 +1,333 @@
+//! Where credentials are looked for, and what is said of those that can't be right.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use secrecy::ExposeSecret as _;
+use tempfile::TempDir;
+
+use super::*;
+
+const CANARY: &str = "canaryKey0123456789";
+const PAIR: &str = "[default]\nsecret_id = fromFile\nsecret_key = k\n";
+
+fn nothing(_: &str) -> Option<String> {
+    None
+}
+
+/// A directory with these files, readable for the owner alone.
+fn directory(files: &[(&str, &[u8])]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, contents) in files {
+        write(&directory.path().join(name), contents, 0o400);
+    }
+    directory
+}
+
+fn write(path: &Path, contents: impl AsRef<[u8]>, mode: u32) {
+    fs::write(path, contents).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+fn file(text: &str, mode: u32) -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("credentials");
+    write(&path, text, mode);
+    (directory, path)
+}
+
+fn vendor_file(path: &Path) -> Place {
+    Place::File(path.to_owned(), "default".to_owned())
+}
+
+async fn find(places: &[Place]) -> Result<Found, CredentialsError> {
+    find_credentials(places, &nothing).await
+}
+
+async fn refused(places: &[Place]) -> String {
+    find(places).await.unwrap_err().to_string()
+}
+
+/// What the environment with these values gives.
+async fn from_environment(id: &str, key: &str, token: Option<&str>) -> Result<Credentials, CredentialsError> {
+    let (id, key, token) = (id.to_owned(), key.to_owned(), token.map(str::to_owned));
+    let variable = move |name: &str| match name {
+        "TENCENTCLOUD_SECRET_ID" => Some(id.clone()),
+        "TENCENTCLOUD_SECRET_KEY" => Some(key.clone()),
+        "TENCENTCLOUD_TOKEN" => token.clone(),
+        _ => None,
+    };
+    find_credentials(&[Place::Environment], &variable).await.map(|found| found.credentials)
+}
+
+async fn from_file(text: &str, mode: u32) -> Result<Credentials, CredentialsError> {
+    let (_directory, path) = file(text, mode);
+    find(&[vendor_file(&path)]).await.map(|found| found.credentials)
+}
+
+async fn from_systemd(files: &[(&str, &[u8])]) -> Result<Credentials, String> {
+    let directory = directory(files);
+    let found = find(&[Place::Systemd(Some(directory.path().to_owned()))]).await;
+    let place = directory.path().display().to_string();
+    found.map(|found| found.credentials).map_err(|error| error.to_string().replace(&place, "DIRECTORY"))
+}
+
+fn parts(credentials: &Credentials) -> (&str, &str, Option<&str>) {
+    let token = credentials.token.as_ref().map(|token| token.expose_secret());
+    (&credentials.secret_id, credentials.secret_key.expose_secret(), token)
+}
+
+#[tokio::test]
+async fn the_first_place_that_has_any_decides_and_those_before_it_are_told_with_their_reasons() {
+    let systemd = directory(&[("secret_id", b"fromSystemd"), ("secret_key", b"k")]);
+    let (_directory, path) = file(PAIR, 0o600);
+    let missing = path.with_file_name("missing");
+    let places = [
+        Place::Systemd(Some(systemd.path().to_owned())),
+        Place::Environment,
+        vendor_file(&missing),
+        vendor_file(&path),
+    ];
+    let variable = |name: &str| match name {
+        "TENCENTCLOUD_SECRET_ID" => Some("fromEnv".to_owned()),
+        "TENCENTCLOUD_SECRET_KEY" => Some("k".to_owned()),
+        _ => None,
+    };
+    let found = find_credentials(&places, &variable).await.unwrap();
+    assert_eq!((found.credentials.secret_id.as_str(), found.passed), ("fromSystemd", vec![]));
+    assert_eq!(found.source, Source::Systemd(systemd.path().to_owned()));
+
+    fs::remove_file(systemd.path().join("secret_id")).unwrap();
+    fs::remove_file(systemd.path().join("secret_key")).unwrap();
+    let found = find_credentials(&places, &variable).await.unwrap();
+    assert_eq!((found.credentials.secret_id.as_str(), found.source), ("fromEnv", Source::Environment));
+    let told: Vec<String> = found.passed.iter().map(ToString::to_string).collect();
+    assert_eq!(told, [format!("systemd: {} has neither secret_id nor secret_key", systemd.path().display())]);
+
+    let found = find(&places[1..]).await.unwrap();
+    assert_eq!((found.credentials.secret_id.as_str(), found.source), ("fromFile", Source::File(path)));
+    let told: Vec<String> = found.passed.iter().map(ToString::to_string).collect();
+    let not_there = format!("the file {}: it is not there", missing.display());
+    assert_eq!(told, ["the environment: TENCENTCLOUD_SECRET_ID is not set".to_owned(), not_there]);
+}
+
+#[tokio::test]
+async fn nothing_anywhere_says_where_it_looked_and_what_to_do() {
+    let places = [Place::Systemd(None), Place::Environment, vendor_file(Path::new("/nonexistent/credentials"))];
+    assert_eq!(
+        refused(&places).await,
+        "credentials.source: no credentials were found. Looked at systemd: $CREDENTIALS_DIRECTORY is not set; \
+         the environment: TENCENTCLOUD_SECRET_ID is not set; the file /nonexistent/credentials: it is not there. \
+         To mend it: give the unit LoadCredential=secret_id:… and LoadCredential=secret_key:…; or set \
+         TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY; or write secret_id and secret_key under [default] into \
+         /nonexistent/credentials"
+    );
+}
+
+#[tokio::test]
+async fn unusable_credentials_end_the_search_and_are_not_passed_over() {
+    let half = directory(&[("secret_key", CANARY.as_bytes())]);
+    let (_directory, path) = file(PAIR, 0o600);
+    let error = refused(&[Place::Systemd(Some(half.path().to_owned())), vendor_file(&path)]).await;
+    assert!(error.ends_with("secret_id is missing") && !error.contains(CANARY), "{error}");
+}
+
+#[test]
+fn the_vendors_places_are_the_users_own_file_and_then_the_systems() {
+    let (own, system) = ("/home/me/.tencentcloud/credentials", "/etc/tencentcloud/credentials");
+    assert_eq!(vendor_files(None), [PathBuf::from(system)]);
+    assert_eq!(vendor_files(Some("/home/me")), [own, system].map(PathBuf::from));
+}
+
+#[test]
+fn a_place_is_named_as_people_know_it() {
+    let named = [
+        (Source::Systemd("/run/c".into()), "systemd's /run/c (secret_id, secret_key)"),
+        (Source::Environment, "the environment (TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY)"),
+        (Source::File("/etc/keys".into()), "the file /etc/keys"),
+        (Source::Role("certs".to_owned()), "the machine's role certs"),
+        (Source::Caller, "the caller"),
+    ];
+    for (source, name) in named {
+        assert_eq!(source.to_string(), name);
+    }
+}
+
+#[tokio::test]
+async fn systemd_hands_over_one_value_a_file() {
+    let credentials = from_systemd(&[("secret_id", b"id"), ("secret_key", b"key")]).await.unwrap();
+    assert_eq!(parts(&credentials), ("id", "key", None));
+    let edited: [(&str, &[u8]); 3] =
+        [("secret_id", b"\xef\xbb\xbfid\r\n"), ("secret_key", b" key\n\n"), ("token", b"t\n")];
+    assert_eq!(parts(&from_systemd(&edited).await.unwrap()), ("id", "key", Some("t")));
+    let blank: [(&str, &[u8]); 3] = [("secret_id", b"id"), ("secret_key", b"key"), ("token", b" \n")];
+    assert_eq!(parts(&from_systemd(&blank).await.unwrap()), ("id", "key", None));
+}
+
+#[tokio::test]
+async fn what_systemd_hands_over_and_cannot_be_right_is_refused_by_the_files_name() {
+    let place = "the credentials in systemd's DIRECTORY (secret_id, secret_key)";
+    let half: [(&str, &[u8]); 1] = [("secret_id", b"id")];
+    assert_eq!(from_systemd(&half).await.unwrap_err(), format!("{place}: secret_key is missing"));
+    let empty: [(&str, &[u8]); 2] = [("secret_id", b"\n"), ("secret_key", CANARY.as_bytes())];
+    assert_eq!(from_systemd(&empty).await.unwrap_err(), format!("{place}: secret_id is missing"));
+    let two: [(&str, &[u8]); 2] = [("secret_id", b"id"), ("secret_key", b"canaryKey0123456789\ncanaryKey0123456789")];
+    let problem = "secret_key has characters that no key has";
+    assert_eq!(from_systemd(&two).await.unwrap_err(), format!("{place}: {problem}"));
+    let bytes: [(&str, &[u8]); 2] = [("secret_id", b"id"), ("secret_key", b"\xff")];
+    let problem = "the credentials in the file DIRECTORY/secret_key: the file is not UTF-8 text";
+    assert_eq!(from_systemd(&bytes).await.unwrap_err(), problem);
+}
+
+#[tokio::test]
+async fn what_systemd_makes_itself_is_taken_and_what_others_may_read_is_not() {
+    for (mode, taken) in [(0o400, true), (0o440, true), (0o600, true), (0o444, false), (0o404, false)] {
+        let directory = directory(&[("secret_id", b"id")]);
+        let key = directory.path().join("secret_key");
+        write(&key, "key", mode);
+        match find(&[Place::Systemd(Some(directory.path().to_owned()))]).await {
+            Ok(_) => assert!(taken, "{mode:o}"),
+            Err(CredentialsError::Exposed(path)) => assert!(!taken && path == key, "{mode:o}"),
+            Err(error) => panic!("{mode:o}: {error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_others_may_do_to_a_file_exposes_it_and_what_user_and_group_may_does_not() {
+    for mode in [0o600, 0o640, 0o660, 0o400] {
+        assert!(from_file(PAIR, mode).await.is_ok(), "{mode:o}");
+    }
+    for mode in [0o601, 0o602, 0o604, 0o644, 0o666] {
+        assert!(matches!(from_file(PAIR, mode).await, Err(CredentialsError::Exposed(_))), "{mode:o}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_missing_is_passed_over_and_one_that_cannot_be_looked_at_is_an_error() {
+    let (directory, path) = file(PAIR, 0o600);
+    for missing in [directory.path().join("missing"), path.join("within-a-file")] {
+        assert!(find(&[vendor_file(&missing), vendor_file(&path)]).await.is_ok());
+    }
+    let itself = directory.path().join("itself");
+    symlink(&itself, &itself).unwrap();
+    let error = find(&[vendor_file(&itself), vendor_file(&path)]).await.unwrap_err();
+    assert!(matches!(error, CredentialsError::Unreadable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_too_long_or_none_at_all_is_not_read() {
+    let (directory, path) = file(&"#\n".repeat(40_000), 0o600);
+    assert!(refused(&[vendor_file(&path)]).await.ends_with("it is longer than 64 KiB; is it the right file?"));
+    assert!(refused(&[vendor_file(directory.path())]).await.ends_with("it is not a plain file"));
+}
+
+#[tokio::test]
+async fn blank_values_are_none_and_blanks_around_a_value_are_no_part_of_it() {
+    let credentials = from_environment(" id ", "\tkey\n", Some(" ")).await.unwrap();
+    assert_eq!(parts(&credentials), ("id", "key", None));
+    let error = from_environment(" ", "", None).await.unwrap_err();
+    assert!(matches!(error, CredentialsError::NotFound { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_token_has_two_names_in_the_environment_and_a_blank_one_hides_none() {
+    for blank in [None, Some(String::new())] {
+        let variable = move |name: &str| match name {
+            "TENCENTCLOUD_SECRET_ID" | "TENCENTCLOUD_SECRET_KEY" => Some("k".to_owned()),
+            "TENCENTCLOUD_TOKEN" => blank.clone(),
+            "TENCENTCLOUD_SESSION_TOKEN" => Some("t".to_owned()),
+            _ => None,
+        };
+        let found = find_credentials(&[Place::Environment], &variable).await.unwrap();
+        assert_eq!(parts(&found.credentials), ("k", "k", Some("t")));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_right_is_refused_by_its_name() {
+    let cases = [
+        (from_environment("i d", "key", None).await, "TENCENTCLOUD_SECRET_ID has characters that no key has"),
+        (from_environment("id", "k\u{7f}y", None).await, "TENCENTCLOUD_SECRET_KEY has characters that no key has"),
+        (from_environment("id", "", None).await, "TENCENTCLOUD_SECRET_KEY is missing"),
+        (from_environment("", CANARY, None).await, "TENCENTCLOUD_SECRET_ID is missing"),
+        (from_environment("id", "key", Some("t ken")).await, "the token has characters that no key has"),
+        (from_file("[default]\nsecret_id = id\n", 0o600).await, "secret_key is missing"),
+        (from_file("[default]\nsecret_key = key\n", 0o600).await, "secret_id is missing"),
+    ];
+    for (refused, problem) in cases {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.ends_with(problem) && !error.contains(CANARY), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_is_that_of_its_key_in_its_section() {
+    let text = "secret_id = before\n[other]\nsecret_id = other\nsecret_key=o\n[ default ]\n; a comment\n\
+                secret_key_old = old\nsecret_key = a=b\nsecret_id = mine\ntoken = t\n[last]\nsecret_id = last\n";
+    let (_directory, path) = file(text, 0o640);
+    let found = find(&[vendor_file(&path)]).await.unwrap();
+    assert_eq!(parts(&found.credentials), ("mine", "a=b", Some("t")));
+    let other = find(&[Place::File(path.clone(), "other".to_owned())]).await.unwrap();
+    assert_eq!(parts(&other.credentials), ("other", "o", None));
+    let none = refused(&[Place::File(path, "none".to_owned())]).await;
+    assert!(none.contains("it has neither secret_id nor secret_key under [none]"), "{none}");
+}
+
+fn parsed(bytes: &[u8]) -> Result<Option<Credentials>, String> {
+    parse_credentials(bytes, "default", &Source::File("f".into())).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_file_may_come_from_another_system() {
+    let file = b"\xef\xbb\xbf[default]\r\nsecret_id = i\r\nsecret_key = k\r\ntoken=t\r\n";
+    assert_eq!(parts(&parsed(file).unwrap().unwrap()), ("i", "k", Some("t")));
+}
+
+#[test]
+fn what_no_key_can_be_is_refused_with_what_is_wrong() {
+    let cases: [(&[u8], &str); 6] = [
+        (b"[default]\nsecret_id = \"i\"\nsecret_key = k", "secret_id stands in quotes; write it without"),
+        (b"[default]\nsecret_id = i\nsecret_key = 'k'", "secret_key stands in quotes; write it without"),
+        (b"[default]\nsecret_id = i\nsecret_key = k # mine", "secret_key has characters that no key has"),
+        (b"[default]\nsecret_id = i\nsecret_key = k\0", "secret_key has characters that no key has"),
+        (b"[default]\nsecret_id = i\nsecret_key = k\ntoken = t t", "the token has characters that no key has"),
+        (b"[default]\nsecret_id = i\nsecret_key = \xff", "the file is not UTF-8 text"),
+    ];
+    for (file, problem) in cases {
+        assert_eq!(parsed(file).unwrap_err(), format!("the credentials in the file f: {problem}"));
+    }
+    assert!(parsed(b"").unwrap().is_none() && parsed(b"secret_id = i\nsecret_key = k").unwrap().is_none());
+}
+
+fn of(secret_id: &str, secret_key: &str, token: Option<&str>) -> Credentials {
+    let (secret_key, token) = (secret_key.to_owned().into(), token.map(|token| token.to_owned().into()));
+    Credentials { secret_id: secret_id.to_owned(), secret_key, token }
+}
+
+#[test]
+fn credentials_are_the_same_if_all_their_parts_are() {
+    let these = of("i", "k", Some("t"));
+    assert!(these.is_same(&these.clone()));
+    for others in [of("j", "k", Some("t")), of("i", "l", Some("t")), of("i", "k", Some("u")), of("i", "k", None)] {
+        assert!(!these.is_same(&others), "{others:?}");
+    }
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let credentials = of("id", CANARY, Some(CANARY));
+    let found = Found::lasting(credentials.clone(), Source::Caller);
+    assert!(!format!("{credentials:?} {found:#?}").contains(CANARY));
+}
+
+proptest! {
+    #[test]
+    fn no_file_makes_the_parser_panic_or_lets_its_text_out(text in ".{0,200}") {
+        let text = format!("[default]\nsecret_id = {CANARY} {text}\nsecret_key = {CANARY}\u{7f}");
+        let error = parse_credentials(text.as_bytes(), "default", &Source::File("f".into())).unwrap_err();
+        prop_assert!(!error.to_string().contains(CANARY));
+    }
+}

@@ -1,0 +1,108 @@
+//! `certcommit backup` beside a daemon at work, and the way back: the steps that `deploy/README.md` and the README tell.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+use std::time::Duration;
+
+use certcommit::simulator::Options;
+use serde_json::Value;
+
+use crate::support::{Bench, Process, SmallDisk, ids, in_time, output, text};
+
+/// A bench whose API takes its time, so that a backup meets requests on the way.
+async fn bench() -> Bench {
+    let options = Options { latency: Duration::from_millis(150), rate_limit: None, ..Options::default() };
+    Bench::with(options, &[("rate.guard", "150ms")]).await
+}
+
+/// Runs a command of the program that has to succeed; what it says.
+async fn say(bench: &Bench, arguments: &[&str]) -> String {
+    let done = output(bench.command(arguments)).await;
+    assert_eq!(done.status.code(), Some(0), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// Runs an operator's own commands in the directory of the queue.
+fn shell(bench: &Bench, commands: &str) {
+    let directory = bench.database().parent().unwrap().to_owned();
+    let done = Command::new("sh").args(["-ec", commands]).current_dir(directory).output().unwrap();
+    assert!(done.status.success(), "{commands}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+async fn end(daemon: Process) {
+    daemon.signal("TERM");
+    assert_eq!(daemon.end().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_queue_that_is_restored_by_the_documented_steps_reads_back_what_was_sent_since_and_sends_the_rest() {
+    let (bench, ids) = (bench().await, ids(50));
+    let (sent, late) = ids.split_at(40);
+    bench.enqueue(sent).await;
+    let daemon = bench.spawn(&["run"]);
+    in_time("some commits", bench.simulator.until_commits(6)).await;
+    let said = say(&bench, &["backup", &text(&bench.path("backup.db"))]).await;
+    assert!(said.starts_with("backed up 40 submissions") && said.ends_with("checked\n"), "{said}");
+    in_time("what is sent after the backup", bench.simulator.until_orders(40)).await;
+    end(daemon).await;
+
+    shell(&bench, "mkdir aside; mv queue.db aside/; install -m 660 backup.db queue.db; test -e queue.db.mark");
+    let known = bench.count("submitted").await;
+    assert!(bench.count("in_flight").await > 0 && known < 40, "it was made in the middle of the work");
+    // These came after the backup, so they are enqueued once more.
+    bench.enqueue(late).await;
+    let mut daemon = bench.spawn(&["run"]);
+    let paused = daemon.until_event("paused").await;
+    assert!(paused["why"].as_str().unwrap().contains("certcommit verify --pending"), "{paused}");
+    let said = say(&bench, &["verify", "--pending"]).await;
+    assert!(said.contains("are read back before anything is sent for them"), "{said}");
+    let is_order = |line: &Value| line["state"] == "submitted";
+    for _ in 0..40 - known {
+        daemon.until_line("an order that was read back", is_order).await;
+    }
+    assert_eq!(bench.simulator.commits().len(), 40, "nothing is sent while it is paused");
+    say(&bench, &["resume"]).await;
+    in_time("the orders that are new", bench.simulator.until_orders(50)).await;
+    for _ in late {
+        daemon.until_line("an order", is_order).await;
+    }
+    end(daemon).await;
+
+    bench.assert_each_submitted_once(&ids).await;
+    assert_eq!(bench.simulator.commits().len(), 50, "nothing was sent again");
+    let by_readback = |row: &crate::support::Row| row.resolved_by.as_deref() == Some("readback");
+    assert_eq!(bench.rows().await.into_iter().filter(by_readback).count(), 40 - known, "what was sent since");
+}
+
+#[tokio::test]
+async fn a_backup_that_finds_no_room_says_so_with_73_and_leaves_nothing() {
+    let bench = bench().await;
+    bench.enqueue(&ids(3_000)).await;
+    let disk = SmallDisk::new(&bench, "256k");
+    let before = disk.names();
+    let mut command = disk.command(&bench, &["backup", &text(&disk.path("backup.db"))]);
+    command.env(crate::support::variable("database.path"), bench.database());
+    let ended = output(command).await;
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(73), "{stderr}");
+    assert!(stderr.contains("backup.db can't be created: no storage space"), "{stderr}");
+    assert_eq!(disk.names(), before);
+}
+
+#[tokio::test]
+async fn a_backup_that_is_killed_in_the_middle_is_in_the_way_of_none() {
+    let bench = bench().await;
+    bench.enqueue(&ids(3_000)).await;
+    let file = text(&bench.path("backup.db"));
+    // Everything is written by then, and the name is not given yet.
+    let killed = ["strace", "-f", "-qq", "-e", "trace=fsync", "-e", "inject=fsync:signal=KILL"];
+    let ended = output(bench.command_under(&killed, &["backup", &file])).await;
+    assert!(!ended.status.success());
+    let left = bench.path("backup.db.partial");
+    assert_eq!(fs::metadata(&left).unwrap().permissions().mode() & 0o777, 0o600, "nobody else reads what is left");
+    assert!(!bench.path("backup.db").exists());
+    let said = say(&bench, &["backup", &file]).await;
+    assert!(said.starts_with("backed up 3000 submissions"), "{said}");
+    assert!(!left.exists());
+}

@@ -1,0 +1,317 @@
+//! Credentials come from where the settings say, are renewed in time, and a lack of them is waited out.
+
+use std::future::ready;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use certcommit::daemon::{CredentialSource, Stop};
+use certcommit::simulator::{Fault, MetadataService, Options};
+use certcommit::submission::State;
+use certcommit::tencent::{Credentials, CredentialsError, Found, Source};
+
+use crate::support::{Bench, Process, event_of, got, ids, in_time, output, text};
+
+const UNAVAILABLE: i32 = 69;
+const REVOKED: &str = "AuthFailure.SecretIdNotFound";
+const DENIED: &str = "FailedOperation.AuthError";
+/// Longer than any test: what ends such a pause is no probe of the pause's own.
+const NEVER: &str = "720h";
+
+/// A bench that takes its keys from one kind of place, and probes by itself only after ages.
+async fn bench(source: &str) -> Bench {
+    let settings = [("credentials.source", source), ("pause.probe_initial", NEVER), ("pause.probe_max", NEVER)];
+    Bench::with(Options::default(), &settings).await
+}
+
+fn write(path: &Path, contents: &str) {
+    let next = path.with_extension("next");
+    std::fs::write(&next, contents).unwrap();
+    std::fs::set_permissions(&next, std::fs::Permissions::from_mode(0o400)).unwrap();
+    std::fs::rename(&next, path).unwrap();
+}
+
+/// The vendor's file with keys of this name.
+fn write_file(bench: &Bench, name: &str) -> PathBuf {
+    let path = bench.path("credentials");
+    write(&path, &format!("[default]\nsecret_id = {name}-id\nsecret_key = {name}-key\n"));
+    path
+}
+
+/// systemd's directory with keys of this name.
+fn write_directory(bench: &Bench, name: &str) -> PathBuf {
+    let directory = bench.path("handed-over");
+    std::fs::create_dir_all(&directory).unwrap();
+    write(&directory.join("secret_id"), &format!("{name}-id\n"));
+    write(&directory.join("secret_key"), &format!("{name}-key\n"));
+    directory
+}
+
+fn accept(bench: &Bench, name: &str) {
+    bench.simulator.set_credentials(&format!("{name}-id"), &format!("{name}-key"));
+}
+
+fn with_metadata(mut command: Command, metadata: &MetadataService) -> Command {
+    command.env("CERTCOMMIT_METADATA", metadata.address().to_string());
+    command
+}
+
+fn refused(bench: &Bench, code: &str) -> usize {
+    bench.simulator.commits().iter().filter(|commit| got(code)(commit)).count()
+}
+
+/// Stops a daemon once all of these are submitted, each with one request that was let in.
+async fn finish(bench: &Bench, mut daemon: Process, ids: &[String]) {
+    let done = daemon.seen().iter().filter(|line| event_of(line) == "submitted").count();
+    for _ in done..ids.len() {
+        daemon.until_event("submitted").await;
+    }
+    daemon.signal("TERM");
+    assert_eq!(daemon.end().await.0, Some(0));
+    bench.assert_each_submitted_once(ids).await;
+    assert!(bench.rows().await.iter().all(|row| row.tries == 1), "no try is spent on keys");
+}
+
+#[tokio::test]
+async fn a_metadata_service_that_is_down_at_the_start_means_ready_and_paused_until_it_answers() {
+    let bench = bench("cvm-role").await;
+    let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
+    metadata.pause_listening().await;
+    let ids = ids(5);
+    bench.enqueue(&ids).await;
+    let mut daemon = Process::spawn(with_metadata(bench.command_without_keys(&["run"]), &metadata));
+    daemon.until_event("ready").await;
+    let paused = daemon.until_event("paused").await;
+    let why = paused["why"].as_str().unwrap();
+    let start = "there are no credentials: the machine's role gives no credentials at present: http://";
+    assert!(why.starts_with(start) && why.contains("can't be reached"), "{why}");
+    assert!(bench.simulator.arrivals().is_empty());
+    metadata.resume_listening().await.unwrap();
+    daemon.until_event("resumed").await;
+    finish(&bench, daemon, &ids).await;
+    assert_eq!(bench.simulator.commits().len(), ids.len(), "nothing was sent in vain");
+}
+
+#[tokio::test]
+async fn without_credentials_nothing_is_claimed_and_the_database_says_why() {
+    let bench = bench("cvm-role").await;
+    let there = Arc::new(AtomicBool::new(false));
+    let (secret_id, secret_key) = bench.simulator.credentials();
+    let credentials = Credentials { secret_id, secret_key: secret_key.into(), token: None };
+    let asked = Arc::clone(&there);
+    let source = CredentialSource::new(move || {
+        ready(match asked.load(Ordering::SeqCst) {
+            true => Ok(Found::lasting(credentials.clone(), Source::Caller)),
+            false => Err(CredentialsError::Unreachable("it is down".to_owned())),
+        })
+    });
+    let ids = ids(5);
+    bench.enqueue(&ids).await;
+    let mut daemon = bench.start_with(source).await;
+    let why = daemon.until_paused().await;
+    assert!(why.starts_with("there are no credentials") && why.ends_with("it is down"), "{why}");
+    let (mode, told): (String, String) =
+        (bench.value("SELECT mode FROM daemon").await, bench.value("SELECT why FROM daemon").await);
+    assert_eq!((mode.as_str(), told), ("paused_by_fault", why));
+    bench.enqueue(&["one-more"]).await;
+    daemon.until_count(State::Pending, 6).await;
+    assert!(bench.rows().await.iter().all(|row| row.state == "pending" && row.tries == 0));
+    there.store(true, Ordering::SeqCst);
+    daemon.until_count(State::Submitted, 6).await;
+    daemon.stop(Stop::Soon).await;
+    bench.assert_each_submitted_once(&ids).await;
+}
+
+#[tokio::test]
+async fn a_run_until_empty_does_not_wait_for_a_metadata_service_that_is_down() {
+    let bench = bench("cvm-role").await;
+    let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
+    metadata.pause_listening().await;
+    bench.enqueue(&ids(2)).await;
+    let (code, _) =
+        Process::spawn(with_metadata(bench.command_without_keys(&["run", "--until-empty"]), &metadata)).end().await;
+    assert_eq!((code, bench.count("pending").await), (Some(UNAVAILABLE), 2));
+}
+
+#[tokio::test]
+async fn temporary_keys_are_renewed_while_rows_are_sent_and_no_request_is_refused() {
+    let bench = bench("cvm-role").await;
+    let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
+    // They are renewed when five minutes are left.
+    metadata.set_lifetime(Duration::from_secs(302));
+    let ids = ids(60);
+    bench.enqueue(&ids).await;
+    let daemon = Process::spawn(with_metadata(bench.command_without_keys(&["run"]), &metadata));
+    finish(&bench, daemon, &ids).await;
+    assert_eq!(bench.simulator.commits().len(), ids.len(), "each request was let in at once");
+    let used = bench.simulator.temporary_keys_used();
+    assert!(used >= 2, "{used} keys were used in the three seconds that it takes");
+}
+
+#[tokio::test]
+async fn temporary_keys_that_expire_pause_the_queue_until_there_are_others() {
+    let bench = bench("cvm-role").await;
+    let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
+    metadata.set_lifetime(Duration::from_secs(3));
+    let mut daemon = Process::spawn(with_metadata(bench.command_without_keys(&["run"]), &metadata));
+    daemon.until_event("ready").await;
+    metadata.pause_listening().await;
+    let paused = daemon.until_event("paused").await;
+    let why = paused["why"].as_str().unwrap();
+    assert!(why.starts_with("the temporary keys expired, and there are no new ones: "), "{why}");
+    let ids = ids(5);
+    bench.enqueue(&ids).await;
+    metadata.set_lifetime(Duration::from_secs(3600));
+    metadata.resume_listening().await.unwrap();
+    daemon.until_event("resumed").await;
+    finish(&bench, daemon, &ids).await;
+    assert_eq!(bench.simulator.commits().len(), ids.len(), "nothing was sent with keys that had expired");
+}
+
+#[tokio::test]
+async fn keys_that_are_replaced_while_they_are_refused_are_picked_up_by_themselves() {
+    let mut bench = bench("file").await;
+    bench.set("credentials.file", &text(&write_file(&bench, "first")));
+    accept(&bench, "second");
+    let ids = ids(5);
+    bench.enqueue(&ids).await;
+    let mut daemon = Process::spawn(bench.command_without_keys(&["run"]));
+    let paused = daemon.until_event("paused").await;
+    assert!(paused["why"].as_str().unwrap().contains(REVOKED), "{paused}");
+    write_file(&bench, "second");
+    daemon.until_event("resumed").await;
+    finish(&bench, daemon, &ids).await;
+}
+
+#[tokio::test]
+async fn keys_that_are_replaced_by_others_with_the_permission_that_was_missing_are_picked_up_by_themselves() {
+    let mut bench = bench("file").await;
+    bench.set("credentials.file", &text(&write_file(&bench, "first")));
+    accept(&bench, "first");
+    let ids = ids(12);
+    ids.iter().for_each(|id| bench.simulator.script_commits_forever(id, Fault::Error(DENIED.to_owned())));
+    bench.enqueue(&ids).await;
+    let mut daemon = Process::spawn(bench.command_without_keys(&["run"]));
+    let paused = daemon.until_event("paused").await;
+    assert!(paused["why"].as_str().unwrap().contains(DENIED), "{paused}");
+    accept(&bench, "second");
+    ids.iter().for_each(|id| bench.simulator.clear_scripts(id));
+    write_file(&bench, "second");
+    daemon.until_event("resumed").await;
+    assert_eq!(refused(&bench, REVOKED), 0, "it probes with the new keys");
+    daemon.signal("TERM");
+    assert_eq!(daemon.end().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn keys_that_are_replaced_while_an_operator_has_paused_are_in_use_from_the_first_request_on() {
+    let mut bench = bench("file").await;
+    bench.set("credentials.file", &text(&write_file(&bench, "first")));
+    accept(&bench, "first");
+    bench.sql("UPDATE control SET paused = 1, pause_reason = 'new keys'").await;
+    let ids = ids(5);
+    bench.enqueue(&ids).await;
+    let mut daemon = Process::spawn(bench.command_without_keys(&["run"]));
+    daemon.until_event("paused").await;
+    accept(&bench, "second");
+    write_file(&bench, "second");
+    bench.sql("UPDATE control SET paused = 0").await;
+    finish(&bench, daemon, &ids).await;
+    assert_eq!(bench.simulator.commits().len(), ids.len(), "nothing was sent with the keys of before");
+}
+
+#[tokio::test]
+async fn keys_that_a_running_service_cannot_get_anew_are_refused_with_what_to_do() {
+    let bench = bench("systemd").await;
+    let directory = write_directory(&bench, "first");
+    bench.enqueue(&ids(2)).await;
+    let mut command = bench.command_without_keys(&["run"]);
+    command.env("CREDENTIALS_DIRECTORY", directory);
+    let mut daemon = Process::spawn(command);
+    let paused = daemon.until_event("paused").await;
+    let why = paused["why"].as_str().unwrap();
+    assert!(why.contains(REVOKED) && why.ends_with("after replacing them, run systemctl restart"), "{why}");
+    accept(&bench, "first");
+    bench.sql("UPDATE control SET probe_requested = 1").await;
+    daemon.until_event("resumed").await;
+    finish(&bench, daemon, &ids(2)).await;
+}
+
+/// What `check` says about the credentials.
+async fn checked(command: Command) -> String {
+    let ended = output(command).await;
+    let (said, complaint) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
+    assert!(ended.status.success(), "{complaint}");
+    let lines =
+        said.lines().skip_while(|line| !line.starts_with("credentials")).take_while(|line| !line.starts_with("clock"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn check_says_which_credentials_it_found_and_where_it_looked_before() {
+    let mut bench = Bench::new().await;
+    let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
+    let home = bench.path("home").join(".tencentcloud/credentials");
+    let indent = " ".repeat(15);
+    let not_systemd = format!("{indent}not from systemd: $CREDENTIALS_DIRECTORY is not set");
+    let not_environment = format!("{indent}not from the environment: TENCENTCLOUD_SECRET_ID is not set");
+    let check = |bench: &Bench| with_metadata(bench.command_without_keys(&["check"]), &metadata);
+
+    let found = checked(check(&bench)).await;
+    let lines: Vec<&str> = found.lines().collect();
+    let role = "credentials    SimulatedTmpId0001Tx7Qw9 from the machine's role certs, good for another 5 h 59 min";
+    let not_home = format!("{indent}not from the file {}: it is not there", home.display());
+    let not_etc = format!("{indent}not from the file /etc/tencentcloud/credentials: it is not there");
+    assert_eq!(lines, [role, &not_systemd, &not_environment, &not_home, &not_etc]);
+
+    let file = write_file(&bench, "mine");
+    bench.set("credentials.file", &text(&file));
+    let found = checked(check(&bench)).await;
+    let from_file = format!("credentials    mine-id from the file {}, profile default", file.display());
+    assert_eq!(found.lines().collect::<Vec<_>>(), [&from_file, &not_systemd, &not_environment]);
+
+    let mut command = check(&bench);
+    command.env("TENCENTCLOUD_SECRET_ID", "my-id").env("TENCENTCLOUD_SECRET_KEY", "my-key");
+    let found = checked(command).await;
+    let from_environment =
+        "credentials    my-id from the environment (TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY)";
+    assert_eq!(found.lines().collect::<Vec<_>>(), [from_environment, &not_systemd]);
+
+    let directory = write_directory(&bench, "handed");
+    let mut command = check(&bench);
+    command.env("TENCENTCLOUD_SECRET_ID", "my-id").env("TENCENTCLOUD_SECRET_KEY", "my-key");
+    command.env("CREDENTIALS_DIRECTORY", &directory);
+    let found = checked(command).await;
+    assert_eq!(
+        found,
+        format!("credentials    handed-id from systemd's {} (secret_id, secret_key)", directory.display())
+    );
+    assert_eq!(bench.simulator.temporary_keys().len(), 1, "what comes later in the order isn't asked");
+}
+
+#[tokio::test]
+async fn check_ends_with_69_where_a_metadata_service_is_down() {
+    let bench = bench("cvm-role").await;
+    let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
+    metadata.pause_listening().await;
+    let ended = output(with_metadata(bench.command_without_keys(&["check"]), &metadata)).await;
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(UNAVAILABLE), "{said}");
+    assert!(said.contains("can't be reached") && said.lines().count() == 1, "{said}");
+}
+
+#[tokio::test]
+async fn a_role_that_is_named_is_the_one_that_is_asked_for() {
+    let mut bench = bench("cvm-role").await;
+    let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
+    let check = |bench: &Bench| output(with_metadata(bench.command_without_keys(&["check"]), &metadata));
+    bench.set("credentials.role", "others");
+    let ended = in_time("check", check(&bench)).await;
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.code() == Some(78) && said.contains("says that this machine has no role others"), "{said}");
+    bench.set("credentials.role", "certs");
+    assert!(in_time("check", check(&bench)).await.status.success());
+}
