@@ -29,12 +29,33 @@ credentials_are_encrypted_for_this_machine() {
   simulate
   configure
   keys_of_the_simulator
-  inside systemd-creds encrypt --quiet --with-key=host --name=secret_key /etc/certcommit/secret_key /etc/certcommit/secret_key.cred
+  inside systemd-creds encrypt --with-key=host --name=secret_key /etc/certcommit/secret_key /etc/certcommit/secret_key.cred
   inside rm /etc/certcommit/secret_key
   drop_in LoadCredential=secret_id:/etc/certcommit/secret_id \
     LoadCredentialEncrypted=secret_key:/etc/certcommit/secret_key.cred
   inside systemctl start certcommit
   enqueue encrypted 5
+  eventually 'all are submitted' are_submitted 5
+  expect_each_once 5
+}
+
+scenarios+=(a_metadata_service_that_is_down_pauses_the_queue_and_no_more)
+a_metadata_service_that_is_down_pauses_the_queue_and_no_more() {
+  install
+  simulate
+  configure
+  printf '[credentials]\nsource = "cvm-role"\n' | inside tee --append /etc/certcommit/certcommit.toml > /dev/null
+  # Nobody listens there.
+  drop_in Environment=CERTCOMMIT_METADATA=127.0.0.1:9
+  inside systemctl start certcommit
+  enqueue unpaid 5
+  eventually 'it tells why it is paused' status_has 'paused with 5 open'
+  property certcommit StatusText | sed 's/^/        /'
+  expect 'the service' "$(property certcommit ActiveState) $(property certcommit NRestarts)" 'active 0'
+  # Keys from elsewhere, by a reload: it goes on.
+  configure
+  give_credentials
+  inside systemctl reload certcommit
   eventually 'all are submitted' are_submitted 5
   expect_each_once 5
 }
