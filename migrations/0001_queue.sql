@@ -26,11 +26,11 @@ CREATE TABLE submissions (
   updated_at     INTEGER NOT NULL DEFAULT (CAST(strftime('%s', 'now') AS INTEGER)),
   finished_at    INTEGER
 );
--- State leads the first two although it never differs: else submissions_state is taken in their place, and sorted.
+-- State leads the first three although it never differs: else submissions_state is taken in their place.
 CREATE INDEX submissions_due       ON submissions (state, priority, due_at) WHERE state = 'pending';
 CREATE INDEX submissions_doubt     ON submissions (state, due_at)           WHERE state = 'in_doubt';
+CREATE INDEX submissions_error     ON submissions (state, error_code)       WHERE state = 'failed';
 CREATE INDEX submissions_state     ON submissions (state);
-CREATE INDEX submissions_error     ON submissions (error_code)              WHERE state = 'failed';
 CREATE INDEX submissions_reference ON submissions (reference)               WHERE reference IS NOT NULL;
 CREATE INDEX submissions_updated   ON submissions (updated_at);
 

@@ -1,3 +1,5 @@
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.SQLException;
@@ -7,10 +9,21 @@ import java.util.List;
 /**
  * Enqueues certificates and waits for their results.
  * Usage: java -cp sqlite-jdbc.jar Enqueue.java QUEUE.DB REFERENCE CERTIFICATE_ID…
- * The user has to be a member of the group that owns the queue (certcommit).
+ *
+ * Who runs it has to be a member of the group that owns the queue: sudo usermod -aG certcommit "$USER", then log in anew.
  */
 public class Enqueue {
     public static void main(String[] arguments) throws Exception {
+        if (arguments.length < 3) {
+            System.err.println("usage: java -cp sqlite-jdbc.jar Enqueue.java QUEUE.DB REFERENCE CERTIFICATE_ID…");
+            System.exit(2);
+        }
+        // The driver would make a new file where there is none.
+        if (!Files.isWritable(Path.of(arguments[0]))) {
+            System.err.println(arguments[0] + " is not there, or not for you to write: "
+                + "are you a member of the group certcommit?");
+            System.exit(1);
+        }
         var reference = arguments[1];
         var ids = Arrays.asList(arguments).subList(2, arguments.length);
         // Waits up to 5 s for other writers, and takes the lock at once, so that it never fails halfway.

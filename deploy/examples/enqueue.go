@@ -1,12 +1,14 @@
 // Enqueues certificates and waits for their results.
 // Usage: go run enqueue.go QUEUE.DB REFERENCE CERTIFICATE_ID…
-// The user has to be a member of the group that owns the queue (certcommit).
+//
+// Who runs it has to be a member of the group that owns the queue: sudo usermod -aG certcommit "$USER", then log in anew.
 package main
 
 import (
 	"database/sql"
 	"fmt"
 	"log"
+	"net/url"
 	"os"
 	"time"
 
@@ -61,9 +63,16 @@ func report(queue *sql.DB, reference string) error {
 }
 
 func main() {
+	log.SetFlags(0)
+	if len(os.Args) < 4 {
+		fmt.Fprintf(os.Stderr, "usage: %s QUEUE.DB REFERENCE CERTIFICATE_ID…\n", os.Args[0])
+		os.Exit(2)
+	}
 	path, reference, ids := os.Args[1], os.Args[2], os.Args[3:]
-	// Waits up to 5 s for other writers, and takes the lock at once, so that it never fails halfway.
-	queue, err := sql.Open("sqlite3", "file:"+path+"?mode=rw&_busy_timeout=5000&_txlock=immediate")
+	// Never makes a new file where there is none, waits up to 5 s for other writers, and takes the lock at once, so that
+	// it never fails halfway.
+	options := "?mode=rw&_busy_timeout=5000&_txlock=immediate"
+	queue, err := sql.Open("sqlite3", (&url.URL{Scheme: "file", Opaque: url.PathEscape(path)}).String()+options)
 	if err != nil {
 		log.Fatal(err)
 	}

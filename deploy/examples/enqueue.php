@@ -1,45 +1,65 @@
 <?php
 // Enqueues certificates and waits for their results.
 // Usage: php enqueue.php QUEUE.DB REFERENCE CERTIFICATE_ID…
-// The user has to be a member of the group that owns the queue (certcommit).
+//
+// Who runs it has to be a member of the group that owns the queue: sudo usermod -aG certcommit www-data, for instance,
+// then restart what serves PHP.
 
 declare(strict_types=1);
 
-[, $path, $reference] = $argv;
-$ids = array_slice($argv, 3);
-
-$queue = new SQLite3($path, SQLITE3_OPEN_READWRITE);
-$queue->enableExceptions(true);
-$queue->busyTimeout(5000); // waits up to 5 s for other writers
-
-// One transaction, whole or not at all. An ID that is known already stays as it is; bad input is an error.
-$queue->exec('BEGIN IMMEDIATE');
-try {
-    $insert = $queue->prepare('INSERT OR IGNORE INTO submissions (certificate_id, reference) VALUES (?, ?)');
-    foreach ($ids as $id) {
-        $insert->bindValue(1, $id, SQLITE3_TEXT);
-        $insert->bindValue(2, $reference, SQLITE3_TEXT);
-        $insert->execute()->finalize();
-        $insert->reset();
+// All in one transaction, whole or not at all. An ID that is known already stays as it is; bad input is an error.
+function enqueue(SQLite3 $queue, string $reference, array $ids): void
+{
+    $queue->exec('BEGIN IMMEDIATE'); // takes the lock at once, so that it never fails halfway
+    try {
+        $insert = $queue->prepare('INSERT OR IGNORE INTO submissions (certificate_id, reference) VALUES (?, ?)');
+        foreach ($ids as $id) {
+            $insert->bindValue(1, $id, SQLITE3_TEXT);
+            $insert->bindValue(2, $reference, SQLITE3_TEXT);
+            $insert->execute()->finalize();
+        }
+        $queue->exec('COMMIT');
+    } catch (Exception $refused) {
+        $queue->exec('ROLLBACK');
+        throw new Exception("refused, and nothing was enqueued: {$refused->getMessage()}");
     }
-    $queue->exec('COMMIT');
-} catch (Exception $refused) {
-    $queue->exec('ROLLBACK');
-    fwrite(STDERR, "refused, and nothing was enqueued: {$refused->getMessage()}\n");
-    exit(1);
 }
 
-$open = $queue->prepare("SELECT count(*) FROM submissions
-                          WHERE reference = ? AND state IN ('pending', 'in_flight', 'in_doubt')");
-$open->bindValue(1, $reference, SQLITE3_TEXT);
-while ($open->execute()->fetchArray(SQLITE3_NUM)[0] > 0) {
-    $open->reset();
-    sleep(1);
+function select(SQLite3 $queue, string $sql, string $reference): array
+{
+    $select = $queue->prepare($sql);
+    $select->bindValue(1, $reference, SQLITE3_TEXT);
+    $result = $select->execute();
+    $rows = [];
+    while ($row = $result->fetchArray(SQLITE3_NUM)) {
+        $rows[] = $row;
+    }
+    return $rows;
 }
-$report = $queue->prepare("SELECT certificate_id, state, order_id, status_text, coalesce(error_code, '')
-                             FROM submission_report WHERE reference = ? ORDER BY id");
-$report->bindValue(1, $reference, SQLITE3_TEXT);
-$rows = $report->execute();
-while ($row = $rows->fetchArray(SQLITE3_NUM)) {
-    echo implode('|', $row), "\n";
+
+if ($argc < 4) {
+    fwrite(STDERR, "usage: php {$argv[0]} QUEUE.DB REFERENCE CERTIFICATE_ID…\n");
+    exit(2);
+}
+[, $path, $reference] = $argv;
+try {
+    $queue = new SQLite3($path, SQLITE3_OPEN_READWRITE); // never makes a new file where there is none
+    $queue->enableExceptions(true);
+    $queue->busyTimeout(5000); // waits up to 5 s for other writers
+    enqueue($queue, $reference, array_slice($argv, 3));
+
+    // "held" needs a person's decision, so it counts as closed.
+    $open = "SELECT count(*) FROM submissions
+              WHERE reference = ? AND state IN ('pending', 'in_flight', 'in_doubt')";
+    while (select($queue, $open, $reference)[0][0] > 0) {
+        sleep(1);
+    }
+    $report = "SELECT certificate_id, state, order_id, status_text, error_code
+                 FROM submission_report WHERE reference = ? ORDER BY id";
+    foreach (select($queue, $report, $reference) as $row) {
+        echo implode('|', $row), "\n";
+    }
+} catch (Exception $error) {
+    fwrite(STDERR, "{$error->getMessage()}\n");
+    exit(1);
 }

@@ -2,9 +2,11 @@
 """Enqueues certificates and waits for their results.
 
 Usage: enqueue.py QUEUE.DB REFERENCE CERTIFICATE_ID…
-The user has to be a member of the group that owns the queue (certcommit).
+
+Who runs it has to be a member of the group that owns the queue: sudo usermod -aG certcommit "$USER", then log in anew.
 """
 
+import pathlib
 import sqlite3
 import sys
 import time
@@ -31,15 +33,20 @@ def results(queue, reference):
 
 
 def main(path, reference, *certificate_ids):
-    # Waits up to 5 s for other writers.
-    queue = sqlite3.connect(path, timeout=5)
-    try:
-        enqueue(queue, reference, certificate_ids)
-    except sqlite3.IntegrityError as refused:
-        sys.exit(f"refused, and nothing was enqueued: {refused}")
+    # Waits up to 5 s for other writers. With mode=rw, it never makes a new file where there is none.
+    queue = sqlite3.connect(pathlib.Path(path).absolute().as_uri() + "?mode=rw", uri=True, timeout=5)
+    enqueue(queue, reference, certificate_ids)
     for row in results(queue, reference):
         print("|".join("" if value is None else str(value) for value in row))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) < 4:
+        print(f"usage: {sys.argv[0]} QUEUE.DB REFERENCE CERTIFICATE_ID…", file=sys.stderr)
+        sys.exit(2)
+    try:
+        main(*sys.argv[1:])
+    except sqlite3.IntegrityError as refused:
+        sys.exit(f"refused, and nothing was enqueued: {refused}")
+    except sqlite3.OperationalError as failed:
+        sys.exit(f"the queue can't be used: {failed}")

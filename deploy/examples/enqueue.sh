@@ -1,10 +1,20 @@
 #!/bin/sh
 # Enqueues certificates and waits for their results, with the sqlite3 shell.
 # Usage: enqueue.sh QUEUE.DB REFERENCE CERTIFICATE_ID…
-# Be a member of the group that owns the queue (certcommit): sudo usermod -aG certcommit "$USER", then log in anew.
+#
+# Who runs it has to be a member of the group that owns the queue: sudo usermod -aG certcommit "$USER", then log in anew.
 set -eu
+if [ $# -lt 3 ]; then
+  echo "usage: $0 QUEUE.DB REFERENCE CERTIFICATE_ID…" >&2
+  exit 2
+fi
 queue=$1 reference=$2
 shift 2
+# sqlite3 would make a new file where there is none.
+if [ ! -w "$queue" ]; then
+  echo "$queue is not there, or not for you to write: are you a member of the group certcommit?" >&2
+  exit 1
+fi
 
 # Waits up to 5 s for other writers; without it, sqlite3 gives up at once.
 sql() { sqlite3 -batch -bail -cmd '.timeout 5000' "$queue" "$@"; }

@@ -9,6 +9,7 @@ use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use super::Arguments as Program;
 use super::exit::{Code, Failure};
+use super::status::KEYS;
 use crate::logging::{Event, Field};
 
 const SAMPLE: &str = include_str!("../../config/certcommit.toml");
@@ -53,6 +54,10 @@ const FIELDS: &str = "\
 What a line has besides its time, its level, its message and its event. In the journal, request_id is \
 CERTCOMMIT_REQUEST_ID, and so on; a field without a value is left out.";
 
+const STATUS: &str = "\
+What certcommit status --json prints, as one object on one line; with --watch one a second. These keys and types stay; others \
+may come beside them. Times are unix seconds. While watching, a queue that can't be read is an object with the key error alone.";
+
 pub(super) fn run() -> Result<Code, Failure> {
     let mut page = Vec::new();
     write(&mut page)?;
@@ -76,6 +81,10 @@ fn write(page: &mut Vec<u8>) -> io::Result<()> {
         Field::ALL.iter().map(|field| (field.as_str(), format!("{} ({})", field.describe(), field.unit()))).collect();
     roff.control("SH", ["FIELDS"]).text([roman(FIELDS)]);
     entries(&mut roff, fields.iter().map(|(name, meaning)| (*name, meaning.as_str())));
+    let keys: Vec<(&str, String)> =
+        KEYS.iter().map(|(key, kind, meaning)| (*key, format!("{meaning} ({kind})"))).collect();
+    roff.control("SH", ["STATUS IN JSON"]).text([roman(STATUS)]);
+    entries(&mut roff, keys.iter().map(|(name, meaning)| (*name, meaning.as_str())));
     let numbers: Vec<(String, &str)> =
         Code::ALL.iter().map(|code| (code.number().to_string(), code.describe())).collect();
     section(&mut roff, "EXIT STATUS", numbers.iter().map(|(number, meaning)| (number.as_str(), *meaning)));
@@ -170,6 +179,9 @@ mod tests {
         }
         for field in Field::ALL {
             assert!(page.contains(&format!("{} ({})", field.describe(), field.unit())), "{field}");
+        }
+        for (key, kind, meaning) in KEYS {
+            assert!(page.contains(&format!("{meaning} ({kind})")), "{key}");
         }
         for code in Code::ALL {
             assert!(page.contains(code.describe()), "{}", code.number());

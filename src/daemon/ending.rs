@@ -156,7 +156,7 @@ fn refusal_id(refusal: Option<&Refusal>) -> Option<String> {
     refusal.and_then(|refusal| refusal.request_id.clone())
 }
 
-fn commit_ending(outcome: &CommitOutcome, skew: Option<Skew>) -> Ending {
+pub(super) fn commit_ending(outcome: &CommitOutcome, skew: Option<Skew>) -> Ending {
     match outcome {
         CommitOutcome::Submitted(_) | CommitOutcome::Failed(_) | CommitOutcome::StatusRefused(_) => Ending::Answered,
         CommitOutcome::Throttled(refusal) => throttled(refusal),
@@ -173,7 +173,7 @@ fn commit_ending(outcome: &CommitOutcome, skew: Option<Skew>) -> Ending {
     }
 }
 
-fn read_ending(outcome: &ReadOutcome, skew: Option<Skew>) -> Ending {
+pub(super) fn read_ending(outcome: &ReadOutcome, skew: Option<Skew>) -> Ending {
     match outcome {
         ReadOutcome::Seen(_) | ReadOutcome::Failed(_) => Ending::Answered,
         ReadOutcome::Throttled(refusal) => throttled(refusal),

@@ -19,6 +19,10 @@ const REFRESH_BEFORE: Duration = Duration::from_secs(300);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// How the reasons begin for which there are no good keys.
+pub(super) const EXPIRED: &str = "the temporary keys expired, and there are no new ones";
+pub(super) const NO_KEYS: &str = "there are no credentials";
+
 type Answer = Result<Found, CredentialsError>;
 type Asking = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
@@ -139,8 +143,8 @@ impl Keys {
         let why = self.failure.as_deref().unwrap_or("the answer with new ones is being waited for");
         match &self.held {
             Some(held) if held.are_good(now) => None,
-            Some(_) => Some(format!("the temporary keys expired, and there are no new ones: {why}")),
-            None => Some(format!("there are no credentials: {why}")),
+            Some(_) => Some(format!("{EXPIRED}: {why}")),
+            None => Some(format!("{NO_KEYS}: {why}")),
         }
     }
 

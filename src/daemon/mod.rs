@@ -5,6 +5,7 @@
 //! [`submission::next_state`](crate::submission::next_state). Nothing is retried here either: a row that is to be
 //! tried again is due again.
 
+mod advice;
 mod announce;
 mod clock_watch;
 mod desk;
@@ -35,6 +36,7 @@ mod worker;
 
 use crate::queue::{Counts, QueueError};
 
+pub use advice::advice;
 pub use keys::CredentialSource;
 pub use reload::Reloading;
 pub use start::{Daemon, StartError, client_settings, start};

@@ -59,11 +59,16 @@ const INVARIANTS: [(&str, &str); 6] = [
 pub async fn inspect(path: &Path, give_up: Arc<AtomicBool>) -> Result<Option<Vec<String>>, QueueError> {
     let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
     let found = quick_check(options, give_up).await;
-    found.map(Some).or_else(|error| match QueueError::about("checking the database", &error) {
-        _ if is_interrupted(&error) => Ok(None),
-        QueueError::Damaged { detail, .. } => Ok(Some(vec![detail])),
-        error => Err(error),
-    })
+    match found {
+        Err(error) if is_interrupted(&error) => Ok(None),
+        found => found.or_else(|error| damage(&error)).map(Some),
+    }
+}
+
+/// Damage that SQLite met before it could tell of it as a finding is one too.
+fn damage(error: &sqlx::Error) -> Result<Vec<String>, QueueError> {
+    let error = QueueError::about("checking the database", error);
+    if let QueueError::Damaged { detail, .. } = error { Ok(vec![detail]) } else { Err(error) }
 }
 
 async fn quick_check(options: SqliteConnectOptions, give_up: Arc<AtomicBool>) -> Result<Vec<String>, sqlx::Error> {
@@ -104,13 +109,7 @@ impl Queue {
     /// # Errors
     /// When the database can't be read, for another reason than damage.
     pub async fn check_integrity(&mut self) -> Result<Vec<String>, QueueError> {
-        match self.everything().await {
-            Ok(findings) => Ok(findings),
-            Err(error) => match QueueError::about("checking the database", &error) {
-                QueueError::Damaged { detail, .. } => Ok(vec![detail]),
-                error => Err(error),
-            },
-        }
+        self.everything().await.or_else(|error| damage(&error))
     }
 
     async fn everything(&mut self) -> Result<Vec<String>, sqlx::Error> {

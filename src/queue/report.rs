@@ -1,10 +1,9 @@
-//! Reports: what `status`, `history` and the log's `progress` show.
+//! Reports: what `history`, the log's `progress` and, by way of `overview`, `status` show.
 
 use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
 use super::open::Queue;
-use super::run::Control;
 use super::shown::Shown;
 use crate::submission::{CertificateId, State};
 
@@ -51,25 +50,6 @@ pub struct DaemonRow {
     pub why: Option<Shown>,
     /// Commits a second.
     pub pace: Option<f64>,
-}
-
-/// The queue at a glance.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Overview {
-    /// Submissions by state.
-    pub counts: Counts,
-    /// The daemon's row.
-    pub daemon: DaemonRow,
-    /// What people asked of it.
-    pub control: Control,
-    /// When the oldest open submission was created, in unix seconds.
-    pub oldest_open: Option<i64>,
-    /// When the next submission is due, in unix seconds.
-    pub next_due: Option<i64>,
-    /// The most frequent error codes of failed submissions.
-    pub errors: Vec<(Shown, i64)>,
-    /// Submissions that became submitted in the last five minutes.
-    pub recently_submitted: i64,
 }
 
 /// One submission, as `submission_report` shows it.
@@ -120,9 +100,6 @@ pub struct HistoryLine {
     pub duration_ms: Option<i64>,
 }
 
-/// Failed submissions whose codes are counted; beyond that the first ones stand for all.
-const MOST_FAILED: i64 = 100_000;
-
 impl Queue {
     /// Submissions by state; costs the same however long the queue is.
     ///
@@ -146,47 +123,6 @@ impl Queue {
         .fetch_one(&mut self.connection)
         .await
         .map_err(QueueError::of("looking for the oldest"))
-    }
-
-    /// The queue at a glance. `now` in unix seconds.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn overview(&mut self, now: i64) -> Result<Overview, QueueError> {
-        let failed = QueueError::of("reading the overview");
-        let counts = self.counts().await?;
-        let oldest_open = self.oldest_open().await?;
-        let daemon =
-            // Nothing keeps others from writing it, and what they wrote must not hide the rest.
-            sqlx::query_as(
-                "SELECT run_id, CAST(pid AS INTEGER) AS pid, version, CAST(started_at AS INTEGER) AS started_at,
-                        CAST(heartbeat_at AS INTEGER) AS heartbeat_at, mode, why, CAST(pace AS REAL) AS pace FROM daemon",
-            )
-                .fetch_one(&mut self.connection)
-                .await
-                .map_err(&failed)?;
-        let control = sqlx::query_as("SELECT paused, pause_reason, probe_requested FROM control")
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(&failed)?;
-        let (next_commit, next_read) = super::claim::next_due(&mut self.connection).await?;
-        let errors = sqlx::query_as(
-            "SELECT coalesce(error_code, 'none'), count(*) AS n FROM (
-               SELECT error_code FROM submissions WHERE state = 'failed' LIMIT ?)
-              GROUP BY 1 ORDER BY n DESC, 1 LIMIT 5",
-        )
-        .bind(MOST_FAILED)
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(&failed)?;
-        let recently_submitted =
-            sqlx::query_scalar("SELECT count(*) FROM submissions WHERE updated_at > ? AND state = 'submitted'")
-                .bind(now - 300)
-                .fetch_one(&mut self.connection)
-                .await
-                .map_err(&failed)?;
-        let next_due = next_commit.into_iter().chain(next_read).min();
-        Ok(Overview { counts, daemon, control, oldest_open, next_due, errors, recently_submitted })
     }
 
     /// One submission.

@@ -22,6 +22,12 @@ impl Shown {
         Self(printable(&String::from_utf8_lossy(bytes), MAX_SHOWN))
     }
 
+    /// For tests of what shows it.
+    #[cfg(test)]
+    pub(crate) fn of(text: &str) -> Self {
+        Self::new(text.as_bytes())
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -12,7 +12,7 @@ pub struct Skew(i64);
 
 impl Skew {
     /// From the text of a `Date` header and our time when it came. None if it is no date.
-    pub(super) fn from_date(date: &str, ours: UnixMillis) -> Option<Self> {
+    pub(crate) fn from_date(date: &str, ours: UnixMillis) -> Option<Self> {
         let theirs = httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()?;
         Some(Self(ours.seconds() - UnixMillis::from_duration(theirs).seconds()))
     }

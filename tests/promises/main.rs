@@ -8,6 +8,7 @@ mod alerting;
 mod configuration;
 mod credentials;
 mod doubting;
+mod glancing;
 mod layers;
 mod logging;
 mod pacing;

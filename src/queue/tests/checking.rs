@@ -36,10 +36,10 @@ async fn spoil(site: &mut Site, query: &'static str) {
 #[tokio::test]
 async fn a_queue_at_work_is_whole() {
     let mut site = filled().await;
-    assert_eq!(site.queue.check_integrity().await.unwrap(), [] as [&str; 0]);
+    assert_eq!(site.queue.check_integrity().await.unwrap(), Vec::<String>::new());
     assert_eq!(inspected(&site).await, Some(Vec::new()));
     site.sql("CREATE INDEX theirs ON submissions (created_at); CREATE TABLE notes (text)").await;
-    assert_eq!(site.queue.check_integrity().await.unwrap(), [] as [&str; 0], "what somebody added is theirs");
+    assert_eq!(site.queue.check_integrity().await.unwrap(), Vec::<String>::new(), "what somebody added is theirs");
 }
 
 #[tokio::test]

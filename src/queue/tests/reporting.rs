@@ -1,5 +1,7 @@
 //! What people see of the queue.
 
+use sqlx::AssertSqlSafe;
+
 use super::*;
 
 #[tokio::test]
@@ -30,7 +32,7 @@ async fn the_oldest_open_submission_is_the_one_that_was_created_first_in_whateve
 }
 
 #[tokio::test]
-async fn the_overview_shows_what_is_due_what_failed_and_what_was_submitted_lately() {
+async fn the_overview_shows_what_is_due_and_what_failed() {
     let mut site = Site::with(&["a", "b", "c", "d"]).await;
     for code in ["Rare.Code", "Frequent.Code", "Frequent.Code"] {
         site.commit(0, CommitOutcome::Failed(Refusal { code: code.into(), ..refusal() })).await;
@@ -44,15 +46,62 @@ async fn the_overview_shows_what_is_due_what_failed_and_what_was_submitted_latel
     site.queue.set_paused(true, Some("why")).await.unwrap();
     let overview = site.queue.overview(BEGIN + 100).await.unwrap();
     assert_eq!(overview.next_due, Some(BEGIN + 800));
-    let errors: Vec<_> = overview.errors.iter().map(|(code, count)| (code.as_str(), *count)).collect();
-    assert_eq!(errors, [("Frequent.Code", 2), ("Rare.Code", 1)]);
+    assert_eq!(overview.last_due, Some(BEGIN + 900));
+    let errors: Vec<_> =
+        overview.errors.iter().map(|error| (error.code.as_deref().unwrap(), error.count, error.at_least)).collect();
+    assert_eq!(errors, [("Frequent.Code", 2, false), ("Rare.Code", 1, false)]);
     assert_eq!((overview.counts.of(State::Failed), overview.counts.open()), (3, 2));
     assert_eq!(overview.control.pause_reason.as_deref(), Some("why"));
-    assert_eq!(overview.oldest_open, site.queue.oldest_open().await.unwrap());
-    for (later, recently) in [(0, 1), (299, 1), (300, 0)] {
-        let overview = site.queue.overview(BEGIN + 100 + later).await.unwrap();
-        assert_eq!(overview.recently_submitted, recently, "{later} s later");
+    let oldest = overview.oldest.unwrap();
+    assert_eq!(Some(oldest.created_at), site.queue.oldest_open().await.unwrap());
+    assert_eq!((oldest.certificate_id.as_str(), oldest.state.as_str()), ("later", "pending"));
+}
+
+#[tokio::test]
+async fn no_query_of_the_overview_reads_a_whole_table_or_sorts_one() {
+    use crate::queue::overview::{FREQUENT_ERRORS, LAST_DUE, OLDEST, PER_MINUTE};
+    let mut site = Site::new().await;
+    for query in [FREQUENT_ERRORS, LAST_DUE, OLDEST, PER_MINUTE] {
+        let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}")))
+            .fetch_all(&mut site.queue.connection)
+            .await
+            .unwrap();
+        let steps: Vec<&str> = plan.iter().map(|(_, _, _, step)| step.as_str()).collect();
+        let table = |step: &&&str| step.contains(" submissions") || step.contains(" requests");
+        assert!(steps.iter().filter(table).count() > 0, "{steps:#?}");
+        assert!(steps.iter().filter(table).all(|step| step.starts_with("SEARCH ")), "{steps:#?}");
+        let by_state = steps.iter().any(|step| step.contains("submissions_state"));
+        assert_eq!(by_state, query == OLDEST, "only the smallest number of a state comes first there: {steps:#?}");
     }
+}
+
+#[tokio::test]
+async fn successes_are_counted_by_the_minute_that_they_came_in() {
+    let mut site = Site::with(&["a", "b", "c"]).await;
+    site.commit(0, receipt()).await;
+    site.commit(100, lost()).await;
+    let (last, before) = (MINUTES - 1, MINUTES - 2);
+    for (later, minute) in [(0, Some(last)), (59, Some(last)), (60, Some(before)), (1799, Some(0)), (1800, None)] {
+        let overview = site.queue.overview(BEGIN + later).await.unwrap();
+        let counted: Vec<usize> = (0..MINUTES).filter(|minute| overview.per_minute[*minute] > 0).collect();
+        assert_eq!(counted, minute.into_iter().collect::<Vec<_>>(), "{later} s later");
+        assert_eq!(overview.per_minute.iter().sum::<i64>(), i64::from(minute.is_some()));
+    }
+}
+
+#[tokio::test]
+async fn failures_without_a_code_are_counted_beside_the_others_and_no_count_goes_on_for_ever() {
+    let mut site = Site::with(&["a"]).await;
+    site.commit(0, CommitOutcome::Failed(refusal())).await;
+    site.sql(
+        "DROP TRIGGER submissions_insert_rules;
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10001)
+           INSERT INTO submissions (certificate_id, state) SELECT 'given-up-' || i, 'failed' FROM n",
+    )
+    .await;
+    let errors = site.queue.overview(BEGIN).await.unwrap().errors;
+    let told: Vec<_> = errors.iter().map(|error| (error.code.as_deref(), error.count, error.at_least)).collect();
+    assert_eq!(told, [(None, 10_000, true), (Some(refusal().code.as_str()), 1, false)]);
 }
 
 #[tokio::test]

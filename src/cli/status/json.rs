@@ -1,0 +1,156 @@
+//! The queue at a glance, for programs: the keys stay as they are.
+
+use serde_json::{Map, Value, json};
+
+use super::situation::Situation;
+use crate::submission::State;
+
+/// Every key with its type and its meaning, as the man page has them. Times are unix seconds.
+pub(in crate::cli) const KEYS: &[(&str, &str, &str)] = &[
+    ("at", "integer", "When this was read."),
+    ("daemon.alive", "boolean", "Whether a daemon holds the queue; the lock tells, not the row."),
+    ("daemon.mode", "text", "What it is doing: running, paused_by_operator, paused_by_fault, stopping or stopped."),
+    ("daemon.why", "text or null", "Why, if it isn't simply running."),
+    ("daemon.pid", "integer or null", "Its process."),
+    ("daemon.version", "text or null", "Its version."),
+    ("daemon.run_id", "text or null", "Its run, as in the table requests."),
+    ("daemon.started_at", "integer or null", "When it started."),
+    ("daemon.heartbeat_at", "integer or null", "When it last wrote; every 10 seconds."),
+    ("daemon.pace", "number or null", "Commits a second that it allows itself at present."),
+    ("cap", "integer", "The most commits in a second, by the configuration."),
+    ("paused", "boolean", "Whether an operator paused it."),
+    ("pause_reason", "text or null", "The operator's reason."),
+    ("todo", "text or null", "What to do, if something is wrong. The words may change."),
+    ("counts.STATE", "integer", "Submissions in this state, for each of the seven."),
+    (
+        "submitted_per_minute",
+        "30 integers",
+        "Successes in each of the last 30 minutes, that which ends now at the end.",
+    ),
+    (
+        "time_left_seconds",
+        "integer or null",
+        "About how long it takes; null while no commits go out, or if nothing is open.",
+    ),
+    ("oldest_open.certificate_id", "text", "The oldest open submission; oldest_open is null if there is none."),
+    ("oldest_open.state", "text", "Its state."),
+    ("oldest_open.created_at", "integer", "When it was enqueued."),
+    ("next_due_at", "integer or null", "When the next submission is due."),
+    ("last_due_at", "integer or null", "When the last open submission is due."),
+    (
+        "errors[].code",
+        "text or null",
+        "The five most frequent error codes of failed submissions, the most frequent first.",
+    ),
+    ("errors[].count", "integer", "How many have it; counted up to 10,000."),
+    ("errors[].at_least", "boolean", "Whether there are more than were counted."),
+];
+
+pub(super) fn machine(situation: &Situation) -> Value {
+    let overview = &situation.overview;
+    let counts: Map<_, _> =
+        State::ALL.into_iter().map(|state| (state.as_str().to_owned(), json!(overview.counts.of(state)))).collect();
+    let errors = overview.errors.iter();
+    let errors: Vec<Value> = errors
+        .map(|error| json!({ "code": error.code.as_deref(), "count": error.count, "at_least": error.at_least }))
+        .collect();
+    let oldest = overview.oldest.as_ref().map(|oldest| {
+        json!({ "certificate_id": &*oldest.certificate_id, "state": &*oldest.state, "created_at": oldest.created_at })
+    });
+    let row = &overview.daemon;
+    json!({
+        "at": situation.now,
+        "daemon": {
+            "alive": situation.alive, "mode": &*row.mode, "why": row.why.as_deref(), "pid": row.pid,
+            "version": row.version.as_deref(), "run_id": row.run_id.as_deref(), "started_at": row.started_at,
+            "heartbeat_at": row.heartbeat_at, "pace": row.pace,
+        },
+        "cap": situation.cap,
+        "paused": overview.control.paused,
+        "pause_reason": overview.control.pause_reason.as_deref(),
+        "todo": situation.todo(),
+        "counts": counts,
+        "submitted_per_minute": overview.per_minute,
+        "time_left_seconds": situation.time_left().filter(|_| situation.goes_on()),
+        "oldest_open": oldest,
+        "next_due_at": overview.next_due,
+        "last_due_at": overview.last_due,
+        "errors": errors,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::{DaemonRow, ErrorCount, Oldest, Overview, Shown};
+
+    /// Every key with the type of its value. The states stand for one another, as do the entries of a list.
+    fn typed(prefix: &str, value: &Value, found: &mut Vec<(String, &'static str)>) {
+        match value {
+            Value::Object(object) => object.iter().for_each(|(key, value)| {
+                let key = if prefix == "counts." { "STATE" } else { key };
+                let dot = if value.is_object() { "." } else { "" };
+                typed(&format!("{prefix}{key}{dot}"), value, found);
+            }),
+            Value::Array(list) if list.iter().all(Value::is_object) => {
+                list.iter().for_each(|value| typed(&format!("{prefix}[]."), value, found));
+            }
+            Value::Array(list) if list.len() == 30 && list.iter().all(Value::is_i64) => {
+                found.push((prefix.to_owned(), "30 integers"));
+            }
+            Value::Array(_) => panic!("{prefix} is undocumented: {value}"),
+            Value::Null => found.push((prefix.to_owned(), "null")),
+            Value::Bool(_) => found.push((prefix.to_owned(), "boolean")),
+            Value::Number(number) if number.is_f64() => found.push((prefix.to_owned(), "number")),
+            Value::Number(_) => found.push((prefix.to_owned(), "integer")),
+            Value::String(_) => found.push((prefix.to_owned(), "text")),
+        }
+    }
+
+    fn keys(situation: &Situation) -> Vec<(String, &'static str)> {
+        let mut found = Vec::new();
+        typed("", &machine(situation), &mut found);
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    #[test]
+    fn the_keys_and_types_are_those_that_are_documented() {
+        let text = Shown::of("text");
+        let nothing = Situation { overview: Overview::default(), alive: false, now: 1, cap: 20 };
+        let mut everything = nothing.clone();
+        everything.alive = true;
+        let overview = &mut everything.overview;
+        overview.counts = [(State::Pending, 1)].into_iter().collect();
+        overview.daemon = DaemonRow {
+            run_id: Some(text.clone()),
+            pid: Some(1),
+            version: Some(text.clone()),
+            started_at: Some(1),
+            heartbeat_at: Some(1),
+            mode: text.clone(),
+            why: Some(text.clone()),
+            pace: Some(19.5),
+        };
+        overview.control.pause_reason = Some(text.clone());
+        overview.oldest = Some(Oldest { certificate_id: text.clone(), state: text.clone(), created_at: 1 });
+        (overview.next_due, overview.last_due) = (Some(1), Some(1));
+        let error = ErrorCount { code: Some(text), count: 1, at_least: false };
+        overview.errors = vec![error.clone(), ErrorCount { code: None, ..error }];
+
+        let mut full = keys(&everything);
+        // Whether it may be null shows when there is nothing.
+        let null = |key: &str| keys(&nothing).contains(&(key.to_owned(), "null")) || key == "errors[].code";
+        full.retain(|(_, kind)| *kind != "null");
+        let found: Vec<(String, String)> = full
+            .into_iter()
+            .map(|(key, kind)| if null(&key) { (key, format!("{kind} or null")) } else { (key, kind.to_owned()) })
+            .collect();
+        let mut documented: Vec<(String, String)> =
+            KEYS.iter().map(|(key, kind, _)| ((*key).to_owned(), (*kind).to_owned())).collect();
+        documented.sort();
+        assert_eq!(found, documented);
+        assert!(keys(&nothing).contains(&("oldest_open".to_owned(), "null")));
+    }
+}

@@ -1,0 +1,144 @@
+//! What the queue is at: judged from what the database says, and from whether a daemon lives. Pure.
+
+use crate::daemon::advice;
+use crate::queue::Overview;
+
+/// A daemon that lives writes its row every ten seconds.
+const SILENT_AFTER: i64 = 35;
+
+/// What `status` shows.
+#[derive(Debug, Clone)]
+pub(super) struct Situation {
+    pub(super) overview: Overview,
+    /// Whether a daemon holds the queue.
+    pub(super) alive: bool,
+    /// Now, in unix seconds.
+    pub(super) now: i64,
+    /// The most commits in a second.
+    pub(super) cap: u32,
+}
+
+/// What it comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Works, or waits for something to do.
+    Running,
+    /// An operator paused it.
+    PausedByHand,
+    /// Its database was restored, and has to be verified.
+    PausedRestored,
+    /// A fault that is no submission's.
+    PausedByFault,
+    /// It ends.
+    Stopping,
+    /// It lives and has not written for too long.
+    Silent,
+    /// It lives, and has not begun.
+    Starting,
+    /// It ended in good order.
+    Ended,
+    /// It ended otherwise.
+    Died,
+    /// None ran yet.
+    NeverRan,
+}
+
+impl Situation {
+    pub(super) fn condition(&self) -> Condition {
+        let (row, control) = (&self.overview.daemon, &self.overview.control);
+        match (self.alive, &*row.mode) {
+            (false, _) if row.started_at.is_none() => Condition::NeverRan,
+            (false, "stopped") => Condition::Ended,
+            (false, _) => Condition::Died,
+            (true, "stopped") => Condition::Starting,
+            (true, _) if self.silent_for() > SILENT_AFTER => Condition::Silent,
+            (true, "stopping") => Condition::Stopping,
+            (true, _) if control.paused && self.is_restored() => Condition::PausedRestored,
+            (true, _) if control.paused => Condition::PausedByHand,
+            (true, "paused_by_fault") => Condition::PausedByFault,
+            (true, _) => Condition::Running,
+        }
+    }
+
+    fn is_restored(&self) -> bool {
+        self.overview.control.pause_reason.as_deref().is_some_and(|why| why.contains("certcommit verify --pending"))
+    }
+
+    /// How long the daemon has not written, in seconds.
+    pub(super) fn silent_for(&self) -> i64 {
+        self.overview.daemon.heartbeat_at.map_or(0, |at| self.now - at)
+    }
+
+    /// Whether commits go out.
+    pub(super) fn goes_on(&self) -> bool {
+        self.condition() == Condition::Running
+    }
+
+    /// Why it is paused, or reads nothing back.
+    pub(super) fn why(&self) -> Option<&str> {
+        match self.condition() {
+            Condition::PausedByHand | Condition::PausedRestored => {
+                Some(self.overview.control.pause_reason.as_deref().unwrap_or("no reason given"))
+            }
+            Condition::PausedByFault | Condition::Running => self.overview.daemon.why.as_deref(),
+            Condition::Stopping
+            | Condition::Silent
+            | Condition::Starting
+            | Condition::Ended
+            | Condition::Died
+            | Condition::NeverRan => None,
+        }
+    }
+
+    /// What there is to do about it.
+    pub(super) fn todo(&self) -> Option<String> {
+        let open = self.overview.counts.open();
+        match self.condition() {
+            Condition::PausedByHand => Some("certcommit resume".to_owned()),
+            Condition::PausedRestored => Some("certcommit verify --pending; then: certcommit resume".to_owned()),
+            Condition::PausedByFault | Condition::Running => self.why().map(|why| advice(why).to_owned()),
+            Condition::Silent => Some(
+                "is the disk full, or does somebody keep a transaction open? journalctl -u certcommit -p warning. It goes on \
+                 by itself when the database works"
+                    .to_owned(),
+            ),
+            Condition::Died => {
+                Some("systemctl status certcommit; journalctl -u certcommit -p warning; systemctl start certcommit".to_owned())
+            }
+            Condition::Ended | Condition::NeverRan if open > 0 => {
+                Some("systemctl start certcommit; or see: systemctl status certcommit".to_owned())
+            }
+            Condition::Ended | Condition::NeverRan | Condition::Stopping | Condition::Starting => None,
+        }
+    }
+
+    /// Commits a second that there are to be: the daemon's own figure, or the limit.
+    fn pace(&self) -> f64 {
+        let told = self.overview.daemon.pace.filter(|pace| self.alive && pace.is_finite() && *pace > 0.0);
+        told.unwrap_or(f64::from(self.cap)).max(0.1)
+    }
+
+    /// How long the open submissions take at this pace, in seconds: from when the next is due, and at least until the
+    /// last is. Nothing, if nothing is open.
+    pub(super) fn time_left(&self) -> Option<i64> {
+        let open = self.overview.counts.open();
+        if open <= 0 {
+            return None;
+        }
+        let wait = |due: Option<i64>| due.map_or(0, |due| due - self.now).max(0);
+        Some((wait(self.overview.next_due) + self.work()).max(wait(self.overview.last_due)))
+    }
+
+    /// How long sending them takes alone, in seconds.
+    pub(super) fn work(&self) -> i64 {
+        let open = u32::try_from(self.overview.counts.open()).unwrap_or(u32::MAX);
+        let seconds = std::time::Duration::from_secs_f64(f64::from(open) / self.pace()).as_secs();
+        i64::try_from(seconds).unwrap_or(i64::MAX).saturating_add(1)
+    }
+
+    /// Submissions a second in the last minute.
+    pub(super) fn rate(&self) -> f64 {
+        let last = self.overview.per_minute.last().copied().unwrap_or(0);
+        f64::from(u32::try_from(last).unwrap_or(u32::MAX)) / 60.0
+    }
+}

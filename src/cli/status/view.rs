@@ -1,0 +1,219 @@
+//! The queue at a glance, for people. Pure.
+
+use super::situation::{Condition, Situation};
+use crate::clock::UnixMillis;
+use crate::submission::State;
+
+/// Where the text begins.
+const LABEL: usize = 13;
+/// From nothing to the most.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// A minute in which nothing succeeded.
+const NOTHING: char = '·';
+
+/// How much a line wants to be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Plain,
+    Good,
+    Attention,
+    Alarm,
+}
+
+/// A line: its label, and what it tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) tone: Tone,
+    pub(super) label: String,
+    pub(super) text: String,
+}
+
+impl Line {
+    fn new(label: &str, text: impl Into<String>) -> Self {
+        Self { tone: Tone::Plain, label: label.to_owned(), text: text.into() }
+    }
+
+    fn toned(self, tone: Tone) -> Self {
+        Self { tone, ..self }
+    }
+
+    /// The line as it is printed, in at most so many characters.
+    pub(super) fn print(&self, width: usize, colours: bool) -> String {
+        let label: String = format!("{:LABEL$}", self.label).chars().take(width).collect();
+        let text: String = self.text.chars().take(width.saturating_sub(label.chars().count())).collect();
+        let painted = match (colours, self.tone) {
+            (false, _) | (_, Tone::Plain) => label,
+            (true, Tone::Good) => format!("\u{1b}[1;32m{label}\u{1b}[0m"),
+            (true, Tone::Attention) => format!("\u{1b}[1;33m{label}\u{1b}[0m"),
+            (true, Tone::Alarm) => format!("\u{1b}[1;41;97m{label}\u{1b}[0m"),
+        };
+        format!("{painted}{text}").trim_end().to_owned()
+    }
+}
+
+/// Everything, the most urgent first, in lines of at most this width.
+pub(super) fn view(situation: &Situation, width: usize) -> Vec<Line> {
+    let mut lines = vec![headline(situation)];
+    lines.extend(situation.why().map(|why| Line::new("why", why)));
+    lines.extend(situation.todo().map(|todo| Line::new("do", todo)));
+    lines.extend(counts(situation));
+    lines.extend(rate(situation));
+    lines.extend(time_left(situation));
+    lines.extend(oldest(situation));
+    lines.extend(errors(situation));
+    let held = situation.overview.counts.of(State::Held);
+    if held > 0 {
+        let what = format!(
+            "{} for you to decide: SELECT certificate_id, reason FROM submissions WHERE state = 'held'; then: certcommit \
+             resolve",
+            grouped(held)
+        );
+        lines.push(Line::new("held", what).toned(Tone::Attention));
+    }
+    lines.iter().flat_map(|line| wrapped(line, width)).collect()
+}
+
+fn headline(situation: &Situation) -> Line {
+    let row = &situation.overview.daemon;
+    let since = row.started_at.map_or(String::new(), |started| format!(" for {}", duration(situation.now - started)));
+    let process = row.pid.map_or(String::new(), |pid| format!(", process {pid}"));
+    let open = situation.overview.counts.open();
+    let waiting = if open > 0 { format!("{} waiting to be submitted; ", grouped(open)) } else { String::new() };
+    let alarm = if open > 0 { Tone::Alarm } else { Tone::Plain };
+    match situation.condition() {
+        Condition::Running => Line::new("RUNNING", format!("up{since}{process}")).toned(Tone::Good),
+        Condition::PausedByHand => Line::new("PAUSED", format!("by hand; up{since}{process}")).toned(Tone::Attention),
+        Condition::PausedRestored => {
+            Line::new("PAUSED", format!("since the database was restored; up{since}{process}")).toned(Tone::Attention)
+        }
+        Condition::PausedByFault => {
+            Line::new("PAUSED", format!("because of a fault; up{since}{process}")).toned(Tone::Alarm)
+        }
+        Condition::Stopping => Line::new("STOPPING", format!("waits for requests on the way{process}")),
+        Condition::Silent => {
+            let silent = duration(situation.silent_for());
+            Line::new("SILENT", format!("it lives and has written nothing for {silent}{process}")).toned(Tone::Alarm)
+        }
+        Condition::Starting => Line::new("STARTING", "it holds the queue and has not begun"),
+        Condition::Ended => Line::new("NOT RUNNING", format!("{waiting}it ended in good order")).toned(alarm),
+        Condition::Died => {
+            Line::new("NOT RUNNING", format!("{waiting}it did NOT end in good order")).toned(Tone::Alarm)
+        }
+        Condition::NeverRan => {
+            Line::new("NOT RUNNING", format!("{waiting}no daemon ever ran on this queue")).toned(alarm)
+        }
+    }
+}
+
+fn counts(situation: &Situation) -> [Line; 2] {
+    let told = |states: &[State]| {
+        let counts = states.iter().map(|state| {
+            format!("{} {}", grouped(situation.overview.counts.of(*state)), state.as_str().replace('_', " "))
+        });
+        counts.collect::<Vec<_>>().join(", ")
+    };
+    [
+        Line::new("open", told(&[State::Pending, State::InFlight, State::InDoubt])),
+        Line::new("closed", told(&[State::Submitted, State::Failed, State::Held, State::Canceled])),
+    ]
+}
+
+fn rate(situation: &Situation) -> [Line; 2] {
+    let minutes = &situation.overview.per_minute;
+    let chart = format!("{} the last {} minutes", chart(minutes), minutes.len());
+    [
+        Line::new("rate", format!("{:.1}/s in the last minute, at most {}/s", situation.rate(), situation.cap)),
+        Line::new("", chart),
+    ]
+}
+
+/// A bar a minute, against the best of them.
+fn chart(per_minute: &[i64]) -> String {
+    let most = per_minute.iter().copied().max().unwrap_or(0);
+    let bar = |count: i64| {
+        let step = (count * 8 - 1).checked_div(most).and_then(|step| usize::try_from(step).ok());
+        step.filter(|_| count > 0).and_then(|step| BARS.get(step)).copied().unwrap_or(NOTHING)
+    };
+    per_minute.iter().copied().map(bar).collect()
+}
+
+fn time_left(situation: &Situation) -> Option<Line> {
+    let left = situation.time_left()?;
+    let text = if !situation.goes_on() {
+        format!("about {} of work, once it goes on", duration(situation.work()))
+    } else if situation.overview.last_due.is_some_and(|due| due - situation.now >= left) {
+        format!(
+            "not before {}, when the last is due; about {} of work",
+            at(situation.now + left),
+            duration(situation.work())
+        )
+    } else {
+        format!("about {}, until {}", duration(left), at(situation.now + left))
+    };
+    Some(Line::new("time left", text))
+}
+
+fn oldest(situation: &Situation) -> Option<Line> {
+    let oldest = situation.overview.oldest.as_ref()?;
+    let age = duration(situation.now - oldest.created_at);
+    let (id, state) = (&oldest.certificate_id, oldest.state.replace('_', " "));
+    Some(Line::new("oldest open", format!("{id}, {state}, enqueued {age} ago; its story: certcommit history {id}")))
+}
+
+fn errors(situation: &Situation) -> Vec<Line> {
+    let label = |index| if index == 0 { "failed with" } else { "" };
+    let errors = situation.overview.errors.iter().enumerate();
+    errors
+        .map(|(index, error)| {
+            let code = error.code.as_deref().unwrap_or("no code: given up for what was read, or by hand");
+            let more = if error.at_least { "+" } else { "" };
+            Line::new(label(index), format!("{}{more} {code}", grouped(error.count)))
+        })
+        .collect()
+}
+
+/// A line in as many as it takes, broken between words. A word that is too long is left to the terminal.
+fn wrapped(line: &Line, width: usize) -> Vec<Line> {
+    let room = width.saturating_sub(LABEL).max(20);
+    let mut texts = vec![String::new()];
+    for word in line.text.split(' ') {
+        match texts.last_mut() {
+            Some(last) if last.is_empty() => last.push_str(word),
+            Some(last) if last.chars().count() + 1 + word.chars().count() <= room => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => texts.push(word.to_owned()),
+        }
+    }
+    let label = |index| if index == 0 { line.label.clone() } else { String::new() };
+    let lines = texts.into_iter().enumerate();
+    lines
+        .map(|(index, text)| Line { tone: if index == 0 { line.tone } else { Tone::Plain }, label: label(index), text })
+        .collect()
+}
+
+fn at(seconds: i64) -> String {
+    UnixMillis(seconds.saturating_mul(1000)).to_string()
+}
+
+pub(super) fn duration(seconds: i64) -> String {
+    match seconds.max(0) {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min", seconds / 60),
+        seconds @ 3600..172_800 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        seconds => format!("{} days", grouped(seconds / 86_400)),
+    }
+}
+
+/// A number with its thousands apart.
+fn grouped(number: i64) -> String {
+    let digits = number.to_string();
+    let length = digits.len();
+    let comma = |index: usize| index > 0 && (length - index).is_multiple_of(3);
+    digits.char_indices().flat_map(|(index, digit)| comma(index).then_some(',').into_iter().chain([digit])).collect()
+}
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;

@@ -1,0 +1,192 @@
+use super::*;
+use crate::queue::{Control, Counts, DaemonRow, ErrorCount, MINUTES, Oldest, Overview, Shown};
+
+const NOW: i64 = 1_700_000_000;
+
+fn text(text: &str) -> Shown {
+    Shown::of(text)
+}
+
+/// A daemon at work, in the middle of a long queue.
+fn at_work() -> Situation {
+    let counts: [(State, i64); 6] = [
+        (State::Pending, 123_456),
+        (State::InFlight, 12),
+        (State::InDoubt, 3),
+        (State::Submitted, 87_120),
+        (State::Failed, 17),
+        (State::Held, 0),
+    ];
+    let mut per_minute = [1170; MINUTES];
+    per_minute[..4].copy_from_slice(&[0, 1, 300, 600]);
+    let overview = Overview {
+        counts: Counts::from_iter(counts),
+        daemon: DaemonRow {
+            pid: Some(4756),
+            started_at: Some(NOW - 11_520),
+            heartbeat_at: Some(NOW - 3),
+            mode: text("running"),
+            pace: Some(19.5),
+            ..DaemonRow::default()
+        },
+        control: Control::default(),
+        oldest: Some(Oldest { certificate_id: text("abcb1234"), state: text("in_doubt"), created_at: NOW - 7_500 }),
+        next_due: Some(NOW - 7_000),
+        last_due: Some(NOW - 10),
+        errors: vec![
+            ErrorCount { code: Some(text("FailedOperation.CertificateNotFound")), count: 10_000, at_least: true },
+            ErrorCount { code: None, count: 5, at_least: false },
+        ],
+        per_minute,
+    };
+    Situation { overview, alive: true, now: NOW, cap: 20 }
+}
+
+fn shown(situation: &Situation) -> String {
+    view(situation, 80).iter().map(|line| line.print(80, false)).collect::<Vec<_>>().join("\n")
+}
+
+/// The first lines, up to the counts.
+fn top(situation: &Situation) -> String {
+    shown(situation).split_once("\nopen ").unwrap().0.to_owned()
+}
+
+#[test]
+fn a_daemon_at_work_is_seen_at_a_glance() {
+    let expected = "\
+RUNNING      up for 3 h 12 min, process 4756
+open         123,456 pending, 12 in flight, 3 in doubt
+closed       87,120 submitted, 17 failed, 0 held, 0 canceled
+rate         19.5/s in the last minute, at most 20/s
+             ·▁▃▅██████████████████████████ the last 30 minutes
+time left    about 1 h 45 min, until 2023-11-14T23:58:52Z
+oldest open  abcb1234, in doubt, enqueued 2 h 5 min ago; its story: certcommit
+             history abcb1234
+failed with  10,000+ FailedOperation.CertificateNotFound
+             5 no code: given up for what was read, or by hand";
+    assert_eq!(shown(&at_work()), expected);
+}
+
+#[test]
+fn a_pause_says_why_and_what_to_do() {
+    let mut by_hand = at_work();
+    by_hand.overview.control =
+        Control { paused: true, pause_reason: Some(text("maintenance")), probe_requested: false };
+    by_hand.overview.daemon.mode = text("paused_by_operator");
+    let expected = "PAUSED       by hand; up for 3 h 12 min, process 4756\nwhy          maintenance\ndo           certcommit resume";
+    assert_eq!(top(&by_hand), expected);
+    assert!(shown(&by_hand).contains("time left    about 1 h 45 min of work, once it goes on"));
+
+    let mut restored = by_hand.clone();
+    restored.overview.control.pause_reason = Some(text("run `certcommit verify --pending` to read it back first"));
+    assert!(top(&restored).starts_with("PAUSED       since the database was restored; "), "{}", top(&restored));
+    assert!(top(&restored).ends_with("do           certcommit verify --pending; then: certcommit resume"));
+
+    let mut fault = at_work();
+    fault.overview.daemon.mode = text("paused_by_fault");
+    fault.overview.daemon.why = Some(text("the API can't be reached: connection refused"));
+    let top = top(&fault);
+    assert!(
+        top.starts_with("PAUSED       because of a fault; up for 3 h 12 min, process 4756\nwhy          the API"),
+        "{top}"
+    );
+    assert!(top.contains("\ndo           look at the network"), "{top}");
+}
+
+#[test]
+fn reading_that_is_paused_is_told_while_the_rest_goes_on() {
+    let mut situation = at_work();
+    situation.overview.daemon.why = Some(text("reading back is paused: several submissions in succession were denied"));
+    let shown = shown(&situation);
+    assert!(shown.starts_with("RUNNING ") && shown.contains("ssl:DescribeCertificate"), "{shown}");
+    assert!(shown.contains("time left    about 1 h 45 min, until "), "{shown}");
+}
+
+#[test]
+fn a_daemon_that_is_dead_while_submissions_wait_can_not_be_missed() {
+    let mut died = at_work();
+    died.alive = false;
+    let expected = "\
+NOT RUNNING  123,471 waiting to be submitted; it did NOT end in good order
+do           systemctl status certcommit; journalctl -u certcommit -p warning;
+             systemctl start certcommit";
+    assert_eq!(top(&died), expected);
+    assert!(view(&died, 80)[0].print(80, true).starts_with("\u{1b}[1;41;97mNOT RUNNING"), "in red");
+
+    let mut ended = died.clone();
+    ended.overview.daemon.mode = text("stopped");
+    assert!(top(&ended).contains("submitted; it ended in good order\ndo           systemctl start"), "{}", top(&ended));
+    ended.overview.counts = Counts::default();
+    ended.overview.next_due = None;
+    assert_eq!(top(&ended), "NOT RUNNING  it ended in good order", "then it is no alarm");
+    assert_eq!(view(&ended, 80)[0].tone, Tone::Plain);
+
+    let mut new = died;
+    new.overview.daemon = DaemonRow { mode: text("stopped"), ..DaemonRow::default() };
+    assert!(top(&new).starts_with("NOT RUNNING  123,471 waiting to be submitted; no daemon ever ran"), "{}", top(&new));
+}
+
+#[test]
+fn a_daemon_that_lives_and_writes_nothing_is_told() {
+    let mut situation = at_work();
+    situation.overview.daemon.heartbeat_at = Some(NOW - 36);
+    let top = top(&situation);
+    assert!(top.starts_with("SILENT       it lives and has written nothing for 36 s"), "{top}");
+    assert!(top.contains("is the disk full"), "{top}");
+    situation.overview.daemon.heartbeat_at = Some(NOW - 30);
+    assert!(shown(&situation).starts_with("RUNNING "));
+}
+
+#[test]
+fn what_is_due_later_is_not_done_before_it_is_due() {
+    let mut situation = at_work();
+    situation.overview.counts = [(State::Pending, 100)].into_iter().collect();
+    assert_eq!(situation.time_left(), Some(6), "all of them now");
+    (situation.overview.next_due, situation.overview.last_due) = (Some(NOW + 1000), Some(NOW + 1000));
+    assert_eq!(situation.time_left(), Some(1006), "they begin when they are due");
+    (situation.overview.next_due, situation.overview.last_due) = (Some(NOW), Some(NOW + 86_400));
+    assert_eq!(situation.time_left(), Some(86_400));
+    let told = "time left    not before 2023-11-15T22:13:20Z, when the last is due; about 6 s of\n             work";
+    assert!(shown(&situation).contains(told), "{}", shown(&situation));
+    situation.overview.counts = Counts::default();
+    assert_eq!(situation.time_left(), None);
+}
+
+#[test]
+fn the_pace_is_the_daemons_own_as_long_as_it_lives() {
+    let mut situation = at_work();
+    situation.overview.counts = [(State::Pending, 1000)].into_iter().collect();
+    situation.overview.daemon.pace = Some(10.0);
+    assert_eq!(situation.work(), 101);
+    situation.alive = false;
+    assert_eq!(situation.work(), 51);
+    situation.overview.daemon.pace = Some(f64::NAN);
+    situation.alive = true;
+    assert_eq!(situation.work(), 51);
+}
+
+#[test]
+fn what_is_held_says_how_to_decide() {
+    let mut situation = at_work();
+    situation.overview.counts = [(State::Held, 2)].into_iter().collect();
+    let shown = shown(&situation);
+    assert!(shown.contains("\nheld         2 for you to decide: SELECT certificate_id, reason FROM"), "{shown}");
+}
+
+#[test]
+fn no_line_is_wider_than_it_may_be() {
+    let mut situation = at_work();
+    situation.overview.daemon.why = Some(text(&format!("reading back is paused: {}", "words ".repeat(100))));
+    for width in [10, 40, 60, 80] {
+        for line in view(&situation, width) {
+            assert!(line.print(width, false).chars().count() <= width, "{width}: {line:?}");
+        }
+    }
+}
+
+#[test]
+fn a_duration_is_told_in_the_unit_that_fits_and_a_number_with_its_thousands_apart() {
+    assert_eq!([duration(-5), duration(59), duration(61)], ["0 s", "59 s", "1 min"]);
+    assert_eq!([duration(3_661), duration(200_000)], ["1 h 1 min", "2 days"]);
+    assert_eq!([grouped(0), grouped(999), grouped(1000), grouped(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
+}

@@ -1,0 +1,177 @@
+//! The queue at a glance, for `status`: each query costs about the same however long the queue is.
+
+use super::error::QueueError;
+use super::open::Queue;
+use super::report::{Counts, DaemonRow};
+use super::run::Control;
+use super::shown::Shown;
+
+/// How many minutes the overview looks back.
+pub const MINUTES: usize = 30;
+
+/// Requests in a second, commits and reads, at most: so many of the newest are those of the last minutes.
+const MOST_REQUESTS_PER_SECOND: i64 = 30;
+/// Submissions with one error code are counted up to here.
+const MOST_COUNTED: i64 = 10_000;
+/// So many error codes are looked at.
+const MOST_CODES: i64 = 50;
+/// So many of them are shown.
+const CODES_SHOWN: i64 = 5;
+
+/// The first by number of each open state, and of those the one that was created first.
+pub(super) const OLDEST: &str =
+    "SELECT certificate_id, state, CAST(created_at AS INTEGER) AS created_at FROM submissions WHERE id IN (
+               SELECT min(id) FROM submissions WHERE state = 'pending' UNION ALL
+               SELECT min(id) FROM submissions WHERE state = 'in_flight' UNION ALL
+               SELECT min(id) FROM submissions WHERE state = 'in_doubt') ORDER BY 3, id LIMIT 1";
+
+/// The greatest of each range of the indexes by which submissions become due.
+pub(super) const LAST_DUE: &str = "SELECT CAST(max(due) AS INTEGER) FROM (
+               SELECT max(due_at) AS due FROM submissions WHERE state = 'pending' AND priority = 0 UNION ALL
+               SELECT max(due_at) FROM submissions WHERE state = 'pending' AND priority = 1 UNION ALL
+               SELECT max(due_at) FROM submissions WHERE state = 'pending' AND priority = 2 UNION ALL
+               SELECT max(due_at) FROM submissions WHERE state = 'pending' AND priority = 3 UNION ALL
+               SELECT max(due_at) FROM submissions WHERE state = 'in_doubt')";
+
+/// From one code to the next in the index, and a bounded count of each. The null at the end stands for those that have
+/// none.
+pub(super) const FREQUENT_ERRORS: &str = "WITH RECURSIVE codes(code) AS (
+               SELECT min(error_code) FROM submissions WHERE state = 'failed'
+               UNION ALL
+               SELECT (SELECT min(error_code) FROM submissions WHERE state = 'failed' AND error_code > code)
+                 FROM codes WHERE code IS NOT NULL LIMIT ?2)
+             SELECT code, min(n, ?1) AS count, n > ?1 AS at_least FROM (
+               SELECT code, (SELECT count(*) FROM (
+                        SELECT 1 FROM submissions WHERE state = 'failed' AND error_code IS code LIMIT ?1 + 1)) AS n
+                 FROM codes)
+              WHERE n > 0 ORDER BY n DESC, code LIMIT ?3";
+
+/// From the end of the record of requests, which is in the order of time: that is less to read than the rows that changed,
+/// which may be all that somebody has just enqueued.
+pub(super) const PER_MINUTE: &str = "SELECT max(0, (?1 - finished_at) / 60000) AS ago, count(*) FROM requests
+              WHERE number > (SELECT max(number) FROM requests) - ?2 AND finished_at > ?1 - ?3
+                AND outcome IN ('submitted', 'committed') GROUP BY 1";
+
+/// The queue at a glance.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Overview {
+    /// Submissions by state.
+    pub counts: Counts,
+    /// The daemon's row.
+    pub daemon: DaemonRow,
+    /// What people asked of it.
+    pub control: Control,
+    /// The oldest open submission.
+    pub oldest: Option<Oldest>,
+    /// When the next submission is due, in unix seconds.
+    pub next_due: Option<i64>,
+    /// When the last open submission is due, in unix seconds.
+    pub last_due: Option<i64>,
+    /// The most frequent error codes of failed submissions.
+    pub errors: Vec<ErrorCount>,
+    /// Submissions that succeeded in each of the last [`MINUTES`], that which ends now at the end.
+    pub per_minute: [i64; MINUTES],
+}
+
+/// An open submission.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Oldest {
+    /// The certificate.
+    pub certificate_id: Shown,
+    /// Where it stands.
+    pub state: Shown,
+    /// When it was enqueued, in unix seconds.
+    pub created_at: i64,
+}
+
+/// How often an error code ended a submission.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct ErrorCount {
+    /// The code; none for a submission that was given up for what was read back, or by hand.
+    pub code: Option<Shown>,
+    /// How many failed submissions have it.
+    pub count: i64,
+    /// Whether there are more: the count is bounded.
+    pub at_least: bool,
+}
+
+impl Queue {
+    /// The queue at a glance. `now` in unix seconds.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn overview(&mut self, now: i64) -> Result<Overview, QueueError> {
+        let (next_commit, next_read) = super::claim::next_due(&mut self.connection).await?;
+        Ok(Overview {
+            counts: self.counts().await?,
+            daemon: self.daemon_row().await?,
+            control: self.control().await?,
+            oldest: self.oldest().await?,
+            next_due: next_commit.into_iter().chain(next_read).min(),
+            last_due: self.last_due().await?,
+            errors: self.frequent_errors().await?,
+            per_minute: self.per_minute(now).await?,
+        })
+    }
+
+    async fn daemon_row(&mut self) -> Result<DaemonRow, QueueError> {
+        // Nothing keeps others from writing it, and what they wrote must not hide the rest.
+        sqlx::query_as(
+            "SELECT run_id, CAST(pid AS INTEGER) AS pid, version, CAST(started_at AS INTEGER) AS started_at,
+                    CAST(heartbeat_at AS INTEGER) AS heartbeat_at, mode, why, CAST(pace AS REAL) AS pace FROM daemon",
+        )
+        .fetch_one(&mut self.connection)
+        .await
+        .map_err(QueueError::of("reading the daemon's row"))
+    }
+
+    async fn control(&mut self) -> Result<Control, QueueError> {
+        sqlx::query_as("SELECT paused, pause_reason, probe_requested FROM control")
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(QueueError::of("reading the controls"))
+    }
+
+    async fn oldest(&mut self) -> Result<Option<Oldest>, QueueError> {
+        sqlx::query_as(OLDEST)
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(QueueError::of("looking for the oldest"))
+    }
+
+    async fn last_due(&mut self) -> Result<Option<i64>, QueueError> {
+        sqlx::query_scalar(LAST_DUE)
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(QueueError::of("looking for the last due time"))
+    }
+
+    async fn frequent_errors(&mut self) -> Result<Vec<ErrorCount>, QueueError> {
+        sqlx::query_as(FREQUENT_ERRORS)
+            .bind(MOST_COUNTED)
+            .bind(MOST_CODES)
+            .bind(CODES_SHOWN)
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(QueueError::of("counting the error codes"))
+    }
+
+    async fn per_minute(&mut self, now: i64) -> Result<[i64; MINUTES], QueueError> {
+        let minutes = i64::try_from(MINUTES).unwrap_or(i64::MAX);
+        let succeeded: Vec<(i64, i64)> = sqlx::query_as(PER_MINUTE)
+            .bind(now.saturating_mul(1000))
+            .bind(minutes * 60 * MOST_REQUESTS_PER_SECOND)
+            .bind(minutes * 60_000)
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(QueueError::of("counting by the minute"))?;
+        let mut per_minute = [0; MINUTES];
+        for (ago, count) in succeeded {
+            let slot = usize::try_from(ago).ok().and_then(|ago| per_minute.iter_mut().rev().nth(ago));
+            if let Some(slot) = slot {
+                *slot = count;
+            }
+        }
+        Ok(per_minute)
+    }
+}
