@@ -187,8 +187,8 @@ END
 give_credentials() {
   printf '[default]\nsecret_id = %s\nsecret_key = %s\n' "$(simulators SECRET_ID)" "$(simulators SECRET_KEY)" \
     | write /etc/tencentcloud/credentials
-  inside chown root:certcommit /etc/tencentcloud/credentials
-  inside chmod 0640 /etc/tencentcloud/credentials
+  inside chown certcommit /etc/tencentcloud/credentials
+  inside chmod 0600 /etc/tencentcloud/credentials
 }
 
 # A machine where the service runs.

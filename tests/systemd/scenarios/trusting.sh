@@ -10,9 +10,15 @@ credentials_come_from_systemd() {
   inside systemctl start certcommit
   enqueue loaded 5
   eventually 'all are submitted' are_submitted 5
-  if as alice cat /etc/certcommit/secret_key 2> /dev/null; then
-    fail 'the group can read the key'
-  fi
+  expect_part 'the check' \
+    "$(inside env CREDENTIALS_DIRECTORY=/run/credentials/certcommit.service certcommit check --online)" \
+    'reached, and lets us read'
+  local file
+  for file in /etc/certcommit/secret_key /run/credentials/certcommit.service/secret_key; do
+    if as alice cat "$file" 2> /dev/null; then
+      fail "the group can read $file"
+    fi
+  done
 
   # A file that is missing is systemd's error, before certcommit has begun.
   inside rm /etc/certcommit/secret_key
