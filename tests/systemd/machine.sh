@@ -160,7 +160,7 @@ install() {
 simulate() {
   inside systemd-run --quiet --unit=simulator --property=StandardOutput=file:/run/simulator \
     certcommit demo --serve "$SIMULATOR" --latency "${1:-50}"
-  eventually 'the simulator listens' inside grep --quiet 'Ctrl-C' /run/simulator
+  eventually 'the simulator listens' inside grep --no-messages --quiet 'Ctrl-C' /run/simulator
 }
 
 # The simulator's key that goes by this name: SECRET_ID or SECRET_KEY.
@@ -187,8 +187,8 @@ END
 give_credentials() {
   printf '[default]\nsecret_id = %s\nsecret_key = %s\n' "$(simulators SECRET_ID)" "$(simulators SECRET_KEY)" \
     | write /etc/tencentcloud/credentials
-  inside chown root:certcommit /etc/tencentcloud/credentials
-  inside chmod 0640 /etc/tencentcloud/credentials
+  inside chown certcommit /etc/tencentcloud/credentials
+  inside chmod 0600 /etc/tencentcloud/credentials
 }
 
 # A machine where the service runs.

@@ -7,7 +7,7 @@ a_member_of_the_group_enqueues_and_others_can_not() {
   configure
   give_credentials
   # Also before the service has ever run: the queue is made for the group.
-  as alice certcommit enqueue early-0001
+  as alice certcommit enqueue early-0001 > /dev/null
   expect 'the queue' "$(inside stat --format '%a %U:%G' "$QUEUE")" '660 alice:certcommit'
   inside systemctl start certcommit
   as alice sqlite3 "$QUEUE" "INSERT INTO submissions (certificate_id, reference) VALUES ('member-0001', 'by hand')"
@@ -30,9 +30,9 @@ systemctl_status_tells_how_far_it_is() {
   eventually 'it tells the time left' status_has ' left; '
   inside systemctl status --no-pager --lines 0 certcommit | grep Status: | sed 's/^ */        /'
   eventually 'it is idle' status_has 'idle: 100 submitted, 0 failed, 0 held'
-  as alice certcommit pause 'maintenance at the CA'
+  as alice certcommit pause 'maintenance at the CA' > /dev/null
   eventually 'it tells why it is paused' status_has 'maintenance at the CA'
-  as alice certcommit resume
+  as alice certcommit resume > /dev/null
   eventually 'it goes on' status_has 'idle: 100 submitted'
   expect_each_once 100
 }
@@ -46,7 +46,7 @@ the_journal_is_searched_by_field_and_by_priority() {
   serve
   enqueue journal 20
   eventually 'all are submitted' are_submitted 20
-  as alice certcommit pause 'maintenance at the CA'
+  as alice certcommit pause 'maintenance at the CA' > /dev/null
   eventually 'the pause is logged' journal_has CERTCOMMIT_EVENT=paused
   expect 'lines of the event' "$(journal CERTCOMMIT_EVENT=submitted | wc -l)" 20
   expect 'lines of one certificate' "$(journal CERTCOMMIT_CERTIFICATE_ID=journal-0007 | wc -l)" 1

@@ -10,9 +10,15 @@ credentials_come_from_systemd() {
   inside systemctl start certcommit
   enqueue loaded 5
   eventually 'all are submitted' are_submitted 5
-  if as alice cat /etc/certcommit/secret_key 2> /dev/null; then
-    fail 'the group can read the key'
-  fi
+  expect_part 'the check' \
+    "$(inside env CREDENTIALS_DIRECTORY=/run/credentials/certcommit.service certcommit check --online)" \
+    'reached, and lets us read'
+  local file
+  for file in /etc/certcommit/secret_key /run/credentials/certcommit.service/secret_key; do
+    if as alice cat "$file" 2> /dev/null; then
+      fail "the group can read $file"
+    fi
+  done
 
   # A file that is missing is systemd's error, before certcommit has begun.
   inside rm /etc/certcommit/secret_key
@@ -35,6 +41,27 @@ credentials_are_encrypted_for_this_machine() {
     LoadCredentialEncrypted=secret_key:/etc/certcommit/secret_key.cred
   inside systemctl start certcommit
   enqueue encrypted 5
+  eventually 'all are submitted' are_submitted 5
+  expect_each_once 5
+}
+
+scenarios+=(a_metadata_service_that_is_down_pauses_the_queue_and_no_more)
+a_metadata_service_that_is_down_pauses_the_queue_and_no_more() {
+  install
+  simulate
+  configure
+  printf '[credentials]\nsource = "cvm-role"\n' | inside tee --append /etc/certcommit/certcommit.toml > /dev/null
+  # Nobody listens there.
+  drop_in Environment=CERTCOMMIT_METADATA=127.0.0.1:9
+  inside systemctl start certcommit
+  enqueue unpaid 5
+  eventually 'it tells why it is paused' status_has 'paused with 5 open'
+  property certcommit StatusText | sed 's/^/        /'
+  expect 'the service' "$(property certcommit ActiveState) $(property certcommit NRestarts)" 'active 0'
+  # Keys from elsewhere, by a reload: it goes on.
+  configure
+  give_credentials
+  inside systemctl reload certcommit
   eventually 'all are submitted' are_submitted 5
   expect_each_once 5
 }

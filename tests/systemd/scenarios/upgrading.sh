@@ -39,7 +39,7 @@ the_way_back_loses_nothing_and_repeats_nothing() {
   # Everything is submitted by the later version, what comes after the migration too.
   enqueue after 10
   eventually 'all are submitted' are_submitted 50
-  as alice certcommit pause 'back to the version before'
+  as alice certcommit pause 'back to the version before' > /dev/null
   enqueue waiting 10
 
   # The version before refuses the queue, and leaves it alone.
@@ -55,8 +55,8 @@ END
   as certcommit sqlite3 "$QUEUE" "$(way_back)"
   inside systemctl start certcommit
   eventually 'it is paused' is_sql "SELECT mode FROM daemon" paused_by_operator
-  as alice certcommit verify --pending
-  as alice certcommit resume
+  as alice certcommit verify --pending > /dev/null
+  as alice certcommit resume > /dev/null
   eventually 'all are submitted' are_submitted 60
   expect_each_once 60
 }
