@@ -63,7 +63,7 @@ impl Worker {
                 let path = self.settings.database.path.clone();
                 let error = QueueError::Corrupt { path, detail: findings.join("; ") };
                 tracing::error!(event = Event::DatabaseUnavailable.as_str(), "{error}");
-                self.fatal.get_or_insert(error);
+                self.exit.fatal.get_or_insert(error);
             }
             Err(error) => tracing::warn!(
                 "the last run did not end in good order, and the database could not be checked: {error}. Check it with: \
@@ -74,7 +74,7 @@ impl Worker {
 
     /// Its connection must not keep the last checkpoint from being made.
     pub(super) async fn end_inspection(&mut self) {
-        if let Err(error) = self.inspection.end().await {
+        if let Err(error) = self.upkeep.inspection.end().await {
             tracing::warn!("the check of the database ended by itself: {error}");
         }
     }

@@ -31,6 +31,7 @@ mod start;
 mod stopping;
 mod supervisor;
 mod turning;
+mod upkeep;
 mod watchers;
 mod worker;
 

@@ -2,19 +2,35 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::worker::Worker;
 use crate::clock::Now;
 use crate::logging::Event;
 use crate::submission::State;
 
+/// When the log tells the progress next, and since when.
+#[derive(Debug)]
+pub(super) struct ProgressLog {
+    pub(super) due: Instant,
+    /// How many were submitted when it last told, or at the first turn.
+    pub(super) submitted_before: Option<i64>,
+}
+
+impl ProgressLog {
+    pub(super) fn new(due: Instant) -> Self {
+        Self { due, submitted_before: None }
+    }
+}
+
 impl Worker {
     pub(super) fn log_progress(&mut self, oldest_open: Option<i64>, now: Now) {
         let interval = self.settings.log.progress_interval;
         // The turn that tells it comes a little later than the interval says.
-        let elapsed = interval + now.instant.saturating_duration_since(self.progress_at);
-        self.progress_at = now.instant + interval;
+        let elapsed = interval + now.instant.saturating_duration_since(self.progress.due);
+        self.progress.due = now.instant + interval;
         let submitted = self.counts.of(State::Submitted);
-        let done = submitted - self.submitted_before.replace(submitted).unwrap_or(submitted);
+        let done = submitted - self.progress.submitted_before.replace(submitted).unwrap_or(submitted);
         if self.counts.open() == 0 {
             return;
         }

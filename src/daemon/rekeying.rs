@@ -20,7 +20,7 @@ impl Worker {
     /// Asks for keys where it is time to, in every round, before anything is sent. What is answered without waiting, as
     /// it is from a file, is in use at once.
     pub(super) async fn tend_keys(&mut self, now: Now) {
-        if self.stopping.is_some() {
+        if self.exit.deadline.is_some() {
             return;
         }
         self.keys.ask_if_due(now.instant);
@@ -91,8 +91,8 @@ impl Worker {
                     "paused: {why}. It asks again by itself, at growing intervals up to a minute; or run: certcommit resume",
                 );
                 self.give_back_ready(now, "paused before it was sent");
-                if self.until == Until::Empty {
-                    self.refused = Some(why);
+                if self.exit.until == Until::Empty {
+                    self.exit.refused = Some(why);
                     self.begin_stop(now, "it can't go on");
                 }
             }

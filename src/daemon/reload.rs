@@ -52,8 +52,8 @@ impl Worker {
         self.policy = self.settings.policy();
         self.commits.set(commit_lane(&self.settings), now.instant);
         self.reads.set(read_lane(&self.settings), now.instant);
-        self.progress_at = self.progress_at.min(now.instant + self.settings.log.progress_interval);
-        self.pruning.set(self.settings.retention.requests, now.instant);
+        self.progress.due = self.progress.due.min(now.instant + self.settings.log.progress_interval);
+        self.upkeep.pruning.set(self.settings.retention.requests, now.instant);
         self.set_level();
         self.keys.replace(source);
         // Whoever reloads has mended something.

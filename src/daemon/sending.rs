@@ -15,7 +15,7 @@ use crate::queue::{Claim, RequestKind};
 
 impl Worker {
     pub(super) fn send_ready(&mut self, now: Now) {
-        if self.trouble.is_some() || self.fatal.is_some() || self.stopping.is_some() {
+        if self.trouble.is_some() || self.exit.fatal.is_some() || self.exit.deadline.is_some() {
             return;
         }
         let Some(credentials) = self.keys.in_use(now.instant).cloned() else {
@@ -59,7 +59,7 @@ impl Worker {
         match self.place.check() {
             Ok(()) => true,
             Err(error) => {
-                self.fatal.get_or_insert(error);
+                self.exit.fatal.get_or_insert(error);
                 false
             }
         }
@@ -132,8 +132,8 @@ impl Worker {
                 let claims = lane.drain_ready(now.instant);
                 let fault = lane.gate.fault().cloned();
                 self.give_back(claims, "paused before it was sent");
-                if self.until == Until::Empty && kind == RequestKind::Commit && ends_a_run(fault.as_ref()) {
-                    self.refused = Some(why);
+                if self.exit.until == Until::Empty && kind == RequestKind::Commit && ends_a_run(fault.as_ref()) {
+                    self.exit.refused = Some(why);
                     self.begin_stop(now, "it can't go on");
                 }
             }

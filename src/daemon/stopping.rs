@@ -1,5 +1,8 @@
 //! Stopping: nothing new goes out, what is on its way gets its time, and what remains is in doubt.
 
+use tokio::sync::watch;
+use tokio::time::Instant;
+
 use super::desk::Errand;
 use super::ending::{self, Context};
 use super::worker::Worker;
@@ -9,27 +12,48 @@ use crate::logging::Event;
 use crate::queue::{Counts, Heartbeat, Mode, QueueError};
 use crate::submission::State;
 
+/// When the daemon ends, and why.
+#[derive(Debug)]
+pub(super) struct Exit {
+    /// Without being asked.
+    pub(super) until: Until,
+    /// What people ask for.
+    pub(super) asked: watch::Receiver<Stop>,
+    /// Once it stops: until when it waits for what is on the way.
+    pub(super) deadline: Option<Instant>,
+    /// What ends it in bad order.
+    pub(super) fatal: Option<QueueError>,
+    /// The fault that stopped a run until empty.
+    pub(super) refused: Option<String>,
+}
+
+impl Exit {
+    pub(super) fn new(until: Until, asked: watch::Receiver<Stop>) -> Self {
+        Self { until, asked, deadline: None, fatal: None, refused: None }
+    }
+}
+
 impl Worker {
     pub(super) fn obey_stop(&mut self, now: Now) {
-        let asked = *self.stop.borrow_and_update();
-        if asked >= Stop::Soon && self.stopping.is_none() {
+        let asked = *self.exit.asked.borrow_and_update();
+        if asked >= Stop::Soon && self.exit.deadline.is_none() {
             self.begin_stop(now, "it was told to");
         }
         if asked == Stop::Now {
             // The second request ends every wait.
-            self.stopping = self.stopping.map(|deadline| deadline.min(now.instant));
+            self.exit.deadline = self.exit.deadline.map(|deadline| deadline.min(now.instant));
         }
-        let too_late = self.stopping.is_some_and(|deadline| now.instant >= deadline);
+        let too_late = self.exit.deadline.is_some_and(|deadline| now.instant >= deadline);
         if too_late && self.on_the_way() > 0 {
             self.abandon(now);
         }
     }
 
     pub(super) fn begin_stop(&mut self, now: Now, why: &str) {
-        if self.stopping.is_some() {
+        if self.exit.deadline.is_some() {
             return;
         }
-        self.stopping = Some(now.instant + self.settings.worker.stop_timeout);
+        self.exit.deadline = Some(now.instant + self.settings.worker.stop_timeout);
         tracing::info!(
             event = Event::Stopping.as_str(),
             on_the_way = self.on_the_way(),
@@ -62,9 +86,9 @@ impl Worker {
 
     pub(super) fn is_finished(&mut self) -> bool {
         let now = clock::now();
-        if self.fatal.is_some() {
-            return self.on_the_way() == 0 || self.stopping.is_some_and(|deadline| now.instant >= deadline) || {
-                let corrupt = matches!(self.fatal, Some(QueueError::Corrupt { .. }));
+        if self.exit.fatal.is_some() {
+            return self.on_the_way() == 0 || self.exit.deadline.is_some_and(|deadline| now.instant >= deadline) || {
+                let corrupt = matches!(self.exit.fatal, Some(QueueError::Corrupt { .. }));
                 self.begin_stop(
                     now,
                     if corrupt { "the database is corrupt" } else { "the database is not ours any more" },
@@ -73,17 +97,17 @@ impl Worker {
             };
         }
         let empty = self.counts != Counts::default() && self.counts.open() == 0;
-        if self.until == Until::Empty && empty && self.on_the_way() == 0 {
+        if self.exit.until == Until::Empty && empty && self.on_the_way() == 0 {
             self.begin_stop(now, "nothing is left to do");
         }
         let idle = self.on_the_way() == 0 && self.desk.is_free();
-        let overdue = self.stopping.is_some_and(|deadline| now.instant >= deadline) && self.trouble.is_some();
-        self.stopping.is_some() && idle && (self.records.is_empty() || overdue)
+        let overdue = self.exit.deadline.is_some_and(|deadline| now.instant >= deadline) && self.trouble.is_some();
+        self.exit.deadline.is_some() && idle && (self.records.is_empty() || overdue)
     }
 
     pub(super) async fn end(mut self) -> Result<Ended, RunError> {
         self.end_inspection().await;
-        if let Some(error) = self.fatal.take() {
+        if let Some(error) = self.exit.fatal.take() {
             return Err(stopped_by(error, self.records.len()));
         }
         let now = clock::now();
@@ -122,7 +146,7 @@ impl Worker {
             counts.of(State::InDoubt),
             counts.of(State::Pending),
         );
-        Ok(Ended { counts, refused: self.refused })
+        Ok(Ended { counts, refused: self.exit.refused })
     }
 }
 

@@ -31,9 +31,28 @@ pub(super) struct Trouble {
     pub(super) remind_at: Instant,
 }
 
+/// When turns are due, and what the last ones were.
+#[derive(Debug)]
+pub(super) struct Turns {
+    pub(super) looked_at: Option<Instant>,
+    /// No turn begins before.
+    pub(super) rest_until: Instant,
+    /// Whether the last one claimed anything.
+    pub(super) fruitful: bool,
+    pub(super) heartbeat_at: Instant,
+    pub(super) last_mode: Mode,
+}
+
+impl Turns {
+    /// The first one is due at once.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { looked_at: None, rest_until: now, fruitful: false, heartbeat_at: now, last_mode: Mode::Running }
+    }
+}
+
 impl Worker {
     pub(super) fn begin_turn(&mut self, now: Now) {
-        if !self.desk.is_free() || self.fatal.is_some() || now.instant < self.rest_until {
+        if !self.desk.is_free() || self.exit.fatal.is_some() || now.instant < self.turns.rest_until {
             return;
         }
         if self.trouble.as_ref().is_some_and(|trouble| now.instant < trouble.retry_at) {
@@ -41,24 +60,24 @@ impl Worker {
         }
         let mode = self.mode();
         // In trouble, a turn has to write something: one that only reads would work on a full disk, too.
-        let beat = mode != self.last_mode || now.instant >= self.heartbeat_at || self.trouble.is_some();
+        let beat = mode != self.turns.last_mode || now.instant >= self.turns.heartbeat_at || self.trouble.is_some();
         let seconds = now.unix.seconds();
         let hungry = self.commits.is_hungry(now.instant, seconds) && !self.control.paused
             || self.reads.is_hungry(now.instant, seconds);
-        let look = self.looked_at.is_none_or(|at| now.instant >= at + LOOK_EVERY);
-        let claiming = self.stopping.is_none() && self.keyless_since.is_none();
+        let look = self.turns.looked_at.is_none_or(|at| now.instant >= at + LOOK_EVERY);
+        let claiming = self.exit.deadline.is_none() && self.keyless_since.is_none();
         // What is due and could not be claimed, for instance since it has to be read first, must not spin.
-        let hungry = hungry && claiming && (self.fruitful || look);
+        let hungry = hungry && claiming && (self.turns.fruitful || look);
         let must = beat || !self.records.is_empty() || self.trouble.is_some() || hungry || self.clock_went_back;
         if !must && !look {
             return;
         }
-        self.looked_at = Some(now.instant);
-        let progress = now.instant >= self.progress_at;
+        self.turns.looked_at = Some(now.instant);
+        let progress = now.instant >= self.progress.due;
         let heartbeat = beat.then(|| Heartbeat { mode, why: self.why(), pace: self.commits.limiter.pace(now.instant) });
-        self.last_mode = mode;
+        self.turns.last_mode = mode;
         if beat {
-            self.heartbeat_at = now.instant + HEARTBEAT_EVERY;
+            self.turns.heartbeat_at = now.instant + HEARTBEAT_EVERY;
         }
         self.desk.begin(Errand {
             commits: if claiming { self.commits.room(now.instant) } else { 0 },
@@ -71,7 +90,7 @@ impl Worker {
             follow_clock: std::mem::take(&mut self.clock_went_back),
             settle: self.policy.verify.settle,
             // A clock that is off makes all seem old; a daemon that works has one that the server takes for right.
-            prune: self.pruning.due(now).filter(|_| mode == Mode::Running && self.trouble.is_none()),
+            prune: self.upkeep.pruning.due(now).filter(|_| mode == Mode::Running && self.trouble.is_none()),
             records: std::mem::take(&mut self.records),
         });
     }
@@ -85,7 +104,7 @@ impl Worker {
     pub(super) fn after_turn(&mut self, done: Done) {
         let now = clock::now();
         if let Some(pruned) = done.pruned {
-            self.pruning.after(pruned, now.instant);
+            self.upkeep.pruning.after(pruned, now.instant);
         }
         match done.result {
             Ok(report) => {
@@ -108,7 +127,7 @@ impl Worker {
     }
 
     pub(super) fn take_report(&mut self, report: TurnReport, now: Now) {
-        self.rest_until = now.instant + report.held.min(LONGEST_REST);
+        self.turns.rest_until = now.instant + report.held.min(LONGEST_REST);
         for (request, sentence) in &report.refused {
             tracing::error!(
                 event = Event::DatabaseUnavailable.as_str(),
@@ -120,16 +139,16 @@ impl Worker {
         for poison in &report.claims.poison {
             self.tell_of_poison(poison);
         }
-        self.fruitful = !(report.claims.commits.is_empty() && report.claims.reads.is_empty());
+        self.turns.fruitful = !(report.claims.commits.is_empty() && report.claims.reads.is_empty());
         let mut returned = self.commits.take(report.claims.commits, report.next_commit, now.instant);
         returned.extend(self.reads.take(report.claims.reads, report.next_read, now.instant));
         self.give_back(returned, "paused before it was sent");
-        if self.stopping.is_some() {
+        if self.exit.deadline.is_some() {
             self.give_back_ready(now, "stopped before it was sent");
         }
         self.obey(report.control, now);
         self.counts = report.counts;
-        self.submitted_before.get_or_insert(self.counts.of(State::Submitted));
+        self.progress.submitted_before.get_or_insert(self.counts.of(State::Submitted));
         self.watchers.progressed(Progress { counts: self.counts.clone(), paused: self.why() });
     }
 
@@ -168,7 +187,7 @@ impl Worker {
 
     pub(super) fn meet_trouble(&mut self, error: QueueError, now: Now) {
         if matches!(error, QueueError::Replaced(_) | QueueError::Held { .. }) {
-            self.fatal.get_or_insert(error);
+            self.exit.fatal.get_or_insert(error);
             return;
         }
         let known = self.trouble.as_ref().map(|trouble| (trouble.since, trouble.remind_at));
@@ -203,7 +222,7 @@ impl Worker {
 
     pub(super) fn mode(&self) -> Mode {
         let fault = self.keyless_since.is_some() || self.commits.gate.fault().is_some();
-        match (self.stopping, self.control.paused, fault) {
+        match (self.exit.deadline, self.control.paused, fault) {
             (Some(_), _, _) => Mode::Stopping,
             (None, true, _) => Mode::PausedByOperator,
             (None, false, true) => Mode::PausedByFault,

@@ -11,19 +11,20 @@ use tokio::time::{Instant, sleep_until};
 
 use super::clock_watch::{ClockWatch, Step};
 use super::desk::Desk;
-use super::inspection::Inspection;
 use super::keys::Keys;
 use super::lane::Lane;
-use super::pruning::Pruning;
+use super::progress::ProgressLog;
 use super::reload::{Reloading, commit_lane, read_lane};
 use super::start::Daemon;
-use super::turning::Trouble;
+use super::stopping::Exit;
+use super::turning::{Trouble, Turns};
+use super::upkeep::Upkeep;
 use super::watchers::{Situation, Watchers};
 use super::{Ended, Progress, RunError, Stop, Until};
 use crate::clock::{self, Now};
 use crate::config::Settings;
 use crate::logging::Event;
-use crate::queue::{Control, Counts, DaemonLock, Mode, Place, QueueError, Record, Run};
+use crate::queue::{Control, Counts, DaemonLock, Place, Record, Run};
 use crate::submission::{CommitOutcome, Policy, ReadOutcome};
 use crate::tencent::{Client, Exchange};
 
@@ -55,7 +56,6 @@ pub(super) struct Worker {
     pub(super) settings: Settings,
     pub(super) policy: Policy,
     pub(super) run: Run,
-    pub(super) until: Until,
     pub(super) desk: Desk,
     pub(super) place: Place,
     pub(super) client: Arc<Client>,
@@ -69,29 +69,17 @@ pub(super) struct Worker {
     /// Results that are not written yet.
     pub(super) records: Vec<Record>,
     pub(super) trouble: Option<Trouble>,
-    pub(super) fatal: Option<QueueError>,
     pub(super) control: Control,
     pub(super) counts: Counts,
-    pub(super) stop: watch::Receiver<Stop>,
-    pub(super) stopping: Option<Instant>,
-    pub(super) looked_at: Option<Instant>,
-    /// No turn begins before.
-    pub(super) rest_until: Instant,
+    pub(super) exit: Exit,
+    pub(super) turns: Turns,
     pub(super) clock_watch: ClockWatch,
     /// The clock was set back, and the queue doesn't know yet.
     pub(super) clock_went_back: bool,
     /// Rows that can be neither claimed nor canceled, and that the log told of, by their ids.
     pub(super) poison: BTreeSet<i64>,
-    /// Whether the last turn claimed anything.
-    pub(super) fruitful: bool,
-    pub(super) heartbeat_at: Instant,
-    pub(super) pruning: Pruning,
-    pub(super) inspection: Inspection,
-    pub(super) last_mode: Mode,
-    pub(super) progress_at: Instant,
-    /// How many were submitted when the log last told the progress, or at the first turn.
-    pub(super) submitted_before: Option<i64>,
-    pub(super) refused: Option<String>,
+    pub(super) upkeep: Upkeep,
+    pub(super) progress: ProgressLog,
     pub(super) watchers: Watchers,
     pub(super) reloading: Option<Reloading>,
     pub(super) _lock: DaemonLock,
@@ -109,19 +97,16 @@ impl Worker {
         // Only since the lock is ours does nobody else send.
         let clock = clock::now();
         let now = clock.instant;
-        let path = settings.database.path.clone();
-        let inspection = if ended_badly { Inspection::begin(path) } else { Inspection::default() };
         Self {
             commits: Lane::new(commit_lane(&settings), now),
             reads: Lane::new(read_lane(&settings), now),
             policy: settings.policy(),
             place: queue.place().clone(),
             desk: Desk::new(queue, mark, run.clone()),
-            progress_at: now + settings.log.progress_interval,
-            pruning: Pruning::new(settings.retention.requests, now),
+            progress: ProgressLog::new(now + settings.log.progress_interval),
+            upkeep: Upkeep::new(&settings, ended_badly, now),
             settings,
             run,
-            until,
             client: Arc::new(client),
             keys,
             keyless_since: None,
@@ -129,22 +114,13 @@ impl Worker {
             departures: mpsc::unbounded_channel(),
             records: Vec::new(),
             trouble: None,
-            fatal: None,
             control: Control::default(),
             counts: Counts::default(),
-            stop,
-            stopping: None,
-            looked_at: None,
-            rest_until: now,
+            exit: Exit::new(until, stop),
+            turns: Turns::new(now),
             clock_watch: ClockWatch::new(clock),
             clock_went_back: false,
             poison: BTreeSet::new(),
-            fruitful: false,
-            heartbeat_at: now,
-            inspection,
-            last_mode: Mode::Running,
-            submitted_before: None,
-            refused: None,
             watchers: Watchers::new(supervisor, progress, monitor),
             reloading,
             _lock: lock,
@@ -171,9 +147,9 @@ impl Worker {
                 Some(departure) = self.departures.1.recv() => self.after_departure(departure),
                 ended = next_ended(&mut self.requests) => self.after_request(ended),
                 news = self.keys.answered() => self.after_answer(news, clock::now()),
-                findings = Self::inspected(&mut self.inspection) => self.after_inspection(findings),
+                findings = Self::inspected(&mut self.upkeep.inspection) => self.after_inspection(findings),
                 () = sleep_until(wake) => {}
-                () = changed(&mut self.stop) => {}
+                () = changed(&mut self.exit.asked) => {}
                 () = asked(&mut self.reloading) => self.reload(clock::now()),
             }
         }
@@ -203,24 +179,24 @@ impl Worker {
     }
 
     fn wake_at(&self, now: Now) -> Instant {
-        let look = self.looked_at.map_or(now.instant, |at| at + LOOK_EVERY);
+        let look = self.turns.looked_at.map_or(now.instant, |at| at + LOOK_EVERY);
         let turn = match (&self.trouble, self.desk.is_free()) {
             (_, false) => None,
             (Some(trouble), true) => Some(trouble.retry_at),
-            (None, true) if now.instant < self.rest_until => Some(self.rest_until),
-            (None, true) => Some(look.min(self.heartbeat_at)),
+            (None, true) if now.instant < self.turns.rest_until => Some(self.turns.rest_until),
+            (None, true) => Some(look.min(self.turns.heartbeat_at)),
         };
-        let sends = self.trouble.is_none() && self.stopping.is_none() && self.fatal.is_none();
+        let sends = self.trouble.is_none() && self.exit.deadline.is_none() && self.exit.fatal.is_none();
         let slots = [self.commits.next_slot(now.instant), self.reads.next_slot(now.instant)];
         let slots = slots.into_iter().flatten().filter(|_| sends);
         let probes = [self.commits.gate.next_probe(), self.reads.gate.next_probe()].into_iter().flatten();
         let probes = probes.filter(|at| *at > now.instant);
-        let keys = self.keys.next_due(now.instant).filter(|_| self.stopping.is_none());
+        let keys = self.keys.next_due(now.instant).filter(|_| self.exit.deadline.is_none());
         let far = now.instant + HEARTBEAT_EVERY;
         turn.into_iter()
             .chain(slots)
             .chain(probes)
-            .chain(self.stopping)
+            .chain(self.exit.deadline)
             .chain(keys)
             .chain(self.watchers.next_round())
             .min()
