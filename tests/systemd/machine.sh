@@ -9,16 +9,27 @@ readonly SIMULATOR=127.0.0.1:8017
 # After so many seconds, what is waited for doesn't come any more.
 readonly PATIENCE=60
 
+# Says which of the tools are missing, and ends.
+need() {
+  local missing=()
+  for tool in "$@"; do
+    command -v "$tool" > /dev/null || missing+=("$tool")
+  done
+  ((${#missing[@]} == 0)) || fail "missing: ${missing[*]}"
+}
+
 # The package of this version, and one of a later version that brings a migration.
 make_packages() {
   mkdir -p "$PACKAGES"
-  cp "$(deploy/build-deb | tail -n 1)" "$PACKAGES/certcommit.deb"
+  local deb
+  deb="$(deploy/build-deb | tail -n 1)"
+  cp "$deb" "$PACKAGES/certcommit.deb"
   make_next_version
 }
 
 # A later version of this tree: a higher number, and one more migration.
 make_next_version() {
-  local next="$WORK/next" newest
+  local next="$WORK/next" newest deb
   rm -rf "$next"
   mkdir -p "$next"
   tar --create --exclude=./target --exclude=./.git . | tar --extract --directory "$next"
@@ -30,7 +41,8 @@ make_next_version() {
   sed -i '0,/^version = .*/s//version = "99.0.0"/' "$next/Cargo.toml"
   sed -i '/^name = "certcommit"$/{n;s/^version = .*/version = "99.0.0"/}' "$next/Cargo.lock"
   sed -i '1s/(.*)/(99.0.0-1)/' "$next/deploy/debian/changelog"
-  cp "$("$next/deploy/build-deb" | tail -n 1)" "$PACKAGES/certcommit-next.deb"
+  deb="$("$next/deploy/build-deb" | tail -n 1)"
+  cp "$deb" "$PACKAGES/certcommit-next.deb"
 }
 
 # A small Debian with a systemd, made once.
