@@ -35,7 +35,7 @@ impl Worker {
             return;
         }
         let per_second = f64::from(u32::try_from(done).unwrap_or(0)) / elapsed.as_secs_f64();
-        let pace = self.commits.limiter.pace(now.instant);
+        let pace = self.commits.limiter.pace();
         let left = f64::from(u32::try_from(self.counts.open()).unwrap_or(u32::MAX)) / pace.max(0.1);
         let left = Duration::from_secs_f64(left).as_secs();
         let oldest_s = oldest_open.map(|created| (now.unix.seconds() - created).max(0));

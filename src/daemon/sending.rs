@@ -93,9 +93,9 @@ impl Worker {
             None => (ending::interrupted(&claim, context), Ending::Unknown, now.instant),
         };
         if matches!(ending, Ending::Throttled(_)) {
-            lane.limiter.throttled(sent, now.instant);
+            lane.limiter.throttled(departed.unwrap_or(sent), now.instant);
         } else if ending.is_granted() {
-            lane.limiter.granted(sent, now.instant);
+            lane.limiter.granted(departed.unwrap_or(sent), now.instant);
         }
         let swing = lane.gate.observe(claim.submission, &ending, sent, now.instant);
         self.watchers.request_ended(kind, &record.finished);

@@ -110,9 +110,7 @@ impl Worker {
         if let Some(error) = self.exit.fatal.take() {
             return Err(stopped_by(error, self.records.len()));
         }
-        let now = clock::now();
-        let heartbeat =
-            Some(Heartbeat { mode: Mode::Stopped, why: None, pace: self.commits.limiter.pace(now.instant) });
+        let heartbeat = Some(Heartbeat { mode: Mode::Stopped, why: None, pace: self.commits.limiter.pace() });
         self.desk.begin(Errand {
             records: std::mem::take(&mut self.records),
             commits: 0,

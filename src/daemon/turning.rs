@@ -74,7 +74,7 @@ impl Worker {
         }
         self.turns.looked_at = Some(now.instant);
         let progress = now.instant >= self.progress.due;
-        let heartbeat = beat.then(|| Heartbeat { mode, why: self.why(), pace: self.commits.limiter.pace(now.instant) });
+        let heartbeat = beat.then(|| Heartbeat { mode, why: self.why(), pace: self.commits.limiter.pace() });
         self.turns.last_mode = mode;
         if beat {
             self.turns.heartbeat_at = now.instant + HEARTBEAT_EVERY;

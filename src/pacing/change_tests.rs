@@ -48,11 +48,14 @@ fn a_higher_limit_is_used_at_once_without_a_burst() {
 fn what_was_learnt_of_the_servers_own_limit_survives_a_change() {
     let at = start();
     let mut limiter = Limiter::new(LIMITS, at);
-    limiter.throttled(at, at);
-    limiter.set_limits(limits(19, 25), at);
-    assert!((limiter.pace(at) - 18.0).abs() < 1e-9, "{}", limiter.pace(at));
-    limiter.set_limits(limits(10, 25), at);
-    assert!((limiter.pace(at) - 10.0).abs() < 1e-9, "{}", limiter.pace(at));
+    let sends = run(&mut limiter, at, at + Duration::from_secs(4), || Duration::ZERO);
+    let last = *sends.last().unwrap();
+    limiter.throttled(last, last);
+    assert!((limiter.pace() - 19.0).abs() < 1e-9, "{}", limiter.pace());
+    for (per_second, pace) in [(18, 18.0), (20, 19.0), (5, 5.0)] {
+        limiter.set_limits(limits(per_second, 25), last);
+        assert!((limiter.pace() - pace).abs() < 1e-9, "{}", limiter.pace());
+    }
 }
 
 proptest! {

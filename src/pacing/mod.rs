@@ -9,8 +9,10 @@
 //! The spacing is one second by the pace, a little closer than the law on average, and a send that is a little
 //! late counts at its slot, so that late timers are made up for and the whole rate is used. The guard costs its
 //! part of the rate: 25 ms of 1.025 s are 2.4 %.
+//!
+//! Where the server's own limit is lower, it is learnt, and kept in the same way.
 
-mod pace;
+mod allowance;
 mod send_log;
 
 use std::num::NonZeroU32;
@@ -24,15 +26,13 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
-use pace::Pace;
+use allowance::Allowance;
 use send_log::SendLog;
 
 /// The second of "requests per second", as the server counts it: sliding.
 const SECOND: Duration = Duration::from_secs(1);
 /// A send may be late by this part of the time between two without putting off the next one.
 const LATE_BY_A_PART: u32 = 4;
-/// A change of pace below this part is not worth a new governor.
-const NOTEWORTHY: f64 = 0.01;
 
 /// A limit and its guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Limits {
 pub struct Limiter {
     limits: Limits,
     log: SendLog,
-    pace: Pace,
+    allowance: Allowance,
     spacing: Spacing,
     spaced_for: f64,
     not_before: Instant,
@@ -75,7 +75,7 @@ impl Limiter {
         Self {
             limits,
             log: SendLog::new(limits.per_second.max(1), window),
-            pace: Pace::new(cap),
+            allowance: Allowance::new(cap),
             spacing: Spacing::new(cap, started),
             spaced_for: cap,
             not_before: started + window,
@@ -91,9 +91,9 @@ impl Limiter {
             self.not_before = self.not_before.max(now + longer);
         }
         self.limits = limits;
-        self.log.set_limits(limits.per_second.max(1), limits.window());
-        self.pace.set_cap(limits.cap());
-        self.follow_pace(now);
+        self.allowance.set_cap(limits.cap());
+        self.follow_allowance(now);
+        self.keep_log();
     }
 
     /// The earliest moment from `now` on at which a request may be sent, as far as is known at `now`: requests
@@ -110,7 +110,7 @@ impl Limiter {
     /// # Errors
     /// There is no slot at `now`: when the next one comes.
     pub fn try_send(&mut self, now: Instant) -> Result<(), Instant> {
-        self.follow_pace(now);
+        self.follow_allowance(now);
         let slot = self.next_slot(now);
         if slot > now {
             return Err(slot);
@@ -133,22 +133,30 @@ impl Limiter {
         self.log.forget();
     }
 
-    /// The server refused a request, sent at `sent`, for its rate: the true limit is lower than ours.
-    pub fn throttled(&mut self, sent: Instant, now: Instant) {
-        self.pace.throttled(sent, now);
-        self.follow_pace(now);
+    /// The server refused a request, whose first byte went out at `departed`, for its rate: the true limit is lower than
+    /// ours.
+    pub fn throttled(&mut self, departed: Instant, now: Instant) {
+        self.allowance.refused(departed, self.log.in_second_before(departed), now);
+        self.follow_allowance(now);
+        if self.allowance.is_exhausted() {
+            self.not_before = self.not_before.max(departed + self.limits.window());
+        }
     }
 
-    /// The server did not refuse a request, sent at `sent`, for its rate.
-    pub fn granted(&mut self, sent: Instant, now: Instant) {
-        self.pace.granted(sent, now);
-        self.follow_pace(now);
+    /// The server did not refuse a request, whose first byte went out at `departed`, for its rate.
+    pub fn granted(&mut self, departed: Instant, now: Instant) {
+        self.allowance.granted(departed);
+        self.follow_allowance(now);
     }
 
-    /// Requests a second at `now`.
+    /// Requests a second at present.
     #[must_use]
-    pub fn pace(&self, now: Instant) -> f64 {
-        self.pace.at(now)
+    pub fn pace(&self) -> f64 {
+        self.allowance.pace()
+    }
+
+    fn keep_log(&mut self) {
+        self.log.set_limits(count(self.allowance.pace()), self.limits.window());
     }
 
     /// When a send at `now` counts for the spacing: at its slot, if it is only a little late. So the lateness of
@@ -159,15 +167,14 @@ impl Limiter {
         if late <= tolerated { self.not_before.min(now) } else { now }
     }
 
-    fn follow_pace(&mut self, now: Instant) {
-        let pace = self.pace.at(now);
-        let change = (pace - self.spaced_for).abs();
-        // However small the last step up to the cap is, without it the spacing would stay below it for good.
-        let arrives = self.pace.is_full(now) && change > 0.0;
-        if change < NOTEWORTHY * self.spaced_for && !arrives {
+    fn follow_allowance(&mut self, now: Instant) {
+        self.allowance.advance(now);
+        let pace = self.allowance.pace();
+        if (pace - self.spaced_for).abs() < f64::EPSILON {
             return;
         }
         self.spaced_for = pace;
+        self.keep_log();
         self.spacing.set_pace(pace);
         if let Some(last) = self.last {
             // The new spacing counts from the last send.
@@ -177,6 +184,12 @@ impl Limiter {
             };
         }
     }
+}
+
+/// A pace as a count: one at least, since slower ones are the spacing's matter.
+#[expect(clippy::as_conversions, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 1 to 20")]
+fn count(pace: f64) -> u32 {
+    pace.clamp(1.0, f64::from(u32::MAX)) as u32
 }
 
 /// Governor with a burst of one, on a clock that shows what it is told.
@@ -235,6 +248,8 @@ fn quota(pace: f64) -> Quota {
     Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(NonZeroU32::MIN)
 }
 
+#[cfg(test)]
+mod allowance_tests;
 #[cfg(test)]
 mod change_tests;
 #[cfg(test)]

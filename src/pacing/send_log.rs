@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The last departures, as many as one window may hold or ever could, and the requests that have not departed yet.
+/// So many times what one window may hold is kept: refusals are heard of later, and what departed before them counts then.
+const KEPT: usize = 5;
+
+/// The last departures, and the requests that have not departed yet.
 #[derive(Debug)]
 pub(super) struct SendLog {
     departures: VecDeque<Instant>,
@@ -22,14 +25,15 @@ pub(super) struct SendLog {
 impl SendLog {
     pub(super) fn new(most: u32, window: Duration) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        Self { departures: VecDeque::with_capacity(most), waiting: 0, most, kept: most, window }
+        let kept = most.saturating_mul(KEPT);
+        Self { departures: VecDeque::with_capacity(kept), waiting: 0, most, kept, window }
     }
 
     /// Counts by other limits from now on. Departures that it has dropped lay outside the old window; a longer one
     /// must not be relied on before it has grown by what it is longer.
     pub(super) fn set_limits(&mut self, most: u32, window: Duration) {
         self.most = usize::try_from(most).unwrap_or(usize::MAX);
-        self.kept = self.kept.max(self.most);
+        self.kept = self.kept.max(self.most.saturating_mul(KEPT));
         self.window = window;
     }
 
@@ -41,6 +45,16 @@ impl SendLog {
         };
         let oldest = self.departures.len().checked_sub(places)?;
         self.departures.get(oldest).map(|departed| *departed + self.window)
+    }
+
+    /// How many departed in the second before this moment; none, if that is too long ago to know.
+    pub(super) fn in_second_before(&self, at: Instant) -> Option<usize> {
+        let is_within = |departed: &&Instant| **departed < at && at < **departed + super::SECOND;
+        let has_dropped = self.departures.len() >= self.kept;
+        if has_dropped && self.departures.front().is_some_and(|oldest| at < *oldest + super::SECOND) {
+            return None;
+        }
+        Some(self.departures.iter().filter(is_within).count())
     }
 
     /// A request was handed over for sending.

@@ -1,0 +1,206 @@
+//! The limiter against a server whose own limit is lower, in virtual time.
+
+use std::collections::BinaryHeap;
+
+use super::tests::{LIMITS, micros, rate, run, send, start};
+use super::*;
+
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+
+/// What a server counts against its limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Counts {
+    /// What it grants, in every sliding second.
+    Grants,
+    /// What arrives, refused or not, in every sliding second.
+    Arrivals,
+    /// What it grants, in each second by its clock.
+    GrantsByTheClock,
+}
+
+/// A server and the way to it.
+struct Server<L> {
+    /// Its limit at a time since the start.
+    limit: L,
+    counts: Counts,
+    /// From a departure until its answer: a grant's, and a refusal's.
+    answers_after: (Duration, Duration),
+    /// By how much the delay on the way varies.
+    jitter: Duration,
+}
+
+/// How that went.
+#[derive(Debug)]
+struct Outcome {
+    /// The part of the grant that was used.
+    used: f64,
+    /// The part of the requests that was refused.
+    refused: f64,
+    /// The paces at the end of each second.
+    paces: Vec<f64>,
+}
+
+/// An answer on its way: the later ones come later off a heap, so by its negative time.
+type Answer = (std::cmp::Reverse<Instant>, Instant, bool);
+
+impl<L: Fn(Duration) -> usize> Server<L> {
+    fn grants(&self, arrival: Instant, at: Instant, counted: &[Instant]) -> bool {
+        let second = |moment: Instant| moment.duration_since(at).as_secs();
+        let recent = counted.iter().rev().take(64).filter(|earlier| match self.counts {
+            Counts::Grants | Counts::Arrivals => arrival.saturating_duration_since(**earlier) < SECOND,
+            Counts::GrantsByTheClock => second(**earlier) == second(arrival),
+        });
+        recent.count() < (self.limit)(arrival.duration_since(at))
+    }
+
+    /// Ten minutes at work.
+    fn work(&self) -> Outcome {
+        let at = start();
+        let mut limiter = Limiter::new(LIMITS, at);
+        let mut dice = fastrand::Rng::with_seed(7);
+        let (mut counted, mut granted, mut refused): (Vec<Instant>, u32, u32) = (Vec::new(), 0, 0);
+        let mut answers: BinaryHeap<Answer> = BinaryHeap::new();
+        let (mut now, mut paces) = (at, Vec::new());
+        while now < at + TEN_MINUTES {
+            while answers.peek().is_some_and(|(due, ..)| due.0 <= now) {
+                let (_, departed, was_granted) = answers.pop().unwrap();
+                if was_granted { limiter.granted(departed, now) } else { limiter.throttled(departed, now) }
+            }
+            while u64::try_from(paces.len()).unwrap() < now.duration_since(at).as_secs() {
+                paces.push(limiter.pace());
+            }
+            if let Err(slot) = send(&mut limiter, now) {
+                let slot = slot + micros(dice.u64(0..2_000));
+                now = answers.peek().map_or(slot, |(due, ..)| slot.min(due.0));
+                continue;
+            }
+            let arrival = now + self.jitter.mul_f64(dice.f64());
+            let grants = self.grants(arrival, at, &counted);
+            if grants || self.counts == Counts::Arrivals {
+                counted.push(arrival);
+            }
+            *(if grants { &mut granted } else { &mut refused }) += 1;
+            let (grant, refusal) = self.answers_after;
+            answers.push((std::cmp::Reverse(now + if grants { grant } else { refusal }), now, grants));
+        }
+        let possible: usize = (0..TEN_MINUTES.as_secs()).map(|second| (self.limit)(Duration::from_secs(second))).sum();
+        let possible = f64::from(u32::try_from(possible).unwrap());
+        let (granted, refused) = (f64::from(granted), f64::from(refused));
+        Outcome { used: granted / possible, refused: refused / (granted + refused), paces }
+    }
+}
+
+const KINDS: [Counts; 3] = [Counts::Grants, Counts::Arrivals, Counts::GrantsByTheClock];
+
+/// Answers that come at once, after a while, and late; and refusals that come sooner than grants, as a gateway's do.
+const ANSWERS: [(Duration, Duration); 4] = [
+    (Duration::from_millis(5), Duration::from_millis(5)),
+    (Duration::from_millis(300), Duration::from_millis(300)),
+    (Duration::from_millis(300), Duration::from_millis(20)),
+    (Duration::from_secs(3), Duration::from_millis(20)),
+];
+
+#[test]
+fn a_lower_limit_is_used_to_more_than_95_percent_and_at_most_2_percent_are_refused() {
+    for limit in [3, 5, 10, 17] {
+        for counts in KINDS {
+            for answers_after in ANSWERS {
+                for jitter in [0, 20].map(Duration::from_millis) {
+                    let server = Server { limit: |_| limit, counts, answers_after, jitter };
+                    let Outcome { used, refused, .. } = server.work();
+                    let figures =
+                        format!("{limit}/s, {counts:?}, {answers_after:?}, {jitter:?}: {used:.3} {refused:.4}");
+                    assert!(used >= 0.95 && refused <= 0.02, "{figures}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_limit_that_changes_in_between_is_followed() {
+    let between_200_and_400 =
+        |low, high| move |since: Duration| [high, low][usize::from((200..400).contains(&since.as_secs()))];
+    // The further it falls, the longer is the way back, and the longer the later answers come.
+    for (low, high, least_used) in [(17, 10, 0.94), (10, 17, 0.95), (5, 15, 0.91), (3, 17, 0.91)] {
+        for answers_after in ANSWERS {
+            let limit = between_200_and_400(low, high);
+            let server = Server { limit, counts: Counts::Grants, answers_after, jitter: Duration::from_millis(20) };
+            let Outcome { used, refused, .. } = server.work();
+            let figures = format!("{high}/s, {low}/s, {answers_after:?}: {used:.3} {refused:.4}");
+            assert!(used >= least_used && refused <= 0.02, "{figures}");
+        }
+    }
+}
+
+#[test]
+fn the_way_back_to_the_cap_takes_a_minute_or_two() {
+    for limited in [0, 3, 10] {
+        for answers_after in ANSWERS {
+            let limit = move |since: Duration| if since.as_secs() < 200 { limited } else { 1000 };
+            let jitter = Duration::from_millis(20);
+            let Outcome { paces, .. } = Server { limit, counts: Counts::Grants, answers_after, jitter }.work();
+            let back = paces.iter().skip(200).position(|pace| *pace >= 20.0);
+            assert!(back.is_some_and(|seconds| seconds <= 60), "from {limited}, {answers_after:?}: {back:?}");
+            assert!(paces[400..].iter().all(|pace| *pace >= 20.0), "it stays there");
+        }
+    }
+}
+
+#[test]
+fn what_the_server_let_through_in_the_second_before_is_allowed_from_then_on() {
+    let at = start();
+    let mut limiter = Limiter::new(LIMITS, at);
+    let sends = run(&mut limiter, at, at + Duration::from_millis(2000), || Duration::ZERO);
+    // The eighth is refused, and so are those that were on the way by then.
+    for departed in &sends[7..] {
+        limiter.throttled(*departed, at + Duration::from_secs(2));
+    }
+    assert!((limiter.pace() - 7.0).abs() < 1e-9, "{}", limiter.pace());
+}
+
+#[test]
+fn one_refusal_that_the_count_does_not_explain_changes_nothing_and_a_second_one_soon_does() {
+    let at = start();
+    let mut allowance = Allowance::new(10.0);
+    allowance.refused(at, Some(10), at);
+    assert!((allowance.pace() - 10.0).abs() < 1e-9);
+    allowance.granted(at + SECOND);
+    let soon = at + Duration::from_secs(5);
+    allowance.refused(soon, Some(10), soon);
+    assert!((allowance.pace() - 9.0).abs() < 1e-9);
+}
+
+#[test]
+fn more_is_tried_after_so_many_grants_and_not_for_time_alone() {
+    let at = start();
+    let mut allowance = Allowance::new(20.0);
+    allowance.refused(at, Some(5), at);
+    let later = at + Duration::from_secs(3600);
+    allowance.advance(later);
+    assert!((allowance.pace() - 5.0).abs() < 1e-9);
+    for _ in 0..59 {
+        allowance.granted(later);
+        allowance.advance(later);
+    }
+    assert!((allowance.pace() - 5.0).abs() < 1e-9);
+    allowance.granted(later);
+    allowance.advance(later);
+    assert!((allowance.pace() - 6.0).abs() < 1e-9);
+}
+
+#[test]
+fn the_whole_rate_is_used_after_the_way_back() {
+    let at = start();
+    let mut limiter = Limiter::new(LIMITS, at);
+    limiter.throttled(at, at);
+    let mut now = at;
+    while limiter.pace() < 20.0 {
+        match send(&mut limiter, now) {
+            Ok(()) => limiter.granted(now, now),
+            Err(slot) => now = slot,
+        }
+    }
+    let sends = run(&mut limiter, now, now + Duration::from_secs(60), || Duration::ZERO);
+    assert!(rate(&sends) > 19.45, "{}", rate(&sends));
+}
