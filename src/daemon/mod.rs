@@ -32,6 +32,7 @@ mod stopping;
 mod supervisor;
 mod turning;
 mod upkeep;
+mod waking;
 mod watchers;
 mod worker;
 

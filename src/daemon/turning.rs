@@ -35,6 +35,8 @@ pub(super) struct Trouble {
 #[derive(Debug)]
 pub(super) struct Turns {
     pub(super) looked_at: Option<Instant>,
+    /// Somebody has written: when to look for it.
+    pub(super) woken_at: Option<Instant>,
     /// No turn begins before.
     pub(super) rest_until: Instant,
     /// Whether the last one claimed anything.
@@ -46,7 +48,14 @@ pub(super) struct Turns {
 impl Turns {
     /// The first one is due at once.
     pub(super) fn new(now: Instant) -> Self {
-        Self { looked_at: None, rest_until: now, fruitful: false, heartbeat_at: now, last_mode: Mode::Running }
+        Self {
+            looked_at: None,
+            woken_at: None,
+            rest_until: now,
+            fruitful: false,
+            heartbeat_at: now,
+            last_mode: Mode::Running,
+        }
     }
 }
 
@@ -64,7 +73,8 @@ impl Worker {
         let seconds = now.unix.seconds();
         let hungry = self.commits.is_hungry(now.instant, seconds) && !self.control.paused
             || self.reads.is_hungry(now.instant, seconds);
-        let look = self.turns.looked_at.is_none_or(|at| now.instant >= at + LOOK_EVERY);
+        let woken = self.turns.woken_at.is_some_and(|at| now.instant >= at);
+        let look = woken || self.turns.looked_at.is_none_or(|at| now.instant >= at + LOOK_EVERY);
         let claiming = self.exit.deadline.is_none() && self.keyless_since.is_none();
         // What is due and could not be claimed, for instance since it has to be read first, must not spin.
         let hungry = hungry && claiming && (self.turns.fruitful || look);
@@ -73,6 +83,7 @@ impl Worker {
             return;
         }
         self.turns.looked_at = Some(now.instant);
+        self.turns.woken_at = None;
         let progress = now.instant >= self.progress.due;
         let heartbeat = beat.then(|| Heartbeat { mode, why: self.why(), pace: self.commits.limiter.pace() });
         self.turns.last_mode = mode;
@@ -110,6 +121,7 @@ impl Worker {
             Ok(report) => {
                 self.end_trouble(done.written, now);
                 if let Some(report) = report {
+                    self.waking.silence();
                     self.take_report(report, now);
                     if done.oldest {
                         self.log_progress(done.oldest_open, now);

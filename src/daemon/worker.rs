@@ -19,6 +19,7 @@ use super::start::Daemon;
 use super::stopping::Exit;
 use super::turning::{Trouble, Turns};
 use super::upkeep::Upkeep;
+use super::waking::Waking;
 use super::watchers::{Situation, Watchers};
 use super::{Ended, Progress, RunError, Stop, Until};
 use crate::clock::{self, Now};
@@ -30,6 +31,8 @@ use crate::tencent::{Client, Exchange};
 
 /// How often other processes' changes are looked for.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Whoever writes one row often writes more, and each is noticed: they are looked for together.
+const WOKEN_AFTER: Duration = Duration::from_millis(1);
 pub(super) const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 
 /// A request that ended.
@@ -73,6 +76,7 @@ pub(super) struct Worker {
     pub(super) counts: Counts,
     pub(super) exit: Exit,
     pub(super) turns: Turns,
+    pub(super) waking: Waking,
     pub(super) clock_watch: ClockWatch,
     /// The clock was set back, and the queue doesn't know yet.
     pub(super) clock_went_back: bool,
@@ -97,6 +101,7 @@ impl Worker {
         // Only since the lock is ours does nobody else send.
         let clock = clock::now();
         let now = clock.instant;
+        let waking = Waking::new(&settings.database.path);
         Self {
             commits: Lane::new(commit_lane(&settings), now),
             reads: Lane::new(read_lane(&settings), now),
@@ -118,6 +123,7 @@ impl Worker {
             counts: Counts::default(),
             exit: Exit::new(until, stop),
             turns: Turns::new(now),
+            waking,
             clock_watch: ClockWatch::new(clock),
             clock_went_back: false,
             poison: BTreeSet::new(),
@@ -141,13 +147,14 @@ impl Worker {
             if self.is_finished() {
                 break;
             }
-            let wake = self.wake_at(now);
+            let (wake, idle) = (self.wake_at(now), self.is_idle());
             tokio::select! {
                 done = self.desk.done() => self.after_turn(done),
                 Some(departure) = self.departures.1.recv() => self.after_departure(departure),
                 ended = next_ended(&mut self.requests) => self.after_request(ended),
                 news = self.keys.answered() => self.after_answer(news, clock::now()),
                 findings = Self::inspected(&mut self.upkeep.inspection) => self.after_inspection(findings),
+                () = self.waking.noticed(), if idle => self.turns.woken_at = Some(clock::now().instant + WOKEN_AFTER),
                 () = sleep_until(wake) => {}
                 () = changed(&mut self.exit.asked) => {}
                 () = asked(&mut self.reloading) => self.reload(clock::now()),
@@ -180,6 +187,7 @@ impl Worker {
 
     fn wake_at(&self, now: Now) -> Instant {
         let look = self.turns.looked_at.map_or(now.instant, |at| at + LOOK_EVERY);
+        let look = self.turns.woken_at.map_or(look, |at| at.min(look));
         let turn = match (&self.trouble, self.desk.is_free()) {
             (_, false) => None,
             (Some(trouble), true) => Some(trouble.retry_at),

@@ -25,6 +25,7 @@ mod request;
 mod run;
 mod shown;
 mod turn;
+mod watch;
 
 pub use backup::Backup;
 pub use claim::{Claim, Claims};
@@ -45,6 +46,7 @@ pub use request::{Finished, RequestKind};
 pub use run::{Control, Heartbeat, Mode, Run};
 pub use shown::Shown;
 pub use turn::{Turn, TurnReport};
+pub use watch::Watch;
 
 #[cfg(test)]
 mod tests;

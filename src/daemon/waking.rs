@@ -1,0 +1,55 @@
+//! Being woken by others' changes. Where the log can't be watched, the loop looks for them by itself, a little later.
+
+use std::future::pending;
+use std::path::Path;
+
+use super::worker::Worker;
+use crate::queue::Watch;
+
+/// What wakes the loop.
+#[derive(Debug)]
+pub(super) struct Waking(Option<Watch>);
+
+impl Waking {
+    pub(super) fn new(database: &Path) -> Self {
+        Self(match Watch::on(database) {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                tracing::info!(
+                    "the queue's files can't be watched ({error}); changes are looked for ten times a second"
+                );
+                None
+            }
+        })
+    }
+
+    /// Waits for a change; for ever, if none can be noticed. Cancelling this loses nothing.
+    pub(super) async fn noticed(&mut self) {
+        let Some(watch) = &self.0 else { return pending().await };
+        if let Err(error) = watch.noticed().await {
+            self.give_up(&error);
+        }
+    }
+
+    /// What was written until now is our own.
+    pub(super) fn silence(&mut self) {
+        if let Some(Err(error)) = self.0.as_ref().map(Watch::silence) {
+            self.give_up(&error);
+        }
+    }
+
+    fn give_up(&mut self, error: &std::io::Error) {
+        tracing::warn!(
+            "the queue's files can't be watched any more ({error}); changes are looked for ten times a second"
+        );
+        self.0 = None;
+    }
+}
+
+impl Worker {
+    /// Whether nothing is at hand. While something is, turns come often enough to see what others do.
+    pub(super) fn is_idle(&self) -> bool {
+        let holds_nothing = self.commits.held().chain(self.reads.held()).next().is_none();
+        holds_nothing && self.desk.is_free() && self.trouble.is_none() && self.turns.woken_at.is_none()
+    }
+}

@@ -1,0 +1,116 @@
+//! A watch on the write-ahead log: others' changes are noticed at once, where the system can watch files. Our own are
+//! noticed, too, and so are some of those who only read; so it says when to look, and not that there is anything to see.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
+use rustix::io::Errno;
+use tokio::io::unix::AsyncFd;
+
+use super::place::beside;
+
+/// Room for many events: each is 16 bytes long, since a watched file has no name in it.
+const BUFFER: usize = 1024;
+
+/// A watch on the log of an open database.
+#[derive(Debug)]
+pub struct Watch(AsyncFd<OwnedFd>);
+
+impl Watch {
+    /// Watches the log of the database at this path.
+    ///
+    /// # Errors
+    /// Where files can't be watched, or no more of them.
+    pub fn on(database: &Path) -> io::Result<Self> {
+        let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        inotify::add_watch(&watch, beside(database, "-wal"), WatchFlags::MODIFY)?;
+        #[expect(deprecated, reason = "unsound for types that lie about their descriptor, which this one doesn't")]
+        let watch = AsyncFd::new(watch)?;
+        Ok(Self(watch))
+    }
+
+    /// Waits until somebody has written to the log, since the last time that this returned or since it was
+    /// [silenced](Self::silence). Cancelling this loses nothing.
+    ///
+    /// # Errors
+    /// When the watch fails.
+    pub async fn noticed(&self) -> io::Result<()> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            let noticed = drain(self.0.get_ref())?;
+            ready.clear_ready();
+            if noticed {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Forgets what was written until now.
+    ///
+    /// # Errors
+    /// When the watch fails.
+    pub fn silence(&self) -> io::Result<()> {
+        drain(self.0.get_ref()).map(drop)
+    }
+}
+
+/// Takes all events that are there; whether there were any.
+fn drain(watch: &OwnedFd) -> io::Result<bool> {
+    let mut buffer = [MaybeUninit::uninit(); BUFFER];
+    let mut events = Reader::new(watch, &mut buffer);
+    let mut any = false;
+    loop {
+        match events.next() {
+            Ok(_) => any = true,
+            Err(Errno::WOULDBLOCK) => return Ok(any),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+
+    use sqlx::ConnectOptions as _;
+    use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+
+    use super::*;
+    use crate::queue::{Opening, Queue};
+
+    async fn insert(connection: &mut SqliteConnection, id: &str) {
+        let statement = "INSERT INTO submissions (certificate_id) VALUES (?)";
+        sqlx::query(statement).bind(id.to_owned()).execute(connection).await.unwrap();
+    }
+
+    fn is_silent(watch: &Watch) -> bool {
+        let noticed = std::pin::pin!(watch.noticed());
+        matches!(noticed.poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
+    }
+
+    #[tokio::test]
+    async fn what_others_write_is_noticed_and_what_was_silenced_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("queue.db");
+        let _queue = Queue::open(&database, Opening::Create).await.unwrap();
+        let mut other = SqliteConnectOptions::new().filename(&database).connect().await.unwrap();
+        let watch = Watch::on(&database).unwrap();
+        assert!(is_silent(&watch));
+        insert(&mut other, "a").await;
+        watch.noticed().await.unwrap();
+        assert!(is_silent(&watch));
+        insert(&mut other, "b").await;
+        watch.silence().unwrap();
+        assert!(is_silent(&watch));
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_not_there_can_not_be_watched() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(Watch::on(&directory.path().join("queue.db")).is_err());
+    }
+}
