@@ -10,8 +10,6 @@ use certcommit::submission::State;
 use crate::support::{Bench, Process, event_of, got, ids, in_time, scale, text};
 
 const CAP: usize = 20;
-/// The tests share the machine, so that delays vary more than the guard allows for by default.
-const GUARD: (&str, &str) = ("rate.guard", "150ms");
 const THROTTLED: &str = "RequestLimitExceeded";
 const BUSY: &str = "FailedOperation.NetworkError";
 const DENIED: &str = "FailedOperation.AuthError";
@@ -20,7 +18,9 @@ const REVOKED: &str = "AuthFailure.SecretIdNotFound";
 
 /// A bench with this true limit of the rate, whose rows pause nothing before it is a matter of all of them.
 async fn bench(rate_limit: Option<u32>, settings: &[(&str, &str)]) -> Bench {
-    let settings: Vec<_> = std::iter::once(GUARD).chain(settings.iter().copied()).collect();
+    // The tests share the machine, so that delays vary more than the guard allows for by default.
+    let guard = scale("GUARD_MS", 150).to_string() + "ms";
+    let settings: Vec<_> = std::iter::once(("rate.guard", guard.as_str())).chain(settings.iter().copied()).collect();
     Bench::with(Options { rate_limit, ..Options::default() }, &settings).await
 }
 
@@ -100,7 +100,7 @@ async fn a_true_limit_below_the_cap_is_used_and_seldom_exceeded() {
     let (used, refused) = use_of_a_limit(limit, seconds).await;
     println!("a true limit of {limit}/s for {seconds} s: {:.1} % used, {:.1} % refused", 100.0 * used, 100.0 * refused);
     // The first seconds find the limit out; and a machine that others load, too, uses less of it.
-    let (least_used, most_refused) = if seconds >= 300 { (0.75, 0.04) } else { (0.5, 0.12) };
+    let (least_used, most_refused) = if seconds >= 300 { (0.8, 0.03) } else { (0.5, 0.12) };
     assert!(used > least_used && refused < most_refused, "used {used:.3}, refused {refused:.3}");
 }
 
