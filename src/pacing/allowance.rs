@@ -157,7 +157,6 @@ impl Learnt {
             // The second by the server's clock may be used up.
             _ if streak == 2 && let_through >= self.pace => Self { streak, ..self },
             _ if streak == 2 && let_through < 1.0 => guess(halved(self.pace)),
-            _ if streak == 2 => hold(let_through),
             Phase::Trying { base, .. } if base < 1.0 => guess(base),
             Phase::Trying { base, .. } => hold(let_through.min(self.pace - 1.0).max(base)),
             // Somebody else has used it up, and may be done soon.

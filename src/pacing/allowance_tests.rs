@@ -204,3 +204,98 @@ fn the_whole_rate_is_used_after_the_way_back() {
     let sends = run(&mut limiter, now, now + Duration::from_secs(60), || Duration::ZERO);
     assert!(rate(&sends) > 19.45, "{}", rate(&sends));
 }
+
+/// An allowance of 20 that is told what happens, second by second.
+struct Told {
+    allowance: Allowance,
+    at: Instant,
+}
+
+impl Told {
+    fn new() -> Self {
+        Self { allowance: Allowance::new(20.0), at: start() }
+    }
+
+    /// A request that departed then is refused, so many having departed in the second before; the pace from then on.
+    fn refused(&mut self, seconds: f64, before: usize) -> f64 {
+        let departed = self.at + Duration::from_secs_f64(seconds);
+        self.allowance.refused(departed, Some(before), departed);
+        self.allowance.pace()
+    }
+
+    /// So many that departed then are granted; the pace from then on.
+    fn granted(&mut self, seconds: f64, count: u32) -> f64 {
+        let departed = self.at + Duration::from_secs_f64(seconds);
+        for _ in 0..count {
+            self.allowance.granted(departed);
+            self.allowance.advance(departed);
+        }
+        self.allowance.pace()
+    }
+}
+
+fn assert_pace(pace: f64, expected: f64) {
+    assert!((pace - expected).abs() < 1e-9, "{pace}, not {expected}");
+}
+
+#[test]
+fn a_known_count_falls_by_one_for_a_second_glitch_within_ten_seconds_and_not_later() {
+    for (second, expected) in [(9.9, 5.0), (11.0, 6.0)] {
+        let mut told = Told::new();
+        assert_pace(told.refused(0.0, 6), 6.0);
+        told.granted(0.5, 1);
+        assert_pace(told.refused(1.0, 9), 6.0);
+        told.granted(1.5, 1);
+        assert_pace(told.refused(second, 9), expected);
+    }
+}
+
+#[test]
+fn refusals_with_nothing_granted_in_between_halve_the_count_from_the_third_on() {
+    let mut told = Told::new();
+    assert_pace(told.refused(0.0, 19), 19.0);
+    assert!(!told.allowance.is_exhausted());
+    // The first of the two lies within the second before.
+    assert_pace(told.refused(0.5, 40), 19.0);
+    assert!(told.allowance.is_exhausted());
+    assert_pace(told.refused(1.0, 40), 9.0);
+    assert_pace(told.refused(2.5, 40), 4.0);
+    told.granted(3.0, 1);
+    assert!(!told.allowance.is_exhausted());
+    let mut told = Told::new();
+    told.refused(0.0, 19);
+    assert_pace(told.refused(0.5, 1), 9.0);
+}
+
+#[test]
+fn what_was_refused_in_the_second_before_was_not_let_through() {
+    let mut told = Told::new();
+    told.refused(0.0, 19);
+    told.granted(0.2, 1);
+    assert_pace(told.refused(0.5, 15), 14.0);
+    told.granted(1.1, 1);
+    // The one at 0.0 is longer ago than a second, the one at 0.5 is not.
+    assert_pace(told.refused(1.2, 12), 11.0);
+}
+
+#[test]
+fn a_limit_that_somebody_else_has_used_up_is_asked_for_every_two_seconds_and_soon_tried() {
+    let mut told = Told::new();
+    assert_pace(told.refused(0.0, 0), 0.5);
+    assert_pace(told.granted(2.0, 1), 1.0);
+    assert_pace(told.refused(4.0, 0), 0.5);
+    assert_pace(told.granted(6.0, 1), 1.0);
+    assert_pace(told.granted(8.0, 2), 3.0);
+    // One was granted: that is known, and no guess.
+    assert_pace(told.refused(10.0, 1), 1.0);
+    assert_pace(told.granted(12.0, 2), 1.0);
+}
+
+#[test]
+fn each_step_that_is_granted_doubles_the_next_and_one_that_is_not_leads_back_to_what_was_let_through() {
+    let mut told = Told::new();
+    assert_pace(told.refused(0.0, 10), 10.0);
+    assert_pace(told.granted(1.0, 60), 11.0);
+    assert_pace(told.granted(2.0, 22), 13.0);
+    assert_pace(told.refused(3.0, 30), 12.0);
+}
