@@ -21,7 +21,7 @@ impl Worker {
         let Some(credentials) = self.keys.in_use(now.instant).cloned() else {
             return;
         };
-        while let Some(claim) = self.commits.next(now.instant) {
+        while let Some(claim) = self.commits.next(clock::now().instant) {
             if !self.is_in_place() {
                 return self.give_back(vec![claim], "the database was replaced");
             }
@@ -32,7 +32,7 @@ impl Worker {
             });
             self.commits.sent(task.id(), claim);
         }
-        while let Some(claim) = self.reads.next(now.instant) {
+        while let Some(claim) = self.reads.next(clock::now().instant) {
             let (client, credentials, sent) = (Arc::clone(&self.client), Arc::clone(&credentials), claim.clone());
             let departed = self.tells_departure(claim.request);
             let task = self

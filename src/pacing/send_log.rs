@@ -26,7 +26,7 @@ impl SendLog {
     pub(super) fn new(most: u32, window: Duration) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let kept = most.saturating_mul(KEPT);
-        Self { departures: VecDeque::with_capacity(kept), waiting: 0, most, kept, window }
+        Self { departures: VecDeque::new(), waiting: 0, most, kept, window }
     }
 
     /// Counts by other limits from now on. Departures that it has dropped lay outside the old window; a longer one

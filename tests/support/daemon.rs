@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use certcommit::config::Settings;
 use certcommit::daemon::{self, CredentialSource, Daemon, Ended, Progress, RunError, Stop, Until};
 use certcommit::submission::State;
 use certcommit::tencent::Credentials;
@@ -32,10 +33,13 @@ pub(crate) struct Running {
 }
 
 impl Bench {
-    async fn daemon(&self) -> Daemon {
+    fn keys(&self) -> CredentialSource {
         let (secret_id, secret_key) = self.simulator.credentials();
-        let credentials = Credentials { secret_id, secret_key: secret_key.into(), token: None };
-        self.daemon_with(CredentialSource::of(credentials)).await
+        CredentialSource::of(Credentials { secret_id, secret_key: secret_key.into(), token: None })
+    }
+
+    async fn daemon(&self) -> Daemon {
+        self.daemon_with(self.keys()).await
     }
 
     /// A daemon that gets its credentials there.
@@ -62,7 +66,14 @@ impl Bench {
 
     /// Runs a daemon until nothing is left to do.
     pub(crate) async fn run_until_empty(&self) -> Ended {
-        let daemon = self.daemon().await;
+        self.run_until_empty_with(|_| {}).await
+    }
+
+    /// Runs a daemon until nothing is left to do, with settings that no configuration could have.
+    pub(crate) async fn run_until_empty_with(&self, change: impl FnOnce(&mut Settings)) -> Ended {
+        let mut settings = self.loaded();
+        change(&mut settings);
+        let daemon = daemon::start(settings, self.keys()).await.unwrap();
         let (_stop, stop_asked) = watch::channel(Stop::No);
         let (progress_made, _progress) = watch::channel(Progress::default());
         in_time("the end of the queue", daemon.run(Until::Empty, stop_asked, progress_made)).await.unwrap()

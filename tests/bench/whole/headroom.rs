@@ -1,0 +1,69 @@
+//! Headroom: how many submissions a second the whole path does when no limit holds it back.
+//!
+//! The limit is lifted through the library; no configuration can. All else is as it is in production: signatures, full
+//! durability, the default settings. The stand-in shares the machine's cores. `FAULTS_ROWS` says how many rows.
+
+use std::time::Duration;
+
+use certcommit::clock;
+use certcommit::simulator::{Options, rate};
+use sqlx::Connection as _;
+
+use super::report::Figure;
+use super::support::{Bench, scale};
+
+const WANTED: f64 = 2_000.0;
+
+pub(crate) async fn measure() -> Vec<Figure> {
+    let rows: u32 = scale("ROWS", 20_000);
+    let options = Options { rate_limit: None, ..Options::default() };
+    let bench = Bench::with(options, &[]).await;
+    fill(&bench, rows).await;
+    let began = processor_time();
+    let since = clock::now().instant;
+    bench
+        .run_until_empty_with(|settings| (settings.rate.per_second, settings.rate.guard) = (u32::MAX, Duration::ZERO))
+        .await;
+    let (wall, spent) = (clock::now().instant - since, processor_time() - began);
+    let times = bench.simulator.commit_times();
+    assert_eq!(times.len(), usize::try_from(rows).unwrap(), "each is sent once");
+    let rate = rate(&times);
+    vec![
+        Figure::wanted(
+            format!("submissions a second without the limit, {rows} rows, two cores with the stand-in's work"),
+            format!("{rate:.0}"),
+            "at least 2000",
+            rate >= WANTED,
+        ),
+        Figure::told(
+            "processor time for each, the stand-in's part included",
+            format!(
+                "{:.3} ms, {:.2} cores",
+                spent.as_secs_f64() * 1000.0 / f64::from(rows),
+                spent.div_duration_f64(wall)
+            ),
+        ),
+    ]
+}
+
+async fn fill(bench: &Bench, rows: u32) {
+    let mut connection = bench.connect().await;
+    sqlx::query(
+        "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+         INSERT INTO submissions (certificate_id) SELECT printf('cert-%07d', i) FROM n",
+    )
+    .bind(rows)
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+}
+
+/// What all threads of this process used.
+fn processor_time() -> Duration {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    threads
+        .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("schedstat")).ok())
+        .map(|line| Duration::from_nanos(line.split(' ').next().unwrap().parse().unwrap()))
+        .sum()
+}

@@ -1,0 +1,44 @@
+//! The program as a whole: how much of the limit it uses, how soon it wakes, what it costs, how it is with long queues.
+//!
+//! `tests/bench/run` measures everything and prints one table; `tests/bench/run SECTION…` measures some of it. Times are
+//! this machine's: it needs nothing else to do meanwhile.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that can't be made ends with its reason")]
+
+mod headroom;
+mod report;
+#[path = "../../support/mod.rs"]
+mod support;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+
+use report::Figure;
+
+type Measuring = Pin<Box<dyn Future<Output = Vec<Figure>>>>;
+
+/// A section: its name, and what measures it.
+type Section = (&'static str, fn() -> Measuring);
+
+/// In this order.
+const SECTIONS: [Section; 1] = [("headroom", || Box::pin(headroom::measure()))];
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Cargo adds an option of its own.
+    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let Some(unknown) = asked.iter().find(|name| !SECTIONS.iter().any(|(known, _)| known == name)) {
+        eprintln!("there is no section {unknown}; there are: {}", SECTIONS.map(|(name, _)| name).join(", "));
+        return ExitCode::from(2);
+    }
+    let mut figures = Vec::new();
+    for (name, measure) in SECTIONS {
+        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+            eprintln!("measuring: {name}");
+            figures.extend(measure().await);
+        }
+    }
+    println!("{}", report::table(&figures));
+    if figures.iter().all(|figure| figure.met) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,50 @@
+//! What was measured, against what is wanted.
+
+use comfy_table::Table;
+use comfy_table::presets::ASCII_MARKDOWN;
+
+/// One measured figure.
+#[derive(Debug)]
+pub(crate) struct Figure {
+    /// What was measured, in which situation.
+    pub(crate) what: String,
+    /// What it was.
+    pub(crate) measured: String,
+    /// What is wanted; empty, if nothing is.
+    pub(crate) wanted: String,
+    /// Whether it is as wanted.
+    pub(crate) met: bool,
+}
+
+impl Figure {
+    /// A figure that has to be as wanted.
+    pub(crate) fn wanted(what: impl Into<String>, measured: impl Into<String>, wanted: &str, met: bool) -> Self {
+        Self { what: what.into(), measured: measured.into(), wanted: wanted.to_owned(), met }
+    }
+
+    /// A figure that is only told.
+    pub(crate) fn told(what: impl Into<String>, measured: impl Into<String>) -> Self {
+        Self { what: what.into(), measured: measured.into(), wanted: String::new(), met: true }
+    }
+}
+
+/// All figures of a run, as a table for people that Markdown takes, too.
+pub(crate) fn table(figures: &[Figure]) -> String {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_header(["what", "measured", "wanted", ""]);
+    for figure in figures {
+        let verdict = if figure.met { "" } else { "MISSED" };
+        table.add_row([&figure.what, &figure.measured, &figure.wanted, verdict]);
+    }
+    table.to_string()
+}
+
+/// The value at this part of all, from 0 to 1, by nearest rank; none of no values.
+pub(crate) fn percentile<T: Copy + Ord>(values: &[T], part: f64) -> Option<T> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    let count = f64::from(u32::try_from(sorted.len()).expect("few values"));
+    #[expect(clippy::as_conversions, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank")]
+    let rank = (count * part).ceil().max(1.0) as usize;
+    sorted.get(rank - 1).copied()
+}
