@@ -157,10 +157,11 @@ impl Books {
         if let Some(Step { before, after }) = errand.prune {
             self.pruned = Some(self.queue.prune(&self.run, clock::now(), before, after).await?);
         }
-        let version = self.queue.data_version().await?;
-        let changed = self.seen.replace(version) != Some(version);
-        if errand.only_if_changed && !changed {
-            return Ok(None);
+        if errand.only_if_changed {
+            let version = self.queue.data_version().await?;
+            if self.seen.replace(version) == Some(version) {
+                return Ok(None);
+            }
         }
         let turn = Turn {
             now: clock::now(),

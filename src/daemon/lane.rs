@@ -12,6 +12,9 @@ use crate::queue::Claim;
 
 /// Claims that wait ahead of the limiter at most.
 const CLAIM_AHEAD: usize = 16;
+/// With more than this many waiting, claims can wait for a turn that is taken for something else: at a steady pace, each
+/// turn then brings a result and takes a claim, instead of every other.
+const ENOUGH_AHEAD: usize = CLAIM_AHEAD / 2;
 /// With nothing to probe with, look again after this long.
 const PROBE_AGAIN: Duration = Duration::from_secs(1);
 
@@ -75,9 +78,10 @@ impl Lane {
         self.next_due
     }
 
-    /// Whether a turn would find something for this lane.
+    /// Whether a turn would find something for this lane that it needs soon.
     pub(super) fn is_hungry(&self, now: Instant, unix_seconds: i64) -> bool {
-        self.next_due.is_some_and(|due| due <= unix_seconds) && self.room(now) > 0
+        let is_due = self.next_due.is_some_and(|due| due <= unix_seconds);
+        is_due && self.ready.len() <= ENOUGH_AHEAD && self.room(now) > 0
     }
 
     /// Takes a turn's claims, and gives back what the gate, which may have closed since, doesn't let in.

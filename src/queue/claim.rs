@@ -1,21 +1,20 @@
 //! Claims: which rows go out next. A claim writes the request's row, and with a commit moves its submission to
 //! in flight, before anything is sent.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use sqlx::sqlite::{Sqlite, SqliteConnection};
-use sqlx::{Connection as _, Transaction};
+use serde::Serialize;
+use sqlx::sqlite::SqliteConnection;
 
+use super::candidate::{self, Candidate, Valid};
 use super::error::QueueError;
-use super::evidence::evidence;
+use super::evidence;
 use super::poison::{self, Poison};
-use super::request::RequestKind;
 use super::run::Run;
-use super::shown::Shown;
 use crate::clock::Now;
-use crate::submission::{CertificateId, Row, State, VerifyType};
+use crate::submission::{CertificateId, Evidence, Row, State, VerifyType};
 
-const PRIORITIES: [i64; 4] = [3, 2, 1, 0];
 /// Rows that have to be read first, and can't be now, must not hide those behind them.
 const READ_FIRST_MARGIN: usize = 32;
 /// Nor must rows in doubt that are due by a clock that was set forward, and haven't settled.
@@ -34,17 +33,6 @@ pub struct Claim {
     pub verify_type: Option<VerifyType>,
     /// The row as the decision will need it: its state from now on, its tries, its evidence.
     pub row: Row,
-}
-
-/// A row as it stands there. The rules let none in whose values can't be right, but rules can be dropped.
-#[derive(Debug, sqlx::FromRow)]
-struct Candidate {
-    id: i64,
-    /// None if it isn't text.
-    certificate_id: Option<Vec<u8>>,
-    verify_type: Option<Shown>,
-    /// None if it is no number of tries.
-    tries: Option<u32>,
 }
 
 /// What was claimed; it is durable once the transaction is.
@@ -74,222 +62,244 @@ pub(super) async fn claim(
     now: Now,
     wanted: Wanted,
 ) -> Result<Claims, QueueError> {
-    let Wanted { commits, reads, settle, .. } = wanted;
-    let failed = QueueError::of("claiming");
-    let mut claims = Claims::default();
-    if reads > 0 {
-        for candidate in in_doubt(connection, now, reads + UNSETTLED_MARGIN).await? {
-            if claims.reads.len() >= reads {
-                break;
-            }
-            let submission = candidate.id;
-            let claimed = {
-                let mut savepoint = connection.begin().await.map_err(&failed)?;
-                let claimed = claim_in_doubt(&mut savepoint, run, now, &candidate, settle, &mut claims).await;
-                end(savepoint, claimed).await?
-            };
-            if let Some(sentence) = claimed {
-                claims.poison.push(Poison { submission, sentence, canceled: false });
-            }
-        }
+    let mut claiming = Claiming { connection, run, now, wanted, claims: Claims::default(), seen: HashSet::new() };
+    if wanted.reads > 0 {
+        claiming.read_what_is_in_doubt().await?;
     }
-    if commits == 0 {
-        return Ok(claims);
+    if wanted.commits > 0 {
+        claiming.commit_what_is_pending().await?;
     }
-    for priority in PRIORITIES {
-        for candidate in pending(connection, now, priority, commits + reads + READ_FIRST_MARGIN).await? {
-            if claims.commits.len() >= commits {
-                return Ok(claims);
-            }
-            let submission = candidate.id;
-            let claimed = {
-                let mut savepoint = connection.begin().await.map_err(&failed)?;
-                let claimed = claim_pending(&mut savepoint, run, now, &candidate, wanted, &mut claims).await;
-                end(savepoint, claimed).await?
-            };
-            if let Some(sentence) = claimed {
-                claims.poison.push(poison::set_aside(connection, submission, sentence, now).await?);
-            }
-        }
-    }
-    Ok(claims)
+    Ok(claiming.claims)
 }
 
-/// Keeps what a claim wrote, or undoes what a rule refused, and gives the rule's sentence.
-async fn end(
-    savepoint: Transaction<'_, Sqlite>,
-    claimed: Result<(), QueueError>,
-) -> Result<Option<String>, QueueError> {
-    let failed = QueueError::of("claiming");
-    match claimed {
-        Ok(()) => savepoint.commit().await.map_err(failed).map(|()| None),
-        Err(QueueError::Refused(sentence)) => savepoint.rollback().await.map_err(failed).map(|()| Some(sentence)),
+/// Claiming, in a transaction.
+struct Claiming<'a> {
+    connection: &'a mut SqliteConnection,
+    run: &'a Run,
+    now: Now,
+    wanted: Wanted,
+    claims: Claims,
+    /// The candidates that were looked at, by their ids.
+    seen: HashSet<i64>,
+}
+
+/// A commit that may be claimed.
+struct Fit {
+    submission: i64,
+    valid: Valid,
+    evidence: Evidence,
+}
+
+impl Claiming<'_> {
+    async fn read_what_is_in_doubt(&mut self) -> Result<(), QueueError> {
+        let most = self.wanted.reads + UNSETTLED_MARGIN;
+        for candidate in candidate::in_doubt(self.connection, self.now, most).await? {
+            if self.claims.reads.len() >= self.wanted.reads {
+                break;
+            }
+            if let Some(sentence) = self.read_if_settled(&candidate).await? {
+                self.claims.poison.push(Poison { submission: candidate.id, sentence, canceled: false });
+            }
+        }
+        Ok(())
+    }
+
+    /// First just as many as are wanted; then also what lies behind those that can't go now.
+    async fn commit_what_is_pending(&mut self) -> Result<(), QueueError> {
+        let Wanted { commits, reads, .. } = self.wanted;
+        let page = candidate::pending(self.connection, self.now, commits, commits).await?;
+        let is_last = page.len() < commits;
+        self.commit(page).await?;
+        if is_last || self.claims.commits.len() >= commits {
+            return Ok(());
+        }
+        let margin = commits + reads + READ_FIRST_MARGIN;
+        let page = candidate::pending(self.connection, self.now, margin, usize::MAX).await?;
+        self.commit(page).await
+    }
+
+    /// Claims of these candidates as many as are wanted still.
+    async fn commit(&mut self, page: Vec<Candidate>) -> Result<(), QueueError> {
+        let mut fit = Vec::new();
+        for candidate in page {
+            if self.claims.commits.len() + fit.len() >= self.wanted.commits {
+                break;
+            }
+            if self.seen.insert(candidate.id) {
+                fit.extend(self.weigh(&candidate).await?);
+            }
+        }
+        self.write_commits(fit).await
+    }
+
+    /// Whether a pending row may be sent now. One that has to be read first is, if a read is wanted.
+    async fn weigh(&mut self, candidate: &Candidate) -> Result<Option<Fit>, QueueError> {
+        let valid = match candidate.check() {
+            Ok(valid) => valid,
+            Err(QueueError::Refused(sentence)) => return self.set_aside(candidate.id, sentence).await.map(|()| None),
+            Err(error) => return Err(error),
+        };
+        let evidence = self.evidence(candidate, &valid).await?;
+        if !(self.wanted.read_first && evidence.unread_backend_error) {
+            return Ok(Some(Fit { submission: candidate.id, valid, evidence }));
+        }
+        if self.claims.reads.len() < self.wanted.reads {
+            let row = Row { state: State::Pending, tries: valid.tries, evidence };
+            if let Some(sentence) = self.read(candidate.id, valid.certificate_id, row).await? {
+                self.set_aside(candidate.id, sentence).await?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// A rule's sentence, if one refused it.
+    async fn read_if_settled(&mut self, candidate: &Candidate) -> Result<Option<String>, QueueError> {
+        let valid = match candidate.check() {
+            Ok(valid) => valid,
+            Err(QueueError::Refused(sentence)) => return Ok(Some(sentence)),
+            Err(error) => return Err(error),
+        };
+        let evidence = self.evidence(candidate, &valid).await?;
+        if !evidence.has_settled(self.wanted.settle) {
+            return Ok(None);
+        }
+        let row = Row { state: State::InDoubt, tries: valid.tries, evidence };
+        self.read(candidate.id, valid.certificate_id, row).await
+    }
+
+    async fn evidence(&mut self, candidate: &Candidate, valid: &Valid) -> Result<Evidence, QueueError> {
+        if !candidate.has_history {
+            return Ok(evidence::none(self.run, self.run.millis_at(self.now)));
+        }
+        evidence::evidence(self.connection, &valid.certificate_id, self.run, self.run.millis_at(self.now)).await
+    }
+
+    async fn set_aside(&mut self, submission: i64, sentence: String) -> Result<(), QueueError> {
+        let poison = poison::set_aside(self.connection, submission, sentence, self.now).await?;
+        self.claims.poison.push(poison);
+        Ok(())
+    }
+
+    /// Claims a read. A rule's sentence, if one refused it: then nothing of it is written.
+    async fn read(
+        &mut self,
+        submission: i64,
+        certificate_id: CertificateId,
+        row: Row,
+    ) -> Result<Option<String>, QueueError> {
+        match write_read(self.connection, self.run, self.now, &certificate_id).await {
+            Ok(request) => {
+                // A read has no way of validation.
+                self.claims.reads.push(Claim { request, submission, certificate_id, verify_type: None, row });
+                Ok(None)
+            }
+            Err(QueueError::Refused(sentence)) => Ok(Some(sentence)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Claims all of these at once; if a rule refuses one of them, each alone.
+    async fn write_commits(&mut self, fit: Vec<Fit>) -> Result<(), QueueError> {
+        match self.write_at_once(&fit).await {
+            Ok(numbers) => {
+                self.claims.commits.extend(fit.into_iter().filter_map(|one| one.claimed(&numbers)));
+                Ok(())
+            }
+            Err(QueueError::Refused(sentence)) => match fit.as_slice() {
+                [one] => self.set_aside(one.submission, sentence).await,
+                _ => {
+                    for one in fit {
+                        Box::pin(self.write_commits(vec![one])).await?;
+                    }
+                    Ok(())
+                }
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn write_at_once(&mut self, fit: &[Fit]) -> Result<Numbers, QueueError> {
+        if fit.is_empty() {
+            return Ok(Numbers::new());
+        }
+        let asked: Vec<Asked<'_>> = fit.iter().map(Fit::asked).collect();
+        write_commits(self.connection, self.run, self.now, &asked).await
+    }
+}
+
+impl Fit {
+    fn asked(&self) -> Asked<'_> {
+        Asked { submission: self.submission, certificate_id: self.valid.certificate_id.as_str() }
+    }
+
+    fn claimed(self, numbers: &Numbers) -> Option<Claim> {
+        let Valid { certificate_id, verify_type, tries } = self.valid;
+        let request = *numbers.get(certificate_id.as_str())?;
+        let row = Row { state: State::InFlight, tries, evidence: self.evidence };
+        Some(Claim { request, submission: self.submission, certificate_id, verify_type, row })
+    }
+}
+
+/// A request to be written.
+#[derive(Debug, Serialize)]
+struct Asked<'a> {
+    submission: i64,
+    certificate_id: &'a str,
+}
+
+/// The numbers of requests, by their certificates.
+type Numbers = HashMap<String, i64>;
+
+/// Writes the requests of commits, and takes their submissions in flight: all of it, or nothing if a rule refuses any of
+/// it.
+async fn write_commits(
+    connection: &mut SqliteConnection,
+    run: &Run,
+    now: Now,
+    asked: &[Asked<'_>],
+) -> Result<Numbers, QueueError> {
+    let written: Result<Vec<(String, i64)>, sqlx::Error> = sqlx::query_as(
+        "SAVEPOINT claim;
+         INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at)
+         SELECT value ->> 'certificate_id', 'commit', ?2, ?3, ?4 FROM json_each(?1) RETURNING certificate_id, number;
+         UPDATE submissions SET state = 'in_flight', updated_at = ?5
+          WHERE id IN (SELECT value ->> 'submission' FROM json_each(?1));
+         RELEASE claim",
+    )
+    .bind(serde_json::to_string(asked).map_err(|error| QueueError::unwritable("claiming", &error))?)
+    .bind(&run.id)
+    .bind(run.millis_at(now))
+    .bind(now.unix.0)
+    .bind(now.unix.seconds())
+    .fetch_all(&mut *connection)
+    .await;
+    match written.map_err(QueueError::of("claiming")) {
+        Ok(numbers) => Ok(numbers.into_iter().collect()),
+        Err(QueueError::Refused(sentence)) => {
+            let undone = sqlx::raw_sql("ROLLBACK TO claim; RELEASE claim").execute(connection).await;
+            undone.map_err(QueueError::of("claiming"))?;
+            Err(QueueError::Refused(sentence))
+        }
+        // The whole turn is undone.
         Err(error) => Err(error),
     }
 }
 
-/// When the next commit and the next read are due. A row whose request is on the way waits for that.
-pub(super) async fn next_due(connection: &mut SqliteConnection) -> Result<(Option<i64>, Option<i64>), QueueError> {
-    let failed = QueueError::of("looking for the next due time");
-    let mut commit: Option<i64> = None;
-    for priority in PRIORITIES {
-        let due: Option<i64> = sqlx::query_scalar(
-            "SELECT s.due_at FROM submissions s WHERE s.state = 'pending' AND s.priority = ? AND typeof(s.due_at) = 'integer'
-                AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = s.certificate_id AND r.finished_at IS NULL)
-              ORDER BY s.due_at LIMIT 1",
-        )
-        .bind(priority)
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(&failed)?;
-        commit = commit.into_iter().chain(due).min();
-    }
-    let read: Option<i64> = sqlx::query_scalar(
-        "SELECT s.due_at FROM submissions s WHERE s.state = 'in_doubt' AND typeof(s.due_at) = 'integer'
-            AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = s.certificate_id AND r.finished_at IS NULL)
-          ORDER BY s.due_at LIMIT 1",
-    )
-    .fetch_optional(connection)
-    .await
-    .map_err(&failed)?;
-    Ok((commit, read))
-}
-
-async fn pending(
-    connection: &mut SqliteConnection,
-    now: Now,
-    priority: i64,
-    limit: usize,
-) -> Result<Vec<Candidate>, QueueError> {
-    sqlx::query_as(
-        "SELECT s.id, CASE typeof(s.certificate_id) WHEN 'text' THEN CAST(s.certificate_id AS BLOB) END AS certificate_id,
-                s.verify_type, CASE WHEN typeof(s.tries) = 'integer' AND s.tries BETWEEN 0 AND 4294967295 THEN s.tries END AS tries
-           FROM submissions s
-          WHERE s.state = 'pending' AND s.priority = ? AND typeof(s.due_at) = 'integer' AND s.due_at <= ?
-            AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = s.certificate_id AND r.finished_at IS NULL)
-          ORDER BY s.due_at, s.id LIMIT ?",
-    )
-    .bind(priority)
-    .bind(now.unix.seconds())
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(connection)
-        .await
-        .map_err(QueueError::of("looking for what is due"))
-}
-
-async fn in_doubt(connection: &mut SqliteConnection, now: Now, limit: usize) -> Result<Vec<Candidate>, QueueError> {
-    sqlx::query_as(
-        "SELECT s.id, CASE typeof(s.certificate_id) WHEN 'text' THEN CAST(s.certificate_id AS BLOB) END AS certificate_id,
-                s.verify_type, CASE WHEN typeof(s.tries) = 'integer' AND s.tries BETWEEN 0 AND 4294967295 THEN s.tries END AS tries
-           FROM submissions s
-          WHERE s.state = 'in_doubt' AND typeof(s.due_at) = 'integer' AND s.due_at <= ?
-            AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = s.certificate_id AND r.finished_at IS NULL)
-          ORDER BY s.due_at, s.id LIMIT ?",
-    )
-    .bind(now.unix.seconds())
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(connection)
-        .await
-        .map_err(QueueError::of("looking for what is in doubt"))
-}
-
-async fn claim_pending(
-    connection: &mut SqliteConnection,
-    run: &Run,
-    now: Now,
-    candidate: &Candidate,
-    wanted: Wanted,
-    claims: &mut Claims,
-) -> Result<(), QueueError> {
-    let Valid { certificate_id, verify_type, tries } = candidate.check()?;
-    let evidence = evidence(connection, &certificate_id, run, run.millis_at(now)).await?;
-    if wanted.read_first && evidence.unread_backend_error {
-        if claims.reads.len() < wanted.reads {
-            let row = Row { state: State::Pending, tries, evidence };
-            claim_read(connection, run, now, candidate.id, certificate_id, row, claims).await?;
-        }
-        return Ok(());
-    }
-    let request = write_request(connection, run, now, &certificate_id, RequestKind::Commit).await?;
-    sqlx::query("UPDATE submissions SET state = 'in_flight', updated_at = ? WHERE id = ?")
-        .bind(now.unix.seconds())
-        .bind(candidate.id)
-        .execute(connection)
-        .await
-        .map_err(QueueError::of("claiming"))?;
-    let row = Row { state: State::InFlight, tries, evidence };
-    claims.commits.push(Claim { request, submission: candidate.id, certificate_id, verify_type, row });
-    Ok(())
-}
-
-async fn claim_in_doubt(
-    connection: &mut SqliteConnection,
-    run: &Run,
-    now: Now,
-    candidate: &Candidate,
-    settle: Duration,
-    claims: &mut Claims,
-) -> Result<(), QueueError> {
-    let Valid { certificate_id, tries, .. } = candidate.check()?;
-    let evidence = evidence(connection, &certificate_id, run, run.millis_at(now)).await?;
-    if !evidence.has_settled(settle) {
-        return Ok(());
-    }
-    let row = Row { state: State::InDoubt, tries, evidence };
-    claim_read(connection, run, now, candidate.id, certificate_id, row, claims).await
-}
-
-async fn claim_read(
-    connection: &mut SqliteConnection,
-    run: &Run,
-    now: Now,
-    submission: i64,
-    certificate_id: CertificateId,
-    row: Row,
-    claims: &mut Claims,
-) -> Result<(), QueueError> {
-    let request = write_request(connection, run, now, &certificate_id, RequestKind::Read).await?;
-    // A read has no way of validation.
-    claims.reads.push(Claim { request, submission, certificate_id, verify_type: None, row });
-    Ok(())
-}
-
-async fn write_request(
+/// Writes the request of a read.
+async fn write_read(
     connection: &mut SqliteConnection,
     run: &Run,
     now: Now,
     certificate_id: &CertificateId,
-    kind: RequestKind,
 ) -> Result<i64, QueueError> {
     sqlx::query_scalar(
-        "INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at) VALUES (?, ?, ?, ?, ?) RETURNING number",
+        "INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at) VALUES (?, 'read', ?, ?, ?) RETURNING number",
     )
     .bind(certificate_id.as_str())
-    .bind(kind.as_str())
     .bind(&run.id)
     .bind(run.millis_at(now))
     .bind(now.unix.0)
     .fetch_one(connection)
     .await
     .map_err(QueueError::of("writing a request"))
-}
-
-/// A candidate whose values can be right.
-struct Valid {
-    certificate_id: CertificateId,
-    verify_type: Option<VerifyType>,
-    tries: u32,
-}
-
-impl Candidate {
-    fn check(&self) -> Result<Valid, QueueError> {
-        let valid = self.parse();
-        valid.ok_or_else(|| QueueError::Refused("its certificate_id, verify_type or tries can't be right".to_owned()))
-    }
-
-    fn parse(&self) -> Option<Valid> {
-        let certificate_id = std::str::from_utf8(self.certificate_id.as_deref()?).ok()?.parse().ok()?;
-        let verify_type = self.verify_type.as_deref().map(str::parse).transpose().ok()?;
-        Some(Valid { certificate_id, verify_type, tries: self.tries? })
-    }
 }

@@ -184,6 +184,11 @@ impl QueueError {
         }
     }
 
+    /// The error of what can't be put into words for a statement.
+    pub(super) fn unwritable(what: &'static str, error: &serde_json::Error) -> Self {
+        Self::Failed { what, detail: error.to_string() }
+    }
+
     /// Whether the connection that met this error is as good as before. After an I/O error it may not be.
     #[must_use]
     pub fn spares_the_connection(&self) -> bool {

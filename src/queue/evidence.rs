@@ -34,7 +34,7 @@ pub(super) async fn evidence(
     run_ms: i64,
 ) -> Result<Evidence, QueueError> {
     let mut lines: Vec<Line> = sqlx::query_as(
-        "SELECT kind, outcome, run_id, run_ms FROM requests WHERE certificate_id = ? ORDER BY number DESC LIMIT ?",
+        "SELECT kind, outcome, run_id, run_ms FROM requests WHERE certificate_id = ? ORDER BY number DESC LIMIT CAST(? AS INTEGER)",
     )
     .bind(certificate_id.as_str())
     .bind(i64::try_from(MOST_REQUESTS).unwrap_or(i64::MAX))
@@ -47,6 +47,11 @@ pub(super) async fn evidence(
     }
     let requests = lines.into_iter().rev().map(Request::from);
     Ok(weigh(requests, complete, run, run_ms))
+}
+
+/// The evidence for a certificate for which no request was ever made.
+pub(super) fn none(run: &Run, run_ms: i64) -> Evidence {
+    weigh([], true, run, run_ms)
 }
 
 async fn newest_commit(

@@ -5,6 +5,7 @@
 //! [`submission`](crate::submission), when it is sent in [`daemon`](crate::daemon).
 
 mod backup;
+mod candidate;
 mod claim;
 mod clock_step;
 mod error;
@@ -14,6 +15,7 @@ mod lock;
 mod mark;
 mod open;
 mod operate;
+mod outlook;
 mod overview;
 mod place;
 mod poison;

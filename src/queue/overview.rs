@@ -2,6 +2,7 @@
 
 use super::error::QueueError;
 use super::open::Queue;
+use super::outlook::{Outlook, outlook};
 use super::report::{Counts, DaemonRow};
 use super::run::Control;
 use super::shown::Shown;
@@ -101,9 +102,9 @@ impl Queue {
     /// # Errors
     /// When the database fails.
     pub async fn overview(&mut self, now: i64) -> Result<Overview, QueueError> {
-        let (next_commit, next_read) = super::claim::next_due(&mut self.connection).await?;
+        let Outlook { next_commit, next_read, counts } = outlook(&mut self.connection).await?;
         Ok(Overview {
-            counts: self.counts().await?,
+            counts,
             daemon: self.daemon_row().await?,
             control: self.control().await?,
             oldest: self.oldest().await?,

@@ -1,12 +1,13 @@
 //! Records: the outcome of a request, and what becomes of its submission, written by compare-and-set.
 
+use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 
 use super::claim::Claim;
 use super::error::QueueError;
 use super::request::Finished;
 use crate::clock::{UnixMillis, millis};
-use crate::submission::{CertificateId, Change, State};
+use crate::submission::{CertificateId, Change, ResolvedBy, State};
 
 /// A result to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,80 +41,156 @@ impl Record {
     }
 }
 
-/// Writes a record. One that is written already, since a COMMIT that failed landed all the same, stays.
+/// Writes records. One that is written already, since a COMMIT that failed landed all the same, stays. What a rule
+/// refused is told by request number, with the rule's sentence; it concerns that record alone.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
-    record: &Record,
+    records: &[Record],
     now: UnixMillis,
-) -> Result<(), QueueError> {
-    let finished = &record.finished;
-    let completed = sqlx::query(
-        "UPDATE requests SET finished_at = ?, run_ms = ?, outcome = ?, http_status = ?, error_code = ?, request_id = ?,
-                order_id = ?, status = ?, duration_ms = ?
-          WHERE number = ? AND finished_at IS NULL",
-    )
-    .bind(finished.at.0)
-    .bind(finished.run_ms)
-    .bind(finished.outcome)
-    .bind(finished.http_status)
-    .bind(&finished.error_code)
-    .bind(&finished.request_id)
-    .bind(&finished.order_id)
-    .bind(finished.status)
-    .bind(millis(finished.duration))
-    .bind(record.request)
-    .execute(&mut *connection)
-    .await
-    .map_err(QueueError::of("completing a request"))?;
-    match &record.change {
-        Some(change) if completed.rows_affected() == 1 => apply(connection, record, change, now).await,
-        Some(_) | None => Ok(()),
+) -> Result<Vec<(i64, String)>, QueueError> {
+    let mut refused = Vec::new();
+    let completions = records.iter().map(|record| (record.request, Completion::of(record))).collect();
+    let completed = each(connection, COMPLETE, completions, &mut refused).await?;
+    let completed = |record: &&Record| completed.contains(&record.request);
+    let moves = records.iter().filter(completed).filter_map(|record| Some((record.request, Move::of(record, now)?)));
+    each(connection, MOVE, moves.collect(), &mut refused).await?;
+    Ok(refused)
+}
+
+/// Completes requests that are not finished yet.
+const COMPLETE: &str = "UPDATE requests
+        SET finished_at = new ->> 'finished_at', run_ms = new ->> 'run_ms', outcome = new ->> 'outcome',
+            http_status = new ->> 'http_status', error_code = new ->> 'error_code', request_id = new ->> 'request_id',
+            order_id = new ->> 'order_id', status = new ->> 'status', duration_ms = new ->> 'duration_ms'
+       FROM (SELECT value AS new, value ->> 'request' AS request FROM json_each(?))
+      WHERE number = request AND requests.finished_at IS NULL
+  RETURNING number";
+
+/// Moves submissions on from the state that they are expected in.
+const MOVE: &str = "UPDATE submissions
+        SET state = new ->> 'to', tries = tries + (new ->> 'spends'), due_at = new ->> 'due_at',
+            order_id = coalesce(new ->> 'order_id', order_id), status = coalesce(new ->> 'status', status),
+            request_id = coalesce(new ->> 'request_id', request_id),
+            error_code = CASE WHEN new ->> 'to' = 'submitted' THEN NULL ELSE coalesce(new ->> 'error_code', error_code) END,
+            error_message = CASE WHEN new ->> 'to' = 'submitted' THEN NULL
+                                 ELSE coalesce(new ->> 'error_message', error_message) END,
+            reason = new ->> 'reason', resolved_by = new ->> 'resolved_by', finished_at = new ->> 'finished_at',
+            updated_at = new ->> 'updated_at'
+       FROM (SELECT value AS new, value ->> 'submission' AS submission FROM json_each(?))
+      WHERE id = submission AND state = new ->> 'from'
+  RETURNING id";
+
+/// What becomes of a request, as its statement takes it.
+#[derive(Debug, Serialize)]
+struct Completion<'a> {
+    request: i64,
+    finished_at: i64,
+    run_ms: i64,
+    outcome: &'a str,
+    http_status: Option<u16>,
+    error_code: Option<&'a str>,
+    request_id: Option<&'a str>,
+    order_id: Option<&'a str>,
+    status: Option<i64>,
+    duration_ms: i64,
+}
+
+impl<'a> Completion<'a> {
+    fn of(record: &'a Record) -> Self {
+        let finished = &record.finished;
+        Self {
+            request: record.request,
+            finished_at: finished.at.0,
+            run_ms: finished.run_ms,
+            outcome: finished.outcome,
+            http_status: finished.http_status,
+            error_code: finished.error_code.as_deref(),
+            request_id: finished.request_id.as_deref(),
+            order_id: finished.order_id.as_deref(),
+            status: finished.status,
+            duration_ms: millis(finished.duration),
+        }
     }
 }
 
-async fn apply(
-    connection: &mut SqliteConnection,
-    record: &Record,
-    change: &Change,
-    now: UnixMillis,
-) -> Result<(), QueueError> {
-    let due_at = if change.due_in.is_zero() { now.seconds() } else { now.plus(change.due_in).seconds_rounded_up() };
-    let statement = if change.to == record.from {
-        sqlx::query("UPDATE submissions SET due_at = ?, reason = ?, updated_at = ? WHERE id = ? AND state = ?")
-            .bind(due_at)
-            .bind(&change.reason)
-    } else {
-        let (code, message) = change.error.clone().unzip();
-        let submitted = change.to == State::Submitted;
+/// What becomes of a submission, as its statement takes it.
+#[derive(Debug, Default, Serialize)]
+struct Move<'a> {
+    submission: i64,
+    from: &'a str,
+    to: &'a str,
+    due_at: i64,
+    reason: Option<&'a str>,
+    updated_at: i64,
+    spends: i64,
+    order_id: Option<&'a str>,
+    status: Option<i64>,
+    request_id: Option<&'a str>,
+    error_code: Option<&'a str>,
+    error_message: Option<&'a str>,
+    resolved_by: Option<&'a str>,
+    finished_at: Option<i64>,
+}
+
+impl<'a> Move<'a> {
+    fn of(record: &'a Record, now: UnixMillis) -> Option<Self> {
+        let change = record.change.as_ref()?;
+        let due_at = if change.due_in.is_zero() { now.seconds() } else { now.plus(change.due_in).seconds_rounded_up() };
+        let stays = Self {
+            submission: record.submission,
+            from: record.from.as_str(),
+            to: change.to.as_str(),
+            due_at,
+            reason: change.reason.as_deref(),
+            updated_at: now.seconds(),
+            ..Self::default()
+        };
+        if change.to == record.from {
+            return Some(stays);
+        }
         let is_final = !change.to.is_open() && change.to != State::Held;
-        sqlx::query(
-            "UPDATE submissions SET state = ?, tries = tries + ?, due_at = ?, order_id = coalesce(?, order_id),
-                    status = coalesce(?, status), request_id = coalesce(?, request_id),
-                    error_code = CASE WHEN ? THEN NULL ELSE coalesce(?, error_code) END,
-                    error_message = CASE WHEN ? THEN NULL ELSE coalesce(?, error_message) END,
-                    reason = ?, resolved_by = ?, finished_at = ?, updated_at = ?
-              WHERE id = ? AND state = ?",
-        )
-        .bind(change.to.as_str())
-        .bind(i64::from(change.spends_try))
-        .bind(due_at)
-        .bind(&change.order_id)
-        .bind(change.status)
-        .bind(&change.request_id)
-        .bind(submitted)
-        .bind(code)
-        .bind(submitted)
-        .bind(message)
-        .bind(&change.reason)
-        .bind(change.resolved_by.map(crate::submission::ResolvedBy::as_str))
-        .bind(is_final.then(|| now.seconds()))
-    };
-    statement
-        .bind(now.seconds())
-        .bind(record.submission)
-        .bind(record.from.as_str())
-        .execute(connection)
-        .await
-        .map_err(QueueError::of("recording an outcome"))?;
-    Ok(())
+        let (error_code, error_message) = change.error.as_ref().map(|(code, message)| (&**code, &**message)).unzip();
+        Some(Self {
+            spends: i64::from(change.spends_try),
+            order_id: change.order_id.as_deref(),
+            status: change.status,
+            request_id: change.request_id.as_deref(),
+            error_code,
+            error_message,
+            resolved_by: change.resolved_by.map(ResolvedBy::as_str),
+            finished_at: is_final.then(|| now.seconds()),
+            ..stays
+        })
+    }
+}
+
+/// Runs a statement for all of these at once; if a rule refuses one of them, for each alone. Returns what the statement
+/// returned.
+async fn each<T: Serialize>(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    all: Vec<(i64, T)>,
+    refused: &mut Vec<(i64, String)>,
+) -> Result<Vec<i64>, QueueError> {
+    if all.is_empty() {
+        return Ok(Vec::new());
+    }
+    let values: Vec<&T> = all.iter().map(|(_, value)| value).collect();
+    let json =
+        serde_json::to_string(&values).map_err(|error| QueueError::unwritable("recording an outcome", &error))?;
+    let done = sqlx::query_scalar(statement).bind(json).fetch_all(&mut *connection).await;
+    match (done.map_err(QueueError::of("recording an outcome")), all.as_slice()) {
+        (Err(QueueError::Refused(sentence)), [(request, _)]) => {
+            refused.push((*request, sentence));
+            Ok(Vec::new())
+        }
+        (Err(QueueError::Refused(_)), _) => {
+            let mut done = Vec::new();
+            for one in all {
+                done.extend(Box::pin(each(connection, statement, vec![one], refused)).await?);
+            }
+            Ok(done)
+        }
+        (done, _) => done,
+    }
 }

@@ -152,7 +152,10 @@ async fn settle(
     // No backoff hangs on this decision, so no dice.
     let change = next_state(&row, &event, policy, 0.0);
     let record = Record { request: orphan.number, submission, certificate_id, from: State::InFlight, finished, change };
-    record::write(connection, &record, now.unix).await?;
+    let refused = record::write(connection, &[record], now.unix).await?;
+    if let Some((_, sentence)) = refused.into_iter().next() {
+        return Err(QueueError::Refused(sentence));
+    }
     *(if ours { &mut recovered.returned } else { &mut recovered.in_doubt }) += 1;
     Ok(())
 }

@@ -75,6 +75,15 @@ pub struct Control {
     pub probe_requested: bool,
 }
 
+/// The two rows, read together.
+#[derive(Debug, sqlx::FromRow)]
+struct Found {
+    is_ours: bool,
+    pid: Option<Shown>,
+    #[sqlx(flatten)]
+    control: Control,
+}
+
 impl Queue {
     /// Begins a run: the `daemon` row says so from now on.
     ///
@@ -97,33 +106,35 @@ impl Queue {
     }
 }
 
-/// A daemon that started on the same file, for instance after the lock file was unlinked, took over.
+/// Checks that the queue is still this run's.
 pub(super) async fn check(connection: &mut SqliteConnection, run: &Run) -> Result<(), QueueError> {
-    let (ours, pid): (bool, Option<Shown>) = sqlx::query_as("SELECT run_id IS ?, pid FROM daemon")
-        .bind(&run.id)
-        .fetch_one(connection)
-        .await
-        .map_err(QueueError::of("checking the run"))?;
-    if ours {
-        return Ok(());
+    control(connection, run).await.map(drop)
+}
+
+/// What people ask for, if the queue is still this run's: a daemon that started on the same file, for instance after the
+/// lock file was unlinked, took over.
+pub(super) async fn control(connection: &mut SqliteConnection, run: &Run) -> Result<Control, QueueError> {
+    let found: Found = sqlx::query_as(
+        "SELECT run_id IS ? AS is_ours, pid, paused, pause_reason, probe_requested FROM daemon, control",
+    )
+    .bind(&run.id)
+    .fetch_one(connection)
+    .await
+    .map_err(QueueError::of("reading the controls"))?;
+    if found.is_ours {
+        return Ok(found.control);
     }
-    let holder = pid.map_or("an unknown process".to_owned(), |pid| format!("process {pid}"));
+    let holder = found.pid.map_or("an unknown process".to_owned(), |pid| format!("process {pid}"));
     Err(QueueError::Held { path: "the queue".into(), holder })
 }
 
-/// What people ask for; a request to probe is taken off.
-pub(super) async fn control(connection: &mut SqliteConnection) -> Result<Control, QueueError> {
-    let control: Control = sqlx::query_as("SELECT paused, pause_reason, probe_requested FROM control")
-        .fetch_one(&mut *connection)
+/// Takes a request to probe off.
+pub(super) async fn accept_probe(connection: &mut SqliteConnection) -> Result<(), QueueError> {
+    sqlx::query("UPDATE control SET probe_requested = 0")
+        .execute(connection)
         .await
         .map_err(QueueError::of("reading the controls"))?;
-    if control.probe_requested {
-        sqlx::query("UPDATE control SET probe_requested = 0")
-            .execute(connection)
-            .await
-            .map_err(QueueError::of("reading the controls"))?;
-    }
-    Ok(control)
+    Ok(())
 }
 
 /// Writes the `daemon` row.

@@ -8,8 +8,9 @@ use sqlx::sqlite::SqliteConnection;
 use super::claim::{self, Claims, Wanted};
 use super::error::QueueError;
 use super::open::Queue;
+use super::outlook::{Outlook, outlook};
 use super::record::{self, Record};
-use super::report::{self, Counts};
+use super::report::Counts;
 use super::run::{self, Control, Heartbeat, Run};
 use crate::clock::{self, Now};
 
@@ -72,23 +73,19 @@ impl Queue {
     }
 }
 
+/// Each statement costs a change of threads and back, which is most of what a turn costs; so there are few of them.
 async fn take(connection: &mut SqliteConnection, run: &Run, turn: &Turn<'_>) -> Result<TurnReport, QueueError> {
-    run::check(connection, run).await?;
-    let mut done = TurnReport::default();
-    for record in turn.records {
-        match record::write(connection, record, turn.now.unix).await {
-            Err(QueueError::Refused(sentence)) => done.refused.push((record.request, sentence)),
-            written => written?,
-        }
+    let control = run::control(connection, run).await?;
+    if control.probe_requested {
+        run::accept_probe(connection).await?;
     }
-    done.control = run::control(connection).await?;
-    let commits = if done.control.paused { 0 } else { turn.commits };
+    let refused = record::write(connection, turn.records, turn.now.unix).await?;
+    let commits = if control.paused { 0 } else { turn.commits };
     let wanted = Wanted { commits, reads: turn.reads, read_first: turn.read_first, settle: turn.settle };
-    done.claims = claim::claim(connection, run, turn.now, wanted).await?;
+    let claims = claim::claim(connection, run, turn.now, wanted).await?;
     if let Some(heartbeat) = turn.heartbeat {
         run::beat(connection, heartbeat, turn.now.unix).await?;
     }
-    (done.next_commit, done.next_read) = claim::next_due(connection).await?;
-    done.counts = report::counts(connection).await?;
-    Ok(done)
+    let Outlook { next_commit, next_read, counts } = outlook(connection).await?;
+    Ok(TurnReport { claims, refused, control, next_commit, next_read, counts, held: Duration::ZERO })
 }

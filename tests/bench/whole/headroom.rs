@@ -13,6 +13,8 @@ use super::report::Figure;
 use super::support::{Bench, scale};
 
 const WANTED: f64 = 2_000.0;
+/// Requests a second: far above what any machine does.
+const LIFTED: u32 = 1_000_000;
 
 pub(crate) async fn measure() -> Vec<Figure> {
     let rows: u32 = scale("ROWS", 20_000);
@@ -22,7 +24,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
     let began = processor_time();
     let since = clock::now().instant;
     bench
-        .run_until_empty_with(|settings| (settings.rate.per_second, settings.rate.guard) = (u32::MAX, Duration::ZERO))
+        .run_until_empty_with(|settings| (settings.rate.per_second, settings.rate.guard) = (LIFTED, Duration::ZERO))
         .await;
     let (wall, spent) = (clock::now().instant - since, processor_time() - began);
     let times = bench.simulator.commit_times();

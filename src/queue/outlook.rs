@@ -1,0 +1,57 @@
+//! The outlook: what is left to do, as a turn leaves it.
+
+use std::collections::HashMap;
+
+use sqlx::sqlite::SqliteConnection;
+
+use super::error::QueueError;
+use super::report::Counts;
+
+/// What is left to do.
+#[derive(Debug, Default)]
+pub(super) struct Outlook {
+    /// When the next commit is due, in unix seconds; perhaps long ago.
+    pub(super) next_commit: Option<i64>,
+    /// When the next read is due, in unix seconds; perhaps long ago.
+    pub(super) next_read: Option<i64>,
+    /// Submissions by state.
+    pub(super) counts: Counts,
+}
+
+/// When the first of these rows is due. A row whose request is on the way waits for that.
+macro_rules! first_due {
+    ($which:literal) => {
+        concat!(
+            "(SELECT s.due_at FROM submissions s WHERE ",
+            $which,
+            " AND typeof(s.due_at) = 'integer'
+                AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = s.certificate_id AND r.finished_at IS NULL)
+              ORDER BY s.due_at LIMIT 1)"
+        )
+    };
+}
+
+/// Looks, in one statement with one row.
+pub(super) async fn outlook(connection: &mut SqliteConnection) -> Result<Outlook, QueueError> {
+    let failed = QueueError::of("looking for what is left to do");
+    let (next_commit, next_read, counts): (Option<i64>, Option<i64>, String) = sqlx::query_as(concat!(
+        "SELECT (SELECT min(due) FROM (SELECT ",
+        first_due!("s.state = 'pending' AND s.priority = 3"),
+        " AS due UNION ALL SELECT ",
+        first_due!("s.state = 'pending' AND s.priority = 2"),
+        " UNION ALL SELECT ",
+        first_due!("s.state = 'pending' AND s.priority = 1"),
+        " UNION ALL SELECT ",
+        first_due!("s.state = 'pending' AND s.priority = 0"),
+        ")), ",
+        first_due!("s.state = 'in_doubt'"),
+        ", (SELECT json_group_object(state, count) FROM state_counts)",
+    ))
+    .fetch_one(connection)
+    .await
+    .map_err(failed)?;
+    let counts: HashMap<String, i64> =
+        serde_json::from_str(&counts).map_err(|error| QueueError::unwritable("counting", &error))?;
+    let counts = counts.into_iter().filter_map(|(state, count)| Some((state.parse().ok()?, count))).collect();
+    Ok(Outlook { next_commit, next_read, counts })
+}
