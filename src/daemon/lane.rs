@@ -12,8 +12,7 @@ use crate::queue::Claim;
 
 /// Claims that wait ahead of the limiter at most.
 const CLAIM_AHEAD: usize = 16;
-/// With more than this many waiting, claims can wait for a turn that is taken for something else: at a steady pace, each
-/// turn then brings a result and takes a claim, instead of every other.
+/// With more than this many waiting, no more are claimed: claims cost less by the handful.
 const ENOUGH_AHEAD: usize = CLAIM_AHEAD / 2;
 /// With nothing to probe with, look again after this long.
 const PROBE_AGAIN: Duration = Duration::from_secs(1);
@@ -66,8 +65,11 @@ impl Lane {
         self.max_in_flight = settings.max_in_flight;
     }
 
-    /// How many claims the lane can take now.
+    /// How many claims the lane can take now; none, if it has enough.
     pub(super) fn room(&self, now: Instant) -> usize {
+        if self.ready.len() > ENOUGH_AHEAD {
+            return 0;
+        }
         let free = self.max_in_flight.saturating_sub(self.on_the_way.len() + self.ready.len());
         let ahead = CLAIM_AHEAD.saturating_sub(self.ready.len());
         free.min(ahead).min(self.gate.allows(now))
@@ -78,10 +80,9 @@ impl Lane {
         self.next_due
     }
 
-    /// Whether a turn would find something for this lane that it needs soon.
+    /// Whether a turn would find something for this lane.
     pub(super) fn is_hungry(&self, now: Instant, unix_seconds: i64) -> bool {
-        let is_due = self.next_due.is_some_and(|due| due <= unix_seconds);
-        is_due && self.ready.len() <= ENOUGH_AHEAD && self.room(now) > 0
+        self.next_due.is_some_and(|due| due <= unix_seconds) && self.room(now) > 0
     }
 
     /// Takes a turn's claims, and gives back what the gate, which may have closed since, doesn't let in.

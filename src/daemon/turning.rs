@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::Progress;
 use super::desk::{Done, Errand};
 use super::gate::Fault;
+use super::lane::Lane;
 use super::worker::{HEARTBEAT_EVERY, LOOK_EVERY, Worker};
 use crate::clock::{self, Now};
 use crate::logging::Event;
@@ -17,6 +18,10 @@ use crate::submission::State;
 const DATABASE_RETRY: Duration = Duration::from_secs(1);
 /// While the database is unavailable, the log says so this often.
 const DATABASE_REMINDER: Duration = Duration::from_secs(60);
+
+/// So many results don't wait for others any more; nor do any, once nobody has looked into the database for
+/// [`LOOK_EVERY`].
+const ENOUGH_RESULTS: usize = 8;
 
 /// After a turn, other writers get as long as it took, for they ask for the lock only now and then: on a slow disk, a
 /// daemon at full pace would take the next turn at once, and keep them waiting until they give up.
@@ -39,7 +44,9 @@ pub(super) struct Turns {
     pub(super) woken_at: Option<Instant>,
     /// No turn begins before.
     pub(super) rest_until: Instant,
-    /// Whether the last one claimed anything.
+    /// Whether the present one, or the last, asked for claims.
+    pub(super) asked: bool,
+    /// Whether the last one that asked claimed anything.
     pub(super) fruitful: bool,
     pub(super) heartbeat_at: Instant,
     pub(super) last_mode: Mode,
@@ -52,6 +59,7 @@ impl Turns {
             looked_at: None,
             woken_at: None,
             rest_until: now,
+            asked: false,
             fruitful: false,
             heartbeat_at: now,
             last_mode: Mode::Running,
@@ -78,7 +86,8 @@ impl Worker {
         let claiming = self.exit.deadline.is_none() && self.keyless_since.is_none();
         // What is due and could not be claimed, for instance since it has to be read first, must not spin.
         let hungry = hungry && claiming && (self.turns.fruitful || look);
-        let must = beat || !self.records.is_empty() || self.trouble.is_some() || hungry || self.clock_went_back;
+        let write = !self.records.is_empty() && (look || !self.waits_for_more());
+        let must = beat || write || self.trouble.is_some() || hungry || self.clock_went_back;
         if !must && !look {
             return;
         }
@@ -90,9 +99,12 @@ impl Worker {
         if beat {
             self.turns.heartbeat_at = now.instant + HEARTBEAT_EVERY;
         }
+        let room = |lane: &Lane| if claiming { lane.room(now.instant) } else { 0 };
+        let (commits, reads) = (room(&self.commits), room(&self.reads));
+        self.turns.asked = commits + reads > 0;
         self.desk.begin(Errand {
-            commits: if claiming { self.commits.room(now.instant) } else { 0 },
-            reads: if claiming { self.reads.room(now.instant) } else { 0 },
+            commits,
+            reads,
             read_first: !matches!(self.reads.gate.fault(), Some(Fault::Denied(_))),
             heartbeat,
             only_if_changed: !must && !progress && self.counts != Counts::default(),
@@ -104,6 +116,12 @@ impl Worker {
             prune: self.upkeep.pruning.due(now).filter(|_| mode == Mode::Running && self.trouble.is_none()),
             records: std::mem::take(&mut self.records),
         });
+    }
+
+    /// Whether more results are about to come, with which those at hand can share a sync.
+    fn waits_for_more(&self) -> bool {
+        let is_stopping = self.exit.deadline.is_some();
+        self.records.len() < ENOUGH_RESULTS && self.on_the_way() > 0 && !is_stopping
     }
 
     /// The requests that this run knows of.
@@ -151,7 +169,9 @@ impl Worker {
         for poison in &report.claims.poison {
             self.tell_of_poison(poison);
         }
-        self.turns.fruitful = !(report.claims.commits.is_empty() && report.claims.reads.is_empty());
+        if self.turns.asked {
+            self.turns.fruitful = !(report.claims.commits.is_empty() && report.claims.reads.is_empty());
+        }
         let mut returned = self.commits.take(report.claims.commits, report.next_commit, now.instant);
         returned.extend(self.reads.take(report.claims.reads, report.next_read, now.instant));
         self.give_back(returned, "paused before it was sent");

@@ -1,7 +1,6 @@
 //! Rows that no rule would have let in, for instance since a trigger was dropped when they came: each is set aside, and
 //! must not keep the others from going on.
 
-use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
@@ -26,18 +25,14 @@ pub(super) async fn set_aside(
     sentence: String,
     now: Now,
 ) -> Result<Poison, QueueError> {
-    let mut savepoint = connection.begin().await.map_err(QueueError::of("setting a row aside"))?;
-    let canceled = match cancel(&mut savepoint, submission, &sentence, now).await {
-        Ok(canceled) => {
-            savepoint.commit().await.map_err(QueueError::of("setting a row aside"))?;
-            canceled
-        }
-        Err(QueueError::Refused(_)) => {
-            savepoint.rollback().await.map_err(QueueError::of("setting a row aside"))?;
-            false
-        }
+    let failed = QueueError::of("setting a row aside");
+    sqlx::raw_sql("SAVEPOINT aside").execute(&mut *connection).await.map_err(&failed)?;
+    let (canceled, end) = match cancel(connection, submission, &sentence, now).await {
+        Ok(canceled) => (canceled, "RELEASE aside"),
+        Err(QueueError::Refused(_)) => (false, "ROLLBACK TO aside; RELEASE aside"),
         Err(error) => return Err(error),
     };
+    sqlx::raw_sql(end).execute(connection).await.map_err(&failed)?;
     Ok(Poison { submission, sentence, canceled })
 }
 

@@ -41,44 +41,70 @@ impl Record {
     }
 }
 
-/// Writes records. One that is written already, since a COMMIT that failed landed all the same, stays. What a rule
-/// refused is told by request number, with the rule's sentence; it concerns that record alone.
+/// Writes records. One that is written already, since a COMMIT that failed landed all the same, moves nothing a second
+/// time. What a rule refused is told by request number, with the rule's sentence; it concerns that record alone.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
     records: &[Record],
     now: UnixMillis,
 ) -> Result<Vec<(i64, String)>, QueueError> {
-    let mut refused = Vec::new();
-    let completions = records.iter().map(|record| (record.request, Completion::of(record))).collect();
-    let completed = each(connection, COMPLETE, completions, &mut refused).await?;
-    let completed = |record: &&Record| completed.contains(&record.request);
-    let moves = records.iter().filter(completed).filter_map(|record| Some((record.request, Move::of(record, now)?)));
-    each(connection, MOVE, moves.collect(), &mut refused).await?;
-    Ok(refused)
+    match (write_at_once(connection, records, now).await, records) {
+        (Ok(()), _) => Ok(Vec::new()),
+        (Err(QueueError::Refused(sentence)), [record]) => Ok(vec![(record.request, sentence)]),
+        (Err(QueueError::Refused(_)), _) => {
+            let mut refused = Vec::new();
+            for record in records {
+                refused.extend(Box::pin(write(connection, std::slice::from_ref(record), now)).await?);
+            }
+            Ok(refused)
+        }
+        (Err(error), _) => Err(error),
+    }
 }
 
-/// Completes requests that are not finished yet.
-const COMPLETE: &str = "UPDATE requests
-        SET finished_at = new ->> 'finished_at', run_ms = new ->> 'run_ms', outcome = new ->> 'outcome',
-            http_status = new ->> 'http_status', error_code = new ->> 'error_code', request_id = new ->> 'request_id',
-            order_id = new ->> 'order_id', status = new ->> 'status', duration_ms = new ->> 'duration_ms'
-       FROM (SELECT value AS new, value ->> 'request' AS request FROM json_each(?))
-      WHERE number = request AND requests.finished_at IS NULL
-  RETURNING number";
-
-/// Moves submissions on from the state that they are expected in.
-const MOVE: &str = "UPDATE submissions
-        SET state = new ->> 'to', tries = tries + (new ->> 'spends'), due_at = new ->> 'due_at',
-            order_id = coalesce(new ->> 'order_id', order_id), status = coalesce(new ->> 'status', status),
-            request_id = coalesce(new ->> 'request_id', request_id),
-            error_code = CASE WHEN new ->> 'to' = 'submitted' THEN NULL ELSE coalesce(new ->> 'error_code', error_code) END,
-            error_message = CASE WHEN new ->> 'to' = 'submitted' THEN NULL
-                                 ELSE coalesce(new ->> 'error_message', error_message) END,
-            reason = new ->> 'reason', resolved_by = new ->> 'resolved_by', finished_at = new ->> 'finished_at',
-            updated_at = new ->> 'updated_at'
-       FROM (SELECT value AS new, value ->> 'submission' AS submission FROM json_each(?))
-      WHERE id = submission AND state = new ->> 'from'
-  RETURNING id";
+/// Completes the requests that are not finished yet, then moves the submissions on from the state that they are expected
+/// in. A certificate for which a later request was made was moved on by this record before.
+async fn write_at_once(
+    connection: &mut SqliteConnection,
+    records: &[Record],
+    now: UnixMillis,
+) -> Result<(), QueueError> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let completions: Vec<Completion<'_>> = records.iter().map(Completion::of).collect();
+    let moves: Vec<Move<'_>> = records.iter().filter_map(|record| Move::of(record, now)).collect();
+    let json = |json: Result<String, _>| json.map_err(|error| QueueError::unwritable("recording an outcome", &error));
+    sqlx::query(
+        "UPDATE requests
+            SET finished_at = new ->> 'finished_at', run_ms = new ->> 'run_ms', outcome = new ->> 'outcome',
+                http_status = new ->> 'http_status', error_code = new ->> 'error_code',
+                request_id = new ->> 'request_id', order_id = new ->> 'order_id', status = new ->> 'status',
+                duration_ms = new ->> 'duration_ms'
+           FROM (SELECT value AS new, value ->> 'request' AS request FROM json_each(?1))
+          WHERE number = request AND requests.finished_at IS NULL;
+         UPDATE submissions
+            SET state = new ->> 'to', tries = tries + (new ->> 'spends'), due_at = new ->> 'due_at',
+                order_id = coalesce(new ->> 'order_id', order_id), status = coalesce(new ->> 'status', status),
+                request_id = coalesce(new ->> 'request_id', request_id),
+                error_code = CASE WHEN new ->> 'to' = 'submitted' THEN NULL
+                                  ELSE coalesce(new ->> 'error_code', error_code) END,
+                error_message = CASE WHEN new ->> 'to' = 'submitted' THEN NULL
+                                     ELSE coalesce(new ->> 'error_message', error_message) END,
+                reason = new ->> 'reason', resolved_by = new ->> 'resolved_by', finished_at = new ->> 'finished_at',
+                updated_at = new ->> 'updated_at'
+           FROM (SELECT value AS new, value ->> 'submission' AS submission FROM json_each(?2))
+          WHERE id = submission AND state = new ->> 'from'
+            AND NOT EXISTS (SELECT 1 FROM requests r
+                             WHERE r.certificate_id = submissions.certificate_id AND r.number > new ->> 'request')",
+    )
+    .bind(json(serde_json::to_string(&completions))?)
+    .bind(json(serde_json::to_string(&moves))?)
+    .execute(connection)
+    .await
+    .map_err(QueueError::of("recording an outcome"))?;
+    Ok(())
+}
 
 /// What becomes of a request, as its statement takes it.
 #[derive(Debug, Serialize)]
@@ -116,6 +142,7 @@ impl<'a> Completion<'a> {
 /// What becomes of a submission, as its statement takes it.
 #[derive(Debug, Default, Serialize)]
 struct Move<'a> {
+    request: i64,
     submission: i64,
     from: &'a str,
     to: &'a str,
@@ -137,6 +164,7 @@ impl<'a> Move<'a> {
         let change = record.change.as_ref()?;
         let due_at = if change.due_in.is_zero() { now.seconds() } else { now.plus(change.due_in).seconds_rounded_up() };
         let stays = Self {
+            request: record.request,
             submission: record.submission,
             from: record.from.as_str(),
             to: change.to.as_str(),
@@ -161,36 +189,5 @@ impl<'a> Move<'a> {
             finished_at: is_final.then(|| now.seconds()),
             ..stays
         })
-    }
-}
-
-/// Runs a statement for all of these at once; if a rule refuses one of them, for each alone. Returns what the statement
-/// returned.
-async fn each<T: Serialize>(
-    connection: &mut SqliteConnection,
-    statement: &'static str,
-    all: Vec<(i64, T)>,
-    refused: &mut Vec<(i64, String)>,
-) -> Result<Vec<i64>, QueueError> {
-    if all.is_empty() {
-        return Ok(Vec::new());
-    }
-    let values: Vec<&T> = all.iter().map(|(_, value)| value).collect();
-    let json =
-        serde_json::to_string(&values).map_err(|error| QueueError::unwritable("recording an outcome", &error))?;
-    let done = sqlx::query_scalar(statement).bind(json).fetch_all(&mut *connection).await;
-    match (done.map_err(QueueError::of("recording an outcome")), all.as_slice()) {
-        (Err(QueueError::Refused(sentence)), [(request, _)]) => {
-            refused.push((*request, sentence));
-            Ok(Vec::new())
-        }
-        (Err(QueueError::Refused(_)), _) => {
-            let mut done = Vec::new();
-            for one in all {
-                done.extend(Box::pin(each(connection, statement, vec![one], refused)).await?);
-            }
-            Ok(done)
-        }
-        (done, _) => done,
     }
 }
