@@ -31,6 +31,7 @@ mod start;
 mod stopping;
 mod supervisor;
 mod turning;
+mod turns;
 mod upkeep;
 mod waking;
 mod watchers;

@@ -8,7 +8,8 @@ use super::Progress;
 use super::desk::{Done, Errand};
 use super::gate::Fault;
 use super::lane::Lane;
-use super::worker::{HEARTBEAT_EVERY, LOOK_EVERY, Worker};
+use super::turns::ENOUGH_RESULTS;
+use super::worker::{HEARTBEAT_EVERY, Worker};
 use crate::clock::{self, Now};
 use crate::logging::Event;
 use crate::queue::{Control, Counts, Heartbeat, Mode, Poison, QueueError, TurnReport};
@@ -18,10 +19,6 @@ use crate::submission::State;
 const DATABASE_RETRY: Duration = Duration::from_secs(1);
 /// While the database is unavailable, the log says so this often.
 const DATABASE_REMINDER: Duration = Duration::from_secs(60);
-
-/// So many results don't wait for others any more; nor do any, once nobody has looked into the database for
-/// [`LOOK_EVERY`].
-const ENOUGH_RESULTS: usize = 8;
 
 /// After a turn, other writers get as long as it took, for they ask for the lock only now and then: on a slow disk, a
 /// daemon at full pace would take the next turn at once, and keep them waiting until they give up.
@@ -34,37 +31,6 @@ pub(super) struct Trouble {
     pub(super) since: Instant,
     pub(super) retry_at: Instant,
     pub(super) remind_at: Instant,
-}
-
-/// When turns are due, and what the last ones were.
-#[derive(Debug)]
-pub(super) struct Turns {
-    pub(super) looked_at: Option<Instant>,
-    /// Somebody has written: when to look for it.
-    pub(super) woken_at: Option<Instant>,
-    /// No turn begins before.
-    pub(super) rest_until: Instant,
-    /// Whether the present one, or the last, asked for claims.
-    pub(super) asked: bool,
-    /// Whether the last one that asked claimed anything.
-    pub(super) fruitful: bool,
-    pub(super) heartbeat_at: Instant,
-    pub(super) last_mode: Mode,
-}
-
-impl Turns {
-    /// The first one is due at once.
-    pub(super) fn new(now: Instant) -> Self {
-        Self {
-            looked_at: None,
-            woken_at: None,
-            rest_until: now,
-            asked: false,
-            fruitful: false,
-            heartbeat_at: now,
-            last_mode: Mode::Running,
-        }
-    }
 }
 
 impl Worker {
@@ -81,18 +47,16 @@ impl Worker {
         let seconds = now.unix.seconds();
         let hungry = self.commits.is_hungry(now.instant, seconds) && !self.control.paused
             || self.reads.is_hungry(now.instant, seconds);
-        let woken = self.turns.woken_at.is_some_and(|at| now.instant >= at);
-        let look = woken || self.turns.looked_at.is_none_or(|at| now.instant >= at + LOOK_EVERY);
+        let look = self.turns.is_look_due(now.instant);
         let claiming = self.exit.deadline.is_none() && self.keyless_since.is_none();
         // What is due and could not be claimed, for instance since it has to be read first, must not spin.
         let hungry = hungry && claiming && (self.turns.fruitful || look);
-        let write = !self.records.is_empty() && (look || !self.waits_for_more());
+        let write = !self.records.is_empty() && (self.turns.is_write_due(now.instant) || !self.waits_for_more());
         let must = beat || write || self.trouble.is_some() || hungry || self.clock_went_back;
         if !must && !look {
             return;
         }
-        self.turns.looked_at = Some(now.instant);
-        self.turns.woken_at = None;
+        self.turns.begin(must, now.instant);
         let progress = now.instant >= self.progress.due;
         let heartbeat = beat.then(|| Heartbeat { mode, why: self.why(), pace: self.commits.limiter.pace() });
         self.turns.last_mode = mode;
@@ -139,7 +103,6 @@ impl Worker {
             Ok(report) => {
                 self.end_trouble(done.written, now);
                 if let Some(report) = report {
-                    self.waking.silence();
                     self.take_report(report, now);
                     if done.oldest {
                         self.log_progress(done.oldest_open, now);

@@ -31,13 +31,6 @@ impl Waking {
         }
     }
 
-    /// What was written until now is our own.
-    pub(super) fn silence(&mut self) {
-        if let Some(Err(error)) = self.0.as_ref().map(Watch::silence) {
-            self.give_up(&error);
-        }
-    }
-
     fn give_up(&mut self, error: &std::io::Error) {
         tracing::warn!(
             "the queue's files can't be watched any more ({error}); changes are looked for ten times a second"
@@ -50,6 +43,6 @@ impl Worker {
     /// Whether nothing is at hand. While something is, turns come often enough to see what others do.
     pub(super) fn is_idle(&self) -> bool {
         let holds_nothing = self.commits.held().chain(self.reads.held()).next().is_none();
-        holds_nothing && self.desk.is_free() && self.trouble.is_none() && self.turns.woken_at.is_none()
+        holds_nothing && self.desk.is_free() && self.trouble.is_none()
     }
 }

@@ -17,7 +17,8 @@ use super::progress::ProgressLog;
 use super::reload::{Reloading, commit_lane, read_lane};
 use super::start::Daemon;
 use super::stopping::Exit;
-use super::turning::{Trouble, Turns};
+use super::turning::Trouble;
+use super::turns::Turns;
 use super::upkeep::Upkeep;
 use super::waking::Waking;
 use super::watchers::{Situation, Watchers};
@@ -29,10 +30,6 @@ use crate::queue::{Control, Counts, DaemonLock, Place, Record, Run};
 use crate::submission::{CommitOutcome, Policy, ReadOutcome};
 use crate::tencent::{Client, Exchange};
 
-/// How often other processes' changes are looked for.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Whoever writes one row often writes more, and each is noticed: they are looked for together.
-const WOKEN_AFTER: Duration = Duration::from_millis(1);
 pub(super) const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 
 /// A request that ended.
@@ -154,7 +151,7 @@ impl Worker {
                 ended = next_ended(&mut self.requests) => self.after_request(ended),
                 news = self.keys.answered() => self.after_answer(news, clock::now()),
                 findings = Self::inspected(&mut self.upkeep.inspection) => self.after_inspection(findings),
-                () = self.waking.noticed(), if idle => self.turns.woken_at = Some(clock::now().instant + WOKEN_AFTER),
+                () = self.waking.noticed(), if idle => self.turns.wake(clock::now().instant),
                 () = sleep_until(wake) => {}
                 () = changed(&mut self.exit.asked) => {}
                 () = asked(&mut self.reloading) => self.reload(clock::now()),
@@ -186,8 +183,7 @@ impl Worker {
     }
 
     fn wake_at(&self, now: Now) -> Instant {
-        let look = self.turns.looked_at.map_or(now.instant, |at| at + LOOK_EVERY);
-        let look = self.turns.woken_at.map_or(look, |at| at.min(look));
+        let look = self.turns.next_look().unwrap_or(now.instant);
         let turn = match (&self.trouble, self.desk.is_free()) {
             (_, false) => None,
             (Some(trouble), true) => Some(trouble.retry_at),

@@ -31,24 +31,6 @@ macro_rules! first_due {
     };
 }
 
-macro_rules! outlook {
-    () => {
-        concat!(
-            "SELECT (SELECT min(due) FROM (SELECT ",
-            first_due!("s.state = 'pending' AND s.priority = 3"),
-            " AS due UNION ALL SELECT ",
-            first_due!("s.state = 'pending' AND s.priority = 2"),
-            " UNION ALL SELECT ",
-            first_due!("s.state = 'pending' AND s.priority = 1"),
-            " UNION ALL SELECT ",
-            first_due!("s.state = 'pending' AND s.priority = 0"),
-            ")) AS next_commit, ",
-            first_due!("s.state = 'in_doubt'"),
-            " AS next_read, (SELECT json_group_object(state, count) FROM state_counts) AS counts"
-        )
-    };
-}
-
 /// One line of it.
 #[derive(sqlx::FromRow)]
 struct Line {
@@ -60,30 +42,24 @@ struct Line {
 
 /// Looks.
 pub(super) async fn outlook(connection: &mut SqliteConnection) -> Result<Outlook, QueueError> {
-    let line: Line = sqlx::query_as(outlook!())
-        .fetch_one(connection)
-        .await
-        .map_err(QueueError::of("looking for what is left to do"))?;
-    Outlook::try_from(line)
-}
-
-/// Looks, and ends the transaction. After an error, it may be open, or have landed.
-pub(super) async fn commit(connection: &mut SqliteConnection) -> Result<Outlook, QueueError> {
-    let mut lines: Vec<Line> = sqlx::query_as(concat!(outlook!(), "; COMMIT"))
-        .fetch_all(connection)
-        .await
-        .map_err(QueueError::of("taking a turn"))?;
-    lines.pop().map_or_else(|| Ok(Outlook::default()), Outlook::try_from)
-}
-
-impl TryFrom<Line> for Outlook {
-    type Error = QueueError;
-
-    fn try_from(line: Line) -> Result<Self, QueueError> {
-        let Line { next_commit, next_read, counts } = line;
-        let counts: HashMap<String, i64> =
-            serde_json::from_str(&counts).map_err(|error| QueueError::unwritable("counting", &error))?;
-        let counts = counts.into_iter().filter_map(|(state, count)| Some((state.parse().ok()?, count))).collect();
-        Ok(Self { next_commit, next_read, counts })
-    }
+    let Line { next_commit, next_read, counts } = sqlx::query_as(concat!(
+        "SELECT (SELECT min(due) FROM (SELECT ",
+        first_due!("s.state = 'pending' AND s.priority = 3"),
+        " AS due UNION ALL SELECT ",
+        first_due!("s.state = 'pending' AND s.priority = 2"),
+        " UNION ALL SELECT ",
+        first_due!("s.state = 'pending' AND s.priority = 1"),
+        " UNION ALL SELECT ",
+        first_due!("s.state = 'pending' AND s.priority = 0"),
+        ")) AS next_commit, ",
+        first_due!("s.state = 'in_doubt'"),
+        " AS next_read, (SELECT json_group_object(state, count) FROM state_counts) AS counts",
+    ))
+    .fetch_one(connection)
+    .await
+    .map_err(QueueError::of("looking for what is left to do"))?;
+    let counts: HashMap<String, i64> =
+        serde_json::from_str(&counts).map_err(|error| QueueError::unwritable("counting", &error))?;
+    let counts = counts.into_iter().filter_map(|(state, count)| Some((state.parse().ok()?, count))).collect();
+    Ok(Outlook { next_commit, next_read, counts })
 }

@@ -106,30 +106,21 @@ impl Queue {
     }
 }
 
-/// What people ask for, and whether the queue is still this run's: a daemon that started on the same file, for instance
-/// after the lock file was unlinked, took over.
-macro_rules! control {
-    () => {
-        "SELECT run_id IS ? AS is_ours, pid, paused, pause_reason, probe_requested FROM daemon, control"
-    };
-}
-
 /// Checks that the queue is still this run's.
 pub(super) async fn check(connection: &mut SqliteConnection, run: &Run) -> Result<(), QueueError> {
-    control(connection, run, control!()).await.map(drop)
+    control(connection, run).await.map(drop)
 }
 
-/// Begins a transaction that writes, and reads what people ask for. After an error, the transaction may be open.
-pub(super) async fn begin(connection: &mut SqliteConnection, run: &Run) -> Result<Control, QueueError> {
-    control(connection, run, concat!("BEGIN IMMEDIATE; ", control!())).await
-}
-
-async fn control(connection: &mut SqliteConnection, run: &Run, statement: &'static str) -> Result<Control, QueueError> {
-    let found: Found = sqlx::query_as(statement)
-        .bind(&run.id)
-        .fetch_one(connection)
-        .await
-        .map_err(QueueError::of("checking the run"))?;
+/// What people ask for, if the queue is still this run's: a daemon that started on the same file, for instance after the
+/// lock file was unlinked, took over.
+pub(super) async fn control(connection: &mut SqliteConnection, run: &Run) -> Result<Control, QueueError> {
+    let found: Found = sqlx::query_as(
+        "SELECT run_id IS ? AS is_ours, pid, paused, pause_reason, probe_requested FROM daemon, control",
+    )
+    .bind(&run.id)
+    .fetch_one(connection)
+    .await
+    .map_err(QueueError::of("checking the run"))?;
     if found.is_ours {
         return Ok(found.control);
     }

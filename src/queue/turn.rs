@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::claim::{self, Claims, Wanted};
 use super::error::QueueError;
 use super::open::Queue;
-use super::outlook::{self, Outlook};
+use super::outlook::{Outlook, outlook};
 use super::record::{self, Record};
 use super::report::Counts;
 use super::run::{self, Control, Heartbeat, Run};
@@ -61,15 +62,12 @@ impl Queue {
     /// [`recover`](Self::recover) before the next claims.
     pub async fn turn(&mut self, run: &Run, turn: &Turn<'_>) -> Result<TurnReport, QueueError> {
         self.place().check()?;
-        let report = match take(&mut self.connection, run, turn).await {
-            Ok(report) => report,
-            Err(error) => {
-                // Where nothing is open, there is nothing to roll back. Where it can't be, the next BEGIN says so, and the
-                // connection is replaced.
-                sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await.map(drop).unwrap_or_default();
-                return Err(error);
-            }
-        };
+        let failed = QueueError::of("taking a turn");
+        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+        let since = clock::now().instant;
+        let mut report = take(&mut transaction, run, turn).await?;
+        transaction.commit().await.map_err(&failed)?;
+        report.held = clock::now().instant.duration_since(since);
         self.place().check()?;
         Ok(report)
     }
@@ -77,8 +75,7 @@ impl Queue {
 
 /// Each statement costs a change of threads and back, which is most of what a turn costs; so there are few of them.
 async fn take(connection: &mut SqliteConnection, run: &Run, turn: &Turn<'_>) -> Result<TurnReport, QueueError> {
-    let control = run::begin(connection, run).await?;
-    let since = clock::now().instant;
+    let control = run::control(connection, run).await?;
     if control.probe_requested {
         run::accept_probe(connection).await?;
     }
@@ -89,7 +86,6 @@ async fn take(connection: &mut SqliteConnection, run: &Run, turn: &Turn<'_>) -> 
     if let Some(heartbeat) = turn.heartbeat {
         run::beat(connection, heartbeat, turn.now.unix).await?;
     }
-    let Outlook { next_commit, next_read, counts } = outlook::commit(connection).await?;
-    let held = clock::now().instant.duration_since(since);
-    Ok(TurnReport { claims, refused, control, next_commit, next_read, counts, held })
+    let Outlook { next_commit, next_read, counts } = outlook(connection).await?;
+    Ok(TurnReport { claims, refused, control, next_commit, next_read, counts, held: Duration::ZERO })
 }

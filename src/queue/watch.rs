@@ -32,8 +32,8 @@ impl Watch {
         Ok(Self(watch))
     }
 
-    /// Waits until somebody has written to the log, since the last time that this returned or since it was
-    /// [silenced](Self::silence). Cancelling this loses nothing.
+    /// Waits until somebody has written to the log since the last time that this returned. Cancelling this loses nothing.
+    /// What was written can be seen only a sync later.
     ///
     /// # Errors
     /// When the watch fails.
@@ -46,14 +46,6 @@ impl Watch {
                 return Ok(());
             }
         }
-    }
-
-    /// Forgets what was written until now.
-    ///
-    /// # Errors
-    /// When the watch fails.
-    pub fn silence(&self) -> io::Result<()> {
-        drain(self.0.get_ref()).map(drop)
     }
 }
 
@@ -93,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_others_write_is_noticed_and_what_was_silenced_is_not() {
+    async fn what_others_write_is_noticed_once() {
         let directory = tempfile::tempdir().unwrap();
         let database = directory.path().join("queue.db");
         let _queue = Queue::open(&database, Opening::Create).await.unwrap();
@@ -102,9 +94,6 @@ mod tests {
         assert!(is_silent(&watch));
         insert(&mut other, "a").await;
         watch.noticed().await.unwrap();
-        assert!(is_silent(&watch));
-        insert(&mut other, "b").await;
-        watch.silence().unwrap();
         assert!(is_silent(&watch));
     }
 

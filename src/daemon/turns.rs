@@ -1,0 +1,151 @@
+//! When turns at the database are due.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::queue::Mode;
+
+/// How often other processes' changes are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// While other requests are on the way, a result waits this long for theirs, to share their sync.
+const GATHER_FOR: Duration = Duration::from_millis(200);
+/// So many results don't wait for others.
+pub(super) const ENOUGH_RESULTS: usize = 8;
+
+/// Somebody's changes are looked for this much after the first sign of them, and then at growing intervals.
+const WOKEN_AFTER: Duration = Duration::from_millis(1);
+/// Who writes one row often writes more: they are looked for together.
+const WOKEN_REST: Duration = Duration::from_millis(5);
+
+/// When turns are due, and what the last ones were.
+#[derive(Debug)]
+pub(super) struct Turns {
+    looked_at: Option<Instant>,
+    wrote_at: Option<Instant>,
+    /// Somebody is writing: when to look for it, and how long to wait before looking once more.
+    woken: Option<(Instant, Duration)>,
+    /// No turn begins before.
+    pub(super) rest_until: Instant,
+    /// Whether the present one, or the last, asked for claims.
+    pub(super) asked: bool,
+    /// Whether the last one that asked claimed anything.
+    pub(super) fruitful: bool,
+    pub(super) heartbeat_at: Instant,
+    pub(super) last_mode: Mode,
+}
+
+impl Turns {
+    /// The first one is due at once.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            looked_at: None,
+            wrote_at: None,
+            woken: None,
+            rest_until: now,
+            asked: false,
+            fruitful: false,
+            heartbeat_at: now,
+            last_mode: Mode::Running,
+        }
+    }
+
+    /// Somebody is writing to the log. What they write can be seen only once it is synced, which nothing tells.
+    pub(super) fn wake(&mut self, now: Instant) {
+        let rested = self.looked_at.map_or(now, |at| at + WOKEN_REST);
+        self.woken = Some((rested.max(now + WOKEN_AFTER), WOKEN_AFTER * 2));
+    }
+
+    /// When others' changes are to be looked for; none: at once.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let regular = self.looked_at? + LOOK_EVERY;
+        Some(self.woken.map_or(regular, |(at, _)| at.min(regular)))
+    }
+
+    /// Whether others' changes are to be looked for.
+    pub(super) fn is_look_due(&self, now: Instant) -> bool {
+        self.next_look().is_none_or(|at| now >= at)
+    }
+
+    /// Whether results have waited for each other long enough.
+    pub(super) fn is_write_due(&self, now: Instant) -> bool {
+        self.wrote_at.is_none_or(|at| now >= at + GATHER_FOR)
+    }
+
+    /// A turn begins, which writes or only looks.
+    pub(super) fn begin(&mut self, writes: bool, now: Instant) {
+        self.looked_at = Some(now);
+        if writes {
+            self.wrote_at = Some(now);
+        }
+        if let Some((at, wait)) = self.woken.filter(|(at, _)| now >= *at) {
+            self.woken = (wait < LOOK_EVERY).then_some((at.max(now) + wait, wait * 2));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Turns that only looked, so far, at this moment.
+    fn looked(now: Instant) -> Turns {
+        let mut turns = Turns::new(now);
+        turns.begin(false, now);
+        turns
+    }
+
+    /// When turns look, in milliseconds after the beginning, up to this one; as often as they are due.
+    fn looks(turns: &mut Turns, began: Instant, until: u32) -> Vec<u128> {
+        let mut looks = Vec::new();
+        while let Some(at) = turns.next_look().filter(|at| *at <= began + MS * until) {
+            assert!(turns.is_look_due(at) && !turns.is_look_due(at - MS / 2));
+            turns.begin(false, at);
+            looks.push(at.duration_since(began).as_millis());
+        }
+        looks
+    }
+
+    #[test]
+    fn the_first_look_is_due_at_once_and_then_ten_a_second() {
+        let now = clock::now().instant;
+        assert!(Turns::new(now).is_look_due(now));
+        assert_eq!(looks(&mut looked(now), now, 350), [100, 200, 300]);
+    }
+
+    #[test]
+    fn whoever_writes_is_looked_for_at_growing_intervals_until_the_next_regular_look() {
+        let now = clock::now().instant;
+        let mut turns = looked(now);
+        turns.wake(now + MS * 50);
+        assert_eq!(looks(&mut turns, now, 400), [51, 53, 57, 65, 81, 113, 177, 277, 377]);
+    }
+
+    #[test]
+    fn whoever_writes_without_end_is_looked_for_every_five_milliseconds() {
+        let now = clock::now().instant;
+        let mut turns = looked(now);
+        let mut seen = Vec::new();
+        for millisecond in 0..20 {
+            let at = now + MS * millisecond;
+            turns.wake(at);
+            seen.extend(looks(&mut turns, now, millisecond + 1));
+        }
+        assert_eq!(seen, [5, 10, 15, 20]);
+    }
+
+    #[test]
+    fn results_wait_for_others_for_two_tenths_of_a_second() {
+        let now = clock::now().instant;
+        let mut turns = Turns::new(now);
+        assert!(turns.is_write_due(now));
+        turns.begin(true, now);
+        turns.begin(false, now + MS * 100);
+        assert!(!turns.is_write_due(now + MS * 199));
+        assert!(turns.is_write_due(now + MS * 200));
+    }
+}
