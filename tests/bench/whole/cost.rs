@@ -60,9 +60,13 @@ impl AtWork {
         Process::spawn(self.bench.command_under(&[&strace, options].concat(), &["run"]))
     }
 
+    /// How many lines of the trace are so.
+    fn traced_lines(&self, so: impl Fn(&str) -> bool) -> usize {
+        std::fs::read_to_string(self.bench.path("trace")).unwrap().lines().filter(|line| so(line)).count()
+    }
+
     fn syncs_so_far(&self) -> usize {
-        let trace = std::fs::read_to_string(self.bench.path("trace")).unwrap();
-        trace.lines().filter(|line| line.contains("fsync(") || line.contains("fdatasync(")).count()
+        self.traced_lines(|line| line.contains("fsync(") || line.contains("fdatasync("))
     }
 }
 
@@ -102,6 +106,7 @@ async fn slow_syncs() -> Vec<Figure> {
     let _daemon = work.traced(&["-e", "inject=fsync,fdatasync:delay_exit=60ms"]);
     work.going().await;
     work.done().await;
+    assert!(work.traced_lines(|line| line.contains("(DELAYED)")) > 0, "no sync was delayed");
     let times = &work.bench.simulator.commit_times()[GOING..];
     let rate = certcommit::simulator::rate(times);
     let situation = "on a disk whose syncs take 60 ms";
