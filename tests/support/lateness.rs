@@ -1,5 +1,5 @@
-//! How late this machine is: the limit is promised while delays vary by less than `rate.guard`, and a busy machine makes
-//! them vary, too.
+//! How late this machine is: the limit is promised while delays vary by less than `rate.guard`, and a busy machine
+//! makes them vary, too.
 
 use std::time::Duration;
 

@@ -91,8 +91,8 @@ impl Bench {
         Self::around(simulator, None, &[&SHORT, settings].concat()).await
     }
 
-    /// A bench to measure at: with the settings that users have, but for these, and an API in a thread of its own, so that
-    /// what else this process does makes it no later.
+    /// A bench to measure at: with the settings that users have, but for these, and an API in a thread of its own, so
+    /// that what else this process does makes it no later.
     pub(crate) async fn to_measure_at(options: Options, settings: &[(&str, &str)]) -> Self {
         let thread = OwnThread::start();
         let simulator = thread.run(Simulator::start(options)).await.unwrap();

@@ -1,5 +1,5 @@
-//! What a submission costs at full pace: the processor's time, memory, and syncs; and what becomes of the pace on a disk
-//! whose every sync takes 60 ms.
+//! What a submission costs at full pace: the processor's time, memory, and syncs; and what becomes of the pace on a
+//! disk whose every sync takes 60 ms.
 //!
 //! The API answers after 300 ms. Three runs, one after the other, each of `BENCH_COST_SECONDS` (60) after it got going.
 //! Syncs are counted, and delayed, by `strace`, which slows the rest down; so they have runs of their own.
@@ -52,8 +52,8 @@ impl AtWork {
         within(patience, "all commits", self.bench.simulator.until_commits(GOING + self.measured)).await;
     }
 
-    /// Starts a daemon whose syncs `strace` writes to a file, and what else these options make of them. The daemon stays
-    /// the process that is started, and `strace` ends with it.
+    /// Starts a daemon whose syncs `strace` writes to a file, and what else these options make of them. The daemon
+    /// stays the process that is started, and `strace` ends with it.
     fn traced(&self, options: &[&str]) -> Process {
         let file = text(&self.bench.path("trace"));
         let strace = ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-e", "trace=fsync,fdatasync", "-o", &file];
@@ -77,7 +77,7 @@ async fn processor_and_memory() -> Vec<Figure> {
     let before = daemon.processor_time();
     work.done().await;
     let spent = (daemon.processor_time() - before).as_secs_f64() * 1000.0 / as_f64(work.measured);
-    let memory = as_f64(usize::try_from(daemon.peak_memory_kb()).unwrap()) / 1024.0;
+    let memory = as_f64(usize::try_from(daemon.peak_memory_kb()).unwrap()) * 1024.0 / 1e6;
     vec![
         Figure::wanted(
             "processor time for each submission, at 20/s",

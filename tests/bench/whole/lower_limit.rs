@@ -1,8 +1,8 @@
-//! A true limit below the cap: how much of what the server grants is used, how much it refuses, and how soon the pace is
-//! back once the limit is lifted. The limits are 3, 10 and 17 a second, and one that changes: 15, 5 and 15.
+//! A true limit below the cap: how much of what the server grants is used, how much it refuses, and how soon the pace
+//! is back once the limit is lifted. The limits are 3, 10 and 17 a second, and one that changes: 15, 5 and 15.
 //!
-//! All four run side by side, each with a stand-in in a thread of its own, for `BENCH_LOWER_SECONDS` (600) and then until
-//! the pace is back.
+//! All four run side by side, each with a stand-in in a thread of its own, for `BENCH_LOWER_SECONDS` (600) and then
+//! until the pace is back.
 
 use std::time::Duration;
 

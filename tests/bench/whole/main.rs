@@ -1,7 +1,7 @@
 //! The program as a whole: how much of the limit it uses, how soon it wakes, what it costs, how it is with long queues.
 //!
-//! `tests/bench/run` measures everything and prints one table; `tests/bench/run SECTION…` measures some of it. Times are
-//! this machine's: it needs nothing else to do meanwhile.
+//! `tests/bench/run` measures everything and prints one table; `tests/bench/run SECTION…` measures some of it. Times
+//! are this machine's: it needs nothing else to do meanwhile.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that can't be made ends with its reason")]
 

@@ -1,9 +1,9 @@
-//! The limit over many lives: a daemon that is killed with SIGKILL at random, and started again on the same queue. The last
-//! life comes to its end.
+//! The limit over many lives: a daemon that is killed with SIGKILL at random, and started again on the same queue. The
+//! last life comes to its end.
 //!
-//! `BENCH_LIVES` (50) lives of up to four seconds; `BENCH_SEED` repeats their lengths. What is in doubt is read back sooner
-//! than users have it, so that the last life needn't wait for ten minutes. That nothing is sent again without the reads
-//! that it takes is held by assertion.
+//! `BENCH_LIVES` (50) lives of up to four seconds; `BENCH_SEED` repeats their lengths. What is in doubt is read back
+//! sooner than users have it, so that the last life needn't wait for ten minutes. That nothing is sent again without
+//! the reads that it takes is held by assertion.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::arrivals::fullest_second;
 use super::report::Figure;
-use super::support::{Bench, extent, ids, new_seed};
+use super::support::{Bench, Row, extent, ids, new_seed};
 
 /// More than the lives get through.
 const ROWS_A_LIFE: usize = 40;
@@ -54,7 +54,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
 /// How many rows don't have the one order that the API has for them.
 async fn lost(bench: &Bench) -> usize {
     let rows = bench.rows().await;
-    let is_lost = |row: &&super::support::Row| {
+    let is_lost = |row: &&Row| {
         row.state != "submitted"
             || row.order_id.is_none()
             || row.order_id != bench.simulator.order_id(&row.certificate_id)

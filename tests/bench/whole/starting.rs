@@ -1,6 +1,6 @@
-//! How soon a cold start sends: from the start of the process to the first arrival at the API, on a queue with 100 pending
-//! rows. The limiter waits for one window before it sends, since what an earlier run sent may still count at the server;
-//! that is taken off.
+//! How soon a cold start sends: from the start of the process to the first arrival at the API, on a queue with 100
+//! pending rows. The limiter waits for one window before it sends, since what an earlier run sent may still count at
+//! the server; that is taken off.
 //!
 //! `BENCH_STARTS` (20) starts, each on a queue of its own.
 

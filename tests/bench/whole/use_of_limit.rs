@@ -1,5 +1,6 @@
-//! How much of the limit is used, and whether it is ever passed: with an API that answers after 5 ms, 300 ms and 3 s, and
-//! over TLS, from cold connections, to one that is far away. The stand-in refuses nothing, so that each arrival counts.
+//! How much of the limit is used, and whether it is ever passed: with an API that answers after 5 ms, 300 ms and 3 s,
+//! and over TLS, from cold connections, to one that is far away. The stand-in refuses nothing, so that each arrival
+//! counts.
 //!
 //! All four run side by side, each with a stand-in in a thread of its own, for `BENCH_LIMIT_SECONDS` (300).
 

@@ -1,8 +1,8 @@
-//! How soon an idle daemon sends what an outside process enqueues, from the INSERT's return to the arrival at the API, and
-//! what it costs while it is idle: where files can be watched, and where they can't.
+//! How soon an idle daemon sends what an outside process enqueues, from the INSERT's return to the arrival at the API,
+//! and what it costs while it is idle: where files can be watched, and where they can't.
 //!
-//! The INSERTs come one by one, at random, slowly enough that the limit plays no part: `BENCH_INSERTS` (300) in each case,
-//! after `BENCH_IDLE_SECONDS` (60) without any.
+//! The INSERTs come one by one, at random, slowly enough that the limit plays no part: `BENCH_INSERTS` (300) in each
+//! case, after `BENCH_IDLE_SECONDS` (60) without any.
 
 use std::time::Duration;
 
