@@ -19,9 +19,8 @@ const REVOKED: &str = "AuthFailure.SecretIdNotFound";
 /// A bench with this true limit of the rate, whose rows pause nothing before it is a matter of all of them.
 async fn bench(rate_limit: Option<u32>, settings: &[(&str, &str)]) -> Bench {
     // The tests share the machine, so that delays vary more than the guard allows for by default.
-    let guard = scale("GUARD_MS", 150).to_string() + "ms";
-    let settings: Vec<_> = std::iter::once(("rate.guard", guard.as_str())).chain(settings.iter().copied()).collect();
-    Bench::with(Options { rate_limit, ..Options::default() }, &settings).await
+    let guard = [("rate.guard", "150ms")];
+    Bench::with(Options { rate_limit, ..Options::default() }, &[&guard, settings].concat()).await
 }
 
 fn refused_for_the_rate(bench: &Bench) -> usize {
@@ -96,17 +95,16 @@ async fn use_of_a_limit(limit: u32, seconds: u32) -> (f64, f64) {
 
 #[tokio::test]
 async fn a_true_limit_below_the_cap_is_used_and_seldom_exceeded() {
-    let (limit, seconds) = (scale("LIMIT", 10), scale("SECONDS", 12));
+    let (limit, seconds) = (10, 12);
     let (used, refused) = use_of_a_limit(limit, seconds).await;
     println!("a true limit of {limit}/s for {seconds} s: {:.1} % used, {:.1} % refused", 100.0 * used, 100.0 * refused);
     // The first seconds find the limit out; and a machine that others load, too, uses less of it.
-    let (least_used, most_refused) = if seconds >= 300 { (0.8, 0.03) } else { (0.5, 0.12) };
-    assert!(used > least_used && refused < most_refused, "used {used:.3}, refused {refused:.3}");
+    assert!(used > 0.5 && refused < 0.12, "used {used:.3}, refused {refused:.3}");
 }
 
 #[tokio::test]
 async fn a_true_limit_that_falls_and_rises_again_is_followed() {
-    let seconds: usize = scale("SECONDS", 4);
+    let seconds = 4;
     let bench = bench(Some(15), &[]).await;
     // As many rows as the limits let through: 15/s, then 5/s, then 15/s.
     let (falls, rises, all) = (15 * seconds, 20 * seconds, 35 * seconds);

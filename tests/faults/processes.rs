@@ -212,7 +212,7 @@ async fn a_long_queue_takes_no_more_memory_than_a_short_one() {
         .await;
     let daemon = Process::spawn(within_limits(&bench));
     in_time("some commits", bench.simulator.until_commits(COMMITS)).await;
-    let (peak, cpu) = (peak_memory_kb(&daemon), cpu_ms(&daemon));
+    let (peak, cpu) = (daemon.peak_memory_kb(), daemon.processor_time().as_millis());
     let per_second = rate(&bench.simulator.commit_times());
     println!("{rows} rows: peak {peak} kB; {per_second:.1} commits/s; {cpu} ms of CPU for {COMMITS} commits");
     assert!(peak < MEMORY_KB, "{peak} kB for {rows} rows");
@@ -231,19 +231,4 @@ fn within_limits(bench: &Bench) -> Command {
         }
         Err(_) => bench.command(&["run"]),
     }
-}
-
-/// The most memory that a process ever had, in kilobytes.
-fn peak_memory_kb(process: &Process) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel says it");
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
-/// The processor's time that a process took, in milliseconds.
-fn cpu_ms(process: &Process) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid())).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    // utime and stime, in ticks of 10 ms.
-    [11, 12].iter().map(|field| fields[*field].parse::<u64>().unwrap() * 10).sum()
 }

@@ -18,9 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Waits, but not for ever.
 pub(crate) async fn in_time<T>(what: &str, wait: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, wait).await {
+    within(PATIENCE, what, wait).await
+}
+
+/// Waits, but not longer than this.
+pub(crate) async fn within<T>(patience: Duration, what: &str, wait: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(patience, wait).await {
         Ok(done) => done,
-        Err(_) => panic!("waited {PATIENCE:?} for {what}"),
+        Err(_) => panic!("waited {patience:?} for {what}"),
     }
 }
 

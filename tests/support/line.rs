@@ -8,23 +8,41 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+/// How far away a server is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Distance {
+    pub(crate) round_trip: Duration,
+    /// Up to this much longer, evenly distributed, is what is sent on the way, in either direction.
+    pub(crate) jitter: Duration,
+}
+
+impl Distance {
+    pub(super) fn is_none(self) -> bool {
+        self.round_trip.is_zero() && self.jitter.is_zero()
+    }
+
+    fn one_way(self) -> Duration {
+        self.round_trip / 2 + self.jitter.mul_f64(fastrand::f64())
+    }
+}
+
 /// The near end of a line on which each byte is half a round trip under way, and which takes one round trip to set up.
-pub(super) fn far_away(stream: TcpStream, round_trip: Duration) -> DuplexStream {
+pub(super) fn far_away(stream: TcpStream, distance: Distance) -> DuplexStream {
     const BUFFER: usize = 64 * 1024;
     let (near, far) = tokio::io::duplex(BUFFER);
     let (from_client, to_client) = stream.into_split();
     let (from_server, to_server) = tokio::io::split(far);
-    tokio::spawn(carry(from_client, to_server, round_trip, round_trip / 2));
-    tokio::spawn(carry(from_server, to_client, Duration::ZERO, round_trip / 2));
+    tokio::spawn(carry(from_client, to_server, distance.round_trip, distance));
+    tokio::spawn(carry(from_server, to_client, Duration::ZERO, distance));
     near
 }
 
-/// Carries bytes from here to there, each so long under way, and none before the line is set up.
+/// Carries bytes from here to there in their order, each so long under way, and none before the line is set up.
 async fn carry(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin + Send + 'static,
     set_up: Duration,
-    delay: Duration,
+    distance: Distance,
 ) {
     let stands = clock::now().instant + set_up;
     let (sender, mut on_the_way) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
@@ -44,7 +62,7 @@ async fn carry(
             Ok(_) => {}
         }
         let left = clock::now().instant.max(stands);
-        if sender.send((left + delay, bytes)).is_err() {
+        if sender.send((left + distance.one_way(), bytes)).is_err() {
             break;
         }
     }

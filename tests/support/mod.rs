@@ -7,6 +7,7 @@ mod authority;
 mod clock;
 mod daemon;
 mod journal;
+mod lateness;
 mod line;
 mod points;
 mod process;
@@ -16,6 +17,8 @@ mod scale;
 mod service_manager;
 mod small_disk;
 mod strace;
+mod thread;
+mod usage;
 
 use std::path::{Path, PathBuf};
 
@@ -25,17 +28,22 @@ use certcommit::simulator::{Arrival, Options, Simulator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
+use thread::OwnThread;
+use tokio::runtime::EnterGuard;
 
 pub(crate) use authority::Authority;
-pub(crate) use daemon::in_time;
+pub(crate) use daemon::{in_time, within};
 pub(crate) use journal::Journal;
+pub(crate) use lateness::lateness;
+pub(crate) use line::Distance;
 pub(crate) use points::{Call, Point};
 pub(crate) use process::{Process, event_of, output};
 pub(crate) use proxy::{Act, Answer, Greeting, Proxy, Reply, Retelling};
-pub(crate) use scale::{scale, seed};
+pub(crate) use scale::{extent, new_seed, scale, seed};
 pub(crate) use service_manager::ServiceManager;
 pub(crate) use small_disk::SmallDisk;
 pub(crate) use strace::Injection;
+pub(crate) use usage::processor_time;
 
 /// Waits that suit a test. Due times have whole seconds, so each wait ends with the second that it falls into.
 const SHORT: [(&str, &str); 7] = [
@@ -67,6 +75,8 @@ pub(crate) struct Bench {
     pub(crate) simulator: Simulator,
     directory: TempDir,
     settings: Vec<(String, String)>,
+    /// Where the API runs, if not in the test's own runtime.
+    thread: Option<OwnThread>,
 }
 
 impl Bench {
@@ -78,12 +88,29 @@ impl Bench {
     /// A bench with these options of the API and these settings besides the short waits.
     pub(crate) async fn with(options: Options, settings: &[(&str, &str)]) -> Self {
         let simulator = Simulator::start(options).await.unwrap();
+        Self::around(simulator, None, &[&SHORT, settings].concat()).await
+    }
+
+    /// A bench to measure at: with the settings that users have, but for these, and an API in a thread of its own, so
+    /// that what else this process does makes it no later.
+    pub(crate) async fn to_measure_at(options: Options, settings: &[(&str, &str)]) -> Self {
+        let thread = OwnThread::start();
+        let simulator = thread.run(Simulator::start(options)).await.unwrap();
+        Self::around(simulator, Some(thread), settings).await
+    }
+
+    async fn around(simulator: Simulator, thread: Option<OwnThread>, settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("empty.toml"), "").unwrap();
-        let settings = SHORT.iter().chain(settings).map(|(key, value)| (variable(key), (*value).to_owned())).collect();
-        let bench = Self { simulator, directory, settings };
+        let settings = settings.iter().map(|(key, value)| (variable(key), (*value).to_owned())).collect();
+        let bench = Self { simulator, directory, settings, thread };
         Queue::open(&bench.database(), Opening::Create).await.unwrap().close().await.unwrap();
         bench
+    }
+
+    /// The API's own thread, if it has one: tasks and sockets that are made while this lives are part of it.
+    pub(crate) fn beside_the_api(&self) -> Option<EnterGuard<'_>> {
+        self.thread.as_ref().map(OwnThread::enter)
     }
 
     /// Changes a setting, for the daemons that start from now on.

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{ProtocolVersion, ServerConfig};
 
-use super::line::far_away;
+use super::line::{Distance, far_away};
 
 /// How a new connection is met.
 #[derive(Debug, Clone)]
@@ -91,7 +91,7 @@ pub(crate) struct Proxy {
 
 struct Shared {
     upstream: String,
-    round_trip: Duration,
+    distance: Distance,
     state: Mutex<State>,
     /// Fires at each request, and when a connection opens or closes.
     changes: watch::Sender<()>,
@@ -113,20 +113,20 @@ struct State {
 impl Proxy {
     /// A proxy that speaks plain HTTP.
     pub(crate) async fn start(simulator: &Simulator) -> Self {
-        Self::on(listener().await, simulator, None, Duration::ZERO)
+        Self::on(listener().await, simulator, None, Distance::default())
     }
 
     /// A proxy that speaks TLS.
     pub(crate) async fn with_tls(simulator: &Simulator, tls: Arc<ServerConfig>) -> Self {
-        Self::on(listener().await, simulator, Some(tls), Duration::ZERO)
+        Self::on(listener().await, simulator, Some(tls), Distance::default())
     }
 
-    /// A proxy on a socket that listens already, at the other end of a line of this length.
+    /// A proxy on a socket that listens already, so far away.
     pub(crate) fn on(
         listener: TcpListener,
         simulator: &Simulator,
         tls: Option<Arc<ServerConfig>>,
-        round_trip: Duration,
+        distance: Distance,
     ) -> Self {
         let address = listener.local_addr().unwrap();
         let state = State {
@@ -141,7 +141,7 @@ impl Proxy {
         };
         let shared = Arc::new(Shared {
             upstream: simulator.endpoint().trim_start_matches("http://").to_owned(),
-            round_trip,
+            distance,
             state: Mutex::new(state),
             changes: watch::Sender::new(()),
             hang_up: watch::Sender::new(()),
@@ -302,11 +302,11 @@ async fn serve(stream: TcpStream, number: usize, shared: &Shared) -> io::Result<
         }
         Greeting::Serve => {}
     }
-    match (tls, shared.round_trip.is_zero()) {
+    match (tls, shared.distance.is_none()) {
         (None, true) => converse(stream, number, shared).await,
-        (None, false) => converse(far_away(stream, shared.round_trip), number, shared).await,
+        (None, false) => converse(far_away(stream, shared.distance), number, shared).await,
         (Some(tls), true) => converse_in_tls(stream, tls, number, shared).await,
-        (Some(tls), false) => converse_in_tls(far_away(stream, shared.round_trip), tls, number, shared).await,
+        (Some(tls), false) => converse_in_tls(far_away(stream, shared.distance), tls, number, shared).await,
     }
 }
 

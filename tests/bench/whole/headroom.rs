@@ -1,7 +1,7 @@
 //! Headroom: how many submissions a second the whole path does when no limit holds it back.
 //!
 //! The limit is lifted through the library; no configuration can. All else is as it is in production: signatures, full
-//! durability, the default settings. The stand-in shares the machine's cores. `FAULTS_ROWS` says how many rows.
+//! durability, the default settings. The stand-in shares the machine's cores. `BENCH_HEADROOM_ROWS` says how many rows.
 
 use std::time::Duration;
 
@@ -10,23 +10,23 @@ use certcommit::simulator::{Options, rate};
 use sqlx::Connection as _;
 
 use super::report::Figure;
-use super::support::{Bench, scale};
+use super::support::{Bench, extent, processor_time};
 
 const WANTED: f64 = 2_000.0;
 /// Requests a second: far above what any machine does.
 const LIFTED: u32 = 1_000_000;
 
 pub(crate) async fn measure() -> Vec<Figure> {
-    let rows: u32 = scale("ROWS", 20_000);
+    let rows: u32 = extent("HEADROOM_ROWS", 20_000);
     let options = Options { rate_limit: None, ..Options::default() };
     let bench = Bench::with(options, &[]).await;
     fill(&bench, rows).await;
-    let began = processor_time();
+    let began = processor_time("self");
     let since = clock::now().instant;
     bench
         .run_until_empty_with(|settings| (settings.rate.per_second, settings.rate.guard) = (LIFTED, Duration::ZERO))
         .await;
-    let (wall, spent) = (clock::now().instant - since, processor_time() - began);
+    let (wall, spent) = (clock::now().instant - since, processor_time("self") - began);
     let times = bench.simulator.commit_times();
     assert_eq!(times.len(), usize::try_from(rows).unwrap(), "each is sent once");
     let rate = rate(&times);
@@ -59,13 +59,4 @@ async fn fill(bench: &Bench, rows: u32) {
     .await
     .unwrap();
     connection.close().await.unwrap();
-}
-
-/// What all threads of this process used.
-fn processor_time() -> Duration {
-    let threads = std::fs::read_dir("/proc/self/task").unwrap();
-    threads
-        .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("schedstat")).ok())
-        .map(|line| Duration::from_nanos(line.split(' ').next().unwrap().parse().unwrap()))
-        .sum()
 }

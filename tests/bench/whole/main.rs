@@ -1,14 +1,21 @@
 //! The program as a whole: how much of the limit it uses, how soon it wakes, what it costs, how it is with long queues.
 //!
-//! `tests/bench/run` measures everything and prints one table; `tests/bench/run SECTION…` measures some of it. Times are
-//! this machine's: it needs nothing else to do meanwhile.
+//! `tests/bench/run` measures everything and prints one table; `tests/bench/run SECTION…` measures some of it. Times
+//! are this machine's: it needs nothing else to do meanwhile.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that can't be made ends with its reason")]
 
+mod arrivals;
+mod cost;
 mod headroom;
+mod lower_limit;
 mod report;
+mod restarts;
+mod starting;
 #[path = "../../support/mod.rs"]
 mod support;
+mod use_of_limit;
+mod waking;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,7 +29,15 @@ type Measuring = Pin<Box<dyn Future<Output = Vec<Figure>>>>;
 type Section = (&'static str, fn() -> Measuring);
 
 /// In this order.
-const SECTIONS: [Section; 1] = [("headroom", || Box::pin(headroom::measure()))];
+const SECTIONS: [Section; 7] = [
+    ("limit", || Box::pin(use_of_limit::measure())),
+    ("restarts", || Box::pin(restarts::measure())),
+    ("lower-limit", || Box::pin(lower_limit::measure())),
+    ("waking", || Box::pin(waking::measure())),
+    ("cost", || Box::pin(cost::measure())),
+    ("starting", || Box::pin(starting::measure())),
+    ("headroom", || Box::pin(headroom::measure())),
+];
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -1,5 +1,7 @@
 //! What was measured, against what is wanted.
 
+use std::time::Duration;
+
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 
@@ -37,6 +39,16 @@ pub(crate) fn table(figures: &[Figure]) -> String {
         table.add_row([&figure.what, &figure.measured, &figure.wanted, verdict]);
     }
     table.to_string()
+}
+
+/// A part of a whole, in words.
+pub(crate) fn percent(part: f64) -> String {
+    format!("{:.1} %", 100.0 * part)
+}
+
+/// A short time, in words.
+pub(crate) fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
 }
 
 /// The value at this part of all, from 0 to 1, by nearest rank; none of no values.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::{assert_waits_until_mended, told, until_submitted};
-use crate::support::{Act, Answer, Bench, Greeting, Process, Proxy, Retelling, ids, scale};
+use crate::support::{Act, Answer, Bench, Distance, Greeting, Process, Proxy, Retelling, ids, scale};
 
 async fn bench() -> (Bench, Proxy) {
     let mut bench = Bench::new().await;
@@ -44,7 +44,7 @@ async fn a_host_that_takes_no_packet_costs_no_try() {
     let mut proxy = None;
     assert_waits_until_mended(&bench, daemon, &["timed out"], async || {
         drop(waiting);
-        proxy = Some(Proxy::on(listener, &bench.simulator, None, Duration::ZERO));
+        proxy = Some(Proxy::on(listener, &bench.simulator, None, Distance::default()));
     })
     .await;
 }

@@ -6,13 +6,10 @@
 
 use std::time::Duration;
 
-use certcommit::clock;
 use certcommit::simulator::{Options, rate, worst_second};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::time::sleep_until;
 
-use crate::support::{Authority, Bench, Process, Proxy, ids, scale};
+use crate::support::{Authority, Bench, Distance, Process, Proxy, ids, lateness, scale};
 
 const CAP: usize = 20;
 
@@ -27,9 +24,10 @@ async fn cold_connections_over_tls_neither_break_the_limit_nor_cost_the_rate() {
     bench.set("api.connect_timeout", "5s");
     let authority = Authority::new("Trusted");
     authority.write(&bench.path("authority.pem"));
+    let distance = Distance { round_trip: Duration::from_millis(round_trip), ..Distance::default() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = Some(authority.server("localhost"));
-    let proxy = Proxy::on(listener, &bench.simulator, server, Duration::from_millis(round_trip));
+    let proxy = Proxy::on(listener, &bench.simulator, server, distance);
     bench.set("api.endpoint", &format!("https://localhost:{}", proxy.port()));
     let ids = ids(rows);
     bench.enqueue(&ids).await;
@@ -51,19 +49,4 @@ async fn cold_connections_over_tls_neither_break_the_limit_nor_cost_the_rate() {
     assert_eq!(times.len(), rows);
     assert!(worst <= CAP, "{worst} in one second, at a guard of {guard} ms; timers were up to {late} ms late");
     assert!(worst > CAP / 2, "a delay doesn't slow it down, yet no second saw more than {worst}");
-}
-
-/// By how much this process's timers were late at most, from now on.
-fn lateness() -> watch::Receiver<Duration> {
-    const TICK: Duration = Duration::from_millis(5);
-    let (sender, lateness) = watch::channel(Duration::ZERO);
-    tokio::spawn(async move {
-        while !sender.is_closed() {
-            let due = clock::now().instant + TICK;
-            sleep_until(due).await;
-            let late = clock::now().instant.duration_since(due);
-            sender.send_if_modified(|worst| std::mem::replace(worst, late.max(*worst)) < late);
-        }
-    });
-    lateness
 }

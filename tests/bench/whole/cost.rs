@@ -1,0 +1,126 @@
+//! What a submission costs at full pace: the processor's time, memory, and syncs; and what becomes of the pace on a
+//! disk whose every sync takes 60 ms.
+//!
+//! The API answers after 300 ms. Three runs, one after the other, each of `BENCH_COST_SECONDS` (60) after it got going.
+//! Syncs are counted, and delayed, by `strace`, which slows the rest down; so they have runs of their own.
+
+use std::time::Duration;
+
+use certcommit::simulator::Options;
+
+use super::arrivals::fullest_second;
+use super::report::Figure;
+use super::support::{Bench, Process, extent, ids, text, within};
+
+const PER_SECOND: usize = 20;
+/// By then it runs evenly.
+const GOING: usize = 3 * PER_SECOND;
+/// Rows that are left at the end, so that it isn't measured how the work runs out.
+const LEFT: usize = 3 * PER_SECOND;
+
+pub(crate) async fn measure() -> Vec<Figure> {
+    let mut figures = processor_and_memory().await;
+    figures.push(syncs().await);
+    figures.extend(slow_syncs().await);
+    figures
+}
+
+/// A daemon at full pace, and how many commits of it are measured.
+struct AtWork {
+    bench: Bench,
+    measured: usize,
+}
+
+impl AtWork {
+    async fn new() -> Self {
+        let (latency, jitter) = (Duration::from_millis(300), Duration::from_millis(20));
+        let options = Options { latency, jitter, rate_limit: None, ..Options::default() };
+        let bench = Bench::to_measure_at(options, &[]).await;
+        let measured = PER_SECOND * extent("COST_SECONDS", 60);
+        bench.enqueue(&ids(GOING + measured + LEFT)).await;
+        Self { bench, measured }
+    }
+
+    /// Waits until it runs evenly.
+    async fn going(&self) {
+        within(Duration::from_secs(60), "an even pace", self.bench.simulator.until_commits(GOING)).await;
+    }
+
+    /// Waits until what is measured has arrived.
+    async fn done(&self) {
+        let patience = Duration::from_secs(60) + Duration::from_millis(200) * u32::try_from(self.measured).unwrap();
+        within(patience, "all commits", self.bench.simulator.until_commits(GOING + self.measured)).await;
+    }
+
+    /// Starts a daemon whose syncs `strace` writes to a file, and what else these options make of them. The daemon
+    /// stays the process that is started, and `strace` ends with it.
+    fn traced(&self, options: &[&str]) -> Process {
+        let file = text(&self.bench.path("trace"));
+        let strace = ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-e", "trace=fsync,fdatasync", "-o", &file];
+        Process::spawn(self.bench.command_under(&[&strace, options].concat(), &["run"]))
+    }
+
+    /// How many lines of the trace are so.
+    fn traced_lines(&self, so: impl Fn(&str) -> bool) -> usize {
+        std::fs::read_to_string(self.bench.path("trace")).unwrap().lines().filter(|line| so(line)).count()
+    }
+
+    fn syncs_so_far(&self) -> usize {
+        self.traced_lines(|line| line.contains("fsync(") || line.contains("fdatasync("))
+    }
+}
+
+async fn processor_and_memory() -> Vec<Figure> {
+    let work = AtWork::new().await;
+    let daemon = work.bench.spawn(&["run"]);
+    work.going().await;
+    let before = daemon.processor_time();
+    work.done().await;
+    let spent = (daemon.processor_time() - before).as_secs_f64() * 1000.0 / as_f64(work.measured);
+    let memory = as_f64(usize::try_from(daemon.peak_memory_kb()).unwrap()) * 1024.0 / 1e6;
+    vec![
+        Figure::wanted(
+            "processor time for each submission, at 20/s",
+            format!("{spent:.3} ms"),
+            "at most 0.5 ms",
+            spent <= 0.5,
+        ),
+        Figure::wanted("most memory, at 20/s", format!("{memory:.1} MB"), "at most 15 MB", memory <= 15.0),
+    ]
+}
+
+async fn syncs() -> Figure {
+    let work = AtWork::new().await;
+    let _daemon = work.traced(&[]);
+    work.going().await;
+    let before = work.syncs_so_far();
+    work.done().await;
+    let each = as_f64(work.syncs_so_far() - before) / as_f64(work.measured);
+    // A trace that isn't written would show none.
+    let met = each > 0.0 && each <= 1.1;
+    Figure::wanted("syncs for each submission, at 20/s", format!("{each:.2}"), "at most 1.1", met)
+}
+
+async fn slow_syncs() -> Vec<Figure> {
+    let work = AtWork::new().await;
+    let _daemon = work.traced(&["-e", "inject=fsync,fdatasync:delay_exit=60ms"]);
+    work.going().await;
+    work.done().await;
+    assert!(work.traced_lines(|line| line.contains("(DELAYED)")) > 0, "no sync was delayed");
+    let times = &work.bench.simulator.commit_times()[GOING..];
+    let rate = certcommit::simulator::rate(times);
+    let situation = "on a disk whose syncs take 60 ms";
+    vec![
+        Figure::wanted(
+            format!("submissions a second {situation}"),
+            format!("{rate:.2}"),
+            "at least 18.5",
+            rate >= 18.5,
+        ),
+        fullest_second(situation, times),
+    ]
+}
+
+fn as_f64(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap())
+}

@@ -1,0 +1,95 @@
+//! A true limit below the cap: how much of what the server grants is used, how much it refuses, and how soon the pace
+//! is back once the limit is lifted. The limits are 3, 10 and 17 a second, and one that changes: 15, 5 and 15.
+//!
+//! All four run side by side, each with a stand-in in a thread of its own, for `BENCH_LOWER_SECONDS` (600) and then
+//! until the pace is back.
+
+use std::time::Duration;
+
+use certcommit::clock;
+use certcommit::simulator::{Arrival, Options};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::report::{Figure, percent};
+use super::support::{Bench, extent, got, ids};
+
+const LATENCY: Duration = Duration::from_millis(300);
+const JITTER: Duration = Duration::from_millis(20);
+const THROTTLED: &str = "RequestLimitExceeded";
+
+/// The pace is back at 20 when so many commits arrived in so long: one in a hundred less than the guard allows for.
+const BACK: (usize, Duration) = (193, Duration::from_secs(10));
+/// After this long, the pace is not back.
+const PATIENCE: u64 = 180;
+/// The most that arrive in a second.
+const CAP: u64 = 20;
+
+pub(crate) async fn measure() -> Vec<Figure> {
+    let seconds = extent("LOWER_SECONDS", 600);
+    let third = seconds / 3;
+    let (three, ten, seventeen, changing) = tokio::join!(
+        under("3/s", vec![(3, seconds)]),
+        under("10/s", vec![(10, seconds)]),
+        under("17/s", vec![(17, seconds)]),
+        under("15/s, then 5/s, then 15/s", vec![(15, third), (5, third), (15, third)]),
+    );
+    [three, ten, seventeen, changing].into_iter().flatten().collect()
+}
+
+/// Works under these limits, each for so many seconds, and then without one.
+async fn under(limits_in_words: &str, limits: Vec<(u32, u64)>) -> Vec<Figure> {
+    let options = Options { latency: LATENCY, jitter: JITTER, rate_limit: Some(limits[0].0), ..Options::default() };
+    let bench = Bench::to_measure_at(options, &[]).await;
+    let granted: u64 = limits.iter().map(|(limit, seconds)| u64::from(*limit) * seconds).sum();
+    bench.enqueue(&ids(usize::try_from(granted + CAP * (PATIENCE + 60)).unwrap())).await;
+    let _daemon = bench.spawn(&["run"]);
+    bench.simulator.until_commits(1).await;
+    let mut until = bench.simulator.commit_times()[0];
+    for (limit, seconds) in limits {
+        bench.simulator.set_rate_limit(Some(limit));
+        until += Duration::from_secs(seconds);
+        sleep_until(until).await;
+    }
+    let commits = bench.simulator.commits();
+    bench.simulator.set_rate_limit(None);
+    let back = timeout(Duration::from_secs(PATIENCE), until_back(&bench, clock::now().instant)).await;
+    figures(limits_in_words, granted, &commits, back.ok())
+}
+
+fn figures(limits: &str, granted: u64, commits: &[Arrival], back: Option<Duration>) -> Vec<Figure> {
+    let refused = as_f64(commits.iter().filter(|commit| got(THROTTLED)(commit)).count());
+    let sent = as_f64(commits.len());
+    let used = (sent - refused) / f64::from(u32::try_from(granted).unwrap());
+    let throttled = refused / sent;
+    let took = back.map_or(format!("more than {PATIENCE} s"), |took| format!("{:.0} s", took.as_secs_f64()));
+    vec![
+        Figure::wanted(format!("used of a true limit of {limits}"), percent(used), "at least 95 %", used >= 0.95),
+        Figure::wanted(format!("throttled at {limits}"), percent(throttled), "at most 2 %", throttled <= 0.02),
+        Figure::wanted(
+            format!("until the pace is back at 20, after {limits}"),
+            took,
+            "at most 120 s",
+            back.is_some_and(|took| took <= Duration::from_secs(120)),
+        ),
+    ]
+}
+
+/// Waits until the pace is back; says how long after the limit was lifted that began.
+async fn until_back(bench: &Bench, lifted: Instant) -> Duration {
+    let (number, span) = BACK;
+    let before = bench.simulator.commits().len();
+    // To look at all arrivals takes the stand-in's lock; once in about a second is often enough.
+    for count in ((before + number)..).step_by(20) {
+        bench.simulator.until_commits(count).await;
+        let times = bench.simulator.commit_times();
+        let (first, last) = (times[count - number], times[count - 1]);
+        if last.duration_since(first) <= span {
+            return first.duration_since(lifted);
+        }
+    }
+    unreachable!("there is no last number")
+}
+
+fn as_f64(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap())
+}

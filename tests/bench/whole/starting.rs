@@ -1,0 +1,63 @@
+//! How soon a cold start sends: from the start of the process to the first arrival at the API, on a queue with 100
+//! pending rows. The limiter waits for one window before it sends, since what an earlier run sent may still count at
+//! the server; that is taken off.
+//!
+//! `BENCH_STARTS` (20) starts, each on a queue of its own.
+
+use std::time::Duration;
+
+use certcommit::clock;
+use certcommit::simulator::Options;
+
+use super::report::{Figure, milliseconds, percentile};
+use super::support::{Bench, extent, ids, output, within};
+
+/// A second and the guard.
+const WINDOW: Duration = Duration::from_millis(1_025);
+const AT_MOST: Duration = Duration::from_millis(100);
+const ROWS: usize = 100;
+const SOON: Duration = Duration::from_secs(30);
+
+pub(crate) async fn measure() -> Vec<Figure> {
+    let starts: usize = extent("STARTS", 20);
+    let (mut starting, mut telling) = (Vec::new(), Vec::new());
+    for _ in 0..starts {
+        starting.push(start().await.saturating_sub(WINDOW));
+        telling.push(version().await);
+    }
+    let at = |times: &[Duration], part| percentile(times, part).unwrap_or(Duration::MAX);
+    let (median, slowest) = (at(&starting, 0.5), at(&starting, 1.0));
+    vec![
+        Figure::told(
+            "from a cold start to the first commit, without the limiter's window, median",
+            milliseconds(median),
+        ),
+        Figure::wanted(format!("the slowest of {starts}"), milliseconds(slowest), "at most 100 ms", slowest <= AT_MOST),
+        Figure::told("`certcommit --version`, median", milliseconds(at(&telling, 0.5))),
+        Figure::told("size of the program", size()),
+    ]
+}
+
+/// Starts a daemon: how long it takes until the first commit arrives.
+async fn start() -> Duration {
+    let bench = Bench::to_measure_at(Options::default(), &[]).await;
+    bench.enqueue(&ids(ROWS)).await;
+    let since = clock::now().instant;
+    let daemon = bench.spawn(&["run"]);
+    within(SOON, "the first commit", bench.simulator.until_commits(1)).await;
+    daemon.kill();
+    bench.simulator.commit_times()[0].duration_since(since)
+}
+
+async fn version() -> Duration {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_certcommit"));
+    command.arg("--version");
+    let since = clock::now().instant;
+    assert!(output(command).await.status.success());
+    clock::now().instant - since
+}
+
+fn size() -> String {
+    let bytes = std::fs::metadata(env!("CARGO_BIN_EXE_certcommit")).unwrap().len();
+    format!("{:.1} MB", f64::from(u32::try_from(bytes).unwrap()) / 1e6)
+}

@@ -1,0 +1,83 @@
+//! How much of the limit is used, and whether it is ever passed: with an API that answers after 5 ms, 300 ms and 3 s,
+//! and over TLS, from cold connections, to one that is far away. The stand-in refuses nothing, so that each arrival
+//! counts.
+//!
+//! All four run side by side, each with a stand-in in a thread of its own, for `BENCH_LIMIT_SECONDS` (300).
+
+use std::time::Duration;
+
+use certcommit::simulator::Options;
+use tokio::net::TcpListener;
+
+use super::arrivals::{fullest_second, use_of_the_limit};
+use super::report::{Figure, milliseconds};
+use super::support::{Authority, Bench, Distance, Process, Proxy, extent, ids, lateness, within};
+
+const JITTER: Duration = Duration::from_millis(20);
+const FAR_AWAY: Distance = Distance { round_trip: Duration::from_millis(100), jitter: JITTER };
+const PER_SECOND: usize = 20;
+
+/// The figures of one situation, and by how much timers were late meanwhile.
+type Measured = (Vec<Figure>, Duration);
+
+pub(crate) async fn measure() -> Vec<Figure> {
+    let (fast, usual, slow, far) = tokio::join!(
+        answered_after("an API that answers after 5 ms", Duration::from_millis(5)),
+        answered_after("after 300 ms", Duration::from_millis(300)),
+        answered_after("after 3 s", Duration::from_secs(3)),
+        over_tls("over TLS, 100 ms away and cold"),
+    );
+    let (figures, late): (Vec<_>, Vec<_>) = [fast, usual, slow, far].into_iter().unzip();
+    let late = late.into_iter().max().unwrap_or_default();
+    let told = Figure::told("how late the stand-in's own timers were at most, all of these", milliseconds(late));
+    figures.into_iter().flatten().chain([told]).collect()
+}
+
+async fn bench(latency: Duration) -> Bench {
+    let options = Options { latency, jitter: JITTER, rate_limit: None, ..Options::default() };
+    Bench::to_measure_at(options, &[]).await
+}
+
+async fn answered_after(situation: &str, latency: Duration) -> Measured {
+    let bench = bench(latency).await;
+    let seconds = fill(&bench).await;
+    let daemon = bench.spawn(&["run"]);
+    at_work(&bench, daemon, situation, seconds).await
+}
+
+async fn over_tls(situation: &str) -> Measured {
+    let mut bench = bench(Duration::from_millis(5)).await;
+    let authority = Authority::new("Trusted");
+    authority.write(&bench.path("authority.pem"));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let proxy = {
+        let _there = bench.beside_the_api();
+        let server = Some(authority.server("localhost"));
+        Proxy::on(TcpListener::from_std(listener).unwrap(), &bench.simulator, server, FAR_AWAY)
+    };
+    bench.set("api.endpoint", &format!("https://localhost:{}", proxy.port()));
+    let seconds = fill(&bench).await;
+    let mut command = bench.command(&["run"]);
+    command.env("SSL_CERT_FILE", bench.path("authority.pem"));
+    at_work(&bench, Process::spawn(command), situation, seconds).await
+}
+
+/// As many rows as the limit lets through in the time; says how many seconds that is.
+async fn fill(bench: &Bench) -> usize {
+    let seconds = extent("LIMIT_SECONDS", 300);
+    bench.enqueue(&ids(PER_SECOND * seconds)).await;
+    seconds
+}
+
+async fn at_work(bench: &Bench, daemon: Process, situation: &str, seconds: usize) -> Measured {
+    let late = {
+        let _there = bench.beside_the_api();
+        lateness()
+    };
+    let patience = Duration::from_secs(60) * 2 * u32::try_from(seconds).unwrap().div_ceil(60);
+    within(patience, situation, bench.simulator.until_commits(PER_SECOND * seconds)).await;
+    daemon.kill();
+    let times = bench.simulator.commit_times();
+    (vec![use_of_the_limit(situation, &times), fullest_second(situation, &times)], *late.borrow())
+}

@@ -1,0 +1,107 @@
+//! How soon an idle daemon sends what an outside process enqueues, from the INSERT's return to the arrival at the API,
+//! and what it costs while it is idle: where files can be watched, and where they can't.
+//!
+//! The INSERTs come one by one, at random, slowly enough that the limit plays no part: `BENCH_INSERTS` (300) in each
+//! case, after `BENCH_IDLE_SECONDS` (60) without any.
+
+use std::time::Duration;
+
+use certcommit::clock;
+use certcommit::simulator::Options;
+use tokio::time::{Instant, sleep};
+
+use super::report::{Figure, milliseconds, percentile};
+use super::support::{Bench, Process, extent, ids, within};
+
+/// A namespace in which no file can be watched.
+const UNWATCHED: [&str; 5] =
+    ["unshare", "-Ur", "sh", "-c", "echo 0 >/proc/sys/user/max_inotify_instances; exec \"$0\" \"$@\""];
+const APART_MS: std::ops::RangeInclusive<u64> = 150..=400;
+/// What a start leaves to do is done by then, and the limiter's first window is over.
+const SETTLED: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(30);
+
+pub(crate) async fn measure() -> Vec<Figure> {
+    let watched = Idle::start("where files are watched", true).await;
+    let unwatched = Idle::start("where they can't be", false).await;
+    let (watched_cost, unwatched_cost) = tokio::join!(watched.cost(), unwatched.cost());
+    let mut figures = vec![watched_cost, unwatched_cost];
+    figures.extend(watched.woken("at most 10 ms", Duration::from_millis(10)).await);
+    figures.extend(unwatched.woken("at most 150 ms", Duration::from_millis(150)).await);
+    figures
+}
+
+/// A daemon with nothing to do.
+struct Idle {
+    bench: Bench,
+    daemon: Process,
+    situation: &'static str,
+}
+
+impl Idle {
+    async fn start(situation: &'static str, watched: bool) -> Self {
+        let bench = Bench::to_measure_at(Options::default(), &[]).await;
+        let command = if watched { bench.command(&["run"]) } else { bench.command_under(&UNWATCHED, &["run"]) };
+        let mut daemon = Process::spawn(command);
+        daemon.until_event("ready").await;
+        sleep(SETTLED).await;
+        assert_eq!(watches_files(&daemon), watched, "{situation}");
+        Self { bench, daemon, situation }
+    }
+
+    /// What it costs.
+    async fn cost(&self) -> Figure {
+        let (before, since) = (self.daemon.processor_time(), clock::now().instant);
+        sleep(Duration::from_secs(extent("IDLE_SECONDS", 60))).await;
+        let part = (self.daemon.processor_time() - before).div_duration_f64(clock::now().instant - since);
+        let what = format!("of one core, when idle, {}", self.situation);
+        Figure::wanted(what, format!("{:.2} %", 100.0 * part), "at most 0.5 %", part <= 0.005)
+    }
+
+    /// How soon it sends what is enqueued.
+    async fn woken(self, wanted: &str, at_most: Duration) -> Vec<Figure> {
+        let ids = ids(extent("INSERTS", 300));
+        let inserts = insert(&self.bench, &ids).await;
+        within(SOON, "the last of them", self.bench.simulator.until_commits(ids.len())).await;
+        // Part of the way may be done before the INSERT has returned.
+        let delays: Vec<Duration> = std::iter::zip(&ids, &inserts)
+            .map(|(id, insert)| self.bench.simulator.commits_of(id)[0].at.saturating_duration_since(insert.returned))
+            .collect();
+        let at = |part| percentile(&delays, part).unwrap_or(Duration::MAX);
+        let took: Vec<Duration> = inserts.iter().map(|insert| insert.returned - insert.begun).collect();
+        let took = [0.5, 0.99, 1.0].map(|part| milliseconds(percentile(&took, part).unwrap_or(Duration::MAX)));
+        let what = |part| format!("from an INSERT to the API, {}, {part} of {}", self.situation, ids.len());
+        vec![
+            Figure::told(what("median"), milliseconds(at(0.5))),
+            Figure::wanted(what("99 %"), milliseconds(at(0.99)), wanted, at(0.99) <= at_most),
+            Figure::told(what("all"), milliseconds(at(1.0))),
+            Figure::told("these INSERTs themselves: median, 99 %, all", took.join(", ")),
+        ]
+    }
+}
+
+/// An INSERT by an outside process.
+struct Insert {
+    begun: Instant,
+    returned: Instant,
+}
+
+/// Enqueues one by one, each in a transaction of its own.
+async fn insert(bench: &Bench, ids: &[String]) -> Vec<Insert> {
+    let mut outside = bench.connect().await;
+    let mut inserts = Vec::new();
+    for id in ids {
+        let statement = "INSERT INTO submissions (certificate_id) VALUES (?)";
+        let begun = clock::now().instant;
+        sqlx::query(statement).bind(id).execute(&mut outside).await.unwrap();
+        inserts.push(Insert { begun, returned: clock::now().instant });
+        sleep(Duration::from_millis(fastrand::u64(APART_MS))).await;
+    }
+    inserts
+}
+
+fn watches_files(process: &Process) -> bool {
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", process.pid())).unwrap();
+    let mut targets = descriptors.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+    targets.any(|target| target.as_os_str() == "anon_inode:inotify")
+}
