@@ -7,6 +7,7 @@
 
 mod headroom;
 mod report;
+mod scale;
 #[path = "../../support/mod.rs"]
 mod support;
 
@@ -22,7 +23,8 @@ type Measuring = Pin<Box<dyn Future<Output = Vec<Figure>>>>;
 type Section = (&'static str, fn() -> Measuring);
 
 /// In this order.
-const SECTIONS: [Section; 1] = [("headroom", || Box::pin(headroom::measure()))];
+const SECTIONS: [Section; 2] =
+    [("headroom", || Box::pin(headroom::measure())), ("scale", || Box::pin(scale::measure()))];
 
 #[tokio::main]
 async fn main() -> ExitCode {
