@@ -2,7 +2,8 @@
 //! costs, how soon the daemon is ready, what memory it takes, how long `status` takes; and its pace while somebody enqueues
 //! a million rows.
 //!
-//! `FAULTS_LARGEST` is the largest queue, whose database takes 1.5 GB, and once more twice for a while, in `/dev/shm` too;
+//! `FAULTS_LARGEST` is the largest queue, whose database takes 1.5 GB, and as much again while it is claimed from, on the
+//! disk or in `/dev/shm`;
 //! `FAULTS_SECONDS` how long the daemon works at each (30), `FAULTS_BULK` how many rows are enqueued at last (1,000,000).
 
 mod bulk;
@@ -17,7 +18,7 @@ use certcommit::simulator::Options;
 
 use super::report::Figure;
 use super::support::{Bench, scale};
-use working::Working;
+use working::{FULL_PACE, Working};
 
 /// A file system in memory: what is written there needs no disk.
 const MEMORY: &str = "/dev/shm";
@@ -43,7 +44,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
         #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "kilobytes")]
         let ratio = largest as f64 / smallest as f64;
         let what = "memory with the longest queue, against that with one row";
-        figures.push(Figure::wanted(what, format!("{ratio:.2} times"), "at most 1.2 times", ratio <= 1.2));
+        figures.push(Figure::told(what, format!("{ratio:.2} times")));
     }
     figures.extend(bulk::measure().await);
     figures
@@ -75,7 +76,7 @@ async fn claiming(bench: &Bench, rows: i64) -> Vec<Figure> {
 }
 
 fn of_working(rows: i64, working: &Working) -> Vec<Figure> {
-    let Working { ready, peak_kb, per_second, status, .. } = working;
+    let Working { ready, peak_kb, per_second, status } = working;
     let ms = |time: &Duration| format!("{} ms", time.as_millis());
     #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "kilobytes")]
     let peak_mb = *peak_kb as f64 / 1000.0;
@@ -87,7 +88,13 @@ fn of_working(rows: i64, working: &Working) -> Vec<Figure> {
             *ready <= Duration::from_secs(1),
         ),
         Figure::wanted(
-            format!("{rows} rows: most memory, at {per_second:.2} a second"),
+            format!("{rows} rows: submissions a second"),
+            format!("{per_second:.2}"),
+            "at least 19.4",
+            *per_second >= FULL_PACE,
+        ),
+        Figure::wanted(
+            format!("{rows} rows: most memory"),
             format!("{peak_mb:.1} MB"),
             "at most 15 MB",
             peak_mb <= 15.0,

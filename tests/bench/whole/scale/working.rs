@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use certcommit::clock;
 use certcommit::simulator::rate;
+use serde_json::Value;
 use sqlx::AssertSqlSafe;
 use tokio::time::sleep;
 
 use super::super::report::percentile;
-use super::super::support::{Bench, Process, output, scale};
+use super::super::support::{Bench, Process, event_of, output, scale};
 use super::filling::ID;
 
 /// A little more often than a row a slot: there is always something due, however short the queue.
 const ENQUEUE_EVERY: Duration = Duration::from_millis(45);
+
+/// 97 % of the cap.
+pub(super) const FULL_PACE: f64 = 19.4;
 
 /// What was seen of it.
 pub(super) struct Working {
@@ -36,7 +40,6 @@ pub(super) async fn measure(bench: &Bench, rows: i64) -> Working {
     let (daemon, took) = start(bench).await;
     let before = bench.simulator.commit_times().len();
     let seconds: u64 = scale("SECONDS", 30);
-    // Those that an earlier step of the measurement has enqueued are on copies.
     enqueue_for(bench, Duration::from_secs(seconds), rows).await;
     let per_second = rate(&bench.simulator.commit_times()[before..]);
     let mut statuses = Vec::new();
@@ -47,7 +50,11 @@ pub(super) async fn measure(bench: &Bench, rows: i64) -> Working {
         assert!(shown.status.success(), "{shown:?}");
     }
     let peak_kb = peak_kb(&daemon);
-    stop(daemon).await;
+    let log = stop(daemon).await;
+    if per_second < FULL_PACE {
+        let unusual = log.iter().filter(|line| event_of(line) != "submitted");
+        unusual.for_each(|line| eprintln!("{rows} rows, slowly: {line}"));
+    }
     Working { ready: ready.max(took), peak_kb, per_second, status: percentile(&statuses, 0.5).expect("there are five") }
 }
 
@@ -59,10 +66,12 @@ pub(super) async fn start(bench: &Bench) -> (Process, Duration) {
     (daemon, clock::now().instant - since)
 }
 
-pub(super) async fn stop(daemon: Process) {
+/// Stops a daemon: its log.
+pub(super) async fn stop(daemon: Process) -> Vec<Value> {
     daemon.signal("TERM");
     let (code, lines) = daemon.end().await;
     assert_eq!(code, Some(0), "{lines:?}");
+    lines
 }
 
 async fn enqueue_for(bench: &Bench, long: Duration, rows: i64) {
