@@ -1,9 +1,8 @@
 //! Reports: what `history`, the log's `progress` and, by way of `overview`, `status` show.
 
-use sqlx::sqlite::SqliteConnection;
-
 use super::error::QueueError;
 use super::open::Queue;
+use super::outlook::outlook;
 use super::shown::Shown;
 use crate::submission::{CertificateId, State};
 
@@ -106,7 +105,7 @@ impl Queue {
     /// # Errors
     /// When the database fails.
     pub async fn counts(&mut self) -> Result<Counts, QueueError> {
-        counts(&mut self.connection).await
+        outlook(&mut self.connection).await.map(|outlook| outlook.counts)
     }
 
     /// When the oldest open submission was created, in unix seconds.
@@ -154,12 +153,4 @@ impl Queue {
         .await
         .map_err(QueueError::of("reading the history"))
     }
-}
-
-pub(super) async fn counts(connection: &mut SqliteConnection) -> Result<Counts, QueueError> {
-    let rows: Vec<(String, i64)> = sqlx::query_as("SELECT state, count FROM state_counts")
-        .fetch_all(connection)
-        .await
-        .map_err(QueueError::of("counting"))?;
-    Ok(Counts(rows.into_iter().filter_map(|(state, count)| Some((state.parse().ok()?, count))).collect()))
 }

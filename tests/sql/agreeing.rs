@@ -4,8 +4,6 @@ use certcommit::submission::{CommitClass, ReadClass, STATUS_CODES};
 
 use crate::outsider::Outsider;
 
-const CLAIM: &str = include_str!("../../src/queue/claim.rs");
-
 #[tokio::test]
 async fn the_texts_of_the_statuses_are_those_of_the_program() {
     let mut outsider = Outsider::new().await;
@@ -28,38 +26,6 @@ async fn the_outcomes_of_requests_are_those_of_the_program() {
     let reads: Vec<&str> = ReadClass::ALL.iter().map(|class| class.as_str()).collect();
     assert_eq!(list_after(&trigger, "THEN NEW.outcome IN ("), commits);
     assert_eq!(list_after(&trigger, "ELSE NEW.outcome IN ("), reads);
-}
-
-/// The SELECTs in a Rust source.
-fn selects(source: &'static str) -> Vec<&'static str> {
-    source.split('"').filter(|literal| literal.starts_with("SELECT ")).collect()
-}
-
-#[tokio::test]
-async fn the_statements_of_a_claim_use_the_indexes() {
-    let selects = selects(CLAIM);
-    assert!(selects.len() >= 4, "{selects:?}");
-    for analyzed in [false, true] {
-        let mut outsider = Outsider::with_every_state().await;
-        if analyzed {
-            let numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)";
-            let row = "'c' || i, i % 4, 1700000000 + i FROM n";
-            outsider
-                .must(&format!("{numbers} INSERT INTO submissions (certificate_id, priority, due_at) SELECT {row}"))
-                .await;
-            outsider.must("UPDATE submissions SET state = 'in_doubt' WHERE id % 3 = 0 AND state = 'pending'").await;
-            outsider.must("ANALYZE").await;
-        }
-        for select in &selects {
-            let plan = outsider.rows(&format!("EXPLAIN QUERY PLAN {select}")).await.join("\n");
-            assert!(!plan.contains("SCAN"), "{select}\n{plan}");
-            assert!(!plan.contains("TEMP B-TREE"), "{select}\n{plan}");
-            assert!(
-                plan.contains("USING INDEX submissions_due") || plan.contains("USING INDEX submissions_doubt"),
-                "{select}\n{plan}"
-            );
-        }
-    }
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ const LIFTED: u32 = 1_000_000;
 pub(crate) async fn measure() -> Vec<Figure> {
     let rows: u32 = extent("HEADROOM_ROWS", 20_000);
     let options = Options { rate_limit: None, ..Options::default() };
-    let bench = Bench::with(options, &[]).await;
+    let bench = Bench::to_measure_at(options, &[]).await;
     fill(&bench, rows).await;
     let began = processor_time("self");
     let since = clock::now().instant;

@@ -11,6 +11,7 @@ mod headroom;
 mod lower_limit;
 mod report;
 mod restarts;
+mod scale;
 mod starting;
 #[path = "../../support/mod.rs"]
 mod support;
@@ -29,13 +30,14 @@ type Measuring = Pin<Box<dyn Future<Output = Vec<Figure>>>>;
 type Section = (&'static str, fn() -> Measuring);
 
 /// In this order.
-const SECTIONS: [Section; 7] = [
+const SECTIONS: [Section; 8] = [
     ("limit", || Box::pin(use_of_limit::measure())),
     ("restarts", || Box::pin(restarts::measure())),
     ("lower-limit", || Box::pin(lower_limit::measure())),
     ("waking", || Box::pin(waking::measure())),
     ("cost", || Box::pin(cost::measure())),
     ("starting", || Box::pin(starting::measure())),
+    ("scale", || Box::pin(scale::measure())),
     ("headroom", || Box::pin(headroom::measure())),
 ];
 

@@ -1,0 +1,109 @@
+//! Long queues: 1, 1,000, 1,000,000 and 10,000,000 rows, half of them due in the future, of every priority; what a claim
+//! costs, how soon the daemon is ready, what memory it takes, how long `status` takes; and its pace while somebody enqueues
+//! a million rows.
+//!
+//! `BENCH_SCALE_LARGEST` is the largest queue, whose database takes 1.5 GB, and as much again while it is claimed from, on the
+//! disk or in `/dev/shm`;
+//! `BENCH_SCALE_SECONDS` how long the daemon works at each (30), `BENCH_SCALE_BULK` how many rows are enqueued at last (1,000,000).
+
+mod bulk;
+mod claims;
+mod filling;
+mod working;
+
+use std::path::Path;
+use std::time::Duration;
+
+use certcommit::simulator::Options;
+
+use super::report::Figure;
+use super::support::{Bench, extent};
+use working::{FULL_PACE, Working};
+
+/// A file system in memory: what is written there needs no disk.
+const MEMORY: &str = "/dev/shm";
+
+/// The queues to measure, the largest last. The rows that are enqueued in bulk come to the last but one.
+fn sizes() -> Vec<i64> {
+    let largest = extent("SCALE_LARGEST", 10_000_000);
+    [1, 1_000, 1_000_000].into_iter().filter(|rows| *rows < largest).chain([largest]).collect()
+}
+
+pub(crate) async fn measure() -> Vec<Figure> {
+    let mut figures = Vec::new();
+    let mut peaks = Vec::new();
+    for rows in sizes() {
+        let bench = bench().await;
+        filling::fill(&bench, rows).await;
+        figures.extend(claiming(&bench, rows).await);
+        let working = working::measure(&bench, rows).await;
+        peaks.push(working.peak_kb);
+        figures.extend(of_working(rows, &working));
+    }
+    if let [smallest, .., largest] = peaks[..] {
+        #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "kilobytes")]
+        let ratio = largest as f64 / smallest as f64;
+        let what = "memory with the longest queue, against that with one row";
+        figures.push(Figure::told(what, format!("{ratio:.2} times")));
+    }
+    figures.extend(bulk::measure().await);
+    figures
+}
+
+async fn bench() -> Bench {
+    // Nothing but the daemon keeps the limit.
+    let options = Options { latency: Duration::from_millis(50), rate_limit: None, ..Options::default() };
+    Bench::to_measure_at(options, &[]).await
+}
+
+/// Claims, of one row and of as many as a turn ever claims; on the disk with its syncs, and in memory without.
+async fn claiming(bench: &Bench, rows: i64) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for each in [1, 16].into_iter().filter(|each| *each == 1 || rows >= 1_000) {
+        let what = |part: &str| format!("{rows} rows: a turn that claims {each}, {part}");
+        let in_memory = claims::measure(&bench.database(), Path::new(MEMORY), rows, each).await;
+        let figure = format!("{} ({} to write what became of them)", in_memory.claiming, in_memory.recording);
+        let met = in_memory.claiming.p99 <= Duration::from_millis(1);
+        figures.push(match each {
+            1 => Figure::wanted(what("less the sync"), figure, "p99 at most 1 ms", met),
+            _ => Figure::told(what("less the sync"), figure),
+        });
+        let directory = bench.database().parent().expect("it is in a directory").to_owned();
+        let on_disk = claims::measure(&bench.database(), &directory, rows, each).await;
+        figures.push(Figure::told(what("with its sync"), on_disk.claiming.to_string()));
+    }
+    figures
+}
+
+fn of_working(rows: i64, working: &Working) -> Vec<Figure> {
+    let Working { ready, peak_kb, per_second, status } = working;
+    let ms = |time: &Duration| format!("{} ms", time.as_millis());
+    #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "kilobytes")]
+    let peak_mb = *peak_kb as f64 / 1000.0;
+    vec![
+        Figure::wanted(
+            format!("{rows} rows: from the start of the process until it is ready, the longest of 3"),
+            ms(ready),
+            "at most 1 s",
+            *ready <= Duration::from_secs(1),
+        ),
+        Figure::wanted(
+            format!("{rows} rows: submissions a second"),
+            format!("{per_second:.2}"),
+            "at least 19.4",
+            *per_second >= FULL_PACE,
+        ),
+        Figure::wanted(
+            format!("{rows} rows: most memory"),
+            format!("{peak_mb:.1} MB"),
+            "at most 15 MB",
+            peak_mb <= 15.0,
+        ),
+        Figure::wanted(
+            format!("{rows} rows: certcommit status beside it, the median of 5"),
+            ms(status),
+            "at most 200 ms",
+            *status <= Duration::from_millis(200),
+        ),
+    ]
+}

@@ -1,0 +1,76 @@
+//! A queue of many rows, made through the rules as everybody's rows are.
+
+use std::fs::File;
+
+use certcommit::clock;
+use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnection;
+
+use super::super::support::Bench;
+
+/// Rows that one statement inserts. Each batch writes most pages of the indexes, since IDs and due times are scattered:
+/// few large ones cost less.
+const BATCH: i64 = 1_000_000;
+
+/// The expression of a certificate's ID by the number `i`: eight characters, scattered as the service's own are, and
+/// another for each number below 2^32.
+pub(super) const ID: &str = "printf('%08x', (i * 2654435761) & 4294967295)";
+
+/// Fills an empty queue: half of the rows are due in the future, ten a second, in every priority, enqueued in no order of
+/// due times. One in twenty is submitted and one in a hundred failed already, with their requests on record.
+pub(super) async fn fill(bench: &Bench, rows: i64) {
+    let mut connection = bench.connect().await;
+    // Nobody needs what a power cut would leave of it; and each page is written once.
+    run(&mut connection, "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA cache_size = -2000000").await;
+    let mut done = 0;
+    while done < rows {
+        let next = rows.min(done + BATCH);
+        insert(&mut connection, rows, done, next).await;
+        done = next;
+    }
+    run(&mut connection, &finish("id % 20 = 0", "submitted", "'SO' || r.number, 8, NULL")).await;
+    run(&mut connection, &finish("id % 100 = 2", "failed", "NULL, NULL, 'FailedOperation.CertificateInvalid'")).await;
+    run(&mut connection, "PRAGMA journal_mode = WAL").await;
+    connection.close().await.unwrap();
+    // Else the first sync of those who are measured would have to write all of it.
+    File::open(bench.database()).unwrap().sync_all().unwrap();
+}
+
+async fn insert(connection: &mut SqliteConnection, rows: i64, after: i64, up_to: i64) {
+    // 7919 is prime, and no divisor of the sizes: each distance from now is taken once.
+    let statement = format!(
+        "WITH RECURSIVE n(i) AS (SELECT ? + 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+         INSERT INTO submissions (certificate_id, priority, due_at)
+         SELECT {ID}, i % 4, ? + ((i * 7919) % ? - ? / 2) / 10 FROM n"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(statement))
+        .bind(after)
+        .bind(up_to)
+        .bind(clock::now().unix.seconds())
+        .bind(rows)
+        .bind(rows)
+        .execute(connection)
+        .await
+        .unwrap();
+}
+
+/// The steps by which a commit ends, for all of these rows at once.
+fn finish(which: &str, state: &str, result: &str) -> String {
+    format!(
+        "BEGIN;
+         INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at)
+           SELECT certificate_id, 'commit', 'before', 0, 0 FROM submissions WHERE {which};
+         UPDATE submissions SET state = 'in_flight' WHERE {which};
+         UPDATE requests SET outcome = '{state}', finished_at = 1, http_status = 200, duration_ms = 50
+          WHERE finished_at IS NULL;
+         UPDATE submissions SET state = '{state}', tries = 1, resolved_by = iif('{state}' = 'submitted', 'reply', NULL),
+                (order_id, status, error_code) =
+                (SELECT {result} FROM requests r WHERE r.certificate_id = submissions.certificate_id)
+          WHERE state = 'in_flight';
+         COMMIT"
+    )
+}
+
+async fn run(connection: &mut SqliteConnection, statements: &str) {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statements.to_owned())).execute(connection).await.unwrap();
+}

@@ -1,0 +1,89 @@
+//! A daemon at a long queue: how soon it is ready, its memory, and `status` beside it.
+
+use std::time::Duration;
+
+use certcommit::clock;
+use certcommit::simulator::rate;
+use serde_json::Value;
+use sqlx::AssertSqlSafe;
+use tokio::time::sleep;
+
+use super::super::report::percentile;
+use super::super::support::{Bench, Process, event_of, extent, output};
+use super::filling::ID;
+
+/// A little more often than a row a slot: there is always something due, however short the queue.
+const ENQUEUE_EVERY: Duration = Duration::from_millis(45);
+
+/// 97 % of the cap.
+pub(super) const FULL_PACE: f64 = 19.4;
+
+/// What was seen of it.
+pub(super) struct Working {
+    /// The longest of three starts.
+    pub(super) ready: Duration,
+    pub(super) peak_kb: u64,
+    /// Commits.
+    pub(super) per_second: f64,
+    /// The median of five.
+    pub(super) status: Duration,
+}
+
+/// Starts a daemon, lets it work at full pace while somebody enqueues as many rows as it sends, and looks at it.
+pub(super) async fn measure(bench: &Bench, rows: i64) -> Working {
+    let mut ready = Duration::ZERO;
+    for _ in 0..2 {
+        let (daemon, took) = start(bench).await;
+        ready = ready.max(took);
+        stop(daemon).await;
+    }
+    let (daemon, took) = start(bench).await;
+    let before = bench.simulator.commit_times().len();
+    let seconds: u64 = extent("SCALE_SECONDS", 30);
+    enqueue_for(bench, Duration::from_secs(seconds), rows).await;
+    let per_second = rate(&bench.simulator.commit_times()[before..]);
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        let since = clock::now().instant;
+        let shown = output(bench.command(&["status"])).await;
+        statuses.push(clock::now().instant - since);
+        assert!(shown.status.success(), "{shown:?}");
+    }
+    let peak_kb = daemon.peak_memory_kb();
+    let log = stop(daemon).await;
+    if per_second < FULL_PACE {
+        let unusual = log.iter().filter(|line| event_of(line) != "submitted");
+        unusual.for_each(|line| eprintln!("{rows} rows, slowly: {line}"));
+    }
+    Working { ready: ready.max(took), peak_kb, per_second, status: percentile(&statuses, 0.5).expect("there are five") }
+}
+
+/// Starts a daemon: how long until it says that it is ready.
+pub(super) async fn start(bench: &Bench) -> (Process, Duration) {
+    let since = clock::now().instant;
+    let mut daemon = bench.spawn(&["run"]);
+    daemon.until_event("ready").await;
+    (daemon, clock::now().instant - since)
+}
+
+/// Stops a daemon: its log.
+pub(super) async fn stop(daemon: Process) -> Vec<Value> {
+    daemon.signal("TERM");
+    let (code, lines) = daemon.end().await;
+    assert_eq!(code, Some(0), "{lines:?}");
+    lines
+}
+
+async fn enqueue_for(bench: &Bench, long: Duration, rows: i64) {
+    let statement =
+        format!("INSERT INTO submissions (certificate_id, priority) SELECT {ID}, i % 4 FROM (SELECT ? AS i)");
+    let mut connection = bench.connect().await;
+    let end = clock::now().instant + long;
+    for number in rows + 1.. {
+        if clock::now().instant >= end {
+            return;
+        }
+        sqlx::query(AssertSqlSafe(statement.clone())).bind(number).execute(&mut connection).await.unwrap();
+        sleep(ENQUEUE_EVERY).await;
+    }
+}

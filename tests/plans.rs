@@ -1,0 +1,290 @@
+//! No statement reads through a table that grows: not those of a daemon at work, whatever happens to it, nor those of the
+//! commands. They are caught as they are run, and explained on the database that they ran on.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::process::Command;
+use std::sync::Mutex;
+
+use certcommit::clock;
+use certcommit::config::Settings;
+use certcommit::daemon::Stop;
+use certcommit::queue::{NewSubmission, Opening, Queue, Resolution, Run, Selection};
+use certcommit::simulator::{Fault, ReadFault};
+use certcommit::submission::State;
+use sqlx::{AssertSqlSafe, Connection as _};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+
+use support::Bench;
+
+/// Small however long the queue is: tables of a few rows, and what the statements themselves make of a few.
+const SMALL: [&str; 11] = [
+    "control",
+    "daemon",
+    "insert_guard",
+    "state_counts",
+    "status_codes",
+    "sqlite_sequence",
+    "sqlite_master",
+    "codes",
+    "CONSTANT",
+    "(subquery",
+    "json_each",
+];
+
+/// The index that has no other rows than the requests on the way.
+const ON_THE_WAY: &str = "USING INDEX requests_unfinished";
+
+/// Statements that may sort, and how little, by words of theirs.
+const SORTS_LITTLE: [(&str, &str); 7] = [
+    ("kind, outcome, run_id, run_ms FROM requests", "the requests of one certificate"),
+    ("SELECT number, kind, started_at", "the requests of one certificate"),
+    ("SELECT number, started_at < ?", "the requests of one certificate"),
+    ("min(r.number) AS first", "the 500 requests that a step of pruning looks at"),
+    ("ORDER BY 3, id LIMIT 1", "three rows"),
+    ("RECURSIVE codes(code)", "50 error codes"),
+    ("AS ago, count(*)", "the requests of half an hour"),
+];
+
+/// The statements of the queue's modules, but for those that check or copy the whole database, as they are asked to.
+const SOURCES: [&str; 13] = [
+    include_str!("../src/queue/candidate.rs"),
+    include_str!("../src/queue/claim.rs"),
+    include_str!("../src/queue/clock_step.rs"),
+    include_str!("../src/queue/evidence.rs"),
+    include_str!("../src/queue/operate.rs"),
+    include_str!("../src/queue/outlook.rs"),
+    include_str!("../src/queue/overview.rs"),
+    include_str!("../src/queue/poison.rs"),
+    include_str!("../src/queue/prune.rs"),
+    include_str!("../src/queue/record.rs"),
+    include_str!("../src/queue/recover.rs"),
+    include_str!("../src/queue/report.rs"),
+    include_str!("../src/queue/run.rs"),
+];
+const VERBS: [&str; 5] = ["SELECT ", "WITH ", "INSERT ", "UPDATE ", "DELETE "];
+
+/// Statements that this process ran since it began to catch them.
+static CAUGHT: Mutex<Option<BTreeSet<String>>> = Mutex::new(None);
+
+struct Catching;
+
+impl<S: tracing::Subscriber> Layer<S> for Catching {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut statement = Statement::default();
+        event.record(&mut statement);
+        let Statement { summary, whole } = statement;
+        // A short one is its own summary.
+        let text = if whole.is_empty() { summary } else { whole };
+        if let Some(caught) = CAUGHT.lock().unwrap().as_mut() {
+            caught.extend(statements(&text));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Statement {
+    summary: String,
+    whole: String,
+}
+
+impl Visit for Statement {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "summary" => value.clone_into(&mut self.summary),
+            "db.statement" => value.clone_into(&mut self.whole),
+            _ => {}
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+}
+
+/// The statements of a text, each in one line.
+fn statements(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split(';').map(|statement| statement.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// Rows and requests that no rule would let in like this, but that a daemon can find: what a killed one left, what was
+/// spoilt, what is old, and a certificate with more reads than are looked at.
+const FOUND: &str = "
+    INSERT INTO submissions (certificate_id, verify_type) VALUES ('poison', 'NONE');
+    INSERT INTO submissions (certificate_id, state) VALUES ('killed', 'in_flight'), ('killed-read', 'in_doubt'),
+      ('old', 'canceled'), ('long', 'in_doubt');
+    UPDATE state_counts SET count = (SELECT count(*) FROM submissions s WHERE s.state = state_counts.state);
+    INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at, finished_at, outcome) VALUES
+      ('killed', 'commit', 'before', 0, 0, NULL, NULL), ('killed-read', 'commit', 'before', 0, 0, 1, 'in_doubt'),
+      ('killed-read', 'read', 'before', 0, 0, NULL, NULL), ('old', 'commit', 'before', 0, 0, 1, 'retry'),
+      ('old', 'commit', 'before', 0, 0, 1, 'failed'), ('long', 'commit', 'before', 0, 0, 1, 'in_doubt');
+    WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+      INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at, finished_at, outcome)
+      SELECT 'long', 'read', 'before', 0, 0, 1, 'retry' FROM n";
+
+/// SQLite plans by what it knows of the tables: at first nothing, and then what ANALYZE, which anybody may run, counted.
+const NO_STATISTICS: &str = "";
+const STATISTICS: &str = "
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+      INSERT INTO submissions (certificate_id, priority, due_at) SELECT 'c' || i, i % 4, 1700000000 + i FROM n;
+    UPDATE submissions SET state = 'in_doubt' WHERE id % 3 = 0 AND state = 'pending';
+    ANALYZE";
+
+async fn bench() -> Bench {
+    let bench = Bench::new().await;
+    let mut connection = bench.connect().await;
+    let rules: Vec<(String, String)> = sqlx::query_as("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    let drop: Vec<String> = rules.iter().map(|(name, _)| format!("DROP TRIGGER {name};")).collect();
+    let make: Vec<String> = rules.into_iter().map(|(_, sql)| format!("{sql};")).collect();
+    bench.sql(&format!("{} {FOUND}; {}", drop.concat(), make.concat())).await;
+    bench
+}
+
+fn run() -> Run {
+    Run { id: "this".to_owned(), started: clock::now() }
+}
+
+/// A daemon among the faults that make it run each of its statements.
+async fn daemon_at_work(bench: &Bench, queue: &mut Queue) {
+    let error = |code: &str| vec![Fault::Error(code.to_owned())];
+    bench.simulator.script_commits("lost", vec![Fault::CutAfter]);
+    bench.simulator.script_commits("busy", error("FailedOperation.NetworkError"));
+    bench.simulator.script_commits("refused", error("FailedOperation.CertificateInvalid"));
+    bench.simulator.script_commits("backend", error("InternalError.BackendResponseError"));
+    bench.simulator.script_commits("throttled", error("RequestLimitExceeded"));
+    let unreadable = ["unreadable-1", "unreadable-2", "unreadable-3"];
+    for id in unreadable {
+        bench.simulator.script_commits(id, vec![Fault::CutAfter]);
+        bench.simulator.script_reads_forever(id, ReadFault::Error("FailedOperation.CertificateNotFound".to_owned()));
+    }
+    let ids = ["plain", "lost", "busy", "refused", "backend", "throttled"].iter().chain(&unreadable);
+    let mut batch: Vec<NewSubmission> = ids.map(|id| submission(id)).collect();
+    // One in the first second of 1970 is due, too.
+    batch[0].due_at = Some(0);
+    queue.enqueue(&batch).await.unwrap();
+    let mut daemon = bench.start().await;
+    queue.set_paused(false, None).await.unwrap();
+    // The poisoned row is set aside; `old` was.
+    let ends = [(State::Canceled, 2), (State::Held, 3), (State::Failed, 1), (State::Submitted, 8)];
+    daemon
+        .until("the end of all work", |progress| ends.map(|(state, _)| (state, progress.counts.of(state))) == ends)
+        .await;
+    daemon.stop(Stop::Soon).await;
+}
+
+fn submission(id: &str) -> NewSubmission {
+    let certificate_id = id.parse().unwrap();
+    NewSubmission { certificate_id, verify_type: None, priority: 1, due_at: None, reference: Some(id.to_owned()) }
+}
+
+/// What the commands do, and what a daemon does seldom.
+async fn people_at_work(queue: &mut Queue) {
+    let id = |text: &str| text.parse().unwrap();
+    for (text, resolution) in [
+        ("unreadable-1", Resolution::Submitted("SO1".to_owned())),
+        ("unreadable-2", Resolution::Failed),
+        ("unreadable-3", Resolution::Pending),
+    ] {
+        assert!(queue.resolve(&id(text), &resolution).await.unwrap());
+    }
+    let ids = Selection::Ids(vec![id("unreadable-3")]);
+    assert_eq!(queue.shift(&ids, &[State::Pending], State::Canceled).await.unwrap(), 1);
+    let code = Selection::ErrorCode("FailedOperation.CertificateInvalid".to_owned());
+    assert_eq!(queue.shift(&code, &[State::Failed], State::Pending).await.unwrap(), 1);
+    let reference = Selection::Reference("refused".to_owned());
+    assert_eq!(queue.shift(&reference, &[State::Pending], State::Canceled).await.unwrap(), 1);
+    assert_eq!(queue.shift(&Selection::All, &[State::Pending], State::Canceled).await.unwrap(), 0);
+    queue.overview(clock::now().unix.seconds()).await.unwrap();
+    queue.oldest_open().await.unwrap();
+    queue.submission(&id("plain")).await.unwrap().expect("it is there");
+    assert_eq!(queue.history(&id("long")).await.unwrap().len(), 504);
+    queue.follow_clock(clock::now()).await.unwrap();
+    let run = run();
+    queue.begin_run(&run).await.unwrap();
+    let now = clock::now();
+    assert!(queue.prune(&run, now, now.unix, 0).await.unwrap().deleted > 0);
+    let newest = queue.newest_request().await.unwrap();
+    queue.pause_restored("restored", newest).await.unwrap();
+    assert!(queue.was_run().await.unwrap());
+    let policy = Settings::from_text("none".as_ref(), "", []).unwrap().policy();
+    queue.recover(&run, now, &[], &policy).await.unwrap();
+}
+
+/// The statements of the sources.
+fn written() -> BTreeSet<String> {
+    let sources = SOURCES.iter().map(|source| source.split("#[cfg(test)]").next().unwrap());
+    let literals = sources.flat_map(|source| source.split('"'));
+    let statements = literals.flat_map(statements);
+    statements.filter(|statement| VERBS.iter().any(|verb| statement.starts_with(verb))).collect()
+}
+
+/// Whether a line of a statement's plan takes the longer, the longer the queue is.
+fn is_slow(line: &str, statement: &str) -> bool {
+    let scanned = line.split("SCAN ").nth(1);
+    let small = |what: &str| SMALL.iter().any(|small| what.starts_with(small)) || what.contains(ON_THE_WAY);
+    let may_sort = SORTS_LITTLE.iter().any(|(words, _)| statement.contains(words));
+    let sorts = line.contains("TEMP B-TREE") && !may_sort;
+    scanned.is_some_and(|what| !small(what)) || sorts || line.contains("AUTOMATIC")
+}
+
+/// The plan by the SQLite that is linked in.
+async fn plan(bench: &Bench, statement: &str) -> Vec<String> {
+    let mut connection = bench.connect().await;
+    let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+    let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    plan.into_iter().map(|(_, _, _, line)| line).collect()
+}
+
+/// The plans of statements and of the triggers that they fire, by the shell's SQLite: ours shows no triggers.
+fn plans_with_triggers(bench: &Bench, statement: &str) -> Vec<String> {
+    let explain = format!("EXPLAIN QUERY PLAN {statement};");
+    let shell = Command::new("sqlite3").arg(bench.database()).args([".dbconfig trigger_eqp on", &explain]).output();
+    let shell = shell.unwrap_or_else(|error| panic!("sqlite3: {error}"));
+    assert!(shell.status.success(), "{statement}: {shell:?}");
+    String::from_utf8(shell.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn no_statement_that_is_ever_run_reads_through_what_grows() {
+    let only = Targets::new().with_target("sqlx::query", LevelFilter::DEBUG);
+    let subscriber = tracing_subscriber::registry().with(Catching.with_filter(only));
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let bench = bench().await;
+    *CAUGHT.lock().unwrap() = Some(BTreeSet::new());
+    let mut queue = Queue::open(&bench.database(), Opening::Existing).await.unwrap();
+    daemon_at_work(&bench, &mut queue).await;
+    people_at_work(&mut queue).await;
+    queue.close().await.unwrap();
+    let caught = CAUGHT.lock().unwrap().take().unwrap();
+
+    let unseen: Vec<String> =
+        written().into_iter().filter(|written| !caught.iter().any(|caught| caught.starts_with(written))).collect();
+    assert!(unseen.is_empty(), "no fault made the daemon run these: {unseen:#?}");
+    let mut slow = Vec::new();
+    for statistics in [NO_STATISTICS, STATISTICS] {
+        bench.sql(statistics).await;
+        for statement in caught.iter().filter(|caught| VERBS.iter().any(|verb| caught.starts_with(verb))) {
+            let plan = [plan(&bench, statement).await, plans_with_triggers(&bench, statement)].concat();
+            assert!(!plan.is_empty() || statement.contains(" VALUES ("), "{statement}");
+            let lines: Vec<String> = plan.into_iter().filter(|line| is_slow(line, statement)).collect();
+            if !lines.is_empty() {
+                slow.push((statement, lines));
+            }
+        }
+    }
+    assert!(slow.is_empty(), "{slow:#?}");
+    for (words, what) in SORTS_LITTLE {
+        assert!(caught.iter().any(|statement| statement.contains(words)), "none sorts {what} any more");
+    }
+}
