@@ -36,7 +36,7 @@ pub(super) struct Errand {
 /// What came of it.
 #[derive(Debug)]
 pub(super) struct Done {
-    /// The records, back in hand if they could not be written.
+    /// The records, back in hand if they were not written.
     pub(super) records: Vec<Record>,
     /// How many records were written.
     pub(super) written: usize,
@@ -129,7 +129,8 @@ async fn visit(mut books: Books, errand: Errand) -> (Books, Done) {
         (result, _) => (result, None),
     };
     let (records, written) = match &result {
-        Ok(_) => (Vec::new(), errand.records.len()),
+        Ok(Some(_)) => (Vec::new(), errand.records.len()),
+        Ok(None) => (errand.records, 0),
         Err(error) => {
             books.suspect |= !error.spares_the_connection();
             (errand.records, 0)

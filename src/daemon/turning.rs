@@ -99,6 +99,9 @@ impl Worker {
         if let Some(pruned) = done.pruned {
             self.upkeep.pruning.after(pruned, now.instant);
         }
+        // Results that came in the meantime stay behind those that were not written.
+        let newer = std::mem::replace(&mut self.records, done.records);
+        self.records.extend(newer);
         match done.result {
             Ok(report) => {
                 self.end_trouble(done.written, now);
@@ -110,9 +113,6 @@ impl Worker {
                 }
             }
             Err(error) => {
-                // Results that came in the meantime stay behind those that were not written.
-                let newer = std::mem::replace(&mut self.records, done.records);
-                self.records.extend(newer);
                 self.clock_went_back |= done.followed_clock;
                 self.meet_trouble(error, now);
             }
