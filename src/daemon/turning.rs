@@ -47,16 +47,16 @@ impl Worker {
         let seconds = now.unix.seconds();
         let hungry = self.commits.is_hungry(now.instant, seconds) && !self.control.paused
             || self.reads.is_hungry(now.instant, seconds);
-        let look = self.turns.is_look_due(now.instant);
+        let look = self.turns.is_look_due(self.gathers(), now.instant);
         let claiming = self.exit.deadline.is_none() && self.keyless_since.is_none();
         // What is due and could not be claimed, for instance since it has to be read first, must not spin.
         let hungry = hungry && claiming && (self.turns.fruitful || look);
-        let write = !self.records.is_empty() && (self.turns.is_write_due(now.instant) || !self.waits_for_more());
+        let write = !self.records.is_empty() && (look || !self.gathers());
         let must = beat || write || self.trouble.is_some() || hungry || self.clock_went_back;
         if !must && !look {
             return;
         }
-        self.turns.begin(must, now.instant);
+        self.turns.begin(now.instant);
         let progress = now.instant >= self.progress.due;
         let heartbeat = beat.then(|| Heartbeat { mode, why: self.why(), pace: self.commits.limiter.pace() });
         self.turns.last_mode = mode;
@@ -82,10 +82,10 @@ impl Worker {
         });
     }
 
-    /// Whether more results are about to come, with which those at hand can share a sync.
-    fn waits_for_more(&self) -> bool {
+    /// Whether there are results that wait for others, to share their sync.
+    pub(super) fn gathers(&self) -> bool {
         let is_stopping = self.exit.deadline.is_some();
-        self.records.len() < ENOUGH_RESULTS && self.on_the_way() > 0 && !is_stopping
+        (1..ENOUGH_RESULTS).contains(&self.records.len()) && self.on_the_way() > 0 && !is_stopping
     }
 
     /// The requests that this run knows of.

@@ -10,7 +10,7 @@ use crate::queue::Mode;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// While other requests are on the way, a result waits this long for theirs, to share their sync.
-const GATHER_FOR: Duration = Duration::from_millis(200);
+const GATHER_FOR: Duration = Duration::from_millis(250);
 /// So many results don't wait for others.
 pub(super) const ENOUGH_RESULTS: usize = 8;
 
@@ -23,7 +23,6 @@ const WOKEN_REST: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Turns {
     looked_at: Option<Instant>,
-    wrote_at: Option<Instant>,
     /// Somebody is writing: when to look for it, and how long to wait before looking once more.
     woken: Option<(Instant, Duration)>,
     /// No turn begins before.
@@ -41,7 +40,6 @@ impl Turns {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             looked_at: None,
-            wrote_at: None,
             woken: None,
             rest_until: now,
             asked: false,
@@ -57,28 +55,21 @@ impl Turns {
         self.woken = Some((rested.max(now + WOKEN_AFTER), WOKEN_AFTER * 2));
     }
 
-    /// When others' changes are to be looked for; none: at once.
-    pub(super) fn next_look(&self) -> Option<Instant> {
-        let regular = self.looked_at? + LOOK_EVERY;
+    /// When a turn is due, to look for others' changes and to write the results that are gathered meanwhile; none: at
+    /// once.
+    pub(super) fn next_look(&self, gathers: bool) -> Option<Instant> {
+        let regular = self.looked_at? + if gathers { GATHER_FOR } else { LOOK_EVERY };
         Some(self.woken.map_or(regular, |(at, _)| at.min(regular)))
     }
 
-    /// Whether others' changes are to be looked for.
-    pub(super) fn is_look_due(&self, now: Instant) -> bool {
-        self.next_look().is_none_or(|at| now >= at)
+    /// Whether such a turn is due.
+    pub(super) fn is_look_due(&self, gathers: bool, now: Instant) -> bool {
+        self.next_look(gathers).is_none_or(|at| now >= at)
     }
 
-    /// Whether results have waited for each other long enough.
-    pub(super) fn is_write_due(&self, now: Instant) -> bool {
-        self.wrote_at.is_none_or(|at| now >= at + GATHER_FOR)
-    }
-
-    /// A turn begins, which writes or only looks.
-    pub(super) fn begin(&mut self, writes: bool, now: Instant) {
+    /// A turn begins, of any kind.
+    pub(super) fn begin(&mut self, now: Instant) {
         self.looked_at = Some(now);
-        if writes {
-            self.wrote_at = Some(now);
-        }
         if let Some((at, wait)) = self.woken.filter(|(at, _)| now >= *at) {
             self.woken = (wait < LOOK_EVERY).then_some((at.max(now) + wait, wait * 2));
         }
@@ -95,16 +86,16 @@ mod tests {
     /// Turns that only looked, so far, at this moment.
     fn looked(now: Instant) -> Turns {
         let mut turns = Turns::new(now);
-        turns.begin(false, now);
+        turns.begin(now);
         turns
     }
 
     /// When turns look, in milliseconds after the beginning, up to this one; as often as they are due.
     fn looks(turns: &mut Turns, began: Instant, until: u32) -> Vec<u128> {
         let mut looks = Vec::new();
-        while let Some(at) = turns.next_look().filter(|at| *at <= began + MS * until) {
-            assert!(turns.is_look_due(at) && !turns.is_look_due(at - MS / 2));
-            turns.begin(false, at);
+        while let Some(at) = turns.next_look(false).filter(|at| *at <= began + MS * until) {
+            assert!(turns.is_look_due(false, at) && !turns.is_look_due(false, at - MS / 2));
+            turns.begin(at);
             looks.push(at.duration_since(began).as_millis());
         }
         looks
@@ -113,7 +104,7 @@ mod tests {
     #[test]
     fn the_first_look_is_due_at_once_and_then_ten_a_second() {
         let now = clock::now().instant;
-        assert!(Turns::new(now).is_look_due(now));
+        assert!(Turns::new(now).is_look_due(false, now) && Turns::new(now).is_look_due(true, now));
         assert_eq!(looks(&mut looked(now), now, 350), [100, 200, 300]);
     }
 
@@ -139,13 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn results_wait_for_others_for_two_tenths_of_a_second() {
+    fn results_wait_for_others_for_a_quarter_of_a_second() {
         let now = clock::now().instant;
-        let mut turns = Turns::new(now);
-        assert!(turns.is_write_due(now));
-        turns.begin(true, now);
-        turns.begin(false, now + MS * 100);
-        assert!(!turns.is_write_due(now + MS * 199));
-        assert!(turns.is_write_due(now + MS * 200));
+        let mut turns = looked(now);
+        assert!(!turns.is_look_due(true, now + MS * 249));
+        assert!(turns.is_look_due(true, now + MS * 250));
+        turns.wake(now + MS * 50);
+        assert!(turns.is_look_due(true, now + MS * 51), "who writes meanwhile is looked for all the same");
     }
 }

@@ -183,7 +183,7 @@ impl Worker {
     }
 
     fn wake_at(&self, now: Now) -> Instant {
-        let look = self.turns.next_look().unwrap_or(now.instant);
+        let look = self.turns.next_look(self.gathers()).unwrap_or(now.instant);
         let turn = match (&self.trouble, self.desk.is_free()) {
             (_, false) => None,
             (Some(trouble), true) => Some(trouble.retry_at),
