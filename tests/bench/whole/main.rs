@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that can't be made ends with its reason")]
 
 mod headroom;
+mod peers;
 mod report;
 #[path = "../../support/mod.rs"]
 mod support;
@@ -22,7 +23,8 @@ type Measuring = Pin<Box<dyn Future<Output = Vec<Figure>>>>;
 type Section = (&'static str, fn() -> Measuring);
 
 /// In this order.
-const SECTIONS: [Section; 1] = [("headroom", || Box::pin(headroom::measure()))];
+const SECTIONS: [Section; 2] =
+    [("headroom", || Box::pin(headroom::measure())), ("peers", || Box::pin(peers::measure()))];
 
 #[tokio::main]
 async fn main() -> ExitCode {

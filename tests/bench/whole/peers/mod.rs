@@ -1,0 +1,85 @@
+//! Side by side: other queues on the same work, measured like certcommit and in the same run.
+//!
+//! `tests/bench/peers/install` installs them; `tests/bench/peers/README.md` tells what each is and how it is tuned.
+//! `FAULTS_PEERS` names some (`certcommit,apalis,celery,huey,sdk`), `FAULTS_PEER_ROWS` (200,2000) and
+//! `FAULTS_PEER_LATENCIES` (50,300, in ms) say which work, `FAULTS_PEER_PICKUPS` (25) how many are enqueued one by one.
+//! A work of 2,000 takes 100 s for each peer and latency. All of it takes half an hour.
+
+mod feeder;
+mod killing;
+mod peer;
+mod picking_up;
+mod server;
+mod site;
+mod syncs;
+mod table;
+mod worker;
+mod working;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::report::Figure;
+use super::support::scale;
+use peer::Peer;
+use table::Measured;
+
+/// The cap that all are told to keep, and that the server holds them to.
+const CAP: u32 = 20;
+
+pub(crate) async fn measure() -> Vec<Figure> {
+    if !peer::installed() {
+        return vec![Figure::told("side by side", "left out: tests/bench/peers/install was not run")];
+    }
+    let peers: Vec<Peer> = listed("PEERS", "certcommit,apalis,celery,huey,sdk");
+    let rows: Vec<usize> = listed("PEER_ROWS", "200,2000");
+    let latencies: Vec<u64> = listed("PEER_LATENCIES", "50,300");
+    let pickups: u32 = scale("PEER_PICKUPS", 25);
+    let mut all = Vec::new();
+    for peer in peers {
+        eprintln!("measuring: peers, {}", peer.name());
+        let measured = measured(peer, &rows, &latencies, pickups).await;
+        eprintln!("{}", table::of(std::slice::from_ref(&measured)));
+        all.push(measured);
+    }
+    println!("{}\n", table::of(&all));
+    figures(&all)
+}
+
+async fn measured(peer: Peer, rows: &[usize], latencies: &[u64], pickups: u32) -> Measured {
+    let mut works = Vec::new();
+    for latency in latencies.iter().copied().map(Duration::from_millis) {
+        for rows in rows.iter().copied() {
+            works.push(working::measure(peer, rows, latency).await);
+        }
+    }
+    Measured {
+        peer,
+        about: peer::about(peer).await,
+        works,
+        pickup: picking_up::measure(peer, pickups).await,
+        kill: killing::measure(peer).await,
+        syncs: syncs::measure(peer).await,
+    }
+}
+
+/// What certcommit itself promises; what the others do is told in the table.
+fn figures(all: &[Measured]) -> Vec<Figure> {
+    let Some(own) = all.iter().find(|measured| measured.peer == Peer::Certcommit) else { return Vec::new() };
+    let worst = own.works.iter().map(|work| work.worst_second).max().unwrap_or_default();
+    let (lost, repeated) = (own.kill.lost, own.kill.repeated);
+    vec![
+        Figure::wanted("side by side: worst second of certcommit", worst.to_string(), "at most 20", worst <= 20),
+        Figure::wanted(
+            "side by side: lost and repeated by certcommit after kill -9",
+            format!("{lost} and {repeated}"),
+            "0 and 0",
+            lost == 0 && repeated == 0,
+        ),
+    ]
+}
+
+fn listed<T: FromStr>(name: &str, default: &str) -> Vec<T> {
+    let list: String = scale(name, default.to_owned());
+    list.split(',').map(|item| item.parse().unwrap_or_else(|_| panic!("FAULTS_{name}: what is {item}?"))).collect()
+}
