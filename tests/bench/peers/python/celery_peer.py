@@ -45,7 +45,7 @@ def about():
 
     with app.connection_for_write() as connection, connection.channel() as channel:
         pragmas = [channel.session.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous")]
-    print(f"Celery {version('celery')}, SQLAlchemy {version('sqlalchemy')}", *pragmas, sep="\t")
+    print(f"Celery {version('celery')}", *pragmas, sep="\t")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def enqueue(connection, ids):
 def about():
     connection = connect()
     pragmas = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
-    print(f"tencentcloud-sdk-python-ssl {version('tencentcloud-sdk-python-ssl')}", *pragmas, sep="\t")
+    print(f"loop, SDK {version('tencentcloud-sdk-python-ssl')}", *pragmas, sep="\t")
 
 
 match sys.argv[1]:

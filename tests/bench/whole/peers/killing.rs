@@ -66,14 +66,11 @@ pub(super) async fn measure(peer: Peer) -> Kill {
     }
 }
 
-/// What was taken out of the queue, or sent, and has no result.
+/// What was taken out of the queue and has no result. Who leaves no mark has taken what has arrived.
 async fn taken(peer: Peer, site: &Site, all: &[String]) -> HashSet<String> {
     let (settled, waiting) = (peer.settled(site).await, peer.waiting(site).await);
-    let sent = |id: &String| !site.server.simulator.commits_of(id).is_empty();
-    // A row that was throttled waits, and has been sent.
-    let marked = |id: &String| peer != Peer::Sdk && !waiting.contains(id);
-    let unmarked = |id: &String| site.server.simulator.orders_placed(id) > 0 || (peer == Peer::Sdk && sent(id));
-    all.iter().filter(|id| !settled.contains(*id) && (marked(id) || unmarked(id))).cloned().collect()
+    let arrived = |id: &String| site.server.simulator.orders_placed(id) > 0;
+    all.iter().filter(|id| !settled.contains(*id) && (!waiting.contains(*id) || arrived(id))).cloned().collect()
 }
 
 /// Whether a commit arrived after the one that placed the order.

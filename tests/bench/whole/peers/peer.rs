@@ -56,8 +56,8 @@ impl Peer {
     /// Longer than it takes, at the most, to come back to what a worker that died had taken.
     pub(super) fn patience(self) -> Duration {
         Duration::from_secs(match self {
-            // It reads back after verify.settle, 60 s.
-            Self::Certcommit => 90,
+            // It reads back after verify.settle, 60 s, and commits what has no order only after verify.resend_after, 10 min.
+            Self::Certcommit => 660,
             // Two missed heartbeats of 5 s.
             Self::Apalis => 45,
             // They never do; as long as the one that takes longest.

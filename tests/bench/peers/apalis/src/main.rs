@@ -69,19 +69,29 @@ async fn commit(certificate_id: String, api: Data<Arc<Api>>) -> Result<String, B
 
 async fn feed(mut storage: SqliteStorage<String>) -> Result<(), BoxDynError> {
     for line in std::io::stdin().lock().lines() {
-        let tasks = line?.split(' ').map(|id| TaskBuilder::new(id.to_owned()).max_attempts(MAX_TRIES).build()).collect();
+        let tasks =
+            line?.split(' ').map(|id| TaskBuilder::new(id.to_owned()).max_attempts(MAX_TRIES).build()).collect();
         storage.push_all(futures::stream::iter::<Vec<_>>(tasks)).await?;
         println!("ok");
     }
     Ok(())
 }
 
-/// The storage's `setup` sets what a connection does about power loss on the one connection that it happens to get; the
-/// pool's others keep SQLite's default.
+/// The storage's `setup` says what to do about power loss to the one connection of the pool that it happens to get; the
+/// others keep SQLite's default. What a worker risks is what its most careless connection does.
 async fn about(pool: &SqlitePool) -> Result<(), BoxDynError> {
-    let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(pool).await?;
-    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(pool).await?;
-    println!("apalis-sqlite 1.0.0\t{journal}\t{synchronous}");
+    // Connections come back to the pool a moment after they were used.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut connections = Vec::new();
+    for _ in 0..pool.size() {
+        connections.push(pool.acquire().await?);
+    }
+    let (mut journal, mut careless) = (String::new(), i64::MAX);
+    for connection in &mut connections {
+        journal = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut **connection).await?;
+        careless = careless.min(sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut **connection).await?);
+    }
+    println!("apalis-sqlite 1.0.0\t{journal}\t{careless}");
     Ok(())
 }
 
