@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use certcommit::clock;
-use certcommit::simulator::Simulator;
+use certcommit::simulator::{Simulator, worst_second};
 
 use super::feeder::Feeder;
 use super::peer::{Peer, certificate};
@@ -27,6 +27,8 @@ pub(super) struct Kill {
     pub(super) unsettled: usize,
     /// Certificates that the dead worker had taken, and had no result of.
     pub(super) taken: usize,
+    /// The most arrivals in any second, before and after.
+    pub(super) worst_second: usize,
     /// From the new start until each of these has a result; none if that never came.
     pub(super) recovery: Option<Duration>,
 }
@@ -62,6 +64,7 @@ pub(super) async fn measure(peer: Peer) -> Kill {
         repeated: all.iter().filter(|id| was_repeated(simulator, id)).count(),
         unsettled,
         taken: taken.len(),
+        worst_second: worst_second(&simulator.commit_times()),
         recovery,
     }
 }

@@ -66,7 +66,7 @@ async fn measured(peer: Peer, rows: &[usize], latencies: &[u64], pickups: u32) -
 /// What certcommit itself promises; what the others do is told in the table.
 fn figures(all: &[Measured]) -> Vec<Figure> {
     let Some(own) = all.iter().find(|measured| measured.peer == Peer::Certcommit) else { return Vec::new() };
-    let worst = own.works.iter().map(|work| work.worst_second).max().unwrap_or_default();
+    let worst = own.works.iter().map(|work| work.worst_second).fold(own.kill.worst_second, usize::max);
     let (lost, repeated) = (own.kill.lost, own.kill.repeated);
     vec![
         Figure::wanted("side by side: worst second of certcommit", worst.to_string(), "at most 20", worst <= 20),

@@ -53,6 +53,7 @@ pub(super) fn of(all: &[Measured]) -> String {
     line("kill -9: lost".to_owned(), &|one| one.kill.lost.to_string());
     line("kill -9: committed again".to_owned(), &|one| one.kill.repeated.to_string());
     line("kill -9: without a result for ever".to_owned(), &|one| one.kill.unsettled.to_string());
+    line("kill -9: worst second".to_owned(), &|one| one.kill.worst_second.to_string());
     line("kill -9: time to recover".to_owned(), &|one| recovery(&one.kill));
     line("power loss, as configured".to_owned(), &|one| power_loss(&one.about).to_owned());
     line("journal_mode, synchronous".to_owned(), &|one| settings(&one.about));
