@@ -1,4 +1,7 @@
-"""Feeding a queue from outside: each line of standard input names certificates, and is answered once they are enqueued."""
+"""Feeding a queue from outside.
+
+Each line of standard input names certificates, and is answered once they are enqueued.
+"""
 
 import sys
 

@@ -48,8 +48,8 @@ def write_back(connection, results, on_the_way):
             id, state, order_id, status, request_id, error = results.get_nowait()
             with connection:
                 connection.execute(
-                    """UPDATE certificates SET state = CASE WHEN ? = 'pending' AND tries + 1 >= ? THEN 'failed' ELSE ? END,
-                       tries = tries + 1, order_id = ?, status = ?, request_id = ?, error = ? WHERE id = ?""",
+                    """UPDATE certificates
+                       SET state = CASE WHEN ? = 'pending' AND tries + 1 >= ? THEN 'failed' ELSE ? END, tries = tries + 1, order_id = ?, status = ?, request_id = ?, error = ? WHERE id = ?""",
                     (state, MAX_TRIES, state, order_id, status, request_id, error, id),
                 )
             on_the_way.discard(id)

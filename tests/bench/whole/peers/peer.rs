@@ -56,7 +56,8 @@ impl Peer {
     /// Longer than it takes, at the most, to come back to what a worker that died had taken.
     pub(super) fn patience(self) -> Duration {
         Duration::from_secs(match self {
-            // It reads back after verify.settle, 60 s, and commits what has no order only after verify.resend_after, 10 min.
+            // It reads back after verify.settle, 60 s, and commits what has no order only after verify.resend_after,
+            // 10 min.
             Self::Certcommit => 660,
             // Two missed heartbeats of 5 s.
             Self::Apalis => 45,
@@ -104,7 +105,8 @@ impl Peer {
             ),
             Self::Apalis => (
                 "queue.db",
-                "SELECT job FROM Jobs WHERE status IN ('Done', 'Killed') OR (status = 'Failed' AND attempts >= max_attempts)",
+                "SELECT job FROM Jobs
+                  WHERE status IN ('Done', 'Killed') OR (status = 'Failed' AND attempts >= max_attempts)",
             ),
             Self::Celery => {
                 ("results.db", "SELECT task_id FROM celery_taskmeta WHERE status IN ('SUCCESS', 'FAILURE')")

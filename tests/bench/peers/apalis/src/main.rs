@@ -1,7 +1,7 @@
 //! certcommit's work, done with apalis and its SQLite storage.
 //!
-//! `work` runs the worker; `feed` enqueues the certificates of each line of standard input, and answers each line once they
-//! are enqueued; `about` tells versions and the settings of the database. The environment has BENCH_DATABASE,
+//! `work` runs the worker; `feed` enqueues the certificates of each line of standard input, and answers each line once
+//! they are enqueued; `about` tells versions and the settings of the database. The environment has BENCH_DATABASE,
 //! BENCH_ENDPOINT and the keys.
 
 use std::io::BufRead as _;
