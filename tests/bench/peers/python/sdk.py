@@ -49,7 +49,9 @@ def write_back(connection, results, on_the_way):
             with connection:
                 connection.execute(
                     """UPDATE certificates
-                       SET state = CASE WHEN ? = 'pending' AND tries + 1 >= ? THEN 'failed' ELSE ? END, tries = tries + 1, order_id = ?, status = ?, request_id = ?, error = ? WHERE id = ?""",
+                       SET state = CASE WHEN ? = 'pending' AND tries + 1 >= ? THEN 'failed' ELSE ? END, tries = tries + 1,
+                           order_id = ?, status = ?, request_id = ?, error = ?
+                       WHERE id = ?""",
                     (state, MAX_TRIES, state, order_id, status, request_id, error, id),
                 )
             on_the_way.discard(id)
