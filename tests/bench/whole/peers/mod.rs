@@ -50,7 +50,9 @@ async fn measured(peer: Peer, rows: &[usize], latencies: &[u64], pickups: u32) -
     let mut works = Vec::new();
     for latency in latencies.iter().copied().map(Duration::from_millis) {
         for rows in rows.iter().copied() {
-            works.push(working::measure(peer, rows, latency).await);
+            let work = working::measure(peer, rows, latency).await;
+            eprintln!("{work:?}");
+            works.push(work);
         }
     }
     Measured {

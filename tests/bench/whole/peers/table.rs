@@ -38,6 +38,7 @@ pub(super) fn of(all: &[Measured]) -> String {
         line(format!("{work}worst second"), &|one| of(one, &|work| work.worst_second.to_string()));
         line(format!("{work}use of the limit"), &|one| of(one, &use_of_limit));
         line(format!("{work}throttled"), &|one| of(one, &|work| format!("{} of {}", work.throttled, work.requests)));
+        line(format!("{work}stand-in held up"), &|one| of(one, &|work| milliseconds(work.held_up)));
         line(format!("{work}processor time each"), &|one| {
             of(one, &|work| against(work.cost, first.works[index].cost, milliseconds(work.cost)))
         });

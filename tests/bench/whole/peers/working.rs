@@ -35,6 +35,8 @@ pub(super) struct Work {
     pub(super) cost: Duration,
     /// The most memory, in kB.
     pub(super) memory: u64,
+    /// How long the stand-in was held up at the worst.
+    pub(super) held_up: Duration,
 }
 
 pub(super) async fn measure(peer: Peer, rows: usize, latency: Duration) -> Work {
@@ -64,6 +66,7 @@ pub(super) async fn measure(peer: Peer, rows: usize, latency: Duration) -> Work 
         left: rows - simulator.orders(),
         cost: cost / worked_on,
         memory,
+        held_up: site.server.longest_hold_up(),
     }
 }
 
