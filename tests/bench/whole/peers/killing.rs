@@ -29,6 +29,8 @@ pub(super) struct Kill {
     pub(super) taken: usize,
     /// The most arrivals in any second, before and after.
     pub(super) worst_second: usize,
+    /// How long the stand-in was held up at the worst.
+    pub(super) held_up: Duration,
     /// From the new start until each of these has a result; none if that never came.
     pub(super) recovery: Option<Duration>,
 }
@@ -64,6 +66,7 @@ pub(super) async fn measure(peer: Peer) -> Kill {
         repeated: all.iter().filter(|id| was_repeated(simulator, id)).count(),
         unsettled,
         taken: taken.len(),
+        held_up: site.server.longest_hold_up(),
         worst_second: worst_second(&simulator.commit_times()),
         recovery,
     }
