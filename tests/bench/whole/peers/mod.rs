@@ -71,7 +71,8 @@ const MOST_HELD_UP: Duration = Duration::from_millis(100);
 /// Whether the run is good, and what certcommit itself promises; what the others do is told in the table.
 fn figures(all: &[Measured]) -> Vec<Figure> {
     let works = all.iter().flat_map(|one| one.works.iter().map(|work| work.held_up));
-    let held_up = works.chain(all.iter().map(|one| one.kill.held_up)).max().unwrap_or_default();
+    let others = all.iter().flat_map(|one| [one.pickup.held_up, one.kill.held_up]);
+    let held_up = works.chain(others).max().unwrap_or_default();
     let mut figures = vec![Figure::wanted(
         "side by side: longest that the stand-in was held up; if missed, measure again",
         format!("{:.1} ms", held_up.as_secs_f64() * 1000.0),

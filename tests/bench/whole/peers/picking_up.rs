@@ -21,6 +21,8 @@ const SETTLING: Duration = Duration::from_secs(3);
 pub(super) struct PickUp {
     pub(super) median: Duration,
     pub(super) longest: Duration,
+    /// How long the stand-in was held up at the worst.
+    pub(super) held_up: Duration,
 }
 
 pub(super) async fn measure(peer: Peer, times: u32) -> PickUp {
@@ -42,5 +44,9 @@ pub(super) async fn measure(peer: Peer, times: u32) -> PickUp {
         // It may arrive before we hear that it's enqueued.
         waits.push(arrived.map_or(PATIENCE, |arrived| arrived.saturating_duration_since(enqueued)));
     }
-    PickUp { median: percentile(&waits, 0.5).unwrap(), longest: percentile(&waits, 1.0).unwrap() }
+    PickUp {
+        median: percentile(&waits, 0.5).unwrap(),
+        longest: percentile(&waits, 1.0).unwrap(),
+        held_up: site.server.longest_hold_up(),
+    }
 }
