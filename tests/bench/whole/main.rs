@@ -9,6 +9,7 @@ mod arrivals;
 mod cost;
 mod headroom;
 mod lower_limit;
+mod peers;
 mod report;
 mod restarts;
 mod scale;
@@ -30,7 +31,7 @@ type Measuring = Pin<Box<dyn Future<Output = Vec<Figure>>>>;
 type Section = (&'static str, fn() -> Measuring);
 
 /// In this order.
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     ("limit", || Box::pin(use_of_limit::measure())),
     ("restarts", || Box::pin(restarts::measure())),
     ("lower-limit", || Box::pin(lower_limit::measure())),
@@ -39,6 +40,7 @@ const SECTIONS: [Section; 8] = [
     ("starting", || Box::pin(starting::measure())),
     ("scale", || Box::pin(scale::measure())),
     ("headroom", || Box::pin(headroom::measure())),
+    ("peers", || Box::pin(peers::measure())),
 ];
 
 #[tokio::main]

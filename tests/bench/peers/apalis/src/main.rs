@@ -1,0 +1,116 @@
+//! certcommit's work, done with apalis and its SQLite storage.
+//!
+//! `work` runs the worker; `feed` enqueues the certificates of each line of standard input, and answers each line once
+//! they are enqueued; `about` tells versions and the settings of the database. The environment has BENCH_DATABASE,
+//! BENCH_ENDPOINT and the keys.
+
+use std::io::BufRead as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apalis::prelude::*;
+use apalis_sqlite::{Config, SqliteConnectOptions, SqlitePool, SqliteStorage};
+use certcommit::submission::CommitOutcome;
+use certcommit::tencent::{Action, Client, Credentials, Settings};
+
+const QUEUE: &str = "certificates";
+const MAX_TRIES: usize = 8;
+/// An outside process's tasks are found by polling alone; its update hook sees its own process's.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// A worker that is silent for two of these is dead, and its tasks go to another. The default is 30 s.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// One in 50 ms, rather than twenty in a second: its windows begin anew, and twenty at the end of one and twenty at the
+/// beginning of the next are forty in a sliding second.
+const PACE: (u64, Duration) = (1, Duration::from_millis(50));
+
+struct Api {
+    client: Client,
+    credentials: Credentials,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxDynError> {
+    let options = SqliteConnectOptions::new().filename(variable("BENCH_DATABASE")).create_if_missing(true);
+    let pool = SqlitePool::connect_with(options).await?;
+    SqliteStorage::setup(&pool).await?;
+    let config = Config::default().queue(QUEUE).heartbeat_interval(HEARTBEAT).missed_heartbeats(2);
+    let storage = SqliteStorage::<String>::new(&pool).with_config(config);
+    match std::env::args().nth(1).as_deref() {
+        Some("work") => work(storage).await,
+        Some("feed") => feed(storage).await,
+        Some("about") => about(&pool).await,
+        _ => Err("work, feed or about".into()),
+    }
+}
+
+async fn work(storage: SqliteStorage<String>) -> Result<(), BoxDynError> {
+    // A name that no worker had: one that died holds its name until its heartbeat is missed.
+    let worker = WorkerBuilder::new(format!("worker-{}", std::process::id()))
+        .backend(storage.poll_with_interval(POLL_INTERVAL))
+        .data(Arc::new(api()?))
+        .rate_limit(PACE.0, PACE.1)
+        .build(commit);
+    Ok(worker.run().await?)
+}
+
+/// A task that returns an error is tried again through the queue, and so through the limit; the layer that retries in
+/// place would go past it.
+async fn commit(certificate_id: String, api: Data<Arc<Api>>) -> Result<String, BoxDynError> {
+    let id = certificate_id.parse().map_err(AbortError::new)?;
+    match api.client.commit(&api.credentials, &id, None, |_| {}).await.outcome {
+        CommitOutcome::Submitted(receipt) => Ok(receipt.order_id),
+        CommitOutcome::Retry(refusal) | CommitOutcome::BackendError(refusal) | CommitOutcome::Throttled(refusal) => {
+            Err(refusal.code.into())
+        }
+        CommitOutcome::NotSent(why) => Err(why.into()),
+        outcome => Err(AbortError::new(format!("{outcome:?}")).into()),
+    }
+}
+
+async fn feed(mut storage: SqliteStorage<String>) -> Result<(), BoxDynError> {
+    for line in std::io::stdin().lock().lines() {
+        let tasks =
+            line?.split(' ').map(|id| TaskBuilder::new(id.to_owned()).max_attempts(MAX_TRIES).build()).collect();
+        storage.push_all(futures::stream::iter::<Vec<_>>(tasks)).await?;
+        println!("ok");
+    }
+    Ok(())
+}
+
+/// The storage's `setup` says what to do about power loss to the one connection of the pool that it happens to get; the
+/// others keep SQLite's default. What a worker risks is what its most careless connection does.
+async fn about(pool: &SqlitePool) -> Result<(), BoxDynError> {
+    // Connections come back to the pool a moment after they were used.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut connections = Vec::new();
+    for _ in 0..pool.size() {
+        connections.push(pool.acquire().await?);
+    }
+    let (mut journal, mut careless) = (String::new(), i64::MAX);
+    for connection in &mut connections {
+        journal = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut **connection).await?;
+        careless = careless.min(sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut **connection).await?);
+    }
+    println!("apalis-sqlite 1.0.0\t{journal}\t{careless}");
+    Ok(())
+}
+
+fn api() -> Result<Api, BoxDynError> {
+    let settings = Settings {
+        endpoint: variable("BENCH_ENDPOINT"),
+        commit_action: Action::Commit,
+        connect_timeout: Duration::from_secs(5),
+        request_timeout: Duration::from_secs(30),
+        language: "en-US".to_owned(),
+    };
+    let credentials = Credentials {
+        secret_id: variable("TENCENTCLOUD_SECRET_ID"),
+        secret_key: variable("TENCENTCLOUD_SECRET_KEY").into(),
+        token: None,
+    };
+    Ok(Api { client: Client::new(settings)?, credentials })
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"))
+}

@@ -1,0 +1,16 @@
+"""Enqueues for certcommit, as any outside program does: by an INSERT."""
+
+import os
+import sqlite3
+
+from feeding import feed
+
+queue = sqlite3.connect(os.environ["BENCH_DATABASE"], timeout=10)
+
+
+def enqueue(ids):
+    with queue:
+        queue.executemany("INSERT INTO submissions (certificate_id) VALUES (?)", [(id,) for id in ids])
+
+
+feed(enqueue)

@@ -1,0 +1,42 @@
+//! Where one measurement takes place: a folder with a queue, and a server.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::peer::{self, Peer};
+use super::server::Server;
+
+/// The place.
+pub(super) struct Site {
+    pub(super) server: Server,
+    folder: TempDir,
+}
+
+impl Site {
+    /// A place with an empty queue.
+    pub(super) async fn new(peer: Peer, latency: Duration) -> Self {
+        let site = Self { server: Server::start(latency), folder: tempfile::tempdir().unwrap() };
+        peer::prepare(peer, &site).await;
+        site
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A command with nothing but what every peer is told.
+    pub(super) fn command(&self, program: impl Into<PathBuf>, arguments: &[&str]) -> Command {
+        let (secret_id, secret_key) = self.server.simulator.credentials();
+        let mut command = Command::new(program.into());
+        command.env_clear().args(arguments);
+        command.env("PATH", std::env::var_os("PATH").expect("there is a search path"));
+        command.env("HOME", self.folder.path());
+        command.env("BENCH_DATABASE", self.path("queue.db")).env("BENCH_ENDPOINT", self.server.simulator.endpoint());
+        command.env("TENCENTCLOUD_SECRET_ID", secret_id).env("TENCENTCLOUD_SECRET_KEY", secret_key);
+        command.current_dir(self.folder.path());
+        command
+    }
+}
