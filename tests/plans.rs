@@ -44,10 +44,7 @@ const SMALL: [&str; 11] = [
 const ON_THE_WAY: &str = "USING INDEX requests_unfinished";
 
 /// Statements that may sort, and how little, by words of theirs.
-const SORTS_LITTLE: [(&str, &str); 7] = [
-    ("kind, outcome, run_id, run_ms FROM requests", "the requests of one certificate"),
-    ("SELECT number, kind, started_at", "the requests of one certificate"),
-    ("SELECT number, started_at < ?", "the requests of one certificate"),
+const SORTS_LITTLE: [(&str, &str); 4] = [
     ("min(r.number) AS first", "the 500 requests that a step of pruning looks at"),
     ("ORDER BY 3, id LIMIT 1", "three rows"),
     ("RECURSIVE codes(code)", "50 error codes"),

@@ -133,14 +133,18 @@ async fn delete_oldest(
     certificate_id: &CertificateId,
     before: UnixMillis,
 ) -> Result<u64, QueueError> {
-    let numbers: Vec<(i64, bool)> =
-        sqlx::query_as("SELECT number, started_at < ? FROM requests WHERE certificate_id = ? ORDER BY number LIMIT ?")
-            .bind(before.0)
-            .bind(certificate_id.as_str())
-            .bind(DELETED)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(QueueError::of("pruning"))?;
+    let numbers: Vec<(i64, bool)> = sqlx::query_as(
+        "SELECT number, started_at < ?1 FROM requests WHERE certificate_id = ?2 AND kind = 'commit'
+         UNION ALL
+         SELECT number, started_at < ?1 FROM requests WHERE certificate_id = ?2 AND kind = 'read'
+          ORDER BY number LIMIT CAST(?3 AS INTEGER)",
+    )
+    .bind(before.0)
+    .bind(certificate_id.as_str())
+    .bind(DELETED)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(QueueError::of("pruning"))?;
     let old = numbers.into_iter().take_while(|(_, is_old)| *is_old);
     let mut deleted = 0;
     for (number, _) in old {

@@ -146,7 +146,11 @@ impl Queue {
     pub async fn history(&mut self, id: &CertificateId) -> Result<Vec<HistoryLine>, QueueError> {
         sqlx::query_as(
             "SELECT number, kind, started_at, outcome, http_status, error_code, request_id, order_id, status, duration_ms
-               FROM requests WHERE certificate_id = ? ORDER BY number",
+               FROM requests WHERE certificate_id = ?1 AND kind = 'commit'
+             UNION ALL
+             SELECT number, kind, started_at, outcome, http_status, error_code, request_id, order_id, status, duration_ms
+               FROM requests WHERE certificate_id = ?1 AND kind = 'read'
+              ORDER BY number",
         )
         .bind(id.as_str())
         .fetch_all(&mut self.connection)

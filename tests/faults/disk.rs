@@ -218,10 +218,11 @@ async fn a_checkpoint_that_fails_loses_nothing_and_the_log_is_written_back_later
     let daemon = bench.spawn(&["run"]);
     in_time("some commits", bench.simulator.until_commits(4)).await;
     let mut fault = Injection::begin(&daemon, "pwrite64,fsync,fdatasync:error=EIO", &[&bench.database()]).await;
-    // Enough for the log to be written back.
+    // Enough for the log to be written back, by the daemon.
     bench
         .sql(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+            "PRAGMA wal_autocheckpoint = 0;
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
          INSERT INTO submissions (certificate_id, due_at) SELECT 'later-' || i, 9999999999 FROM n",
         )
         .await;
