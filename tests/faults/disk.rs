@@ -222,7 +222,7 @@ async fn a_checkpoint_that_fails_loses_nothing_and_the_log_is_written_back_later
     bench
         .sql(
             "PRAGMA wal_autocheckpoint = 0;
-         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
          INSERT INTO submissions (certificate_id, due_at) SELECT 'later-' || i, 9999999999 FROM n",
         )
         .await;
