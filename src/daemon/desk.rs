@@ -10,6 +10,9 @@ use crate::clock;
 use crate::queue::{Heartbeat, Mark, Pruned, Queue, QueueError, Record, Run, Turn, TurnReport};
 use crate::submission::Policy;
 
+/// How long a lock that somebody else holds is asked for, again and again.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What a turn is to do.
 #[derive(Debug)]
 pub(super) struct Errand {
@@ -120,7 +123,14 @@ impl Desk {
 }
 
 async fn visit(mut books: Books, errand: Errand) -> (Books, Done) {
-    let (result, oldest_open) = match (books.serve(&errand).await, errand.oldest) {
+    let until = clock::now().instant + PATIENCE;
+    let served = loop {
+        match books.serve(&errand).await {
+            Err(QueueError::Busy { .. }) if clock::now().instant < until => {}
+            served => break served,
+        }
+    };
+    let (result, oldest_open) = match (served, errand.oldest) {
         // Claims of a turn that ends in an error are given back by the recovery before the next one.
         (Ok(Some(report)), true) => match books.queue.oldest_open().await {
             Ok(oldest_open) => (Ok(Some(report)), oldest_open),

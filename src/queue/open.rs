@@ -40,6 +40,7 @@ pub enum Opening<'a> {
 #[derive(Debug)]
 pub struct Queue {
     pub(super) connection: SqliteConnection,
+    asks_often: bool,
     path: PathBuf,
     place: Place,
 }
@@ -86,7 +87,7 @@ impl Queue {
             migrate(path, found, newest, opening, migrations).await?;
         }
         let connection = connect(path).await?;
-        Ok(Self { connection, path: path.to_owned(), place: Place::of(path)? })
+        Ok(Self { connection, asks_often: false, path: path.to_owned(), place: Place::of(path)? })
     }
 
     /// Takes a fresh connection to the same file in place of this one, which an error may have left in a
@@ -97,6 +98,9 @@ impl Queue {
     pub async fn reconnect(&mut self) -> Result<(), QueueError> {
         self.place.check()?;
         let mut fresh = connect(&self.path).await?;
+        if self.asks_often {
+            ask_often(&mut fresh).await?;
+        }
         // On a full disk, what is checkpointed makes room in the write-ahead log.
         let failed = QueueError::of("checkpointing after an error");
         sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut fresh).await.map_err(failed)?;
@@ -104,6 +108,17 @@ impl Queue {
         self.place.check()?;
         let stale = std::mem::replace(&mut self.connection, fresh);
         stale.close().await.map_err(QueueError::of("closing the connection that failed"))
+    }
+
+    /// From now on, a lock that somebody else holds is waited for some milliseconds only, and then it is an error: SQLite
+    /// asks ever more seldom for it, so that beside somebody who takes it again as soon as it is free, whoever asks often
+    /// gets it sooner.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ask_often(&mut self) -> Result<(), QueueError> {
+        self.asks_often = true;
+        ask_often(&mut self.connection).await
     }
 
     /// The version of SQLite that is linked in.
@@ -253,6 +268,11 @@ async fn keep_copy(connection: &mut SqliteConnection, copy: &Path) -> Result<(),
     }
     back_up(connection, copy, FILE_MODE, clock::now().unix).await?;
     Ok(())
+}
+
+async fn ask_often(connection: &mut SqliteConnection) -> Result<(), QueueError> {
+    let asked = sqlx::query("PRAGMA busy_timeout = 3").execute(connection).await;
+    asked.map(drop).map_err(QueueError::of("opening"))
 }
 
 async fn connect(path: &Path) -> Result<SqliteConnection, QueueError> {
