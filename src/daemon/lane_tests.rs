@@ -72,6 +72,16 @@ async fn it_takes_sixteen_ahead_of_the_limiter_and_no_more_than_may_be_on_their_
     assert_eq!(narrow.room(now), 0);
 }
 
+#[test]
+fn with_more_than_eight_ahead_it_takes_no_more() {
+    let room_with = |ahead: i64| {
+        let (mut lane, now) = lane(64);
+        lane.take(claims(1..=ahead), None, now);
+        lane.room(now)
+    };
+    assert_eq!((room_with(8), room_with(9), room_with(16)), (8, 0, 0));
+}
+
 #[tokio::test]
 async fn it_is_hungry_when_something_is_due_and_there_is_room() {
     let (mut lane, now) = lane(1);
