@@ -6,9 +6,13 @@ use std::time::Duration;
 use super::Process;
 
 impl Process {
-    /// The processor's time that it took so far.
+    /// What its threads took of the processor's time so far, to the nanosecond.
     pub(crate) fn processor_time(&self) -> Duration {
-        processor_time(&self.pid().to_string())
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        threads
+            .filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("schedstat")).ok())
+            .map(|line| Duration::from_nanos(line.split(' ').next().unwrap().parse().unwrap()))
+            .sum()
     }
 
     /// The most memory that it ever had, in kilobytes.
@@ -17,14 +21,4 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel says it");
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
-}
-
-/// What the threads that a process has took of the processor's time so far, to the nanosecond. The process is named as
-/// `/proc` does: by its number, or `self`.
-pub(crate) fn processor_time(process: &str) -> Duration {
-    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
-    threads
-        .filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("schedstat")).ok())
-        .map(|line| Duration::from_nanos(line.split(' ').next().unwrap().parse().unwrap()))
-        .sum()
 }
