@@ -6,9 +6,10 @@
 //! again, as AIMD and CUBIC have it, gives away a part of the grant between two refusals, and near a limit of three it is
 //! refused for a varying delay that the log of departures, with its guard, keeps away.
 //!
-//! The limit may rise again, so one more is tried from time to time. If that is granted, the next step is twice as large:
-//! the way back from 3 to 20 takes five of them. A refused one costs a request or two, and leads back at once to what was
-//! granted before.
+//! The limit may rise again, so one more is tried from time to time. If that is refused, it costs a request or two, and
+//! leads back at once to what was granted before. If it is granted, the limit did rise, and the cap itself is tried next:
+//! what the server lets through then is the new count, or all of it. Larger and larger steps would find it out later, and
+//! would be refused no less often.
 //!
 //! When a second request is refused, with nothing granted in between, the server's second may be used up: nothing goes out
 //! for as long as one lasts. Further ones say that the count is wrong: it halves with each of them, down to a request every
@@ -22,6 +23,8 @@ use tokio::time::Instant;
 /// Each refusal is a debt of so many grants. A count that is known is put to the test, with one more, when they are paid: so
 /// fewer than two in a hundred are refused, whatever the limit and however late refusals are heard of.
 const GRANTS_PER_REFUSAL: u32 = 60;
+/// Nor is it put to the test more often than this: a refused request takes the place of one that would be granted.
+const TEST_EVERY: Duration = Duration::from_secs(8);
 /// A higher count is known once it was granted for so many seconds; so is one that was guessed, by halving.
 const PROOF_SECONDS: f64 = 2.0;
 /// A refusal that the count does not explain is taken for a delay on the way; a second one within this time is not.
@@ -62,8 +65,8 @@ enum Phase {
     Holding { glitch: Option<Instant> },
     /// It was guessed.
     Guessing,
-    /// It is a trial: of this many more than `base`, which was granted.
-    Trying { base: f64, step: f64 },
+    /// It is a trial: of more than `base`, which was granted.
+    Trying { base: f64 },
 }
 
 impl Allowance {
@@ -91,16 +94,17 @@ impl Allowance {
         let Some(learnt) = self.learnt else {
             return;
         };
-        let (base, step) = match learnt.phase {
-            Phase::Holding { .. } if self.debt == 0 => (learnt.pace, 1.0),
-            Phase::Guessing if learnt.granted >= proof(learnt.pace) => (learnt.pace, 1.0),
-            Phase::Trying { step, .. } if learnt.granted >= proof(learnt.pace) => (learnt.pace, 2.0 * step),
+        let base = learnt.pace;
+        let is_proven = learnt.granted >= proof(base);
+        let more = match learnt.phase {
+            Phase::Holding { .. } if self.debt == 0 && now >= learnt.since + TEST_EVERY => one_more(base),
+            Phase::Guessing if is_proven => one_more(base),
+            Phase::Trying { .. } if is_proven => self.cap,
             Phase::Holding { .. } | Phase::Guessing | Phase::Trying { .. } => return,
         };
         self.learnt = (base < self.cap).then(|| {
-            // From a fraction of a request a second, the next step is one.
-            let pace = if base < 1.0 { 1.0 } else { (base + step).min(self.cap) };
-            Learnt { pace, since: now, granted: 0, streak: 0, phase: Phase::Trying { base, step } }
+            let phase = Phase::Trying { base };
+            Learnt { pace: more.min(self.cap), since: now, granted: 0, streak: 0, phase }
         });
     }
 
@@ -157,8 +161,8 @@ impl Learnt {
             // The second by the server's clock may be used up.
             _ if streak == 2 && let_through >= self.pace => Self { streak, ..self },
             _ if streak == 2 && let_through < 1.0 => guess(halved(self.pace)),
-            Phase::Trying { base, .. } if base < 1.0 => guess(base),
-            Phase::Trying { base, .. } => hold(let_through.min(self.pace - 1.0).max(base)),
+            Phase::Trying { base } if base < 1.0 => guess(base),
+            Phase::Trying { base } => hold(let_through.min(self.pace - 1.0).max(base)),
             // Somebody else has used it up, and may be done soon.
             Phase::Holding { .. } | Phase::Guessing if let_through < 1.0 => guess(FLOOR),
             Phase::Holding { .. } | Phase::Guessing if let_through < self.pace => hold(let_through),
@@ -172,6 +176,11 @@ impl Learnt {
 /// So many grants prove a pace.
 fn proof(pace: f64) -> u32 {
     super::count(PROOF_SECONDS * pace)
+}
+
+/// One more; from a fraction, one.
+fn one_more(pace: f64) -> f64 {
+    if pace < 1.0 { 1.0 } else { pace + 1.0 }
 }
 
 /// Half as many, as a whole number while it is at least one.
