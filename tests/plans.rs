@@ -10,13 +10,14 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::process::Command;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use certcommit::clock;
 use certcommit::config::Settings;
 use certcommit::daemon::Stop;
-use certcommit::queue::{NewSubmission, Opening, Queue, Resolution, Run, Selection};
+use certcommit::queue::{Finished, NewSubmission, Opening, Queue, Record, Resolution, Run, Selection, Turn};
 use certcommit::simulator::{Fault, ReadFault};
-use certcommit::submission::State;
+use certcommit::submission::{Event, Policy, State, next_state};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::Layer;
@@ -26,7 +27,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use support::Bench;
 
 /// Small however long the queue is: tables of a few rows, and what the statements themselves make of a few.
-const SMALL: [&str; 11] = [
+const SMALL: [&str; 12] = [
     "control",
     "daemon",
     "insert_guard",
@@ -35,6 +36,7 @@ const SMALL: [&str; 11] = [
     "sqlite_sequence",
     "sqlite_master",
     "codes",
+    "found",
     "CONSTANT",
     "(subquery",
     "json_each",
@@ -215,6 +217,39 @@ async fn people_at_work(queue: &mut Queue) {
     assert!(queue.was_run().await.unwrap());
     let policy = Settings::from_text("none".as_ref(), "", []).unwrap().policy();
     queue.recover(&run, now, &[], &policy).await.unwrap();
+    record_once_more(queue, &run, &policy).await;
+}
+
+/// What follows a turn of which nobody knows whether it landed.
+async fn record_once_more(queue: &mut Queue, run: &Run, policy: &Policy) {
+    queue.set_paused(false, None).await.unwrap();
+    queue.enqueue(&[submission("again")]).await.unwrap();
+    let claiming = Turn {
+        now: clock::now(),
+        records: &[],
+        may_be_written: false,
+        commits: 1,
+        reads: 0,
+        read_first: true,
+        settle: Duration::ZERO,
+        heartbeat: None,
+    };
+    let claim = queue.turn(run, &claiming).await.unwrap().claims.commits.remove(0);
+    let finished = Finished {
+        at: clock::now().unix,
+        run_ms: 0,
+        outcome: "not_sent",
+        http_status: None,
+        error_code: None,
+        request_id: None,
+        order_id: None,
+        status: None,
+        duration: Duration::ZERO,
+    };
+    let change = next_state(&claim.row, &Event::Unsent("the database failed".to_owned()), policy, 0.0);
+    let records = [Record::of(&claim, finished, change)];
+    let recording = Turn { records: &records, may_be_written: true, commits: 0, ..claiming };
+    queue.turn(run, &recording).await.unwrap();
 }
 
 /// The statements of the sources.
@@ -265,8 +300,10 @@ async fn no_statement_that_is_ever_run_reads_through_what_grows() {
     queue.close().await.unwrap();
     let caught = CAUGHT.lock().unwrap().take().unwrap();
 
-    let unseen: Vec<String> =
-        written().into_iter().filter(|written| !caught.iter().any(|caught| caught.starts_with(written))).collect();
+    let unseen: Vec<String> = written()
+        .into_iter()
+        .filter(|written: &String| !caught.iter().any(|caught| caught.contains(written)))
+        .collect();
     assert!(unseen.is_empty(), "no fault made the daemon run these: {unseen:#?}");
     let mut slow = Vec::new();
     for statistics in [NO_STATISTICS, STATISTICS] {

@@ -177,6 +177,7 @@ impl Books {
         let turn = Turn {
             now: clock::now(),
             records: &errand.records,
+            may_be_written: errand.reconcile.is_some(),
             commits: errand.commits,
             reads: errand.reads,
             read_first: errand.read_first,

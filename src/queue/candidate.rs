@@ -1,19 +1,24 @@
 //! Candidates: what is due, the first to go first.
 
+use std::cmp::Reverse;
+
+use serde::Deserialize;
 use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
-use super::shown::Shown;
 use crate::clock::Now;
 use crate::submission::{CertificateId, VerifyType};
 
 /// A row as it stands there. The rules let none in whose values can't be right, but rules can be dropped.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Candidate {
     pub(super) id: i64,
-    /// None if it isn't text.
-    certificate_id: Option<Vec<u8>>,
-    verify_type: Option<Shown>,
+    priority: i64,
+    due_at: i64,
+    /// None if it isn't plain text.
+    certificate_id: Option<String>,
+    /// Empty if it isn't plain text.
+    verify_type: Option<String>,
     /// None if it is no number of tries.
     tries: Option<u32>,
     /// Whether a request was ever made for it.
@@ -38,10 +43,30 @@ impl Candidate {
     }
 
     fn parse(&self) -> Option<Valid> {
-        let certificate_id = std::str::from_utf8(self.certificate_id.as_deref()?).ok()?.parse().ok()?;
+        let certificate_id = self.certificate_id.as_deref()?.parse().ok()?;
         let verify_type = self.verify_type.as_deref().map(str::parse).transpose().ok()?;
         Some(Valid { certificate_id, verify_type, tries: self.tries? })
     }
+}
+
+/// A value if it is plain text, which JSON can hold whatever else a column may hold; else nothing.
+macro_rules! plain {
+    ($value:literal) => {
+        concat!(
+            "CASE WHEN typeof(",
+            $value,
+            ") = 'text' AND length(CAST(",
+            $value,
+            " AS BLOB)) = length(",
+            $value,
+            ")
+                   AND ",
+            $value,
+            " NOT GLOB '*[^ -~]*' THEN ",
+            $value,
+            " END"
+        )
+    };
 }
 
 /// The columns of a [`Candidate`], and which rows can be one: those that are due, and have no request on the way.
@@ -49,47 +74,63 @@ impl Candidate {
 /// SQLite looks at the value of a bare parameter when it plans a LIMIT, or a comparison on a table that has an index of
 /// what `IS NOT NULL`, and plans anew whenever one is bound. That took half of all the daemon's time; hence the CASTs.
 macro_rules! candidates {
-    ($which:literal, $limit:literal) => {
+    ($which:literal) => {
         concat!(
-            "SELECT * FROM (SELECT s.id, s.verify_type,
-                    CASE typeof(s.certificate_id) WHEN 'text' THEN CAST(s.certificate_id AS BLOB) END AS certificate_id,
-                    CASE WHEN typeof(s.tries) = 'integer' AND s.tries BETWEEN 0 AND 4294967295 THEN s.tries END AS tries,
-                    EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = s.certificate_id) AS has_history
+            "SELECT * FROM (SELECT s.id, s.priority, s.due_at, s.certificate_id, s.verify_type, s.tries
                FROM submissions s
               WHERE ",
             $which,
             " AND typeof(s.due_at) = 'integer' AND s.due_at <= CAST(?1 AS INTEGER)
                 AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = s.certificate_id AND r.finished_at IS NULL)
-              ORDER BY s.due_at, s.id LIMIT ",
-            $limit,
-            ")"
+              ORDER BY s.due_at, s.id LIMIT CAST(?2 AS INTEGER))"
         )
     };
 }
 
-/// Pending rows, the highest priority first: at most so many of each, and at most so many in all.
+/// Candidates as an array of JSON: each row that comes by itself costs a change of threads.
+macro_rules! as_json {
+    ($($candidates:expr),+) => {
+        concat!(
+            "SELECT json_group_array(json_object('id', id, 'priority', priority, 'due_at', due_at,
+                      'certificate_id', ", plain!("certificate_id"), ",
+                      'verify_type', CASE WHEN verify_type IS NOT NULL THEN coalesce(", plain!("verify_type"), ", '') END,
+                      'tries', CASE WHEN typeof(tries) = 'integer' AND tries BETWEEN 0 AND 4294967295 THEN tries END,
+                      'has_history', json(iif(EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = found.certificate_id),
+                                              'true', 'false'))))
+               FROM (", $($candidates),+, ") AS found"
+        )
+    };
+}
+
+/// Pending rows, the highest priority first: at most so many of each, and at most so many in all. None of a queue that is
+/// paused.
 pub(super) async fn pending(
     connection: &mut SqliteConnection,
     now: Now,
     of_each_priority: usize,
     in_all: usize,
 ) -> Result<Vec<Candidate>, QueueError> {
-    sqlx::query_as(concat!(
-        candidates!("s.state = 'pending' AND s.priority = 3", "CAST(?2 AS INTEGER)"),
-        " UNION ALL ",
-        candidates!("s.state = 'pending' AND s.priority = 2", "CAST(?2 AS INTEGER)"),
-        " UNION ALL ",
-        candidates!("s.state = 'pending' AND s.priority = 1", "CAST(?2 AS INTEGER)"),
-        " UNION ALL ",
-        candidates!("s.state = 'pending' AND s.priority = 0", "CAST(?2 AS INTEGER)"),
-        " LIMIT CAST(?3 AS INTEGER)",
+    let json = sqlx::query_scalar(concat!(
+        as_json!(
+            candidates!("s.state = 'pending' AND s.priority = 3"),
+            " UNION ALL ",
+            candidates!("s.state = 'pending' AND s.priority = 2"),
+            " UNION ALL ",
+            candidates!("s.state = 'pending' AND s.priority = 1"),
+            " UNION ALL ",
+            candidates!("s.state = 'pending' AND s.priority = 0"),
+            " LIMIT CAST(?3 AS INTEGER)"
+        ),
+        " WHERE NOT EXISTS (SELECT 1 FROM control WHERE paused)",
     ))
     .bind(now.unix.seconds())
     .bind(i64::try_from(of_each_priority).unwrap_or(i64::MAX))
     .bind(i64::try_from(in_all).unwrap_or(i64::MAX))
-    .fetch_all(connection)
-    .await
-    .map_err(QueueError::of("looking for what is due"))
+    .fetch_one(connection)
+    .await;
+    let mut candidates = by_due_time(json, "looking for what is due")?;
+    candidates.sort_by_key(|candidate| Reverse(candidate.priority));
+    Ok(candidates)
 }
 
 /// Rows in doubt.
@@ -98,10 +139,19 @@ pub(super) async fn in_doubt(
     now: Now,
     limit: usize,
 ) -> Result<Vec<Candidate>, QueueError> {
-    sqlx::query_as(candidates!("s.state = 'in_doubt'", "CAST(?2 AS INTEGER)"))
+    let json = sqlx::query_scalar(as_json!(candidates!("s.state = 'in_doubt'")))
         .bind(now.unix.seconds())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(connection)
-        .await
-        .map_err(QueueError::of("looking for what is in doubt"))
+        .fetch_one(connection)
+        .await;
+    by_due_time(json, "looking for what is in doubt")
+}
+
+/// Who is due earlier goes first, then who came earlier.
+fn by_due_time(json: Result<String, sqlx::Error>, what: &'static str) -> Result<Vec<Candidate>, QueueError> {
+    let json = json.map_err(QueueError::of(what))?;
+    let found: Result<Vec<Candidate>, _> = serde_json::from_str(&json);
+    let mut candidates = found.map_err(|error| QueueError::unwritable(what, &error))?;
+    candidates.sort_by_key(|candidate| (candidate.due_at, candidate.id));
+    Ok(candidates)
 }

@@ -12,6 +12,8 @@ use super::error::QueueError;
 use super::evidence;
 use super::poison::{self, Poison};
 use super::run::Run;
+use super::savepoint;
+use super::turn::Manner;
 use crate::clock::Now;
 use crate::submission::{CertificateId, Evidence, Row, State, VerifyType};
 
@@ -56,13 +58,18 @@ pub(super) struct Wanted {
 }
 
 /// Claims what is due, up to what is wanted.
+///
+/// # Errors
+/// At once: also [`QueueError::Refused`], if a rule refused any of it.
 pub(super) async fn claim(
     connection: &mut SqliteConnection,
+    manner: Manner,
     run: &Run,
     now: Now,
     wanted: Wanted,
 ) -> Result<Claims, QueueError> {
-    let mut claiming = Claiming { connection, run, now, wanted, claims: Claims::default(), seen: HashSet::new() };
+    let mut claiming =
+        Claiming { connection, manner, run, now, wanted, claims: Claims::default(), seen: HashSet::new() };
     if wanted.reads > 0 {
         claiming.read_what_is_in_doubt().await?;
     }
@@ -75,6 +82,7 @@ pub(super) async fn claim(
 /// Claiming, in a transaction.
 struct Claiming<'a> {
     connection: &'a mut SqliteConnection,
+    manner: Manner,
     run: &'a Run,
     now: Now,
     wanted: Wanted,
@@ -198,32 +206,37 @@ impl Claiming<'_> {
         }
     }
 
-    /// Claims all of these at once; if a rule refuses one of them, each alone.
     async fn write_commits(&mut self, fit: Vec<Fit>) -> Result<(), QueueError> {
-        match self.write_at_once(&fit).await {
-            Ok(numbers) => {
-                self.claims.commits.extend(fit.into_iter().filter_map(|one| one.claimed(&numbers)));
+        match self.manner {
+            Manner::AtOnce => self.write_at_once(fit).await,
+            Manner::RowByRow => {
+                for one in fit {
+                    self.write_alone(one).await?;
+                }
                 Ok(())
             }
-            Err(QueueError::Refused(sentence)) => match fit.as_slice() {
-                [one] => self.set_aside(one.submission, sentence).await,
-                _ => {
-                    for one in fit {
-                        Box::pin(self.write_commits(vec![one])).await?;
-                    }
-                    Ok(())
-                }
-            },
-            Err(error) => Err(error),
         }
     }
 
-    async fn write_at_once(&mut self, fit: &[Fit]) -> Result<Numbers, QueueError> {
+    async fn write_at_once(&mut self, fit: Vec<Fit>) -> Result<(), QueueError> {
         if fit.is_empty() {
-            return Ok(Numbers::new());
+            return Ok(());
         }
         let asked: Vec<Asked<'_>> = fit.iter().map(Fit::asked).collect();
-        write_commits(self.connection, self.run, self.now, &asked).await
+        let numbers = write_commits(self.connection, self.run, self.now, &asked).await?;
+        self.claims.commits.extend(fit.into_iter().filter_map(|one| one.claimed(&numbers)));
+        Ok(())
+    }
+
+    async fn write_alone(&mut self, one: Fit) -> Result<(), QueueError> {
+        let submission = one.submission;
+        savepoint::begin(self.connection).await?;
+        let written = self.write_at_once(vec![one]).await;
+        savepoint::end(self.connection, &written).await?;
+        match written {
+            Err(QueueError::Refused(sentence)) => self.set_aside(submission, sentence).await,
+            written => written,
+        }
     }
 }
 
@@ -250,39 +263,31 @@ struct Asked<'a> {
 /// The numbers of requests, by their certificates.
 type Numbers = HashMap<String, i64>;
 
-/// Writes the requests of commits, and takes their submissions in flight: all of it, or nothing if a rule refuses any of
-/// it.
+/// Writes the requests of commits, and takes their submissions in flight.
 async fn write_commits(
     connection: &mut SqliteConnection,
     run: &Run,
     now: Now,
     asked: &[Asked<'_>],
 ) -> Result<Numbers, QueueError> {
-    let written: Result<Vec<(String, i64)>, sqlx::Error> = sqlx::query_as(
-        "SAVEPOINT claim;
-         INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at)
-         SELECT value ->> 'certificate_id', 'commit', ?2, ?3, ?4 FROM json_each(?1) RETURNING certificate_id, number;
+    let unwritable = |error| QueueError::unwritable("claiming", &error);
+    let numbers: String = sqlx::query_scalar(
+        "INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at)
+         SELECT value ->> 'certificate_id', 'commit', ?2, ?3, ?4 FROM json_each(?1);
          UPDATE submissions SET state = 'in_flight', updated_at = ?5
           WHERE id IN (SELECT value ->> 'submission' FROM json_each(?1));
-         RELEASE claim",
+         SELECT json_group_object(certificate_id, number) FROM requests
+          WHERE finished_at IS NULL AND certificate_id IN (SELECT value ->> 'certificate_id' FROM json_each(?1))",
     )
-    .bind(serde_json::to_string(asked).map_err(|error| QueueError::unwritable("claiming", &error))?)
+    .bind(serde_json::to_string(asked).map_err(unwritable)?)
     .bind(&run.id)
     .bind(run.millis_at(now))
     .bind(now.unix.0)
     .bind(now.unix.seconds())
-    .fetch_all(&mut *connection)
-    .await;
-    match written.map_err(QueueError::of("claiming")) {
-        Ok(numbers) => Ok(numbers.into_iter().collect()),
-        Err(QueueError::Refused(sentence)) => {
-            let undone = sqlx::raw_sql("ROLLBACK TO claim; RELEASE claim").execute(connection).await;
-            undone.map_err(QueueError::of("claiming"))?;
-            Err(QueueError::Refused(sentence))
-        }
-        // The whole turn is undone.
-        Err(error) => Err(error),
-    }
+    .fetch_one(connection)
+    .await
+    .map_err(QueueError::of("claiming"))?;
+    serde_json::from_str(&numbers).map_err(unwritable)
 }
 
 /// Writes the request of a read.

@@ -25,6 +25,7 @@ mod recover;
 mod report;
 mod request;
 mod run;
+mod savepoint;
 mod shown;
 mod turn;
 mod watch;

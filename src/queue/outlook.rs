@@ -1,4 +1,4 @@
-//! The outlook: what is left to do, as a turn leaves it.
+//! The outlook: whose the queue is, what people ask for, and what is left to do.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,15 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
 use super::report::Counts;
+use super::run::{Control, Holder};
 
-/// What is left to do.
-#[derive(Debug, Default)]
+/// The queue as it stands.
+#[derive(Debug)]
 pub(super) struct Outlook {
+    /// Whose it is.
+    pub(super) holder: Holder,
+    /// What people ask for.
+    pub(super) control: Control,
     /// When the next commit is due, in unix seconds; perhaps long ago.
     pub(super) next_commit: Option<i64>,
     /// When the next read is due, in unix seconds; perhaps long ago.
@@ -31,9 +36,13 @@ macro_rules! first_due {
     };
 }
 
-/// One line of it.
+/// The same, as it is read: in one line, since each costs a change of threads.
 #[derive(sqlx::FromRow)]
 struct Line {
+    #[sqlx(flatten)]
+    holder: Holder,
+    #[sqlx(flatten)]
+    control: Control,
     next_commit: Option<i64>,
     next_read: Option<i64>,
     /// As JSON.
@@ -42,8 +51,8 @@ struct Line {
 
 /// Looks.
 pub(super) async fn outlook(connection: &mut SqliteConnection) -> Result<Outlook, QueueError> {
-    let Line { next_commit, next_read, counts } = sqlx::query_as(concat!(
-        "SELECT (SELECT min(due) FROM (SELECT ",
+    let Line { holder, control, next_commit, next_read, counts } = sqlx::query_as(concat!(
+        "SELECT run_id, pid, paused, pause_reason, probe_requested, (SELECT min(due) FROM (SELECT ",
         first_due!("s.state = 'pending' AND s.priority = 3"),
         " AS due UNION ALL SELECT ",
         first_due!("s.state = 'pending' AND s.priority = 2"),
@@ -53,7 +62,8 @@ pub(super) async fn outlook(connection: &mut SqliteConnection) -> Result<Outlook
         first_due!("s.state = 'pending' AND s.priority = 0"),
         ")) AS next_commit, ",
         first_due!("s.state = 'in_doubt'"),
-        " AS next_read, (SELECT json_group_object(state, count) FROM state_counts) AS counts",
+        " AS next_read, (SELECT json_group_object(state, count) FROM state_counts) AS counts
+           FROM daemon, control",
     ))
     .fetch_one(connection)
     .await
@@ -61,5 +71,5 @@ pub(super) async fn outlook(connection: &mut SqliteConnection) -> Result<Outlook
     let counts: HashMap<String, i64> =
         serde_json::from_str(&counts).map_err(|error| QueueError::unwritable("counting", &error))?;
     let counts = counts.into_iter().filter_map(|(state, count)| Some((state.parse().ok()?, count))).collect();
-    Ok(Outlook { next_commit, next_read, counts })
+    Ok(Outlook { holder, control, next_commit, next_read, counts })
 }

@@ -102,11 +102,11 @@ impl Queue {
     /// # Errors
     /// When the database fails.
     pub async fn overview(&mut self, now: i64) -> Result<Overview, QueueError> {
-        let Outlook { next_commit, next_read, counts } = outlook(&mut self.connection).await?;
+        let Outlook { control, next_commit, next_read, counts, .. } = outlook(&mut self.connection).await?;
         Ok(Overview {
             counts,
             daemon: self.daemon_row().await?,
-            control: self.control().await?,
+            control,
             oldest: self.oldest().await?,
             next_due: next_commit.into_iter().chain(next_read).min(),
             last_due: self.last_due().await?,
@@ -124,13 +124,6 @@ impl Queue {
         .fetch_one(&mut self.connection)
         .await
         .map_err(QueueError::of("reading the daemon's row"))
-    }
-
-    async fn control(&mut self) -> Result<Control, QueueError> {
-        sqlx::query_as("SELECT paused, pause_reason, probe_requested FROM control")
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(QueueError::of("reading the controls"))
     }
 
     async fn oldest(&mut self) -> Result<Option<Oldest>, QueueError> {

@@ -4,6 +4,7 @@
 use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
+use super::savepoint;
 use crate::clock::Now;
 
 /// A row that can't be claimed.
@@ -25,15 +26,14 @@ pub(super) async fn set_aside(
     sentence: String,
     now: Now,
 ) -> Result<Poison, QueueError> {
-    let failed = QueueError::of("setting a row aside");
-    sqlx::raw_sql("SAVEPOINT aside").execute(&mut *connection).await.map_err(&failed)?;
-    let (canceled, end) = match cancel(connection, submission, &sentence, now).await {
-        Ok(canceled) => (canceled, "RELEASE aside"),
-        Err(QueueError::Refused(_)) => (false, "ROLLBACK TO aside; RELEASE aside"),
-        Err(error) => return Err(error),
-    };
-    sqlx::raw_sql(end).execute(connection).await.map_err(&failed)?;
-    Ok(Poison { submission, sentence, canceled })
+    savepoint::begin(connection).await?;
+    let canceled = cancel(connection, submission, &sentence, now).await;
+    savepoint::end(connection, &canceled).await?;
+    match canceled {
+        Ok(canceled) => Ok(Poison { submission, sentence, canceled }),
+        Err(QueueError::Refused(_)) => Ok(Poison { submission, sentence, canceled: false }),
+        Err(error) => Err(error),
+    }
 }
 
 async fn cancel(

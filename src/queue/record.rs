@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::claim::Claim;
 use super::error::QueueError;
 use super::request::Finished;
+use super::turn::Manner;
 use crate::clock::{UnixMillis, millis};
 use crate::submission::{CertificateId, Change, ResolvedBy, State};
 
@@ -41,30 +42,48 @@ impl Record {
     }
 }
 
-/// Writes records. One that is written already, since a COMMIT that failed landed all the same, moves nothing a second
-/// time. What a rule refused is told by request number, with the rule's sentence; it concerns that record alone.
+/// Writes records. What a rule refused is told by request number, with the rule's sentence; it concerns that record alone.
+///
+/// # Errors
+/// At once: also [`QueueError::Refused`], if a rule refused any of it.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
+    manner: Manner,
     records: &[Record],
     now: UnixMillis,
 ) -> Result<Vec<(i64, String)>, QueueError> {
-    match (write_at_once(connection, records, now).await, records) {
-        (Ok(()), _) => Ok(Vec::new()),
-        (Err(QueueError::Refused(sentence)), [record]) => Ok(vec![(record.request, sentence)]),
-        (Err(QueueError::Refused(_)), _) => {
-            let mut refused = Vec::new();
+    let mut refused = Vec::new();
+    match manner {
+        Manner::AtOnce => write_at_once(connection, records, now).await?,
+        Manner::RowByRow => {
             for record in records {
-                refused.extend(Box::pin(write(connection, std::slice::from_ref(record), now)).await?);
+                match write_once(connection, record, now).await {
+                    Ok(()) => {}
+                    Err(QueueError::Refused(sentence)) => refused.push((record.request, sentence)),
+                    Err(error) => return Err(error),
+                }
             }
-            Ok(refused)
         }
-        (Err(error), _) => Err(error),
     }
+    Ok(refused)
 }
 
-/// Completes the requests that are not finished yet, then moves the submissions on from the state that they are expected
-/// in. A certificate for which a later request was made was moved on by this record before.
-async fn write_at_once(
+/// Writes a record that may be written already. It moves nothing a second time: its request is completed only once.
+async fn write_once(connection: &mut SqliteConnection, record: &Record, now: UnixMillis) -> Result<(), QueueError> {
+    let is_on_the_way: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM requests WHERE number = ? AND finished_at IS NULL)")
+            .bind(record.request)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(QueueError::of("looking for a request"))?;
+    if is_on_the_way { write_at_once(connection, std::slice::from_ref(record), now).await } else { Ok(()) }
+}
+
+/// Completes the requests, then moves the submissions on from the state that they are expected in.
+///
+/// # Errors
+/// Also [`QueueError::Refused`], if a rule refused any of it.
+pub(super) async fn write_at_once(
     connection: &mut SqliteConnection,
     records: &[Record],
     now: UnixMillis,
@@ -94,9 +113,7 @@ async fn write_at_once(
                 reason = new ->> 'reason', resolved_by = new ->> 'resolved_by', finished_at = new ->> 'finished_at',
                 updated_at = new ->> 'updated_at'
            FROM (SELECT value AS new, value ->> 'submission' AS submission FROM json_each(?2))
-          WHERE id = submission AND state = new ->> 'from'
-            AND NOT EXISTS (SELECT 1 FROM requests r
-                             WHERE r.certificate_id = submissions.certificate_id AND r.number > new ->> 'request')",
+          WHERE id = submission AND state = new ->> 'from'",
     )
     .bind(json(serde_json::to_string(&completions))?)
     .bind(json(serde_json::to_string(&moves))?)
@@ -142,7 +159,6 @@ impl<'a> Completion<'a> {
 /// What becomes of a submission, as its statement takes it.
 #[derive(Debug, Default, Serialize)]
 struct Move<'a> {
-    request: i64,
     submission: i64,
     from: &'a str,
     to: &'a str,
@@ -164,7 +180,6 @@ impl<'a> Move<'a> {
         let change = record.change.as_ref()?;
         let due_at = if change.due_in.is_zero() { now.seconds() } else { now.plus(change.due_in).seconds_rounded_up() };
         let stays = Self {
-            request: record.request,
             submission: record.submission,
             from: record.from.as_str(),
             to: change.to.as_str(),

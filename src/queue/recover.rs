@@ -152,10 +152,7 @@ async fn settle(
     // No backoff hangs on this decision, so no dice.
     let change = next_state(&row, &event, policy, 0.0);
     let record = Record { request: orphan.number, submission, certificate_id, from: State::InFlight, finished, change };
-    let refused = record::write(connection, &[record], now.unix).await?;
-    if let Some((_, sentence)) = refused.into_iter().next() {
-        return Err(QueueError::Refused(sentence));
-    }
+    record::write_at_once(connection, &[record], now.unix).await?;
     *(if ours { &mut recovered.returned } else { &mut recovered.in_doubt }) += 1;
     Ok(())
 }

@@ -75,13 +75,23 @@ pub struct Control {
     pub probe_requested: bool,
 }
 
-/// The two rows, read together.
+/// Whose the queue is.
 #[derive(Debug, sqlx::FromRow)]
-struct Found {
-    is_ours: bool,
+pub(super) struct Holder {
+    run_id: Option<Shown>,
     pid: Option<Shown>,
-    #[sqlx(flatten)]
-    control: Control,
+}
+
+impl Holder {
+    /// Checks that the queue is still this run's: a daemon that started on the same file, for instance after the lock
+    /// file was unlinked, took it over.
+    pub(super) fn check(self, run: &Run) -> Result<(), QueueError> {
+        if self.run_id.is_some_and(|id| id.as_str() == run.id) {
+            return Ok(());
+        }
+        let holder = self.pid.map_or("an unknown process".to_owned(), |pid| format!("process {pid}"));
+        Err(QueueError::Held { path: "the queue".into(), holder })
+    }
 }
 
 impl Queue {
@@ -108,24 +118,11 @@ impl Queue {
 
 /// Checks that the queue is still this run's.
 pub(super) async fn check(connection: &mut SqliteConnection, run: &Run) -> Result<(), QueueError> {
-    control(connection, run).await.map(drop)
-}
-
-/// What people ask for, if the queue is still this run's: a daemon that started on the same file, for instance after the
-/// lock file was unlinked, took over.
-pub(super) async fn control(connection: &mut SqliteConnection, run: &Run) -> Result<Control, QueueError> {
-    let found: Found = sqlx::query_as(
-        "SELECT run_id IS ? AS is_ours, pid, paused, pause_reason, probe_requested FROM daemon, control",
-    )
-    .bind(&run.id)
-    .fetch_one(connection)
-    .await
-    .map_err(QueueError::of("checking the run"))?;
-    if found.is_ours {
-        return Ok(found.control);
-    }
-    let holder = found.pid.map_or("an unknown process".to_owned(), |pid| format!("process {pid}"));
-    Err(QueueError::Held { path: "the queue".into(), holder })
+    let holder: Holder = sqlx::query_as("SELECT run_id, pid FROM daemon")
+        .fetch_one(connection)
+        .await
+        .map_err(QueueError::of("checking the run"))?;
+    holder.check(run)
 }
 
 /// Takes a request to probe off.

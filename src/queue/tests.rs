@@ -82,7 +82,16 @@ fn nothing_placed() -> ReadOutcome {
 
 /// A turn that asks for claims, and brings nothing.
 fn asking(now: Now, commits: usize, reads: usize) -> Turn<'static> {
-    Turn { now, records: &[], commits, reads, read_first: true, settle: POLICY.verify.settle, heartbeat: None }
+    Turn {
+        now,
+        records: &[],
+        commits,
+        reads,
+        read_first: true,
+        may_be_written: false,
+        settle: POLICY.verify.settle,
+        heartbeat: None,
+    }
 }
 
 impl Site {
@@ -139,6 +148,14 @@ impl Site {
 
     async fn record(&mut self, seconds: u64, record: Record) {
         let done = self.turn(seconds, &[record], 0, 0).await;
+        assert_eq!(done.refused, []);
+    }
+
+    /// Writes once more what a turn wrote that was reported as failed, and had landed.
+    async fn record_again(&mut self, seconds: u64, record: &Record) {
+        let records = std::slice::from_ref(record);
+        let turn = Turn { records, may_be_written: true, ..asking(self.at(seconds), 0, 0) };
+        let done = self.queue.turn(&self.run, &turn).await.unwrap();
         assert_eq!(done.refused, []);
     }
 

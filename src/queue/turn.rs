@@ -21,7 +21,9 @@ pub struct Turn<'a> {
     pub now: Now,
     /// Results to write.
     pub records: &'a [Record],
-    /// The most commits to claim.
+    /// Whether some of them may be written already, by a turn that failed and landed all the same.
+    pub may_be_written: bool,
+    /// The most commits to claim; none are while the queue is paused.
     pub commits: usize,
     /// The most reads to claim.
     pub reads: usize,
@@ -53,6 +55,15 @@ pub struct TurnReport {
     pub held: Duration,
 }
 
+/// How a turn writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// By as few statements as can be: each costs a change of threads and back, which is most of what a turn costs.
+    AtOnce,
+    /// Row by row, so that what a rule refuses, and what is written already, concerns its row alone.
+    RowByRow,
+}
+
 impl Queue {
     /// Does one turn, all of it or nothing.
     ///
@@ -61,11 +72,22 @@ impl Queue {
     /// the turn may have landed all the same: write the records again, and reconcile with
     /// [`recover`](Self::recover) before the next claims.
     pub async fn turn(&mut self, run: &Run, turn: &Turn<'_>) -> Result<TurnReport, QueueError> {
+        if turn.may_be_written {
+            return self.turn_in(Manner::RowByRow, run, turn).await;
+        }
+        match self.turn_in(Manner::AtOnce, run, turn).await {
+            // All of it is undone.
+            Err(QueueError::Refused(_)) => self.turn_in(Manner::RowByRow, run, turn).await,
+            done => done,
+        }
+    }
+
+    async fn turn_in(&mut self, manner: Manner, run: &Run, turn: &Turn<'_>) -> Result<TurnReport, QueueError> {
         self.place().check()?;
         let failed = QueueError::of("taking a turn");
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
         let since = clock::now().instant;
-        let mut report = take(&mut transaction, run, turn).await?;
+        let mut report = take(&mut transaction, manner, run, turn).await?;
         transaction.commit().await.map_err(&failed)?;
         report.held = clock::now().instant.duration_since(since);
         self.place().check()?;
@@ -73,19 +95,23 @@ impl Queue {
     }
 }
 
-/// Each statement costs a change of threads and back, which is most of what a turn costs; so there are few of them.
-async fn take(connection: &mut SqliteConnection, run: &Run, turn: &Turn<'_>) -> Result<TurnReport, QueueError> {
-    let control = run::control(connection, run).await?;
-    if control.probe_requested {
-        run::accept_probe(connection).await?;
-    }
-    let refused = record::write(connection, turn.records, turn.now.unix).await?;
-    let commits = if control.paused { 0 } else { turn.commits };
-    let wanted = Wanted { commits, reads: turn.reads, read_first: turn.read_first, settle: turn.settle };
-    let claims = claim::claim(connection, run, turn.now, wanted).await?;
+async fn take(
+    connection: &mut SqliteConnection,
+    manner: Manner,
+    run: &Run,
+    turn: &Turn<'_>,
+) -> Result<TurnReport, QueueError> {
+    let refused = record::write(connection, manner, turn.records, turn.now.unix).await?;
+    let Turn { commits, reads, read_first, settle, .. } = *turn;
+    let wanted = Wanted { commits, reads, read_first, settle };
+    let claims = claim::claim(connection, manner, run, turn.now, wanted).await?;
     if let Some(heartbeat) = turn.heartbeat {
         run::beat(connection, heartbeat, turn.now.unix).await?;
     }
-    let Outlook { next_commit, next_read, counts } = outlook(connection).await?;
+    let Outlook { holder, control, next_commit, next_read, counts } = outlook(connection).await?;
+    holder.check(run)?;
+    if control.probe_requested {
+        run::accept_probe(connection).await?;
+    }
     Ok(TurnReport { claims, refused, control, next_commit, next_read, counts, held: Duration::ZERO })
 }

@@ -69,15 +69,36 @@ async fn a_record_that_is_written_already_moves_nothing_a_second_time() {
     let first = site.commits(0, 1).await.remove(0);
     let record = site.committed(0, &first, CommitOutcome::Retry(refusal()));
     site.record(0, record.clone()).await;
-    // The COMMIT was reported as failed and had landed: the daemon writes the record again.
-    site.record(1, record.clone()).await;
+    site.record_again(1, &record).await;
     assert_eq!(site.line("a").await.tries, 1);
     let second = site.commits(4, 1).await.remove(0);
-    site.record(5, record).await;
+    site.record_again(5, &record).await;
     assert_eq!(site.state("a").await, "in_flight", "its second commit is on the way");
     let record = site.committed(5, &second, receipt());
     site.record(5, record).await;
     assert_eq!((site.line("a").await.tries, site.state("a").await.as_str()), (2, "submitted"));
+}
+
+#[tokio::test]
+async fn a_record_that_is_written_already_moves_nothing_that_somebody_moved_back_since() {
+    let mut site = Site::with(&["a"]).await;
+    site.commit(0, lost()).await;
+    let read = site.reads(60, 1).await.remove(0);
+    let record = site.read_back(61, &read, ReadOutcome::Failed(refusal()));
+    site.record(61, record.clone()).await;
+    assert_eq!(site.state("a").await, "held");
+    site.sql("UPDATE submissions SET state = 'in_doubt' WHERE certificate_id = 'a'").await;
+    site.record_again(62, &record).await;
+    assert_eq!(site.state("a").await, "in_doubt");
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_written_yet_is_written_though_it_may_have_been() {
+    let mut site = Site::with(&["a"]).await;
+    let claim = site.commits(0, 1).await.remove(0);
+    let record = site.committed(1, &claim, receipt());
+    site.record_again(1, &record).await;
+    assert_eq!(site.state("a").await, "submitted");
 }
 
 #[tokio::test]

@@ -66,7 +66,16 @@ fn submission(number: u32) -> NewSubmission {
 
 fn turn(records: &[Record], commits: usize) -> Turn<'_> {
     let settle = Duration::from_secs(60);
-    Turn { now: clock::now(), records, commits, reads: 0, read_first: true, settle, heartbeat: None }
+    Turn {
+        now: clock::now(),
+        records,
+        commits,
+        reads: 0,
+        read_first: true,
+        may_be_written: false,
+        settle,
+        heartbeat: None,
+    }
 }
 
 fn unsent(claim: &Claim, policy: &Policy) -> Record {

@@ -59,7 +59,16 @@ pub(super) async fn measure(database: &Path, directory: &Path, rows: i64, each: 
 
 fn turn(records: &[Record], commits: usize) -> Turn<'_> {
     let settle = Duration::from_secs(60);
-    Turn { now: clock::now(), records, commits, reads: 0, read_first: true, settle, heartbeat: None }
+    Turn {
+        now: clock::now(),
+        records,
+        commits,
+        reads: 0,
+        read_first: true,
+        may_be_written: false,
+        settle,
+        heartbeat: None,
+    }
 }
 
 fn submitted(claim: &Claim, policy: &Policy) -> Record {

@@ -1,0 +1,27 @@
+//! What is written so that it can be undone by itself, within a transaction.
+
+use sqlx::sqlite::SqliteConnection;
+
+use super::error::QueueError;
+
+/// Begins it. One doesn't stand in another.
+pub(super) async fn begin(connection: &mut SqliteConnection) -> Result<(), QueueError> {
+    run(connection, "SAVEPOINT alone").await
+}
+
+/// Ends it; what a rule refused any of is undone.
+pub(super) async fn end<T>(
+    connection: &mut SqliteConnection,
+    written: &Result<T, QueueError>,
+) -> Result<(), QueueError> {
+    match written {
+        Ok(_) => run(connection, "RELEASE alone").await,
+        Err(QueueError::Refused(_)) => run(connection, "ROLLBACK TO alone; RELEASE alone").await,
+        // The whole transaction is.
+        Err(_) => Ok(()),
+    }
+}
+
+async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), QueueError> {
+    sqlx::raw_sql(sql).execute(connection).await.map(drop).map_err(QueueError::of("writing a row by itself"))
+}
