@@ -1,6 +1,7 @@
 //! `certcommit run`.
 
 use std::io::IsTerminal as _;
+use std::panic::resume_unwind;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -41,7 +42,9 @@ pub(super) async fn run(
     let read = Box::new(move || load().map(|settings| (settings.clone(), super::credentials::source(&settings))));
     let daemon = daemon::start(settings, source).await?.reloading(Reloading { asked, read, level });
     let meter = metered.then(|| tokio::spawn(Meter::new().follow(watched)));
-    let ended = daemon.run(until, stop_asked, progress).await;
+    // As a task: what wakes it from within the runtime costs no system call then.
+    let ended = tokio::spawn(daemon.run(until, stop_asked, progress)).await;
+    let ended = ended.unwrap_or_else(|error| resume_unwind(error.into_panic()));
     signals.abort();
     if let Some(meter) = meter {
         // It ends with its progress; an error would mean that it panicked, which loses nothing.

@@ -13,18 +13,37 @@ pub fn is_unsafe(character: char) -> bool {
 /// A text of somebody else's, for one line: unsafe characters are escaped, and it ends with … after `max` characters.
 #[must_use]
 pub fn printable(text: &str, max: usize) -> String {
-    let mut safe = String::new();
-    let mut length = 0;
+    let mut safe = String::with_capacity(text.len().min(max));
+    let mut room = max;
     for character in text.chars() {
-        let piece = if is_unsafe(character) { character.escape_default().collect() } else { String::from(character) };
-        length += piece.chars().count();
-        if length > max {
+        let escape = is_unsafe(character).then(|| character.escape_default());
+        let Some(left) = room.checked_sub(escape.as_ref().map_or(1, ExactSizeIterator::len)) else {
             safe.push('…');
             break;
+        };
+        room = left;
+        match escape {
+            Some(escape) => safe.extend(escape),
+            None => safe.push(character),
         }
-        safe.push_str(&piece);
     }
     safe
+}
+
+/// Writes the stretches between the characters that need an escape as they are, and those as `escape` does.
+fn write_escaped<W: Write>(
+    out: &mut W,
+    text: &str,
+    needs_escape: impl Fn(char) -> bool,
+    escape: impl Fn(&mut W, char) -> fmt::Result,
+) -> fmt::Result {
+    let mut rest = text;
+    while let Some((at, character)) = rest.char_indices().find(|(_, character)| needs_escape(*character)) {
+        out.write_str(&rest[..at])?;
+        escape(out, character)?;
+        rest = &rest[at + character.len_utf8()..];
+    }
+    out.write_str(rest)
 }
 
 /// Writes text with its unsafe characters escaped as Rust does it.
@@ -32,10 +51,7 @@ pub(super) struct Escaping<'a, W>(pub(super) &'a mut W);
 
 impl<W: Write> Write for Escaping<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.chars().try_for_each(|character| match is_unsafe(character) {
-            true => write!(self.0, "{}", character.escape_default()),
-            false => self.0.write_char(character),
-        })
+        write_escaped(self.0, text, is_unsafe, |out, character| write!(out, "{}", character.escape_default()))
     }
 }
 
@@ -44,12 +60,9 @@ pub(super) struct EscapingJson<'a, W>(pub(super) &'a mut W);
 
 impl<W: Write> Write for EscapingJson<'_, W> {
     fn write_str(&mut self, json: &str) -> fmt::Result {
-        json.chars().try_for_each(|character| match character {
-            '\n' => self.0.write_char(character),
-            // All of them lie in the first plane, where one escape is enough.
-            character if is_unsafe(character) => write!(self.0, "\\u{:04x}", u32::from(character)),
-            character => self.0.write_char(character),
-        })
+        let needs_escape = |character| character != '\n' && is_unsafe(character);
+        // All of them lie in the first plane, where one escape is enough.
+        write_escaped(self.0, json, needs_escape, |out, character| write!(out, "\\u{:04x}", u32::from(character)))
     }
 }
 

@@ -3,26 +3,32 @@
 //! request an ID of its own, so a copy is known by its ID.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 
 /// More than can be on the way at once, so that the copied answer is among them.
 const REMEMBERED: usize = 1024;
 
-/// The memory.
+/// The memory: hashes, since it is looked through with every answer. Two IDs with the same one, once in ten thousand
+/// million million answers, would make one more answer count as lost, which is read back.
 #[derive(Debug, Default)]
-pub(super) struct Answers(Mutex<VecDeque<String>>);
+pub(super) struct Answers {
+    hasher: RandomState,
+    known: Mutex<VecDeque<u64>>,
+}
 
 impl Answers {
     /// Takes note of an answer's request ID. False: an earlier answer had the same.
     pub(super) fn is_first(&self, request_id: &str) -> bool {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.iter().any(|id| id == request_id) {
+        let hash = self.hasher.hash_one(request_id);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.contains(&hash) {
             return false;
         }
         if known.len() == REMEMBERED {
             known.pop_front();
         }
-        known.push_back(request_id.to_owned());
+        known.push_back(hash);
         true
     }
 }
@@ -44,6 +50,6 @@ mod tests {
         assert!((0..=REMEMBERED).all(|number| answers.is_first(&number.to_string())));
         assert!(!answers.is_first(&REMEMBERED.to_string()));
         assert!(answers.is_first("0"), "the oldest is forgotten");
-        assert_eq!(answers.0.lock().unwrap().len(), REMEMBERED);
+        assert_eq!(answers.known.lock().unwrap().len(), REMEMBERED);
     }
 }

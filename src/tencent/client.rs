@@ -48,6 +48,7 @@ pub struct Client {
     /// The connections; none, if those of before are not to be used any more.
     http: Mutex<Option<reqwest::Client>>,
     settings: Settings,
+    url: reqwest::Url,
     host: String,
     answers: Answers,
 }
@@ -109,7 +110,7 @@ impl Client {
             (None, _) => return Err(invalid()),
         };
         let http = Mutex::new(Some(connect(&settings)?));
-        Ok(Self { http, settings, host, answers: Answers::default() })
+        Ok(Self { http, settings, url, host, answers: Answers::default() })
     }
 
     /// Commits a certificate: places an order. Signs with the time at which it is called, and calls
@@ -215,7 +216,7 @@ impl Client {
         let signed = CanonicalRequest { headers: &headers, body: body.as_bytes() };
         let authorization = authorization(&credentials.secret_id, &credentials.secret_key, &scope, &signed);
         let mut request = http
-            .post(&self.settings.endpoint)
+            .post(self.url.clone())
             .header(header::CONTENT_TYPE, CONTENT_TYPE)
             .header(header::HOST, &self.host)
             .header(header::AUTHORIZATION, sensitive(&authorization))
