@@ -1,7 +1,7 @@
 //! The one loop: claim, pace, send, record, verify; pause and stop.
 //!
 //! Claims, results and heartbeat go to the database in shared turns. While other requests are on the way, a result
-//! waits for theirs, a quarter of a second at most; and while a turn waits for the disk, requests whose claims are
+//! waits for theirs, less than half a second; and while a turn waits for the disk, requests whose claims are
 //! durable go out in their slots. Nothing is decided here about a row: that is
 //! [`submission::next_state`](crate::submission::next_state). Nothing is retried here either: a row that is to be
 //! tried again is due again.

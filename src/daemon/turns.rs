@@ -9,8 +9,9 @@ use crate::queue::Mode;
 /// How often other processes' changes are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// While other requests are on the way, a result waits this long for theirs, to share their sync.
-const GATHER_FOR: Duration = Duration::from_millis(250);
+/// While other requests are on the way, a result waits this long for theirs, to share their sync: as long as it takes to
+/// send a handful of claims at full pace, so that one turn writes results and claims.
+const GATHER_FOR: Duration = Duration::from_millis(400);
 /// So many results don't wait for others.
 pub(super) const ENOUGH_RESULTS: usize = 8;
 
@@ -130,11 +131,11 @@ mod tests {
     }
 
     #[test]
-    fn results_wait_for_others_for_a_quarter_of_a_second() {
+    fn results_wait_for_others_for_less_than_half_a_second() {
         let now = clock::now().instant;
         let mut turns = looked(now);
-        assert!(!turns.is_look_due(true, now + MS * 249));
-        assert!(turns.is_look_due(true, now + MS * 250));
+        assert!(!turns.is_look_due(true, now + MS * 399));
+        assert!(turns.is_look_due(true, now + MS * 400));
         turns.wake(now + MS * 50);
         assert!(turns.is_look_due(true, now + MS * 51), "who writes meanwhile is looked for all the same");
     }
