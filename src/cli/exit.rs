@@ -131,7 +131,7 @@ impl From<QueueError> for Failure {
             QueueError::Create { .. } => Code::CantCreate,
             QueueError::Held { .. } | QueueError::Older { .. } => Code::Held,
             QueueError::Replaced(_) => Code::Replaced,
-            QueueError::Permission { .. } => Code::Permission,
+            QueueError::Permission { .. } | QueueError::ReadOnly(_) => Code::Permission,
             QueueError::Network { .. } => Code::Config,
             QueueError::Refused(_) => Code::PartlyDone,
         };

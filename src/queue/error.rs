@@ -77,6 +77,9 @@ pub enum QueueError {
         /// The group that may.
         group: String,
     },
+    /// This user may read it, and not write it.
+    #[error("the database may be read by this user, and not written ({0}); be root, or a member of the group that owns it")]
+    ReadOnly(&'static str),
     /// Another daemon has it.
     #[error("another daemon holds {path} ({holder}); one daemon a database")]
     Held {
@@ -180,6 +183,7 @@ impl QueueError {
             Some(code::CONSTRAINT) => Self::Refused(words(error)),
             Some(code::BUSY | code::LOCKED) => Self::Busy { what, detail: words(error) },
             Some(code::CORRUPT | code::NOTADB) => Self::Damaged { what, detail: words(error) },
+            Some(code::READONLY) => Self::ReadOnly(what),
             _ => Self::Failed { what, detail: words(error) },
         }
     }

@@ -60,6 +60,41 @@ async fn the_daemon_row_says_what_runs_and_what_it_does() {
 }
 
 #[tokio::test]
+async fn a_row_that_a_rule_refuses_to_send_is_set_aside_and_the_rest_of_the_turn_is_done() {
+    let mut site = Site::with(&["a", "b", "c"]).await;
+    let claim = site.commits(0, 1).await.remove(0);
+    site.sql(
+        "CREATE TRIGGER mine BEFORE UPDATE ON submissions WHEN OLD.certificate_id = 'b' AND NEW.state = 'in_flight' BEGIN
+           SELECT RAISE(ABORT, 'never b');
+         END",
+    )
+    .await;
+    let record = site.committed(1, &claim, receipt());
+    let done = site.turn(1, &[record], 9, 0).await;
+    assert_eq!((site.state("a").await.as_str(), names(&done.claims.commits)), ("submitted", vec!["c"]));
+    let poison = Poison { submission: 2, sentence: "never b".to_owned(), canceled: true };
+    assert_eq!(done.claims.poison, [poison]);
+    assert_eq!(site.line("b").await.reason.as_deref(), Some("it can't be sent: never b"));
+    assert_eq!(site.outcomes("b").await, [], "no request is left of it");
+}
+
+#[tokio::test]
+async fn a_row_that_no_rule_lets_be_changed_at_all_stays_as_it_is_and_the_rest_of_the_turn_is_done() {
+    let mut site = Site::with(&["a", "b"]).await;
+    site.sql(
+        "CREATE TRIGGER mine BEFORE UPDATE ON submissions WHEN OLD.certificate_id = 'a' BEGIN
+           SELECT RAISE(ABORT, 'never a');
+         END",
+    )
+    .await;
+    let done = site.turn(0, &[], 1, 0).await;
+    assert_eq!(names(&done.claims.commits), ["b"]);
+    let poison = Poison { submission: 1, sentence: "never a".to_owned(), canceled: false };
+    assert_eq!(done.claims.poison, [poison]);
+    assert_eq!((site.state("a").await.as_str(), site.outcomes("a").await), ("pending", vec![]));
+}
+
+#[tokio::test]
 async fn a_turn_counts_the_rows_of_each_state() {
     let mut site = Site::with(&["a", "b", "c"]).await;
     site.commit(0, lost()).await;

@@ -34,6 +34,8 @@ async fn a_file_that_may_only_be_read_needs_another_user() {
     let path = Path::new(HERE);
     let read_only = QueueError::opening(path, &said("UPDATE control SET paused = 1").await);
     assert!(matches!(&read_only, QueueError::Permission { path: named, .. } if named == path), "{read_only:?}");
+    let read_only = QueueError::of("enqueueing")(said("UPDATE control SET paused = 1").await);
+    assert!(matches!(read_only, QueueError::ReadOnly("enqueueing")), "{read_only:?}");
     let other = QueueError::opening(path, &said("SELECT some FROM nowhere").await);
     assert_eq!(other.to_string(), format!("the database failed (opening): {HERE}: no such table: nowhere"));
 }
