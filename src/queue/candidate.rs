@@ -13,6 +13,7 @@ use crate::submission::{CertificateId, VerifyType};
 #[derive(Debug, Deserialize)]
 pub(super) struct Candidate {
     pub(super) id: i64,
+    is_in_doubt: bool,
     priority: i64,
     due_at: i64,
     /// None if it isn't plain text.
@@ -69,89 +70,85 @@ macro_rules! plain {
     };
 }
 
-/// The columns of a [`Candidate`], and which rows can be one: those that are due, and have no request on the way.
+/// Rows of this kind that are due and have no request on the way, the first to go first: at most so many.
 ///
 /// SQLite looks at the value of a bare parameter when it plans a LIMIT, or a comparison on a table that has an index of
 /// what `IS NOT NULL`, and plans anew whenever one is bound. That took half of all the daemon's time; hence the CASTs.
-macro_rules! candidates {
-    ($which:literal) => {
+macro_rules! first {
+    ($limit:literal, $which:literal) => {
         concat!(
-            "SELECT * FROM (SELECT s.id, s.priority, s.due_at, s.certificate_id, s.verify_type, s.tries
+            "SELECT * FROM (SELECT s.id, s.state, s.priority, s.due_at, s.certificate_id, s.verify_type, s.tries
                FROM submissions s
               WHERE ",
             $which,
             " AND typeof(s.due_at) = 'integer' AND s.due_at <= CAST(?1 AS INTEGER)
                 AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = s.certificate_id AND r.finished_at IS NULL)
-              ORDER BY s.due_at, s.id LIMIT CAST(?2 AS INTEGER))"
+              ORDER BY s.due_at, s.id LIMIT CAST(",
+            $limit,
+            " AS INTEGER))"
         )
     };
 }
 
-/// Candidates as an array of JSON: each row that comes by itself costs a change of threads.
-macro_rules! as_json {
-    ($($candidates:expr),+) => {
-        concat!(
-            "SELECT json_group_array(json_object('id', id, 'priority', priority, 'due_at', due_at,
-                      'certificate_id', ", plain!("certificate_id"), ",
-                      'verify_type', CASE WHEN verify_type IS NOT NULL THEN coalesce(", plain!("verify_type"), ", '') END,
-                      'tries', CASE WHEN typeof(tries) = 'integer' AND tries BETWEEN 0 AND 4294967295 THEN tries END,
-                      'has_history', json(iif(EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = found.certificate_id),
-                                              'true', 'false'))))
-               FROM (", $($candidates),+, ") AS found"
-        )
-    };
+/// What is due, as an array of JSON: each row that comes by itself costs a change of threads.
+const DUE: &str = concat!(
+    "SELECT json_group_array(json_object(
+              'id', id, 'is_in_doubt', json(iif(state = 'in_doubt', 'true', 'false')), 'priority', priority, 'due_at', due_at,
+              'certificate_id', ",
+    plain!("certificate_id"),
+    ", 'verify_type', CASE WHEN verify_type IS NOT NULL THEN coalesce(",
+    plain!("verify_type"),
+    ", '') END,
+              'tries', CASE WHEN typeof(tries) = 'integer' AND tries BETWEEN 0 AND 4294967295 THEN tries END,
+              'has_history', json(iif(EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = found.certificate_id),
+                                      'true', 'false'))))
+       FROM (",
+    first!("?2", "s.state = 'in_doubt'"),
+    " UNION ALL SELECT * FROM (",
+    first!("?3", "s.state = 'pending' AND s.priority = 3"),
+    " UNION ALL ",
+    first!("?3", "s.state = 'pending' AND s.priority = 2"),
+    " UNION ALL ",
+    first!("?3", "s.state = 'pending' AND s.priority = 1"),
+    " UNION ALL ",
+    first!("?3", "s.state = 'pending' AND s.priority = 0"),
+    " LIMIT CAST(?4 AS INTEGER)) WHERE NOT EXISTS (SELECT 1 FROM control WHERE paused)) AS found"
+);
+
+/// How many candidates are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Most {
+    pub(super) in_doubt: usize,
+    /// Of pending ones, of each priority.
+    pub(super) of_each_priority: usize,
+    /// Of pending ones in all.
+    pub(super) pending: usize,
 }
 
-/// Pending rows, the highest priority first: at most so many of each, and at most so many in all. None of a queue that is
-/// paused.
-pub(super) async fn pending(
-    connection: &mut SqliteConnection,
-    now: Now,
-    of_each_priority: usize,
-    in_all: usize,
-) -> Result<Vec<Candidate>, QueueError> {
-    let json = sqlx::query_scalar(concat!(
-        as_json!(
-            candidates!("s.state = 'pending' AND s.priority = 3"),
-            " UNION ALL ",
-            candidates!("s.state = 'pending' AND s.priority = 2"),
-            " UNION ALL ",
-            candidates!("s.state = 'pending' AND s.priority = 1"),
-            " UNION ALL ",
-            candidates!("s.state = 'pending' AND s.priority = 0"),
-            " LIMIT CAST(?3 AS INTEGER)"
-        ),
-        " WHERE NOT EXISTS (SELECT 1 FROM control WHERE paused)",
-    ))
-    .bind(now.unix.seconds())
-    .bind(i64::try_from(of_each_priority).unwrap_or(i64::MAX))
-    .bind(i64::try_from(in_all).unwrap_or(i64::MAX))
-    .fetch_one(connection)
-    .await;
-    let mut candidates = by_due_time(json, "looking for what is due")?;
-    candidates.sort_by_key(|candidate| Reverse(candidate.priority));
-    Ok(candidates)
+/// What is due.
+pub(super) struct Due {
+    /// Rows in doubt, the earliest first.
+    pub(super) in_doubt: Vec<Candidate>,
+    /// Pending ones, the highest priority first; none of a queue that is paused.
+    pub(super) pending: Vec<Candidate>,
 }
 
-/// Rows in doubt.
-pub(super) async fn in_doubt(
-    connection: &mut SqliteConnection,
-    now: Now,
-    limit: usize,
-) -> Result<Vec<Candidate>, QueueError> {
-    let json = sqlx::query_scalar(as_json!(candidates!("s.state = 'in_doubt'")))
+/// Looks for what is due.
+pub(super) async fn due(connection: &mut SqliteConnection, now: Now, most: Most) -> Result<Due, QueueError> {
+    const WHAT: &str = "looking for what is due";
+    let limit = |most: usize| i64::try_from(most).unwrap_or(i64::MAX);
+    let json: String = sqlx::query_scalar(DUE)
         .bind(now.unix.seconds())
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(limit(most.in_doubt))
+        .bind(limit(most.of_each_priority))
+        .bind(limit(most.pending))
         .fetch_one(connection)
-        .await;
-    by_due_time(json, "looking for what is in doubt")
-}
-
-/// Who is due earlier goes first, then who came earlier.
-fn by_due_time(json: Result<String, sqlx::Error>, what: &'static str) -> Result<Vec<Candidate>, QueueError> {
-    let json = json.map_err(QueueError::of(what))?;
+        .await
+        .map_err(QueueError::of(WHAT))?;
     let found: Result<Vec<Candidate>, _> = serde_json::from_str(&json);
-    let mut candidates = found.map_err(|error| QueueError::unwritable(what, &error))?;
-    candidates.sort_by_key(|candidate| (candidate.due_at, candidate.id));
-    Ok(candidates)
+    let mut found = found.map_err(|error| QueueError::unwritable(WHAT, &error))?;
+    found.sort_by_key(|candidate| (candidate.due_at, candidate.id));
+    let (in_doubt, mut pending): (Vec<_>, Vec<_>) = found.into_iter().partition(|candidate| candidate.is_in_doubt);
+    pending.sort_by_key(|candidate| Reverse(candidate.priority));
+    Ok(Due { in_doubt, pending })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 
-use super::candidate::{self, Candidate, Valid};
+use super::candidate::{self, Candidate, Due, Most, Valid};
 use super::error::QueueError;
 use super::evidence;
 use super::poison::{self, Poison};
@@ -70,11 +70,8 @@ pub(super) async fn claim(
 ) -> Result<Claims, QueueError> {
     let mut claiming =
         Claiming { connection, manner, run, now, wanted, claims: Claims::default(), seen: HashSet::new() };
-    if wanted.reads > 0 {
-        claiming.read_what_is_in_doubt().await?;
-    }
-    if wanted.commits > 0 {
-        claiming.commit_what_is_pending().await?;
+    if wanted.commits + wanted.reads > 0 {
+        claiming.claim().await?;
     }
     Ok(claiming.claims)
 }
@@ -99,9 +96,26 @@ struct Fit {
 }
 
 impl Claiming<'_> {
-    async fn read_what_is_in_doubt(&mut self) -> Result<(), QueueError> {
-        let most = self.wanted.reads + UNSETTLED_MARGIN;
-        for candidate in candidate::in_doubt(self.connection, self.now, most).await? {
+    /// First just as many as are wanted; then also what lies behind those that can't go now.
+    async fn claim(&mut self) -> Result<(), QueueError> {
+        let Wanted { commits, reads, .. } = self.wanted;
+        let in_doubt = if reads > 0 { reads + UNSETTLED_MARGIN } else { 0 };
+        let most = Most { in_doubt, of_each_priority: commits, pending: commits };
+        let Due { in_doubt, pending } = candidate::due(self.connection, self.now, most).await?;
+        self.read_what_is_in_doubt(in_doubt).await?;
+        let is_all = pending.len() < commits;
+        self.commit(pending).await?;
+        if is_all || self.claims.commits.len() >= commits {
+            return Ok(());
+        }
+        let of_each_priority = commits + reads + READ_FIRST_MARGIN;
+        let most = Most { in_doubt: 0, of_each_priority, pending: usize::MAX };
+        let behind = candidate::due(self.connection, self.now, most).await?;
+        self.commit(behind.pending).await
+    }
+
+    async fn read_what_is_in_doubt(&mut self, candidates: Vec<Candidate>) -> Result<(), QueueError> {
+        for candidate in candidates {
             if self.claims.reads.len() >= self.wanted.reads {
                 break;
             }
@@ -110,20 +124,6 @@ impl Claiming<'_> {
             }
         }
         Ok(())
-    }
-
-    /// First just as many as are wanted; then also what lies behind those that can't go now.
-    async fn commit_what_is_pending(&mut self) -> Result<(), QueueError> {
-        let Wanted { commits, reads, .. } = self.wanted;
-        let page = candidate::pending(self.connection, self.now, commits, commits).await?;
-        let is_last = page.len() < commits;
-        self.commit(page).await?;
-        if is_last || self.claims.commits.len() >= commits {
-            return Ok(());
-        }
-        let margin = commits + reads + READ_FIRST_MARGIN;
-        let page = candidate::pending(self.connection, self.now, margin, usize::MAX).await?;
-        self.commit(page).await
     }
 
     /// Claims of these candidates as many as are wanted still.

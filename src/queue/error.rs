@@ -78,7 +78,9 @@ pub enum QueueError {
         group: String,
     },
     /// This user may read it, and not write it.
-    #[error("the database may be read by this user, and not written ({0}); be root, or a member of the group that owns it")]
+    #[error(
+        "the database may be read by this user, and not written ({0}); be root, or a member of the group that owns it"
+    )]
     ReadOnly(&'static str),
     /// Another daemon has it.
     #[error("another daemon holds {path} ({holder}); one daemon a database")]
