@@ -13,7 +13,10 @@ use certcommit::submission::{CommitOutcome, Event, Policy, Receipt, next_state};
 
 use super::super::report::percentile;
 
-const TURNS: usize = 500;
+/// A machine that others share holds everything up now and then, for many turns on end: of five series, the middle one's
+/// 99 % count.
+const SERIES: usize = 500;
+const TURNS: usize = 5 * SERIES;
 
 /// How long the turns of one kind took.
 pub(super) struct Times {
@@ -98,8 +101,9 @@ fn submission(number: i64) -> NewSubmission {
 
 impl Times {
     fn of(times: &[Duration]) -> Self {
-        let at = |part| percentile(times, part).expect("there were turns");
-        Self { p50: at(0.5), p99: at(0.99) }
+        let at = |times: &[Duration], part| percentile(times, part).expect("there were turns");
+        let p99s: Vec<Duration> = times.chunks(SERIES).map(|series| at(series, 0.99)).collect();
+        Self { p50: at(times, 0.5), p99: at(&p99s, 0.5) }
     }
 }
 
