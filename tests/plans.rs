@@ -224,31 +224,12 @@ async fn people_at_work(queue: &mut Queue) {
 async fn record_once_more(queue: &mut Queue, run: &Run, policy: &Policy) {
     queue.set_paused(false, None).await.unwrap();
     queue.enqueue(&[submission("again")]).await.unwrap();
-    let claiming = Turn {
-        now: clock::now(),
-        records: &[],
-        may_be_written: false,
-        commits: 1,
-        reads: 0,
-        read_first: true,
-        settle: Duration::ZERO,
-        heartbeat: None,
-    };
-    let claim = queue.turn(run, &claiming).await.unwrap().claims.commits.remove(0);
-    let finished = Finished {
-        at: clock::now().unix,
-        run_ms: 0,
-        outcome: "not_sent",
-        http_status: None,
-        error_code: None,
-        request_id: None,
-        order_id: None,
-        status: None,
-        duration: Duration::ZERO,
-    };
+    let nothing = Turn::new(clock::now(), Duration::ZERO);
+    let claim = queue.turn(run, &Turn { commits: 1, ..nothing }).await.unwrap().claims.commits.remove(0);
+    let finished = Finished::without_reply(clock::now().unix, 0, "not_sent");
     let change = next_state(&claim.row, &Event::Unsent("the database failed".to_owned()), policy, 0.0);
     let records = [Record::of(&claim, finished, change)];
-    let recording = Turn { records: &records, may_be_written: true, commits: 0, ..claiming };
+    let recording = Turn { records: &records, may_be_written: true, ..nothing };
     queue.turn(run, &recording).await.unwrap();
 }
 

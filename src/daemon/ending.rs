@@ -1,8 +1,6 @@
 //! The end of a request: what becomes of its row, what the gate and the limiter learn from it, and its one log
 //! line. Pure but for the line.
 
-use std::time::Duration;
-
 use super::announce::{Line, announce};
 use super::gate::{Ending, Fault, Gate};
 use crate::clock::Now;
@@ -25,6 +23,13 @@ pub(super) struct Context<'a> {
     pub(super) dice: f64,
 }
 
+impl Context<'_> {
+    /// A request that comes to its end now, without a reply.
+    fn without_reply(&self, outcome: &'static str) -> Finished {
+        Finished::without_reply(self.now.unix, self.run.millis_at(self.now), outcome)
+    }
+}
+
 /// The end of a commit.
 pub(super) fn commit(
     claim: &Claim,
@@ -40,13 +45,13 @@ pub(super) fn commit(
     let receipt = if let CommitOutcome::Submitted(receipt) = &outcome { Some(receipt.clone()) } else { None };
     let change = next_state(&claim.row, &Event::Commit(outcome), context.policy, context.dice);
     let finished = Finished {
-        outcome: class.as_str(),
         http_status: exchange.http_status,
         order_id: receipt.as_ref().map(|receipt| receipt.order_id.clone()),
         status: receipt.as_ref().map(|receipt| receipt.status),
         request_id: receipt.and_then(|receipt| receipt.request_id).or_else(|| refusal_id(refusal.as_ref())),
-        run_ms: context.run.millis_at(exchange.sent),
-        ..finished(context.now, refusal.as_ref(), exchange.duration)
+        error_code: refusal.map(|refusal| refusal.code),
+        duration: exchange.duration,
+        ..Finished::without_reply(context.now.unix, context.run.millis_at(exchange.sent), class.as_str())
     };
     let event = match (change.as_ref().map(|change| change.to), class) {
         (Some(State::Submitted), _) => LogEvent::Submitted,
@@ -84,13 +89,13 @@ pub(super) fn read(claim: &Claim, exchange: Exchange<ReadOutcome>, context: Cont
     let reading = if let ReadOutcome::Seen(reading) = &outcome { Some(reading.clone()) } else { None };
     let change = next_state(&claim.row, &Event::Read(outcome), context.policy, context.dice);
     let finished = Finished {
-        outcome: class.as_str(),
         http_status: exchange.http_status,
         order_id: reading.as_ref().and_then(|reading| reading.order_id.clone()),
         status: reading.as_ref().and_then(|reading| reading.status),
         request_id: reading.and_then(|reading| reading.request_id).or_else(|| refusal_id(refusal.as_ref())),
-        run_ms: context.run.millis_at(exchange.sent),
-        ..finished(context.now, refusal.as_ref(), exchange.duration)
+        error_code: refusal.map(|refusal| refusal.code),
+        duration: exchange.duration,
+        ..Finished::without_reply(context.now.unix, context.run.millis_at(exchange.sent), class.as_str())
     };
     let event = match (change.as_ref().map(|change| change.to), class) {
         (Some(State::Submitted), _) => LogEvent::Submitted,
@@ -110,9 +115,7 @@ pub(super) fn unsent(claim: &Claim, why: &str, context: Context<'_>) -> Record {
     let change = next_state(&claim.row, &Event::Unsent(why.to_owned()), context.policy, context.dice);
     let commit = claim.row.state == State::InFlight;
     let outcome = if commit { CommitClass::NotSent.as_str() } else { ReadClass::NotSent.as_str() };
-    let finished = Finished { outcome, ..finished(context.now, None, Duration::ZERO) };
-    let finished = Finished { run_ms: context.run.millis_at(context.now), ..finished };
-    Record::of(claim, finished, change)
+    Record::of(claim, context.without_reply(outcome), change)
 }
 
 /// A claim whose request was on its way when the daemon gave up waiting, or whose task died.
@@ -120,10 +123,7 @@ pub(super) fn interrupted(claim: &Claim, context: Context<'_>) -> Record {
     let commit = claim.row.state == State::InFlight;
     let outcome = if commit { CommitClass::InDoubt.as_str() } else { ReadClass::Retry.as_str() };
     let change = next_state(&claim.row, &Event::Interrupted, context.policy, context.dice);
-    let finished =
-        Finished { outcome, run_ms: context.run.millis_at(context.now), ..finished(context.now, None, Duration::ZERO) };
-    let event = LogEvent::InDoubt;
-    close(claim, finished, change, event, context, Ending::Unknown).0
+    close(claim, context.without_reply(outcome), change, LogEvent::InDoubt, context, Ending::Unknown).0
 }
 
 fn close(
@@ -136,20 +136,6 @@ fn close(
 ) -> (Record, Ending) {
     announce(&Line { event, claim, finished: &finished, change: change.as_ref(), now: context.now });
     (Record::of(claim, finished, change), ending)
-}
-
-fn finished(now: Now, refusal: Option<&Refusal>, duration: Duration) -> Finished {
-    Finished {
-        at: now.unix,
-        run_ms: 0,
-        outcome: "",
-        http_status: None,
-        error_code: refusal.map(|refusal| refusal.code.clone()),
-        request_id: refusal_id(refusal),
-        order_id: None,
-        status: None,
-        duration,
-    }
 }
 
 fn refusal_id(refusal: Option<&Refusal>) -> Option<String> {

@@ -1,7 +1,5 @@
 //! Recovery: what to make of rows in flight that nobody holds, after a crash or a COMMIT that failed.
 
-use std::time::Duration;
-
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
@@ -129,17 +127,7 @@ async fn settle(
         (_, true) => ReadClass::NotSent.as_str(),
         (_, false) => ReadClass::Retry.as_str(),
     };
-    let finished = Finished {
-        at: now.unix,
-        run_ms: orphan.run_ms,
-        outcome,
-        http_status: None,
-        error_code: None,
-        request_id: None,
-        order_id: None,
-        status: None,
-        duration: Duration::ZERO,
-    };
+    let finished = Finished::without_reply(now.unix, orphan.run_ms, outcome);
     let event = if ours { Event::Unsent("the claim was lost".to_owned()) } else { Event::Interrupted };
     let (Ok(certificate_id), true) = (orphan.certificate_id.parse(), orphan.kind == RequestKind::Commit.as_str())
     else {

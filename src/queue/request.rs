@@ -46,3 +46,21 @@ pub struct Finished {
     /// From the sending to the outcome.
     pub duration: Duration,
 }
+
+impl Finished {
+    /// A request that was sent so many milliseconds after the run's start, and has come to its end without a reply.
+    #[must_use]
+    pub fn without_reply(at: UnixMillis, run_ms: i64, outcome: &'static str) -> Self {
+        Self {
+            at,
+            run_ms,
+            outcome,
+            http_status: None,
+            error_code: None,
+            request_id: None,
+            order_id: None,
+            status: None,
+            duration: Duration::ZERO,
+        }
+    }
+}

@@ -82,16 +82,7 @@ fn nothing_placed() -> ReadOutcome {
 
 /// A turn that asks for claims, and brings nothing.
 fn asking(now: Now, commits: usize, reads: usize) -> Turn<'static> {
-    Turn {
-        now,
-        records: &[],
-        commits,
-        reads,
-        read_first: true,
-        may_be_written: false,
-        settle: POLICY.verify.settle,
-        heartbeat: None,
-    }
+    Turn { commits, reads, ..Turn::new(now, POLICY.verify.settle) }
 }
 
 impl Site {
@@ -202,16 +193,12 @@ impl Site {
     }
 
     fn finished(&self, seconds: u64) -> Finished {
+        let at = self.at(seconds);
         Finished {
-            at: self.at(seconds).unix,
-            run_ms: self.run.millis_at(self.at(seconds)),
-            outcome: "",
             http_status: Some(200),
-            error_code: None,
             request_id: Some("r-9".into()),
-            order_id: None,
-            status: None,
             duration: Duration::from_millis(123),
+            ..Finished::without_reply(at.unix, self.run.millis_at(at), "")
         }
     }
 

@@ -15,7 +15,7 @@ use super::run::{self, Control, Heartbeat, Run};
 use crate::clock::{self, Now};
 
 /// What one turn is to do.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Turn<'a> {
     /// The time.
     pub now: Now,
@@ -34,6 +34,23 @@ pub struct Turn<'a> {
     pub settle: Duration,
     /// The `daemon` row, when it is to be written.
     pub heartbeat: Option<&'a Heartbeat>,
+}
+
+impl Turn<'_> {
+    /// A turn that brings nothing and asks for nothing, where what is in doubt settles for so long.
+    #[must_use]
+    pub fn new(now: Now, settle: Duration) -> Self {
+        Self {
+            now,
+            records: &[],
+            may_be_written: false,
+            commits: 0,
+            reads: 0,
+            read_first: true,
+            settle,
+            heartbeat: None,
+        }
+    }
 }
 
 /// What one turn did and found.

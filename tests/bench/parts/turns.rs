@@ -66,31 +66,11 @@ fn submission(number: u32) -> NewSubmission {
 }
 
 fn turn(records: &[Record], commits: usize) -> Turn<'_> {
-    let settle = Duration::from_secs(60);
-    Turn {
-        now: clock::now(),
-        records,
-        commits,
-        reads: 0,
-        read_first: true,
-        may_be_written: false,
-        settle,
-        heartbeat: None,
-    }
+    Turn { records, commits, ..Turn::new(clock::now(), Duration::from_secs(60)) }
 }
 
 fn unsent(claim: &Claim, policy: &Policy) -> Record {
-    let finished = Finished {
-        at: clock::now().unix,
-        run_ms: 0,
-        outcome: "not_sent",
-        http_status: None,
-        error_code: None,
-        request_id: None,
-        order_id: None,
-        status: None,
-        duration: Duration::ZERO,
-    };
+    let finished = Finished::without_reply(clock::now().unix, 0, "not_sent");
     let change = next_state(&claim.row, &Event::Unsent("measured".to_owned()), policy, 0.0);
     Record::of(claim, finished, change)
 }

@@ -61,31 +61,18 @@ pub(super) async fn measure(database: &Path, directory: &Path, rows: i64, each: 
 }
 
 fn turn(records: &[Record], commits: usize) -> Turn<'_> {
-    let settle = Duration::from_secs(60);
-    Turn {
-        now: clock::now(),
-        records,
-        commits,
-        reads: 0,
-        read_first: true,
-        may_be_written: false,
-        settle,
-        heartbeat: None,
-    }
+    Turn { records, commits, ..Turn::new(clock::now(), Duration::from_secs(60)) }
 }
 
 fn submitted(claim: &Claim, policy: &Policy) -> Record {
     let order_id = format!("SO{}", claim.request);
     let finished = Finished {
-        at: clock::now().unix,
-        run_ms: 0,
-        outcome: "submitted",
         http_status: Some(200),
-        error_code: None,
         request_id: Some("00000000-0000-4000-8000-000000000001".to_owned()),
         order_id: Some(order_id.clone()),
         status: Some(8),
         duration: Duration::from_millis(50),
+        ..Finished::without_reply(clock::now().unix, 0, "submitted")
     };
     let receipt = Receipt { order_id, status: 8, request_id: finished.request_id.clone() };
     let change = next_state(&claim.row, &Event::Commit(CommitOutcome::Submitted(receipt)), policy, 0.0);
