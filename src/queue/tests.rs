@@ -132,6 +132,10 @@ impl Site {
         sqlx::query_scalar(query).fetch_one(&mut self.queue.connection).await.unwrap()
     }
 
+    async fn text(&mut self, query: &'static str) -> Option<String> {
+        sqlx::query_scalar(query).fetch_one(&mut self.queue.connection).await.unwrap()
+    }
+
     async fn turn(&mut self, seconds: u64, records: &[Record], commits: usize, reads: usize) -> TurnReport {
         let turn = Turn { records, ..asking(self.at(seconds), commits, reads) };
         self.queue.turn(&self.run, &turn).await.unwrap()

@@ -13,7 +13,20 @@ async fn a_submitted_row_has_its_order_and_no_error_any_more() {
     assert_eq!((line.state.as_str(), line.tries), ("submitted", 2));
     assert_eq!((line.order_id.as_deref(), line.status), (Some("SO1"), Some(8)));
     assert_eq!((line.error_code, line.reason), (None, None));
+    assert_eq!(site.text("SELECT request_id FROM submissions").await.as_deref(), Some("r-2"));
+    assert_eq!(site.text("SELECT error_message FROM submissions").await, None);
     assert_eq!(site.number("SELECT finished_at FROM submissions").await, Some(BEGIN + 4));
+}
+
+#[tokio::test]
+async fn a_row_that_is_tried_again_shows_the_error_and_is_not_finished() {
+    let mut site = Site::with(&["a"]).await;
+    let claim = site.commits(0, 1).await.remove(0);
+    let record = site.committed(3, &claim, CommitOutcome::Retry(refusal()));
+    site.record(3, record).await;
+    assert_eq!(site.text("SELECT error_message FROM submissions").await.as_deref(), Some("words"));
+    assert_eq!(site.number("SELECT finished_at FROM submissions").await, None);
+    assert_eq!(site.number("SELECT updated_at FROM submissions").await, Some(BEGIN + 3));
 }
 
 #[tokio::test]
