@@ -77,7 +77,8 @@ macro_rules! plain {
 macro_rules! first {
     ($limit:literal, $which:literal) => {
         concat!(
-            "SELECT * FROM (SELECT s.id, s.state, s.priority, s.due_at, s.certificate_id, s.verify_type, s.tries
+            "SELECT * FROM (SELECT s.id, s.state, CAST(s.priority AS INTEGER) AS priority, s.due_at, s.certificate_id,
+                            s.verify_type, s.tries
                FROM submissions s
               WHERE ",
             $which,

@@ -124,6 +124,24 @@ async fn a_row_that_no_rule_would_have_let_in_is_set_aside_and_blocks_no_other()
 }
 
 #[tokio::test]
+async fn values_of_whatever_type_in_one_row_block_no_other() {
+    let mut site = Site::new().await;
+    site.sql("DROP TRIGGER submissions_insert_rules").await;
+    site.sql(
+        "INSERT INTO submissions (certificate_id, verify_type, priority, tries, state, due_at) VALUES
+           (x'ff', NULL, 0, 0, 'pending', 1), (CAST(x'ff' AS TEXT), NULL, 0, 0, 'pending', 1),
+           (CAST(x'610062' AS TEXT), NULL, 0, 0, 'pending', 1), ('blob', x'ff', 0, 0, 'pending', 1),
+           ('bytes', CAST(x'ff' AS TEXT), 0, 0, 'pending', 1), ('many', NULL, 0, 'many', 'pending', 1),
+           ('real', NULL, 0, 0.5, 'pending', 1), ('some', NULL, x'ff', 0, 'in_doubt', 1), (x'00', NULL, 'x', -1, 'in_doubt', 1)",
+    )
+    .await;
+    site.enqueue(new("good")).await;
+    let claims = site.turn(0, &[], 1, 9).await.claims;
+    assert_eq!(names(&claims.commits), ["good"]);
+    assert_eq!(site.number("SELECT count(*) FROM submissions WHERE state = 'canceled'").await, Some(7));
+}
+
+#[tokio::test]
 async fn the_next_due_times_are_those_of_the_earliest_commit_and_the_earliest_read() {
     let mut site = Site::new().await;
     let next = |done: TurnReport| (done.next_commit, done.next_read);
