@@ -101,6 +101,16 @@ async fn rows_that_have_to_be_read_first_and_cannot_be_now_hide_none_behind_them
 }
 
 #[tokio::test]
+async fn of_those_behind_them_no_more_are_claimed_than_are_wanted() {
+    let mut site = Site::with(&["a"]).await;
+    site.commit(0, CommitOutcome::BackendError(refusal())).await;
+    for name in ["b", "c", "d", "e"] {
+        site.enqueue(NewSubmission { due_at: Some(BEGIN + 20), ..new(name) }).await;
+    }
+    assert_eq!(names(&site.commits(30, 2).await), ["b", "c"]);
+}
+
+#[tokio::test]
 async fn where_reading_is_not_permitted_nothing_waits_for_a_read() {
     let mut site = Site::with(&["a"]).await;
     site.commit(0, CommitOutcome::BackendError(refusal())).await;
