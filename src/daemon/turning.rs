@@ -50,7 +50,8 @@ impl Worker {
         let look = self.turns.is_look_due(self.gathers(), now.instant);
         let claiming = self.exit.deadline.is_none() && self.keyless_since.is_none();
         // What is due and could not be claimed, for instance since it has to be read first, must not spin.
-        let hungry = hungry && claiming && (self.turns.fruitful || look);
+        let asks = hungry && claiming;
+        let hungry = asks && (self.turns.fruitful || look);
         let write = !self.records.is_empty() && (look || !self.gathers());
         let must = beat || write || self.trouble.is_some() || hungry || self.clock_went_back;
         if !must && !look {
@@ -65,7 +66,7 @@ impl Worker {
         }
         let room = |lane: &Lane| if claiming { lane.room(now.instant) } else { 0 };
         let (commits, reads) = (room(&self.commits), room(&self.reads));
-        self.turns.asked = commits + reads > 0;
+        self.turns.asked = asks;
         self.desk.begin(Errand {
             commits,
             reads,
@@ -132,9 +133,7 @@ impl Worker {
         for poison in &report.claims.poison {
             self.tell_of_poison(poison);
         }
-        if self.turns.asked {
-            self.turns.fruitful = !(report.claims.commits.is_empty() && report.claims.reads.is_empty());
-        }
+        self.turns.claimed(!(report.claims.commits.is_empty() && report.claims.reads.is_empty()));
         let mut returned = self.commits.take(report.claims.commits, report.next_commit, now.instant);
         returned.extend(self.reads.take(report.claims.reads, report.next_read, now.instant));
         self.give_back(returned, "paused before it was sent");

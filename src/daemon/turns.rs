@@ -28,9 +28,9 @@ pub(super) struct Turns {
     woken: Option<(Instant, Duration)>,
     /// No turn begins before.
     pub(super) rest_until: Instant,
-    /// Whether the present one, or the last, asked for claims.
+    /// Whether the present one, or the last, asked for claims that are due.
     pub(super) asked: bool,
-    /// Whether the last one that asked claimed anything.
+    /// Whether the last one that asked for them claimed anything.
     pub(super) fruitful: bool,
     pub(super) heartbeat_at: Instant,
     pub(super) last_mode: Mode,
@@ -66,6 +66,13 @@ impl Turns {
     /// Whether such a turn is due.
     pub(super) fn is_look_due(&self, gathers: bool, now: Instant) -> bool {
         self.next_look(gathers).is_none_or(|at| now >= at)
+    }
+
+    /// Whether a turn claimed anything. That one which had no room for what is due claimed nothing says nothing.
+    pub(super) fn claimed(&mut self, anything: bool) {
+        if anything || self.asked {
+            self.fruitful = anything;
+        }
     }
 
     /// A turn begins, of any kind.
@@ -128,6 +135,17 @@ mod tests {
             seen.extend(looks(&mut turns, now, millisecond + 1));
         }
         assert_eq!(seen, [5, 10, 15, 20]);
+    }
+
+    #[test]
+    fn a_turn_without_room_for_what_is_due_says_nothing_of_whether_it_can_be_claimed() {
+        let mut turns = Turns::new(clock::now().instant);
+        turns.claimed(true);
+        turns.claimed(false);
+        assert!(turns.fruitful);
+        turns.asked = true;
+        turns.claimed(false);
+        assert!(!turns.fruitful);
     }
 
     #[test]
