@@ -12,8 +12,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// While other requests are on the way, a result waits this long for theirs, to share their sync: as long as it takes to
 /// send a handful of claims at full pace, so that one turn writes results and claims.
 const GATHER_FOR: Duration = Duration::from_millis(400);
-/// So many results don't wait for others.
-pub(super) const ENOUGH_RESULTS: usize = 8;
+/// So many results don't wait for others: more than come between two claims, which take them along.
+pub(super) const ENOUGH_RESULTS: usize = 16;
 
 /// Somebody's changes are looked for this much after the first sign of them, and then at growing intervals.
 const WOKEN_AFTER: Duration = Duration::from_millis(1);
