@@ -12,8 +12,10 @@ use crate::queue::Claim;
 
 /// Claims that wait ahead of the limiter at most.
 const CLAIM_AHEAD: usize = 16;
-/// With more than this many waiting, no more are claimed: claims cost less by the handful.
+/// With more than this many waiting, no turn is taken for the sake of more.
 const ENOUGH_AHEAD: usize = CLAIM_AHEAD / 2;
+/// One that is taken anyway claims along no fewer than these: claims cost less by the handful.
+const HANDFUL: usize = CLAIM_AHEAD / 4;
 /// With nothing to probe with, look again after this long.
 const PROBE_AGAIN: Duration = Duration::from_secs(1);
 
@@ -65,14 +67,14 @@ impl Lane {
         self.max_in_flight = settings.max_in_flight;
     }
 
-    /// How many claims the lane can take now; none, if it has enough.
+    /// How many claims the lane can take now; none, if it lacks less than a handful.
     pub(super) fn room(&self, now: Instant) -> usize {
-        if self.ready.len() > ENOUGH_AHEAD {
+        let lacking = CLAIM_AHEAD.saturating_sub(self.ready.len());
+        if lacking < HANDFUL {
             return 0;
         }
         let free = self.max_in_flight.saturating_sub(self.on_the_way.len() + self.ready.len());
-        let ahead = CLAIM_AHEAD.saturating_sub(self.ready.len());
-        free.min(ahead).min(self.gate.allows(now))
+        free.min(lacking).min(self.gate.allows(now))
     }
 
     /// When the row that is due first is due, in unix seconds, as of the last turn.
@@ -80,9 +82,10 @@ impl Lane {
         self.next_due
     }
 
-    /// Whether a turn would find something for this lane.
+    /// Whether a turn is worth taking for this lane's sake: it would find something, and too little is waiting.
     pub(super) fn is_hungry(&self, now: Instant, unix_seconds: i64) -> bool {
-        self.next_due.is_some_and(|due| due <= unix_seconds) && self.room(now) > 0
+        let is_due = self.next_due.is_some_and(|due| due <= unix_seconds);
+        is_due && self.ready.len() <= ENOUGH_AHEAD && self.room(now) > 0
     }
 
     /// Takes a turn's claims, and gives back what the gate, which may have closed since, doesn't let in.
