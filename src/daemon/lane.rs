@@ -12,8 +12,9 @@ use crate::queue::Claim;
 
 /// Claims that wait ahead of the limiter at most.
 const CLAIM_AHEAD: usize = 16;
-/// With more than this many waiting, no turn is taken for the sake of more.
-const ENOUGH_AHEAD: usize = CLAIM_AHEAD / 2;
+/// With more than this many waiting, no turn is taken for the sake of more. At full pace the next one is half a second
+/// after the last, as it is for results.
+const ENOUGH_AHEAD: usize = 6;
 /// One that is taken anyway claims along no fewer than these: claims cost less by the handful.
 const HANDFUL: usize = CLAIM_AHEAD / 4;
 /// With nothing to probe with, look again after this long.

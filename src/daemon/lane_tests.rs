@@ -73,13 +73,13 @@ async fn it_takes_sixteen_ahead_of_the_limiter_and_no_more_than_may_be_on_their_
 }
 
 #[test]
-fn it_asks_for_more_at_eight_ahead_and_takes_along_a_handful_or_nothing() {
+fn it_asks_for_more_at_six_ahead_and_takes_along_a_handful_or_nothing() {
     let with = |ahead: i64| {
         let (mut lane, now) = lane(64);
         lane.take(claims(1..=ahead), Some(100), now);
         (lane.is_hungry(now, 100), lane.room(now))
     };
-    assert_eq!([8, 9, 12, 13, 16].map(with), [(true, 8), (false, 7), (false, 4), (false, 0), (false, 0)]);
+    assert_eq!([6, 7, 12, 13, 16].map(with), [(true, 10), (false, 9), (false, 4), (false, 0), (false, 0)]);
 }
 
 #[tokio::test]

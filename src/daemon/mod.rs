@@ -7,6 +7,7 @@
 //! tried again is due again.
 
 mod advice;
+mod alarm;
 mod announce;
 mod clock_watch;
 mod desk;

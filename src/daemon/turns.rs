@@ -9,9 +9,9 @@ use crate::queue::Mode;
 /// How often other processes' changes are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// While other requests are on the way, a result waits this long for theirs, to share their sync: as long as it takes to
-/// send a handful of claims at full pace, so that one turn writes results and claims.
-const GATHER_FOR: Duration = Duration::from_millis(400);
+/// While other requests are on the way, a result waits this long for theirs, to share their sync: almost as long as it
+/// takes at full pace until more claims are wanted, so that one turn writes results and claims.
+const GATHER_FOR: Duration = Duration::from_millis(480);
 /// So many results don't wait for others: more than come between two claims, which take them along.
 pub(super) const ENOUGH_RESULTS: usize = 16;
 
@@ -152,8 +152,8 @@ mod tests {
     fn results_wait_for_others_for_less_than_half_a_second() {
         let now = clock::now().instant;
         let mut turns = looked(now);
-        assert!(!turns.is_look_due(true, now + MS * 399));
-        assert!(turns.is_look_due(true, now + MS * 400));
+        assert!(!turns.is_look_due(true, now + MS * 479));
+        assert!(turns.is_look_due(true, now + MS * 480));
         turns.wake(now + MS * 50);
         assert!(turns.is_look_due(true, now + MS * 51), "who writes meanwhile is looked for all the same");
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::clock_watch::{ClockWatch, Step};
 use super::desk::Desk;
 use super::keys::Keys;
@@ -73,6 +74,7 @@ pub(super) struct Worker {
     pub(super) counts: Counts,
     pub(super) exit: Exit,
     pub(super) turns: Turns,
+    alarm: Alarm,
     pub(super) waking: Waking,
     pub(super) clock_watch: ClockWatch,
     /// The clock was set back, and the queue doesn't know yet.
@@ -120,6 +122,7 @@ impl Worker {
             counts: Counts::default(),
             exit: Exit::new(until, stop),
             turns: Turns::new(now),
+            alarm: Alarm::new(),
             waking,
             clock_watch: ClockWatch::new(clock),
             clock_went_back: false,
@@ -152,7 +155,7 @@ impl Worker {
                 news = self.keys.answered() => self.after_answer(news, clock::now()),
                 findings = Self::inspected(&mut self.upkeep.inspection) => self.after_inspection(findings),
                 () = self.waking.noticed(), if idle => self.turns.wake(clock::now().instant),
-                () = sleep_until(wake) => {}
+                () = self.alarm.rings(wake) => {}
                 () = changed(&mut self.exit.asked) => {}
                 () = asked(&mut self.reloading) => self.reload(clock::now()),
             }

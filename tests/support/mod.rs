@@ -43,6 +43,7 @@ pub(crate) use scale::{extent, new_seed, scale, seed};
 pub(crate) use service_manager::ServiceManager;
 pub(crate) use small_disk::SmallDisk;
 pub(crate) use strace::Injection;
+pub(crate) use usage::processor_time;
 
 /// Waits that suit a test. Due times have whole seconds, so each wait ends with the second that it falls into.
 const SHORT: [(&str, &str); 7] = [

@@ -1,18 +1,22 @@
 //! What a running process used of the machine.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use super::Process;
 
+/// What a thread took of the processor's time so far, to the nanosecond, by its folder in `/proc`; none if it has ended.
+pub(crate) fn processor_time(thread: &Path) -> Option<Duration> {
+    let line = fs::read_to_string(thread.join("schedstat")).ok()?;
+    Some(Duration::from_nanos(line.split(' ').next()?.parse().ok()?))
+}
+
 impl Process {
-    /// What its threads took of the processor's time so far, to the nanosecond.
+    /// What its threads took of the processor's time so far.
     pub(crate) fn processor_time(&self) -> Duration {
         let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        threads
-            .filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("schedstat")).ok())
-            .map(|line| Duration::from_nanos(line.split(' ').next().unwrap().parse().unwrap()))
-            .sum()
+        threads.filter_map(|thread| processor_time(&thread.unwrap().path())).sum()
     }
 
     /// The most memory that it ever had, in kilobytes.

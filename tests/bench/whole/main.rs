@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that can't be made ends with its reason")]
 
 mod arrivals;
+mod bare;
 mod cost;
 mod headroom;
 mod lower_limit;

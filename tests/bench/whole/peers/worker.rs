@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::super::support::processor_time;
 use super::site::Site;
 
 /// How often the cost is looked at: what a thread does in its last moments isn't seen.
@@ -85,7 +86,7 @@ impl Cost {
         for process in members(group) {
             memory += peak_memory(&process).unwrap_or_default();
             for thread in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten() {
-                if let Some(used) = used(&thread.path().join("schedstat")) {
+                if let Some(used) = processor_time(&thread.path()) {
                     self.threads.insert(thread.file_name().to_string_lossy().into_owned(), used);
                 }
             }
@@ -111,9 +112,4 @@ fn peak_memory(process: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.split_whitespace().next()?.parse().ok()
-}
-
-fn used(schedstat: &std::path::Path) -> Option<Duration> {
-    let line = fs::read_to_string(schedstat).ok()?;
-    Some(Duration::from_nanos(line.split(' ').next()?.parse().ok()?))
 }
