@@ -192,12 +192,15 @@ END;
 
 ---------------------------------------------------------------- what may be changed
 
+-- What runs for every submission compares one by one: for a list of more than two, SQLite makes a table, each time that
+-- a trigger runs, and that was a third of all its work.
 CREATE TRIGGER submissions_update_rules BEFORE UPDATE ON submissions BEGIN
   SELECT RAISE(ABORT, 'id, certificate_id and created_at never change; insert another submission')
    WHERE NEW.id IS NOT OLD.id OR NEW.certificate_id IS NOT OLD.certificate_id OR NEW.created_at IS NOT OLD.created_at;
   SELECT RAISE(ABORT, 'verify_type must be DNS_AUTO, DNS, FILE, DNS_PROXY or FILE_PROXY, or null')
    WHERE NEW.verify_type IS NOT NULL
-     AND NEW.verify_type NOT IN ('DNS_AUTO', 'DNS', 'FILE', 'DNS_PROXY', 'FILE_PROXY');
+     AND NEW.verify_type <> 'DNS_AUTO' AND NEW.verify_type <> 'DNS' AND NEW.verify_type <> 'FILE'
+     AND NEW.verify_type <> 'DNS_PROXY' AND NEW.verify_type <> 'FILE_PROXY';
   SELECT RAISE(ABORT, 'priority must be a whole number from 0 to 3; higher goes first')
    WHERE typeof(NEW.priority) <> 'integer' OR NEW.priority NOT BETWEEN 0 AND 3;
   SELECT RAISE(ABORT, 'due_at must be unix seconds from 0 to 9999999999; a larger number looks like milliseconds')
@@ -218,24 +221,30 @@ CREATE TRIGGER submissions_update_rules BEFORE UPDATE ON submissions BEGIN
 
   SELECT RAISE(ABORT, 'state must be pending, in_flight, in_doubt, submitted, failed, held or canceled')
    WHERE NEW.state IS NULL
-      OR NEW.state NOT IN ('pending', 'in_flight', 'in_doubt', 'submitted', 'failed', 'held', 'canceled');
+      OR NEW.state <> 'pending' AND NEW.state <> 'in_flight' AND NEW.state <> 'in_doubt' AND NEW.state <> 'submitted'
+         AND NEW.state <> 'failed' AND NEW.state <> 'held' AND NEW.state <> 'canceled';
   SELECT RAISE(ABORT, 'a pending submission can become canceled, or in_doubt to be read back before it is sent; the rest is for certcommit')
-   WHERE OLD.state = 'pending' AND NEW.state NOT IN ('pending', 'in_flight', 'canceled', 'in_doubt');
+   WHERE OLD.state = 'pending' AND NEW.state <> 'pending' AND NEW.state <> 'in_flight' AND NEW.state <> 'canceled'
+     AND NEW.state <> 'in_doubt';
   SELECT RAISE(ABORT, 'a submission in flight is on its way to the server; wait for its outcome')
-   WHERE OLD.state = 'in_flight' AND NEW.state NOT IN ('in_flight', 'submitted', 'failed', 'pending', 'in_doubt');
+   WHERE OLD.state = 'in_flight' AND NEW.state <> 'in_flight' AND NEW.state <> 'submitted' AND NEW.state <> 'failed'
+     AND NEW.state <> 'pending' AND NEW.state <> 'in_doubt';
   SELECT RAISE(ABORT, 'a submission in doubt may have been placed; it is read back, or becomes held for you to decide')
-   WHERE OLD.state = 'in_doubt' AND NEW.state NOT IN ('in_doubt', 'submitted', 'failed', 'pending', 'held');
+   WHERE OLD.state = 'in_doubt' AND NEW.state <> 'in_doubt' AND NEW.state <> 'submitted' AND NEW.state <> 'failed'
+     AND NEW.state <> 'pending' AND NEW.state <> 'held';
   SELECT RAISE(ABORT, 'a submitted submission is final')
    WHERE OLD.state = 'submitted' AND NEW.state <> 'submitted';
   SELECT RAISE(ABORT, 'a failed submission can become pending, to be tried once more, and nothing else')
-   WHERE OLD.state = 'failed' AND NEW.state NOT IN ('failed', 'pending');
+   WHERE OLD.state = 'failed' AND NEW.state <> 'failed' AND NEW.state <> 'pending';
   SELECT RAISE(ABORT, 'a held submission can become in_doubt, to be read again, or pending, submitted or failed')
-   WHERE OLD.state = 'held' AND NEW.state NOT IN ('held', 'in_doubt', 'pending', 'submitted', 'failed');
+   WHERE OLD.state = 'held' AND NEW.state <> 'held' AND NEW.state <> 'in_doubt' AND NEW.state <> 'pending'
+     AND NEW.state <> 'submitted' AND NEW.state <> 'failed';
   SELECT RAISE(ABORT, 'a canceled submission can become pending, and nothing else')
-   WHERE OLD.state = 'canceled' AND NEW.state NOT IN ('canceled', 'pending');
+   WHERE OLD.state = 'canceled' AND NEW.state <> 'canceled' AND NEW.state <> 'pending';
   SELECT RAISE(ABORT, 'resolved_by must be reply, readback or operator, and comes with submitted alone')
    WHERE NEW.resolved_by IS NOT NULL
-     AND (NEW.resolved_by NOT IN ('reply', 'readback', 'operator') OR NEW.state IS NOT 'submitted');
+     AND (NEW.resolved_by <> 'reply' AND NEW.resolved_by <> 'readback' AND NEW.resolved_by <> 'operator'
+          OR NEW.state IS NOT 'submitted');
 
   SELECT RAISE(ABORT, 'tries, order_id, status, request_id, error_code, error_message and resolved_by are written by certcommit, with the state')
    WHERE (NEW.tries IS NOT OLD.tries OR NEW.order_id IS NOT OLD.order_id OR NEW.status IS NOT OLD.status
@@ -287,9 +296,10 @@ CREATE TRIGGER submissions_moved AFTER UPDATE OF state ON submissions WHEN NEW.s
   UPDATE state_counts SET count = count - 1 WHERE state = OLD.state;
   UPDATE state_counts SET count = count + 1 WHERE state = NEW.state;
   UPDATE submissions
-     SET finished_at = CASE WHEN NEW.state IN ('submitted', 'failed', 'canceled')
+     SET finished_at = CASE WHEN NEW.state = 'submitted' OR NEW.state = 'failed' OR NEW.state = 'canceled'
                             THEN CAST(strftime('%s', 'now') AS INTEGER) END
-   WHERE id = NEW.id AND (finished_at IS NULL) = (NEW.state IN ('submitted', 'failed', 'canceled'));
+   WHERE id = NEW.id
+     AND (finished_at IS NULL) = (NEW.state = 'submitted' OR NEW.state = 'failed' OR NEW.state = 'canceled');
 END;
 
 -- Setting state to pending by hand is enough: the rest is cleared, and it is due at once.
@@ -347,10 +357,16 @@ CREATE TRIGGER requests_update_rules BEFORE UPDATE ON requests BEGIN
       OR NEW.run_id IS NOT OLD.run_id OR NEW.started_at IS NOT OLD.started_at
       OR typeof(NEW.finished_at) <> 'integer' OR typeof(NEW.run_ms) <> 'integer' OR NEW.outcome IS NULL
       OR NOT CASE OLD.kind
-               WHEN 'commit' THEN NEW.outcome IN ('submitted', 'retry', 'backend_error', 'throttled', 'account',
-                                                  'denied', 'failed', 'status_refused', 'not_sent', 'in_doubt')
-               ELSE NEW.outcome IN ('committed', 'not_committed', 'dead_end', 'unclear', 'retry', 'throttled',
-                                    'account', 'denied', 'failed', 'not_sent')
+               WHEN 'commit' THEN
+                 NEW.outcome = 'submitted' OR NEW.outcome = 'retry' OR NEW.outcome = 'backend_error'
+                 OR NEW.outcome = 'throttled' OR NEW.outcome = 'account' OR NEW.outcome = 'denied'
+                 OR NEW.outcome = 'failed' OR NEW.outcome = 'status_refused' OR NEW.outcome = 'not_sent'
+                 OR NEW.outcome = 'in_doubt'
+               ELSE
+                 NEW.outcome = 'committed' OR NEW.outcome = 'not_committed' OR NEW.outcome = 'dead_end'
+                 OR NEW.outcome = 'unclear' OR NEW.outcome = 'retry' OR NEW.outcome = 'throttled'
+                 OR NEW.outcome = 'account' OR NEW.outcome = 'denied' OR NEW.outcome = 'failed'
+                 OR NEW.outcome = 'not_sent'
              END;
 END;
 

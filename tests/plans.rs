@@ -27,7 +27,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use support::Bench;
 
 /// Small however long the queue is: tables of a few rows, and what the statements themselves make of a few.
-const SMALL: [&str; 12] = [
+const SMALL: [&str; 13] = [
     "control",
     "daemon",
     "insert_guard",
@@ -40,6 +40,7 @@ const SMALL: [&str; 12] = [
     "CONSTANT",
     "(subquery",
     "json_each",
+    "jsonb_each",
 ];
 
 /// The index that has no other rows than the requests on the way.
@@ -261,7 +262,8 @@ async fn plan(bench: &Bench, statement: &str) -> Vec<String> {
 
 /// The plans of statements and of the triggers that they fire, by the shell's SQLite: ours shows no triggers.
 fn plans_with_triggers(bench: &Bench, statement: &str) -> Vec<String> {
-    let explain = format!("EXPLAIN QUERY PLAN {statement};");
+    // One before 3.51 has no jsonb_each; json_each is planned in the same way.
+    let explain = format!("EXPLAIN QUERY PLAN {};", statement.replace("jsonb_each", "json_each"));
     let shell = Command::new("sqlite3").arg(bench.database()).args([".dbconfig trigger_eqp on", &explain]).output();
     let shell = shell.unwrap_or_else(|error| panic!("sqlite3: {error}"));
     assert!(shell.status.success(), "{statement}: {shell:?}");

@@ -273,11 +273,11 @@ async fn write_commits(
     let unwritable = |error| QueueError::unwritable("claiming", &error);
     let numbers: String = sqlx::query_scalar(
         "INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at)
-         SELECT value ->> 'certificate_id', 'commit', ?2, ?3, ?4 FROM json_each(?1);
+         SELECT value ->> 'certificate_id', 'commit', ?2, ?3, ?4 FROM jsonb_each(?1);
          UPDATE submissions SET state = 'in_flight', updated_at = ?5
-          WHERE id IN (SELECT value ->> 'submission' FROM json_each(?1));
+          WHERE id IN (SELECT value ->> 'submission' FROM jsonb_each(?1));
          SELECT json_group_object(certificate_id, number) FROM requests
-          WHERE finished_at IS NULL AND certificate_id IN (SELECT value ->> 'certificate_id' FROM json_each(?1))",
+          WHERE finished_at IS NULL AND certificate_id IN (SELECT value ->> 'certificate_id' FROM jsonb_each(?1))",
     )
     .bind(serde_json::to_string(asked).map_err(unwritable)?)
     .bind(&run.id)

@@ -100,7 +100,7 @@ pub(super) async fn write_at_once(
                 http_status = new ->> 'http_status', error_code = new ->> 'error_code',
                 request_id = new ->> 'request_id', order_id = new ->> 'order_id', status = new ->> 'status',
                 duration_ms = new ->> 'duration_ms'
-           FROM (SELECT value AS new, value ->> 'request' AS request FROM json_each(?1))
+           FROM (SELECT value AS new, value ->> 'request' AS request FROM jsonb_each(?1))
           WHERE number = request AND requests.finished_at IS NULL;
          UPDATE submissions
             SET state = new ->> 'to', tries = tries + (new ->> 'spends'), due_at = new ->> 'due_at',
@@ -112,7 +112,7 @@ pub(super) async fn write_at_once(
                                      ELSE coalesce(new ->> 'error_message', error_message) END,
                 reason = new ->> 'reason', resolved_by = new ->> 'resolved_by', finished_at = new ->> 'finished_at',
                 updated_at = new ->> 'updated_at'
-           FROM (SELECT value AS new, value ->> 'submission' AS submission FROM json_each(?2))
+           FROM (SELECT value AS new, value ->> 'submission' AS submission FROM jsonb_each(?2))
           WHERE id = submission AND state = new ->> 'from'",
     )
     .bind(json(serde_json::to_string(&completions))?)

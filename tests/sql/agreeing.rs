@@ -11,10 +11,10 @@ async fn the_texts_of_the_statuses_are_those_of_the_program() {
     assert_eq!(outsider.rows("SELECT status, text FROM status_codes ORDER BY status").await, expected);
 }
 
-/// The quoted words of the list that follows this.
-fn list_after<'a>(sql: &'a str, start: &str) -> Vec<&'a str> {
+/// The quoted words between these.
+fn words_between<'a>(sql: &'a str, start: &str, end: &str) -> Vec<&'a str> {
     let (_, list) = sql.split_once(start).unwrap();
-    let (list, _) = list.split_once(')').unwrap();
+    let (list, _) = list.split_once(end).unwrap();
     list.split('\'').skip(1).step_by(2).collect()
 }
 
@@ -24,8 +24,8 @@ async fn the_outcomes_of_requests_are_those_of_the_program() {
     let trigger = outsider.one("SELECT sql FROM sqlite_master WHERE name = 'requests_update_rules'").await;
     let commits: Vec<&str> = CommitClass::ALL.iter().map(|class| class.as_str()).collect();
     let reads: Vec<&str> = ReadClass::ALL.iter().map(|class| class.as_str()).collect();
-    assert_eq!(list_after(&trigger, "THEN NEW.outcome IN ("), commits);
-    assert_eq!(list_after(&trigger, "ELSE NEW.outcome IN ("), reads);
+    assert_eq!(words_between(&trigger, "WHEN 'commit' THEN", "ELSE"), commits);
+    assert_eq!(words_between(&trigger, "ELSE", "END"), reads);
 }
 
 #[tokio::test]
