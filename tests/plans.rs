@@ -46,6 +46,9 @@ const SMALL: [&str; 13] = [
 /// The index that has no other rows than the requests on the way.
 const ON_THE_WAY: &str = "USING INDEX requests_unfinished";
 
+/// Every row in a state: that may be most of the queue.
+const OF_A_STATE: &str = "USING INDEX submissions_state (state=?)";
+
 /// Statements that may sort, and how little, by words of theirs.
 const SORTS_LITTLE: [(&str, &str); 4] = [
     ("min(r.number) AS first", "the 500 requests that a step of pruning looks at"),
@@ -248,7 +251,8 @@ fn is_slow(line: &str, statement: &str) -> bool {
     let small = |what: &str| SMALL.iter().any(|small| what.starts_with(small)) || what.contains(ON_THE_WAY);
     let may_sort = SORTS_LITTLE.iter().any(|(words, _)| statement.contains(words));
     let sorts = line.contains("TEMP B-TREE") && !may_sort;
-    scanned.is_some_and(|what| !small(what)) || sorts || line.contains("AUTOMATIC")
+    let of_a_state = line.contains(OF_A_STATE);
+    scanned.is_some_and(|what| !small(what)) || sorts || of_a_state || line.contains("AUTOMATIC")
 }
 
 /// The plan by the SQLite that is linked in.

@@ -183,10 +183,11 @@ async fn run_shift(
     let mut query = QueryBuilder::<Sqlite>::new("UPDATE submissions SET state = ");
     query.push_bind(to.as_str());
     // Read at once, or sent at once.
-    query.push(", due_at = CAST(strftime('%s', 'now') AS INTEGER) WHERE state IN (");
-    let mut states = query.separated(", ");
+    query.push(", due_at = CAST(strftime('%s', 'now') AS INTEGER) WHERE (");
+    let mut states = query.separated(" OR ");
     for state in from {
-        states.push_bind(state.as_str());
+        // As a word of the statement: there is an index of what failed alone.
+        states.push(format_args!("state = '{}'", state.as_str()));
     }
     query.push(")");
     if let Some((column, value)) = key {

@@ -101,9 +101,10 @@ impl Queue {
 }
 
 async fn orphans(connection: &mut SqliteConnection, held: &[i64]) -> Result<Vec<Orphan>, QueueError> {
+    // The plus makes SQLite look for the certificate, and not through all that is in flight.
     let unfinished: Vec<Orphan> = sqlx::query_as(
         "SELECT r.number, r.certificate_id, r.kind, r.run_id, r.run_ms, s.id AS submission, s.tries
-           FROM requests r LEFT JOIN submissions s ON s.certificate_id = r.certificate_id AND s.state = 'in_flight'
+           FROM requests r LEFT JOIN submissions s ON s.certificate_id = r.certificate_id AND +s.state = 'in_flight'
           WHERE r.finished_at IS NULL",
     )
     .fetch_all(connection)
