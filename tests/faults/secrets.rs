@@ -337,7 +337,9 @@ async fn a_process_that_dies_of_a_signal_leaves_no_core() {
     std::fs::create_dir(&directory).unwrap();
     for signal in ["QUIT", "ABRT", "SYS"] {
         let inner = bench.command(&["run"]);
-        let mut shell = Command::new("sh");
+        // Whoever runs this in the background of a script ignores SIGQUIT.
+        let mut shell = Command::new("env");
+        shell.args(["--default-signal", "sh"]);
         // As high as it may be, so that it is certcommit that sets it down.
         shell.args(["-c", r#"ulimit -c "$(ulimit -H -c)"; exec "$0" "$@""#]);
         shell.arg(inner.get_program()).args(inner.get_args()).env_clear();
