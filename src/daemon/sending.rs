@@ -12,13 +12,26 @@ use super::worker::{Reply, Worker};
 use crate::clock::{self, Now};
 use crate::logging::Event;
 use crate::queue::{Claim, RequestKind};
+use crate::tencent::Credentials;
 
 impl Worker {
-    pub(super) fn send_ready(&mut self, now: Now) {
-        if self.trouble.is_some() || self.exit.fatal.is_some() || self.exit.deadline.is_some() {
-            return;
+    /// The keys to send with; none while nothing is to be sent.
+    pub(super) fn sends_with(&self, now: Instant) -> Option<&Arc<Credentials>> {
+        let sends = self.trouble.is_none() && self.exit.fatal.is_none() && self.exit.deadline.is_none();
+        self.keys.in_use(now).filter(|_| sends)
+    }
+
+    /// Why claims are given back unsent, if they are.
+    pub(super) fn why_unsent(&self) -> Option<&'static str> {
+        match (self.exit.deadline, self.keyless_since) {
+            (Some(_), _) => Some("stopped before it was sent"),
+            (None, Some(_)) => Some("paused before it was sent"),
+            (None, None) => None,
         }
-        let Some(credentials) = self.keys.in_use(now.instant).cloned() else {
+    }
+
+    pub(super) fn send_ready(&mut self, now: Now) {
+        let Some(credentials) = self.sends_with(now.instant).cloned() else {
             return;
         };
         while let Some(claim) = self.commits.next(clock::now().instant) {

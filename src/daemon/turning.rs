@@ -34,11 +34,25 @@ pub(super) struct Trouble {
 }
 
 impl Worker {
-    pub(super) fn begin_turn(&mut self, now: Now) {
-        if !self.desk.is_free() || self.exit.fatal.is_some() || now.instant < self.turns.rest_until {
-            return;
+    /// From when on a turn may begin; none while one is under way, and once there will be none any more.
+    fn desk_opens(&self) -> Option<Instant> {
+        let serves = self.desk.is_free() && self.exit.fatal.is_none();
+        let retry_at = self.trouble.as_ref().map(|trouble| trouble.retry_at);
+        serves.then(|| retry_at.map_or(self.turns.rest_until, |at| at.max(self.turns.rest_until)))
+    }
+
+    /// When to see to the next turn.
+    pub(super) fn next_turn(&self, now: Now) -> Option<Instant> {
+        let opens = self.desk_opens()?;
+        if now.instant < opens {
+            return Some(opens);
         }
-        if self.trouble.as_ref().is_some_and(|trouble| now.instant < trouble.retry_at) {
+        let look = self.turns.next_look(self.gathers()).unwrap_or(now.instant);
+        Some(look.min(self.turns.heartbeat_at))
+    }
+
+    pub(super) fn begin_turn(&mut self, now: Now) {
+        if self.desk_opens().is_none_or(|at| now.instant < at) {
             return;
         }
         let mode = self.mode();
@@ -48,7 +62,7 @@ impl Worker {
         let hungry = self.commits.is_hungry(now.instant, seconds) && !self.control.paused
             || self.reads.is_hungry(now.instant, seconds);
         let look = self.turns.is_look_due(self.gathers(), now.instant);
-        let claiming = self.exit.deadline.is_none() && self.keyless_since.is_none();
+        let claiming = self.why_unsent().is_none();
         // What is due and could not be claimed, for instance since it has to be read first, must not spin.
         let asks = hungry && claiming;
         let hungry = asks && (self.turns.fruitful || look);
@@ -137,8 +151,9 @@ impl Worker {
         let mut returned = self.commits.take(report.claims.commits, report.next_commit, now.instant);
         returned.extend(self.reads.take(report.claims.reads, report.next_read, now.instant));
         self.give_back(returned, "paused before it was sent");
-        if self.exit.deadline.is_some() {
-            self.give_back_ready(now, "stopped before it was sent");
+        // It may have begun to stop, or lost its keys, while the turn was under way.
+        if let Some(why) = self.why_unsent() {
+            self.give_back_ready(now, why);
         }
         self.obey(report.control, now);
         self.counts = report.counts;

@@ -148,6 +148,7 @@ impl Worker {
                 break;
             }
             let (wake, idle) = (self.wake_at(now), self.is_idle());
+            debug_assert!(wake > now.instant, "a round left what is due undone, and the next would come at once");
             tokio::select! {
                 done = self.desk.done() => self.after_turn(done),
                 Some(departure) = self.departures.1.recv() => self.after_departure(departure),
@@ -185,30 +186,16 @@ impl Worker {
         self.watchers.round(situation, now);
     }
 
+    /// When something is due next by itself. What is due now was done in this round, so it never lies in the past.
     fn wake_at(&self, now: Now) -> Instant {
-        let look = self.turns.next_look(self.gathers()).unwrap_or(now.instant);
-        let turn = match (&self.trouble, self.desk.is_free()) {
-            (_, false) => None,
-            (Some(trouble), true) => Some(trouble.retry_at),
-            (None, true) if now.instant < self.turns.rest_until => Some(self.turns.rest_until),
-            (None, true) => Some(look.min(self.turns.heartbeat_at)),
-        };
-        let sends = self.trouble.is_none() && self.exit.deadline.is_none() && self.exit.fatal.is_none();
         let slots = [self.commits.next_slot(now.instant), self.reads.next_slot(now.instant)];
-        let slots = slots.into_iter().flatten().filter(|_| sends);
+        let slots = slots.into_iter().flatten().filter(|_| self.sends_with(now.instant).is_some());
         let probes = [self.commits.gate.next_probe(), self.reads.gate.next_probe()].into_iter().flatten();
-        let probes = probes.filter(|at| *at > now.instant);
         let keys = self.keys.next_due(now.instant).filter(|_| self.exit.deadline.is_none());
+        let to_come = probes.chain(self.exit.deadline).filter(|at| *at > now.instant);
         let far = now.instant + HEARTBEAT_EVERY;
-        turn.into_iter()
-            .chain(slots)
-            .chain(probes)
-            .chain(self.exit.deadline)
-            .chain(keys)
-            .chain(self.watchers.next_round())
-            .min()
-            .unwrap_or(far)
-            .min(far)
+        let due = self.next_turn(now).into_iter().chain(slots).chain(keys).chain(self.watchers.next_round());
+        due.chain(to_come).min().unwrap_or(far).min(far)
     }
 }
 

@@ -172,6 +172,40 @@ async fn temporary_keys_that_expire_pause_the_queue_until_there_are_others() {
 }
 
 #[tokio::test]
+async fn what_a_turn_claims_while_the_keys_expire_is_given_back_and_costs_no_try() {
+    let bench = bench("cvm-role").await;
+    // No result asks for a turn before the keys are gone.
+    bench.simulator.set_latency(Duration::from_secs(2), Duration::ZERO);
+    let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
+    metadata.set_lifetime(Duration::from_secs(3));
+    let ids = ids(60);
+    bench.enqueue(&ids).await;
+    let mut daemon = Process::spawn(with_metadata(bench.command_without_keys(&["run"]), &metadata));
+    daemon.until_event("ready").await;
+    metadata.pause_listening().await;
+    in_time("commits", bench.simulator.until_commits(4)).await;
+    // The next turn, which is to claim, waits for the lock until the keys are gone.
+    let mut other = bench.connect().await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    daemon.until_event("paused").await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    in_time("claims given back", async {
+        while bench.count("in_flight").await > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let sent = bench.simulator.commits().len();
+    assert!(sent < ids.len(), "the keys expired in the middle");
+    bench.simulator.set_latency(Duration::ZERO, Duration::ZERO);
+    metadata.set_lifetime(Duration::from_secs(3600));
+    metadata.resume_listening().await.unwrap();
+    daemon.until_event("resumed").await;
+    finish(&bench, daemon, &ids).await;
+    assert_eq!(bench.simulator.commits().len(), ids.len(), "nothing was sent twice, or with keys that had expired");
+}
+
+#[tokio::test]
 async fn keys_that_are_replaced_while_they_are_refused_are_picked_up_by_themselves() {
     let mut bench = bench("file").await;
     bench.set("credentials.file", &text(&write_file(&bench, "first")));

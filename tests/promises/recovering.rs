@@ -6,7 +6,7 @@ use certcommit::daemon::Stop;
 use certcommit::simulator::{Options, worst_second};
 use certcommit::submission::State;
 
-use crate::support::{Bench, ids, in_time, output};
+use crate::support::{Bench, event_of, ids, in_time, output};
 
 const KILLS: usize = 5;
 
@@ -66,6 +66,18 @@ async fn a_database_that_is_replaced_while_open_ends_the_daemon_with_76_and_send
     assert_eq!(code, Some(76));
     // One may have passed the check just before the file went.
     assert!(bench.simulator.commits().len() <= sent + 2, "{sent}, then {}", bench.simulator.commits().len());
+}
+
+#[tokio::test]
+async fn a_daemon_whose_database_was_replaced_waits_for_what_is_on_the_way_without_going_round_in_circles() {
+    let bench = Bench::with(Options { latency: Duration::from_secs(2), ..Options::default() }, &[]).await;
+    bench.enqueue(&ids(60)).await;
+    let daemon = bench.spawn(&["run"]);
+    in_time("some commits", bench.simulator.until_commits(4)).await;
+    std::fs::rename(bench.database(), bench.path("aside.db")).unwrap();
+    let (code, lines) = daemon.end().await;
+    assert_eq!(code, Some(76), "it would have panicked where a round leaves what is due undone: {lines:?}");
+    assert!(lines.iter().filter(|line| event_of(line) == "submitted").count() >= 4, "{lines:?}");
 }
 
 #[tokio::test]
