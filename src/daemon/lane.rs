@@ -15,6 +15,9 @@ const CLAIM_AHEAD: usize = 16;
 /// With more than this many waiting, no turn is taken for the sake of more. At full pace the next one is half a second
 /// after the last, as it is for results.
 const ENOUGH_AHEAD: usize = 6;
+/// A turn that takes this long met a slow disk, or somebody who hardly lets go of the lock. The next one is taken as early as
+/// it may claim anything.
+const SLOW_TURN: Duration = Duration::from_millis(100);
 /// One that is taken anyway claims along no fewer than these: claims cost less by the handful.
 const HANDFUL: usize = CLAIM_AHEAD / 4;
 /// With nothing to probe with, look again after this long.
@@ -83,10 +86,12 @@ impl Lane {
         self.next_due
     }
 
-    /// Whether a turn is worth taking for this lane's sake: it would find something, and too little is waiting.
-    pub(super) fn is_hungry(&self, now: Instant, unix_seconds: i64) -> bool {
+    /// Whether a turn is worth taking for this lane's sake, where the last one took so long: it would find something, and
+    /// too little is waiting.
+    pub(super) fn is_hungry(&self, now: Instant, unix_seconds: i64, last_took: Duration) -> bool {
         let is_due = self.next_due.is_some_and(|due| due <= unix_seconds);
-        is_due && self.ready.len() <= ENOUGH_AHEAD && self.room(now) > 0
+        let enough = if last_took < SLOW_TURN { ENOUGH_AHEAD } else { CLAIM_AHEAD - HANDFUL };
+        is_due && self.ready.len() <= enough && self.room(now) > 0
     }
 
     /// Takes a turn's claims, and gives back what the gate, which may have closed since, doesn't let in.

@@ -15,6 +15,8 @@ const LIMITS: Limits = Limits { per_second: 1, guard: Duration::ZERO };
 const POLICY: GatePolicy =
     GatePolicy { after: 5, probe_initial: Duration::from_secs(30), probe_max: Duration::from_secs(900) };
 const SECOND: Duration = Duration::from_secs(1);
+const QUICK: Duration = Duration::from_millis(99);
+const SLOW: Duration = Duration::from_millis(100);
 
 /// A lane of one request a second whose first slot is open, and the time of that slot.
 fn lane(max_in_flight: usize) -> (Lane, Instant) {
@@ -77,20 +79,30 @@ fn it_asks_for_more_at_six_ahead_and_takes_along_a_handful_or_nothing() {
     let with = |ahead: i64| {
         let (mut lane, now) = lane(64);
         lane.take(claims(1..=ahead), Some(100), now);
-        (lane.is_hungry(now, 100), lane.room(now))
+        (lane.is_hungry(now, 100, QUICK), lane.room(now))
     };
     assert_eq!([6, 7, 12, 13, 16].map(with), [(true, 10), (false, 9), (false, 4), (false, 0), (false, 0)]);
+}
+
+#[test]
+fn where_turns_are_slow_it_asks_as_soon_as_there_is_room_for_a_handful() {
+    let hungry = |ahead: i64| {
+        let (mut lane, now) = lane(64);
+        lane.take(claims(1..=ahead), Some(100), now);
+        lane.is_hungry(now, 100, SLOW)
+    };
+    assert_eq!([7, 12, 13].map(hungry), [true, true, false]);
 }
 
 #[tokio::test]
 async fn it_is_hungry_when_something_is_due_and_there_is_room() {
     let (mut lane, now) = lane(1);
-    assert!(!lane.is_hungry(now, 100), "nothing is known to be due");
+    assert!(!lane.is_hungry(now, 100, QUICK), "nothing is known to be due");
     lane.take(Vec::new(), Some(100), now);
-    assert!(!lane.is_hungry(now, 99));
-    assert!(lane.is_hungry(now, 100) && lane.is_hungry(now, 101));
+    assert!(!lane.is_hungry(now, 99, QUICK));
+    assert!(lane.is_hungry(now, 100, QUICK) && lane.is_hungry(now, 101, QUICK));
     lane.take(claims([1]), Some(100), now);
-    assert!(!lane.is_hungry(now, 100), "it is full");
+    assert!(!lane.is_hungry(now, 100, QUICK), "it is full");
 }
 
 #[tokio::test]

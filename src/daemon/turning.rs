@@ -59,8 +59,8 @@ impl Worker {
         // In trouble, a turn has to write something: one that only reads would work on a full disk, too.
         let beat = mode != self.turns.last_mode || now.instant >= self.turns.heartbeat_at || self.trouble.is_some();
         let seconds = now.unix.seconds();
-        let hungry = self.commits.is_hungry(now.instant, seconds) && !self.control.paused
-            || self.reads.is_hungry(now.instant, seconds);
+        let hungry = |lane: &Lane| lane.is_hungry(now.instant, seconds, self.turns.took);
+        let hungry = hungry(&self.commits) && !self.control.paused || hungry(&self.reads);
         let look = self.turns.is_look_due(self.gathers(), now.instant);
         let claiming = self.why_unsent().is_none();
         // What is due and could not be claimed, for instance since it has to be read first, must not spin.
@@ -111,6 +111,7 @@ impl Worker {
 
     pub(super) fn after_turn(&mut self, done: Done) {
         let now = clock::now();
+        self.turns.end(now.instant);
         if let Some(pruned) = done.pruned {
             self.upkeep.pruning.after(pruned, now.instant);
         }

@@ -24,6 +24,8 @@ const WOKEN_REST: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Turns {
     looked_at: Option<Instant>,
+    /// How long the last one took, the wait for the lock included.
+    pub(super) took: Duration,
     /// Somebody is writing: when to look for it, and how long to wait before looking once more.
     woken: Option<(Instant, Duration)>,
     /// No turn begins before.
@@ -41,6 +43,7 @@ impl Turns {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             looked_at: None,
+            took: Duration::ZERO,
             woken: None,
             rest_until: now,
             asked: false,
@@ -66,6 +69,11 @@ impl Turns {
     /// Whether such a turn is due.
     pub(super) fn is_look_due(&self, gathers: bool, now: Instant) -> bool {
         self.next_look(gathers).is_none_or(|at| now >= at)
+    }
+
+    /// A turn ended.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.took = self.looked_at.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
     }
 
     /// Whether a turn claimed anything. That one which had no room for what is due claimed nothing says nothing.
@@ -146,6 +154,18 @@ mod tests {
         turns.asked = true;
         turns.claimed(false);
         assert!(!turns.fruitful);
+    }
+
+    #[test]
+    fn the_last_turn_took_from_its_beginning_to_its_end() {
+        let now = clock::now().instant;
+        let mut turns = looked(now);
+        assert_eq!(turns.took, Duration::ZERO);
+        turns.end(now + MS * 70);
+        turns.begin(now + MS * 100);
+        assert_eq!(turns.took, MS * 70);
+        turns.end(now + MS * 105);
+        assert_eq!(turns.took, MS * 5);
     }
 
     #[test]
