@@ -100,6 +100,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn its_timer_is_the_systems_and_goes_to_no_child() {
+        let alarm = Alarm::new();
+        let flags = rustix::io::fcntl_getfd(alarm.timer.as_ref().unwrap()).unwrap();
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+    }
+
+    #[tokio::test]
     async fn it_rings_at_its_time_and_never_before() {
         let mut alarm = Alarm::new();
         for after in [3, 1, 2, 0] {
