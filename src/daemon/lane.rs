@@ -90,8 +90,8 @@ impl Lane {
     /// too little is waiting.
     pub(super) fn is_hungry(&self, now: Instant, unix_seconds: i64, last_took: Duration) -> bool {
         let is_due = self.next_due.is_some_and(|due| due <= unix_seconds);
-        let enough = if last_took < SLOW_TURN { ENOUGH_AHEAD } else { CLAIM_AHEAD - HANDFUL };
-        is_due && self.ready.len() <= enough && self.room(now) > 0
+        let has_enough = last_took < SLOW_TURN && self.ready.len() > ENOUGH_AHEAD;
+        is_due && !has_enough && self.room(now) > 0
     }
 
     /// Takes a turn's claims, and gives back what the gate, which may have closed since, doesn't let in.

@@ -24,10 +24,14 @@ fn lane(max_in_flight: usize) -> (Lane, Instant) {
     (Lane::new(LaneSettings { limits: LIMITS, gate: POLICY, max_in_flight }, started), started + SECOND)
 }
 
+fn close(lane: &mut Lane, now: Instant) {
+    lane.gate.observe(1, &Ending::Fault(Fault::Account("Code".into()), "refused".into()), now, now);
+}
+
 /// A lane whose gate is closed, with its probe due, and the time of that.
 fn closed_lane() -> (Lane, Instant) {
     let (mut lane, now) = lane(64);
-    lane.gate.observe(1, &Ending::Fault(Fault::Account("Code".into()), "refused".into()), now, now);
+    close(&mut lane, now);
     (lane, now + POLICY.probe_initial)
 }
 
@@ -92,6 +96,30 @@ fn where_turns_are_slow_it_asks_as_soon_as_there_is_room_for_a_handful() {
         lane.is_hungry(now, 100, SLOW)
     };
     assert_eq!([7, 12, 13].map(hungry), [true, true, false]);
+}
+
+#[test]
+fn when_the_row_that_is_due_first_is_due_is_what_the_last_turn_said() {
+    let (mut lane, now) = lane(64);
+    assert_eq!(lane.next_due(), None);
+    for due in [Some(100), Some(-3), None] {
+        lane.take(Vec::new(), due, now);
+        assert_eq!(lane.next_due(), due);
+    }
+}
+
+#[test]
+fn other_settings_count_from_now_on_and_what_it_holds_stays() {
+    let (mut lane, now) = lane(64);
+    lane.take(claims([1, 2]), None, now);
+    let limits = Limits { per_second: 2, guard: Duration::ZERO };
+    let gate = GatePolicy { probe_initial: POLICY.probe_initial * 2, ..POLICY };
+    lane.set(LaneSettings { limits, gate, max_in_flight: 8 }, now);
+    assert_eq!((held(&lane), lane.room(now)), (vec![1, 2], 6));
+    lane.next(now).unwrap();
+    assert_eq!(lane.next_slot(now), Some(now + SECOND / 2));
+    close(&mut lane, now);
+    assert_eq!(lane.gate.next_probe(), Some(now + POLICY.probe_initial * 2));
 }
 
 #[tokio::test]
@@ -198,6 +226,15 @@ fn with_nothing_to_probe_with_it_looks_again_a_second_later() {
     let (mut lane, due) = closed_lane();
     lane.take(Vec::new(), None, due);
     assert_eq!(lane.gate.next_probe(), Some(due + SECOND));
+}
+
+#[test]
+fn what_is_ready_as_the_gate_closes_is_no_probe_and_puts_off_none() {
+    let (mut lane, now) = lane(64);
+    lane.take(claims([1, 2]), None, now);
+    close(&mut lane, now);
+    assert_eq!(numbers(&lane.drain_ready(now)), [1, 2]);
+    assert_eq!(lane.gate.next_probe(), Some(now + POLICY.probe_initial));
 }
 
 #[test]
