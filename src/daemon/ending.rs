@@ -110,9 +110,31 @@ pub(super) fn read(claim: &Claim, exchange: Exchange<ReadOutcome>, context: Cont
     close(claim, finished, change, event, context, ending)
 }
 
+/// Why a claim is given back before anything was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unsent {
+    /// Nothing is to be sent for the time being.
+    Paused,
+    /// Nothing is to be sent any more.
+    Stopped,
+    /// The database's file is no longer the one that is open.
+    Replaced,
+}
+
+impl Unsent {
+    /// What the row says of it.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Paused => "paused before it was sent",
+            Self::Stopped => "stopped before it was sent",
+            Self::Replaced => "the database was replaced",
+        }
+    }
+}
+
 /// A claim that is given back before anything was sent. No request was made, so there is no line.
-pub(super) fn unsent(claim: &Claim, why: &str, context: Context<'_>) -> Record {
-    let change = next_state(&claim.row, &Event::Unsent(why.to_owned()), context.policy, context.dice);
+pub(super) fn unsent(claim: &Claim, why: Unsent, context: Context<'_>) -> Record {
+    let change = next_state(&claim.row, &Event::Unsent(why.as_str().to_owned()), context.policy, context.dice);
     let commit = claim.row.state == State::InFlight;
     let outcome = if commit { CommitClass::NotSent.as_str() } else { ReadClass::NotSent.as_str() };
     Record::of(claim, context.without_reply(outcome), change)

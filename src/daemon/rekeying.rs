@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Until;
+use super::ending::Unsent;
 use super::gate::Fault;
 use super::keys::News;
 use super::lane::Lane;
@@ -90,7 +91,7 @@ impl Worker {
                     why,
                     "paused: {why}. It asks again by itself, at growing intervals up to a minute; or run: certcommit resume",
                 );
-                self.give_back_ready(now, "paused before it was sent");
+                self.give_back_ready(now, Unsent::Paused);
                 if self.exit.until == Until::Empty {
                     self.exit.refused = Some(why);
                     self.begin_stop(now, "it can't go on");

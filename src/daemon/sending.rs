@@ -6,7 +6,7 @@ use tokio::task::Id;
 use tokio::time::Instant;
 
 use super::Until;
-use super::ending::{self, Context};
+use super::ending::{self, Context, Unsent};
 use super::gate::{Ending, Fault, Swing};
 use super::worker::{Reply, Worker};
 use crate::clock::{self, Now};
@@ -22,10 +22,10 @@ impl Worker {
     }
 
     /// Why claims are given back unsent, if they are.
-    pub(super) fn why_unsent(&self) -> Option<&'static str> {
+    pub(super) fn why_unsent(&self) -> Option<Unsent> {
         match (self.exit.deadline, self.keyless_since) {
-            (Some(_), _) => Some("stopped before it was sent"),
-            (None, Some(_)) => Some("paused before it was sent"),
+            (Some(_), _) => Some(Unsent::Stopped),
+            (None, Some(_)) => Some(Unsent::Paused),
             (None, None) => None,
         }
     }
@@ -36,7 +36,7 @@ impl Worker {
         };
         while let Some(claim) = self.commits.next(clock::now().instant) {
             if !self.is_in_place() {
-                return self.give_back(vec![claim], "the database was replaced");
+                return self.give_back(vec![claim], Unsent::Replaced);
             }
             let (client, credentials, sent) = (Arc::clone(&self.client), Arc::clone(&credentials), claim.clone());
             let departed = self.tells_departure(claim.request);
@@ -144,7 +144,7 @@ impl Worker {
                 };
                 let claims = lane.drain_ready(now.instant);
                 let fault = lane.gate.fault().cloned();
-                self.give_back(claims, "paused before it was sent");
+                self.give_back(claims, Unsent::Paused);
                 if self.exit.until == Until::Empty && kind == RequestKind::Commit && ends_a_run(fault.as_ref()) {
                     self.exit.refused = Some(why);
                     self.begin_stop(now, "it can't go on");
@@ -161,7 +161,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn give_back(&mut self, claims: Vec<Claim>, why: &str) {
+    pub(super) fn give_back(&mut self, claims: Vec<Claim>, why: Unsent) {
         let context = Context { run: &self.run, policy: &self.policy, now: clock::now(), dice: 0.0 };
         let records = claims.iter().map(|claim| ending::unsent(claim, why, context));
         self.records.extend(records);

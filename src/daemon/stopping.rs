@@ -4,7 +4,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::desk::Errand;
-use super::ending::{self, Context};
+use super::ending::{self, Context, Unsent};
 use super::worker::Worker;
 use super::{Ended, RunError, Stop, Until};
 use crate::clock::{self, Now};
@@ -62,10 +62,10 @@ impl Worker {
             self.settings.worker.stop_timeout.as_secs(),
         );
         self.watchers.stopping();
-        self.give_back_ready(now, "stopped before it was sent");
+        self.give_back_ready(now, Unsent::Stopped);
     }
 
-    pub(super) fn give_back_ready(&mut self, now: Now, why: &str) {
+    pub(super) fn give_back_ready(&mut self, now: Now, why: Unsent) {
         let mut claims = self.commits.drain_ready(now.instant);
         claims.extend(self.reads.drain_ready(now.instant));
         self.give_back(claims, why);

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::Progress;
 use super::desk::{Done, Errand};
+use super::ending::Unsent;
 use super::gate::Fault;
 use super::lane::Lane;
 use super::turns::ENOUGH_RESULTS;
@@ -151,7 +152,7 @@ impl Worker {
         self.turns.claimed(!(report.claims.commits.is_empty() && report.claims.reads.is_empty()));
         let mut returned = self.commits.take(report.claims.commits, report.next_commit, now.instant);
         returned.extend(self.reads.take(report.claims.reads, report.next_read, now.instant));
-        self.give_back(returned, "paused before it was sent");
+        self.give_back(returned, Unsent::Paused);
         // It may have begun to stop, or lost its keys, while the turn was under way.
         if let Some(why) = self.why_unsent() {
             self.give_back_ready(now, why);
@@ -188,7 +189,7 @@ impl Worker {
             let why = self.control.pause_reason.as_deref().unwrap_or("no reason given");
             tracing::warn!(event = Event::Paused.as_str(), why, "paused by hand: {why}. To go on: certcommit resume");
             let claims = self.commits.drain_ready(now.instant);
-            self.give_back(claims, "paused before it was sent");
+            self.give_back(claims, Unsent::Paused);
         } else if was_paused && !self.control.paused {
             tracing::info!(event = Event::Resumed.as_str(), "resumed by hand");
             self.keys.ask();
