@@ -37,6 +37,10 @@ fn write_escaped<W: Write>(
     needs_escape: impl Fn(char) -> bool,
     escape: impl Fn(&mut W, char) -> fmt::Result,
 ) -> fmt::Result {
+    // Almost all text is plain, and is told to be so by the word.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return out.write_str(text);
+    }
     let mut rest = text;
     while let Some((at, character)) = rest.char_indices().find(|(_, character)| needs_escape(*character)) {
         out.write_str(&rest[..at])?;

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 const ALGORITHM: &str = "TC3-HMAC-SHA256";
 const TERMINATOR: &str = "tc3_request";
+const HEX_DIGITS: [u8; 16] = *b"0123456789abcdef";
 
 /// When and for which service a request is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +32,9 @@ pub struct CanonicalRequest<'a> {
 impl Scope<'_> {
     /// The UTC date of the timestamp, such as `2019-02-25`.
     fn date(&self) -> String {
-        match jiff::Timestamp::from_second(self.timestamp) {
-            Ok(at) => at.strftime("%Y-%m-%d").to_string(),
-            // Out of jiff's range, the years -9999 to 9999: the server refuses the signature anyway.
-            Err(_) => "1970-01-01".to_owned(),
-        }
+        // Out of jiff's range, the years -9999 to 9999: the server refuses the signature anyway.
+        let at = jiff::Timestamp::from_second(self.timestamp).unwrap_or_default();
+        jiff::tz::Offset::UTC.to_datetime(at).date().to_string()
     }
 
     /// `date/service/tc3_request`.
@@ -100,9 +99,11 @@ fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
     let mut text = String::with_capacity(2 * bytes.len());
-    text.extend(digits.filter_map(|digit| char::from_digit(digit.into(), 16)));
+    for byte in bytes {
+        text.push(HEX_DIGITS[usize::from(byte >> 4)].into());
+        text.push(HEX_DIGITS[usize::from(byte & 0xf)].into());
+    }
     text
 }
 
