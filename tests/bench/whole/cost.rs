@@ -1,16 +1,17 @@
 //! What a submission costs at full pace: the processor's time, memory, and syncs; and what becomes of the pace on a
 //! disk whose every sync takes 60 ms.
 //!
-//! The API answers after 300 ms. Three runs, one after the other, each of `BENCH_COST_SECONDS` (60) after it got going.
+//! The API answers after 300 ms. Four runs, one after the other, each of `BENCH_COST_SECONDS` (60) after it got going.
 //! Syncs are counted, and delayed, by `strace`, which slows the rest down; so they have runs of their own. Beside what a
-//! submission takes stands what its system calls take by themselves, before and after: it tells what the machine is worth
-//! at the moment.
+//! submission takes stands what its system calls take by themselves, before and after, and what both take while no processor
+//! sleeps: it tells what the machine is worth at the moment.
 
 use std::time::Duration;
 
 use certcommit::simulator::Options;
 
 use super::arrivals::fullest_second;
+use super::awake::KeptAwake;
 use super::bare;
 use super::report::Figure;
 use super::support::{Bench, Process, extent, ids, text, within};
@@ -73,8 +74,8 @@ impl AtWork {
     }
 }
 
-async fn processor_and_memory() -> Vec<Figure> {
-    let bare_before = bare::processor_time_each();
+/// What each submission takes, in milliseconds, and the most memory, in MB.
+async fn spent_and_memory() -> (f64, f64) {
     let work = AtWork::new().await;
     let daemon = work.bench.spawn(&["run"]);
     work.going().await;
@@ -83,7 +84,17 @@ async fn processor_and_memory() -> Vec<Figure> {
     let spent = (daemon.processor_time() - before).as_secs_f64() * 1000.0 / as_f64(work.measured);
     let memory = as_f64(usize::try_from(daemon.peak_memory_kb()).unwrap()) * 1024.0 / 1e6;
     daemon.kill();
+    (spent, memory)
+}
+
+async fn processor_and_memory() -> Vec<Figure> {
+    let bare_before = bare::processor_time_each();
+    let (spent, memory) = spent_and_memory().await;
     let bare = (bare_before + bare::processor_time_each()).as_secs_f64() * 1000.0 / 2.0;
+    let awake = KeptAwake::begin();
+    let (spent_awake, _) = spent_and_memory().await;
+    let bare_awake = bare::processor_time_each().as_secs_f64() * 1000.0;
+    drop(awake);
     vec![
         Figure::wanted(
             "processor time for each submission, at 20/s",
@@ -93,6 +104,7 @@ async fn processor_and_memory() -> Vec<Figure> {
         ),
         Figure::told("a bare loop's processor time for the same system calls", format!("{bare:.3} ms")),
         Figure::told("the one, against the other", format!("{:.1} times", spent / bare)),
+        Figure::told("both, where the processors are kept awake", format!("{spent_awake:.3} ms, {bare_awake:.3} ms")),
         Figure::wanted("most memory, at 20/s", format!("{memory:.1} MB"), "at most 15 MB", memory <= 15.0),
     ]
 }

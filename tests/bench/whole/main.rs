@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that can't be made ends with its reason")]
 
 mod arrivals;
+mod awake;
 mod bare;
 mod cost;
 mod headroom;
