@@ -37,7 +37,7 @@ fn write_escaped<W: Write>(
     needs_escape: impl Fn(char) -> bool,
     escape: impl Fn(&mut W, char) -> fmt::Result,
 ) -> fmt::Result {
-    // Almost all text is plain, and is told to be so by the word.
+    // Almost all text is plain, which its bytes tell sooner than its characters do.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return out.write_str(text);
     }
@@ -82,6 +82,18 @@ mod tests {
         assert_eq!(printable(&"x".repeat(1000), 10), "xxxxxxxxxx…");
         assert_eq!(printable("xxxxxxxx\u{1b}", 10), "xxxxxxxx…", "an escape is not cut");
         assert_eq!(printable("é🙂", 2), "é🙂");
+    }
+
+    #[test]
+    fn each_character_is_escaped_by_what_it_is_also_where_all_others_are_plain() {
+        for character in ('\0'..='\u{ff}').chain(['\u{202e}', '\u{feff}', '🙂']) {
+            let (mut text, mut json) = (String::new(), String::new());
+            write!(Escaping(&mut text), "{character}").unwrap();
+            write!(EscapingJson(&mut json), "{character}").unwrap();
+            assert_eq!(text == character.to_string(), !is_unsafe(character), "{character:?}: {text}");
+            let breaks_lines = character == '\n';
+            assert_eq!(json == character.to_string(), breaks_lines || !is_unsafe(character), "{character:?}: {json}");
+        }
     }
 
     proptest! {
