@@ -59,7 +59,8 @@ pub(super) async fn run(
 
 /// What a run until empty amounts to.
 fn verdict(ended: &Ended) -> Code {
-    let unhappy = ended.counts.of(State::Failed) + ended.counts.of(State::Held);
+    // What is in flight at the end has a result that the queue's own rules refuse.
+    let unhappy = [State::Failed, State::Held, State::InFlight].map(|state| ended.counts.of(state)).iter().sum::<i64>();
     match (&ended.refused, unhappy) {
         (Some(_), _) => Code::Unavailable,
         (None, 0) => Code::Done,

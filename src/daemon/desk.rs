@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::pruning::Step;
 use crate::clock;
-use crate::queue::{Heartbeat, Mark, Pruned, Queue, QueueError, Record, Run, Turn, TurnReport};
+use crate::logging::Event;
+use crate::queue::{Heartbeat, Mark, Pruned, Queue, QueueError, Record, Recovered, Run, Turn, TurnReport};
 use crate::submission::Policy;
 
 /// How long a lock that somebody else holds is asked for, again and again.
@@ -19,8 +20,6 @@ pub(super) struct Errand {
     pub(super) records: Vec<Record>,
     pub(super) commits: usize,
     pub(super) reads: usize,
-    /// Whether a row whose backend answered in error has to be read before its next try.
-    pub(super) read_first: bool,
     pub(super) heartbeat: Option<Heartbeat>,
     /// Only if another process has changed the database.
     pub(super) only_if_changed: bool,
@@ -41,6 +40,8 @@ pub(super) struct Errand {
 pub(super) struct Done {
     /// The records, back in hand if they were not written.
     pub(super) records: Vec<Record>,
+    /// Records that a rule of the queue refused: nothing of them is written.
+    pub(super) refused: Vec<Record>,
     /// How many records were written.
     pub(super) written: usize,
     /// What the turn did; nothing, if nothing had changed.
@@ -138,8 +139,14 @@ async fn visit(mut books: Books, errand: Errand) -> (Books, Done) {
         },
         (result, _) => (result, None),
     };
+    let mut refused = Vec::new();
     let (records, written) = match &result {
-        Ok(Some(_)) => (Vec::new(), errand.records.len()),
+        Ok(Some(report)) => {
+            let of_all = errand.records.len();
+            refused = errand.records;
+            refused.retain(|record| report.refused.iter().any(|(request, _)| *request == record.request));
+            (Vec::new(), of_all - refused.len())
+        }
         Ok(None) => (errand.records, 0),
         Err(error) => {
             books.suspect |= !error.spares_the_connection();
@@ -147,7 +154,19 @@ async fn visit(mut books: Books, errand: Errand) -> (Books, Done) {
         }
     };
     let (followed_clock, pruned) = (errand.follow_clock, books.pruned.take());
-    (books, Done { records, written, result, oldest_open, oldest: errand.oldest, followed_clock, pruned })
+    (books, Done { records, refused, written, result, oldest_open, oldest: errand.oldest, followed_clock, pruned })
+}
+
+/// One line for each request that can't be settled.
+pub(super) fn tell_of_unsettled(recovered: &Recovered) {
+    for (request, sentence) in &recovered.refused {
+        tracing::error!(
+            event = Event::DatabaseUnavailable.as_str(),
+            request,
+            "the queue's own rules refuse to settle request {request}: {sentence}. Its submission stays as it is until the \
+             next start; the others go on. Was the schema altered?",
+        );
+    }
 }
 
 impl Books {
@@ -159,7 +178,8 @@ impl Books {
         if let Some((held, policy)) = &errand.reconcile {
             // What is claimed and can't be marked is given back, over and over: nothing is claimed before this works.
             self.mark.rewrite()?;
-            self.queue.recover(&self.run, clock::now(), held, policy).await?;
+            let recovered = self.queue.recover(&self.run, clock::now(), held, policy).await?;
+            tell_of_unsettled(&recovered);
         }
         self.queue.place().check()?;
         if errand.follow_clock {
@@ -180,7 +200,6 @@ impl Books {
             may_be_written: errand.reconcile.is_some(),
             commits: errand.commits,
             reads: errand.reads,
-            read_first: errand.read_first,
             settle: errand.settle,
             heartbeat: errand.heartbeat.as_ref(),
         };

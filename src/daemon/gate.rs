@@ -238,9 +238,8 @@ impl Gate {
         if self.streak.fault.as_ref() != Some(fault) {
             self.streak = Streak { fault: Some(fault.clone()), rows: Vec::new() };
         }
-        // Not being able to send is never the row's fault, and a row that may not be read is read until it may: there
-        // every request counts.
-        if matches!(fault, Fault::Unreachable | Fault::Denied(_)) || !self.streak.rows.contains(&row) {
+        // Not being able to send is never the row's fault: there every request counts. A policy can deny one row alone.
+        if *fault == Fault::Unreachable || !self.streak.rows.contains(&row) {
             self.streak.rows.push(row);
         }
         let enough = usize::try_from(self.policy.after).is_ok_and(|after| self.streak.rows.len() >= after);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use tokio::sync::watch;
 
+use super::desk::tell_of_unsettled;
 use super::keys::{CredentialSource, Keys};
 use super::monitor::Monitor;
 use super::reload::Reloading;
@@ -100,6 +101,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     let ended_badly = queue.ended_badly().await?;
     queue.begin_run(&run).await?;
     let recovered = queue.recover(&run, clock::now(), &[], &settings.policy()).await?;
+    tell_of_unsettled(&recovered);
     if recovered.in_doubt > 0 {
         tracing::warn!(
             event = Event::InDoubt.as_str(),

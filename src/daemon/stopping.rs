@@ -96,7 +96,7 @@ impl Worker {
                 self.on_the_way() == 0
             };
         }
-        let empty = self.counts != Counts::default() && self.counts.open() == 0;
+        let empty = self.counts != Counts::default() && (self.counts.open() == 0 || self.only_refused_is_left());
         if self.exit.until == Until::Empty && empty && self.on_the_way() == 0 {
             self.begin_stop(now, "nothing is left to do");
         }
@@ -105,17 +105,26 @@ impl Worker {
         self.exit.deadline.is_some() && idle && (self.records.is_empty() || overdue)
     }
 
+    /// Whether all that is open has a result that a rule of the queue refuses: its row is in flight although nothing is
+    /// on the way, or waits for a read whose result is refused.
+    fn only_refused_is_left(&self) -> bool {
+        let at_rest = self.desk.is_free() && self.trouble.is_none() && self.held().len() == self.refused.len();
+        let reads = self.refused.iter().filter(|record| record.from != State::InFlight).count();
+        let others = self.counts.open() - self.counts.of(State::InFlight);
+        at_rest && i64::try_from(reads).is_ok_and(|reads| others <= reads)
+    }
+
     pub(super) async fn end(mut self) -> Result<Ended, RunError> {
         self.end_inspection().await;
         if let Some(error) = self.exit.fatal.take() {
             return Err(stopped_by(error, self.records.len()));
         }
         let heartbeat = Some(Heartbeat { mode: Mode::Stopped, why: None, pace: self.commits.limiter.pace() });
+        self.records.append(&mut self.refused);
         self.desk.begin(Errand {
             records: std::mem::take(&mut self.records),
             commits: 0,
             reads: 0,
-            read_first: true,
             heartbeat,
             only_if_changed: false,
             reconcile: self.trouble.is_some().then(|| (self.held(), self.policy)),
@@ -130,6 +139,15 @@ impl Worker {
             Err(error) => return Err(stopped_by(error, done.records.len())),
         };
         self.desk.close().await?;
+        if !done.refused.is_empty() {
+            tracing::error!(
+                event = Event::DatabaseUnavailable.as_str(),
+                results_in_hand = done.refused.len(),
+                "the queue's own rules refuse {} results to the end: the lines above tell them, and the next start reads \
+                 their submissions back",
+                done.refused.len(),
+            );
+        }
         tracing::info!(
             event = Event::Stopped.as_str(),
             submitted = counts.of(State::Submitted),

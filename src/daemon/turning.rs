@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use super::Progress;
 use super::desk::{Done, Errand};
 use super::ending::Unsent;
-use super::gate::Fault;
 use super::lane::Lane;
 use super::turns::ENOUGH_RESULTS;
 use super::worker::{HEARTBEAT_EVERY, Worker};
@@ -67,6 +66,9 @@ impl Worker {
         // What is due and could not be claimed, for instance since it has to be read first, must not spin.
         let asks = hungry && claiming;
         let hungry = asks && (self.turns.fruitful || look);
+        if beat {
+            self.records.append(&mut self.refused);
+        }
         let write = !self.records.is_empty() && (look || !self.gathers());
         let must = beat || write || self.trouble.is_some() || hungry || self.clock_went_back;
         if !must && !look {
@@ -85,7 +87,6 @@ impl Worker {
         self.desk.begin(Errand {
             commits,
             reads,
-            read_first: !matches!(self.reads.gate.fault(), Some(Fault::Denied(_))),
             heartbeat,
             only_if_changed: !must && !progress && self.counts != Counts::default(),
             reconcile: self.trouble.is_some().then(|| (self.held(), self.policy)),
@@ -106,7 +107,7 @@ impl Worker {
 
     /// The requests that this run knows of.
     pub(super) fn held(&self) -> Vec<i64> {
-        let results = self.records.iter().map(|record| record.request);
+        let results = self.records.iter().chain(&self.refused).map(|record| record.request);
         self.commits.held().chain(self.reads.held()).chain(results).collect()
     }
 
@@ -119,6 +120,7 @@ impl Worker {
         // Results that came in the meantime stay behind those that were not written.
         let newer = std::mem::replace(&mut self.records, done.records);
         self.records.extend(newer);
+        self.refused.extend(done.refused);
         match done.result {
             Ok(report) => {
                 self.end_trouble(done.written, now);
@@ -139,11 +141,15 @@ impl Worker {
     pub(super) fn take_report(&mut self, report: TurnReport, now: Now) {
         self.turns.rest_until = now.instant + report.held.min(LONGEST_REST);
         for (request, sentence) in &report.refused {
+            if !self.told_refused.insert(*request) {
+                continue;
+            }
             tracing::error!(
                 event = Event::DatabaseUnavailable.as_str(),
                 request,
-                "the queue's own rules refused the result of request {request}: {sentence}. Its submission stays as it is; \
-                 was the schema altered?",
+                "the queue's own rules refused the result of request {request}: {sentence}. The result is kept and \
+                 tried again every {} s; its submission stays in flight, and is not sent again. Was the schema altered?",
+                HEARTBEAT_EVERY.as_secs(),
             );
         }
         for poison in &report.claims.poison {

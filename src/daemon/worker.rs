@@ -69,6 +69,11 @@ pub(super) struct Worker {
     pub(super) departures: Departures,
     /// Results that are not written yet.
     pub(super) records: Vec<Record>,
+    /// Results that a rule of the queue refuses. They are tried again with each heartbeat: the submission was sent, and
+    /// only what is in hand says so.
+    pub(super) refused: Vec<Record>,
+    /// The requests of which the log told that their results are refused.
+    pub(super) told_refused: BTreeSet<i64>,
     pub(super) trouble: Option<Trouble>,
     pub(super) control: Control,
     pub(super) counts: Counts,
@@ -117,6 +122,8 @@ impl Worker {
             requests: JoinSet::new(),
             departures: mpsc::unbounded_channel(),
             records: Vec::new(),
+            refused: Vec::new(),
+            told_refused: BTreeSet::new(),
             trouble: None,
             control: Control::default(),
             counts: Counts::default(),

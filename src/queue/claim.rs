@@ -53,7 +53,6 @@ pub struct Claims {
 pub(super) struct Wanted {
     pub(super) commits: usize,
     pub(super) reads: usize,
-    pub(super) read_first: bool,
     pub(super) settle: Duration,
 }
 
@@ -148,10 +147,10 @@ impl Claiming<'_> {
             Err(error) => return Err(error),
         };
         let evidence = self.evidence(candidate, &valid).await?;
-        if !(self.wanted.read_first && evidence.unread_backend_error) {
+        if !evidence.unread_backend_error {
             return Ok(Some(Fit { submission: candidate.id, valid, evidence }));
         }
-        if self.claims.reads.len() < self.wanted.reads {
+        if self.claims.reads.len() < self.wanted.reads && evidence.has_settled(self.wanted.settle) {
             let row = Row { state: State::Pending, tries: valid.tries, evidence };
             if let Some(sentence) = self.read(candidate.id, valid.certificate_id, row).await? {
                 self.set_aside(candidate.id, sentence).await?;

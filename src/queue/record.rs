@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::claim::Claim;
 use super::error::QueueError;
 use super::request::Finished;
+use super::savepoint;
 use super::turn::Manner;
 use crate::clock::{UnixMillis, millis};
 use crate::submission::{CertificateId, Change, ResolvedBy, State};
@@ -42,7 +43,8 @@ impl Record {
     }
 }
 
-/// Writes records. What a rule refused is told by request number, with the rule's sentence; it concerns that record alone.
+/// Writes records. What a rule refused is told by request number, with the rule's sentence; it concerns that record
+/// alone, and nothing of that record is written.
 ///
 /// # Errors
 /// At once: also [`QueueError::Refused`], if a rule refused any of it.
@@ -57,7 +59,10 @@ pub(super) async fn write(
         Manner::AtOnce => write_at_once(connection, records, now).await?,
         Manner::RowByRow => {
             for record in records {
-                match write_once(connection, record, now).await {
+                savepoint::begin(connection).await?;
+                let written = write_once(connection, record, now).await;
+                savepoint::end(connection, &written).await?;
+                match written {
                     Ok(()) => {}
                     Err(QueueError::Refused(sentence)) => refused.push((record.request, sentence)),
                     Err(error) => return Err(error),

@@ -8,16 +8,20 @@ use super::open::Queue;
 use super::record::{self, Record};
 use super::request::{Finished, RequestKind};
 use super::run::{self, Run};
+use super::savepoint;
 use crate::clock::Now;
 use crate::submission::{CommitClass, Event, Evidence, Policy, ReadClass, Row, State, next_state};
 
 /// What recovery found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovered {
     /// Submissions that an earlier run left in flight, and that are in doubt now.
     pub in_doubt: u64,
     /// Submissions that this run had claimed without knowing it, and that are pending again.
     pub returned: u64,
+    /// Requests that a rule of the queue lets nobody settle, with the rule's sentence. They stay as they are, and with
+    /// them their submissions, until the next recovery.
+    pub refused: Vec<(i64, String)>,
 }
 
 #[derive(Debug, sqlx::FromRow)]
@@ -52,7 +56,16 @@ impl Queue {
         run::check(&mut transaction, run).await?;
         let mut recovered = Recovered::default();
         for orphan in orphans(&mut transaction, held).await? {
-            settle(&mut transaction, run, now, &orphan, policy, &mut recovered).await?;
+            savepoint::begin(&mut transaction).await?;
+            let settled = settle(&mut transaction, run, now, &orphan, policy).await;
+            savepoint::end(&mut transaction, &settled).await?;
+            match settled {
+                Ok(Some(State::InDoubt)) => recovered.in_doubt += 1,
+                Ok(Some(_)) => recovered.returned += 1,
+                Ok(None) => {}
+                Err(QueueError::Refused(sentence)) => recovered.refused.push((orphan.number, sentence)),
+                Err(error) => return Err(error),
+            }
         }
         transaction.commit().await.map_err(&failed)?;
         Ok(recovered)
@@ -113,14 +126,14 @@ async fn orphans(connection: &mut SqliteConnection, held: &[i64]) -> Result<Vec<
     Ok(unfinished.into_iter().filter(|orphan| !held.contains(&orphan.number)).collect())
 }
 
+/// Settles one. Where its submission is now, if that moved.
 async fn settle(
     connection: &mut SqliteConnection,
     run: &Run,
     now: Now,
     orphan: &Orphan,
     policy: &Policy,
-    recovered: &mut Recovered,
-) -> Result<(), QueueError> {
+) -> Result<Option<State>, QueueError> {
     let ours = orphan.run_id == run.id;
     let outcome = match (orphan.kind.as_str(), ours) {
         ("commit", true) => CommitClass::NotSent.as_str(),
@@ -132,18 +145,18 @@ async fn settle(
     let event = if ours { Event::Unsent("the claim was lost".to_owned()) } else { Event::Interrupted };
     let (Ok(certificate_id), true) = (orphan.certificate_id.parse(), orphan.kind == RequestKind::Commit.as_str())
     else {
-        return complete(connection, orphan.number, &finished).await;
+        return complete(connection, orphan.number, &finished).await.map(|()| None);
     };
     let Some(submission) = orphan.submission else {
-        return complete(connection, orphan.number, &finished).await;
+        return complete(connection, orphan.number, &finished).await.map(|()| None);
     };
     let row = Row { state: State::InFlight, tries: orphan.tries.unwrap_or_default(), evidence: Evidence::none() };
     // No backoff hangs on this decision, so no dice.
     let change = next_state(&row, &event, policy, 0.0);
+    let to = change.as_ref().map(|change| change.to);
     let record = Record { request: orphan.number, submission, certificate_id, from: State::InFlight, finished, change };
     record::write_at_once(connection, &[record], now.unix).await?;
-    *(if ours { &mut recovered.returned } else { &mut recovered.in_doubt }) += 1;
-    Ok(())
+    Ok(to)
 }
 
 async fn complete(connection: &mut SqliteConnection, request: i64, finished: &Finished) -> Result<(), QueueError> {

@@ -27,9 +27,6 @@ pub struct Turn<'a> {
     pub commits: usize,
     /// The most reads to claim.
     pub reads: usize,
-    /// Whether a row whose backend answered in error has to be read before its next try; not if reading isn't
-    /// permitted.
-    pub read_first: bool,
     /// How long what is in doubt settles before it is read.
     pub settle: Duration,
     /// The `daemon` row, when it is to be written.
@@ -40,16 +37,7 @@ impl Turn<'_> {
     /// A turn that brings nothing and asks for nothing, where what is in doubt settles for so long.
     #[must_use]
     pub fn new(now: Now, settle: Duration) -> Self {
-        Self {
-            now,
-            records: &[],
-            may_be_written: false,
-            commits: 0,
-            reads: 0,
-            read_first: true,
-            settle,
-            heartbeat: None,
-        }
+        Self { now, records: &[], may_be_written: false, commits: 0, reads: 0, settle, heartbeat: None }
     }
 }
 
@@ -58,7 +46,8 @@ impl Turn<'_> {
 pub struct TurnReport {
     /// What was claimed, durably.
     pub claims: Claims,
-    /// Records that a rule of the queue refused, by request number, with the rule's sentence.
+    /// Records that a rule of the queue refused, by request number, with the rule's sentence. Nothing of them is
+    /// written, so they have to be kept.
     pub refused: Vec<(i64, String)>,
     /// What people ask for. `probe_requested` is cleared by this turn.
     pub control: Control,
@@ -119,8 +108,8 @@ async fn take(
     turn: &Turn<'_>,
 ) -> Result<TurnReport, QueueError> {
     let refused = record::write(connection, manner, turn.records, turn.now.unix).await?;
-    let Turn { commits, reads, read_first, settle, .. } = *turn;
-    let wanted = Wanted { commits, reads, read_first, settle };
+    let Turn { commits, reads, settle, .. } = *turn;
+    let wanted = Wanted { commits, reads, settle };
     let claims = claim::claim(connection, manner, run, turn.now, wanted).await?;
     if let Some(heartbeat) = turn.heartbeat {
         run::beat(connection, heartbeat, turn.now.unix).await?;

@@ -6,6 +6,9 @@ use std::str::FromStr;
 
 use super::status::{Reading, Verdict};
 
+/// Reads that find nothing submitted, and allow a commit in doubt to be sent again.
+pub(super) const NEGATIVE_READS_TO_RESEND: u32 = 2;
+
 /// The server's answer to a commit that it accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
@@ -276,6 +279,17 @@ impl CommitClass {
     #[must_use]
     pub fn spends_a_try(self) -> bool {
         !matches!(self, Self::Throttled | Self::Account | Self::NotSent)
+    }
+
+    /// How many reads since it must find nothing submitted, before it counts as not executed.
+    #[must_use]
+    pub fn reads_to_disprove(self) -> u32 {
+        match self {
+            // The server says that nothing was placed, or never saw it.
+            Self::Throttled | Self::Account | Self::NotSent | Self::Retry | Self::Denied | Self::Failed => 0,
+            Self::InDoubt => NEGATIVE_READS_TO_RESEND,
+            Self::Submitted | Self::BackendError | Self::StatusRefused => 1,
+        }
     }
 }
 

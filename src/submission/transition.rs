@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use super::outcome::{CommitClass, CommitOutcome, ReadClass, ReadOutcome, Refusal};
+use super::outcome::{CommitClass, CommitOutcome, NEGATIVE_READS_TO_RESEND, ReadClass, ReadOutcome, Refusal};
 use super::policy::{RetryPolicy, VerifyPolicy};
 use super::state::{ResolvedBy, State};
 use super::status::{Reading, Verdict};
-
-/// Negative reads that allow a commit in doubt to be sent again.
-const NEGATIVE_READS_TO_RESEND: u32 = 2;
 
 /// What the decisions depend on besides the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +39,9 @@ pub struct Evidence {
     pub negative_reads: u32,
     /// Reads of any outcome since the newest commit.
     pub reads: u32,
-    /// Whether a commit got a backend error, which may have acted, and no read since shows that it didn't. A read
-    /// that is refused for want of permission settles it too: without reading, it goes on.
+    /// Whether a commit got a backend error, which may have acted, and no read since shows that it didn't.
     pub unread_backend_error: bool,
-    /// Whether a commit before the newest one is in doubt and was never disproved.
+    /// Whether a commit before the newest one may have been executed and was never disproved.
     pub earlier_in_doubt: bool,
 }
 
@@ -63,19 +59,18 @@ impl Evidence {
         }
     }
 
-    /// Whether a commit whose outcome isn't known has had this long to take effect, unless it was read already. By
-    /// monotonic time: a clock that was set forward lets nothing settle.
+    /// Whether a commit whose outcome isn't known has had this long to take effect, and to show: a read that comes
+    /// earlier proves nothing. By monotonic time: a clock that was set forward lets nothing settle.
     #[must_use]
     pub fn has_settled(&self, settle: Duration) -> bool {
         let open = matches!(self.last_commit, Some(CommitClass::InDoubt | CommitClass::BackendError));
-        !open || self.reads > 0 || self.age >= settle
+        !open || self.age >= settle
     }
 
     /// The evidence after one more commit, which ended like this.
     #[must_use]
     pub fn with_commit(&self, class: CommitClass, age: Duration) -> Self {
-        let undisproved =
-            self.last_commit == Some(CommitClass::InDoubt) && self.negative_reads < NEGATIVE_READS_TO_RESEND;
+        let undisproved = self.last_commit.is_some_and(|last| self.negative_reads < last.reads_to_disprove());
         Self {
             last_commit: Some(class),
             age,
@@ -90,11 +85,10 @@ impl Evidence {
     #[must_use]
     pub fn with_read(&self, class: ReadClass) -> Self {
         let negative = class == ReadClass::NotCommitted;
-        let settles = negative || class == ReadClass::Denied;
         Self {
             negative_reads: self.negative_reads + u32::from(negative),
             reads: self.reads + 1,
-            unread_backend_error: self.unread_backend_error && !settles,
+            unread_backend_error: self.unread_backend_error && !negative,
             ..self.clone()
         }
     }
@@ -177,7 +171,12 @@ impl Decision<'_> {
                         "its last try ended in a backend error, which may have acted; read back before it is given up",
                     )
             }
-            CommitOutcome::Retry(refusal) | CommitOutcome::BackendError(refusal) => self.retry(refusal),
+            CommitOutcome::Retry(refusal) => self.retry(refusal),
+            CommitOutcome::BackendError(refusal) => {
+                let retry = self.retry(refusal);
+                // It is read before the next try, and an order that it placed may take as long to show.
+                Change { due_in: retry.due_in.max(self.policy.verify.settle), ..retry }
+            }
             CommitOutcome::Throttled(refusal) => {
                 Change::to(State::Pending).refused(refusal).because("the server limits the rate; not executed")
             }
@@ -248,13 +247,27 @@ impl Decision<'_> {
             Verdict::Committed => {
                 Change { resolved_by: Some(ResolvedBy::Readback), ..Change::to(State::Submitted) }.read(reading)
             }
-            Verdict::NotCommitted | Verdict::DeadEnd if self.was_refused_for_its_status() => Change::to(State::Failed)
-                .read(reading)
-                .because(&format!("its status doesn't allow a commit: read back as {}", reading.describe())),
+            Verdict::NotCommitted if self.was_refused_for_its_status() => self.after_contradiction(reading),
+            Verdict::DeadEnd if self.was_refused_for_its_status() && !self.row.evidence.earlier_in_doubt => {
+                Change::to(State::Failed)
+                    .read(reading)
+                    .because(&format!("its status doesn't allow a commit: read back as {}", reading.describe()))
+            }
             Verdict::NotCommitted => self.after_negative_reading(reading),
             Verdict::DeadEnd => self.hold(reading, "a status that leads nowhere"),
             Verdict::Unclear => self.hold(reading, "which doesn't tell whether the order stands"),
         }
+    }
+
+    /// A refusal for the status, and a status that allows a commit, contradict each other. The read may lag behind,
+    /// and the refusal may be for an order that stands.
+    fn after_contradiction(&self, reading: &Reading) -> Change {
+        let unsettled = self.policy.verify.settle.saturating_sub(self.row.evidence.age);
+        if unsettled.is_zero() {
+            return self.hold(reading, "although a commit was refused for its status");
+        }
+        let seen = reading.describe();
+        self.in_doubt(unsettled, &format!("refused for its status, but read back as {seen}; read once more"))
     }
 
     fn after_negative_reading(&self, reading: &Reading) -> Change {
@@ -285,9 +298,6 @@ impl Decision<'_> {
             ReadOutcome::Seen(reading) if reading.verdict() == Verdict::NotCommitted => {
                 Change::to(State::Pending).because(&format!("read as {}; tries again", reading.describe()))
             }
-            ReadOutcome::Denied(refusal) => {
-                Change::to(State::Pending).because(&format!("can't be read before the next try: {refusal}"))
-            }
             ReadOutcome::Seen(reading) => {
                 Change::to(State::InDoubt).because(&format!("read before the next try as {}", reading.describe()))
             }
@@ -298,7 +308,7 @@ impl Decision<'_> {
                 Change { due_in: self.backoff(self.row.evidence.reads + 1), ..Change::to(State::Pending) }
                     .because(&format!("waits to be read before the next try: {why}"))
             }
-            ReadOutcome::Throttled(refusal) | ReadOutcome::Account(refusal) => {
+            ReadOutcome::Throttled(refusal) | ReadOutcome::Account(refusal) | ReadOutcome::Denied(refusal) => {
                 Change { due_in: self.backoff(self.row.evidence.reads + 1), ..Change::to(State::Pending) }
                     .because(&format!("waits to be read before the next try: {refusal}"))
             }
@@ -309,7 +319,7 @@ impl Decision<'_> {
         let evidence = &self.row.evidence;
         // A row that was set to pending by hand has no tries: the refusal is history.
         let of_this_life = self.row.tries > 0;
-        of_this_life && evidence.last_commit == Some(CommitClass::StatusRefused) && !evidence.earlier_in_doubt
+        of_this_life && evidence.last_commit == Some(CommitClass::StatusRefused)
     }
 
     fn read_again(&self, reason: &str) -> Change {

@@ -4,8 +4,8 @@
 //! What the model knows and the daemon doesn't (whether an order stands, what is under way, when a commit of
 //! unknown outcome was signed) is kept apart from the record of requests, so that neither excuses the other.
 //!
-//! Two risks that the API leaves are not in the model: a backend that answers in error and acts only after the
-//! read that follows, and one that answers in error, acts, and may not be read.
+//! Reads lag: one shows what was so up to `verify.settle` before. One risk that the API leaves is not in the model: a
+//! backend that answers in error and acts only after that.
 
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::*;
 
 /// A signature lives this long: nothing signed earlier is executed any more.
 const SIGNATURE_LIVES: u64 = 300;
+const SIGNATURE: Duration = Duration::from_secs(SIGNATURE_LIVES);
 /// Cases of each property, unless `PROPTEST_CASES` says otherwise.
 const CASES: u32 = 500;
 /// The status of a certificate that waits for its commit.
@@ -46,8 +47,10 @@ struct Step {
     /// How long the request takes, in seconds.
     takes: u64,
     commit: Fate,
-    /// How a read fails; otherwise it shows what is so.
+    /// How a read fails; otherwise it shows what is so, or was.
     read: Option<ReadOutcome>,
+    /// How far a read lags behind, as a share of the longest lag that the policy allows for.
+    lag: f64,
     /// The daemon dies before it records how the request ended.
     crash: bool,
     /// The certificate's status becomes this one, by somebody else's doing.
@@ -77,12 +80,14 @@ struct World {
     status: i64,
     /// Orders that this queue placed.
     orders: u32,
+    /// Status and orders, by the time from which on they were so.
+    history: Vec<(u64, i64, u32)>,
     /// Commits that are still under way to the server: when they land.
     under_way: Vec<u64>,
     /// When the newest commit was signed, if it may have been executed; and when reads found nothing since.
     doubt: Option<(u64, Vec<u64>)>,
-    /// An error of the backend that no read and no denial followed.
-    unread_backend_error: bool,
+    /// When a commit was signed that got an error of the backend, which no read since disproved.
+    unread_backend_error: Option<u64>,
 }
 
 impl World {
@@ -98,9 +103,10 @@ impl World {
             counted: 0,
             status,
             orders: 0,
+            history: vec![(0, status, 0)],
             under_way: Vec::new(),
             doubt: None,
-            unread_backend_error: false,
+            unread_backend_error: None,
         }
     }
 
@@ -121,13 +127,20 @@ impl World {
     fn step(&mut self, step: &Step) {
         let wait = if step.leap { 0 } else { self.due.saturating_sub(self.now) };
         self.pass(wait + step.dawdle);
-        self.status = step.turn.filter(|_| self.state.is_open()).unwrap_or(self.status);
+        if let Some(status) = step.turn.filter(|_| self.state.is_open()) {
+            self.becomes(status);
+        }
         if step.by_hand && self.state == State::Failed {
             (self.state, self.tries, self.counted, self.due) = (State::Pending, 0, 0, self.now);
         }
         let evidence = self.evidence();
+        let settle = self.policy.verify.settle;
         match self.state {
             State::Pending if !evidence.unread_backend_error => self.commit(step, evidence),
+            // The queue claims no read of it yet.
+            State::Pending | State::InDoubt if !evidence.has_settled(settle) => {
+                self.pass((settle - evidence.age).as_secs());
+            }
             State::Pending | State::InDoubt => self.read(step, evidence),
             State::InFlight | State::Submitted | State::Failed | State::Held | State::Canceled => {}
         }
@@ -136,17 +149,33 @@ impl World {
     fn pass(&mut self, seconds: u64) {
         self.now += seconds;
         let now = self.now;
-        let landed = self.under_way.iter().filter(|at| **at <= now).count();
+        let landed: Vec<u64> = self.under_way.iter().copied().filter(|at| *at <= now).collect();
         self.under_way.retain(|at| *at > now);
-        (0..landed).for_each(|_| self.execute());
+        landed.into_iter().for_each(|at| self.execute(at));
+    }
+
+    fn becomes(&mut self, status: i64) {
+        self.status = status;
+        self.history.push((self.now, status, self.orders));
+    }
+
+    /// What a read shows that lags behind by this share of what the policy allows for: a read after `settle` shows what
+    /// was executed at once, and one after `resend_after` whatever a signature still allowed.
+    fn shown(&self, lag: f64) -> Reading {
+        let longest = self.policy.verify.settle.min(self.policy.verify.resend_after - SIGNATURE);
+        let at = self.now - longest.mul_f64(lag).as_secs();
+        let (_, status, orders) = self.history.iter().rfind(|(since, ..)| *since <= at).copied().unwrap();
+        let order_id = (orders > 0 || status == COMMITTED).then(|| "SO1".to_owned());
+        Reading { order_id, status: Some(status), request_id: None }
     }
 
     /// A commit arrives, and places an order if the status allows it.
-    fn execute(&mut self) {
+    fn execute(&mut self, at: u64) {
         assert_eq!(self.orders, 0, "it landed although an order stands: {self:?}");
         if matches!(self.status, 5 | WAITS) {
             self.status = COMMITTED;
             self.orders += 1;
+            self.history.push((at, self.status, self.orders));
         }
     }
 
@@ -162,7 +191,7 @@ impl World {
         self.restart_if(step.crash);
         self.counted += u32::from(class.spends_a_try());
         self.doubt = (class == CommitClass::InDoubt).then(|| (signed, Vec::new()));
-        self.unread_backend_error = class == CommitClass::BackendError;
+        self.unread_backend_error = (class == CommitClass::BackendError).then_some(signed);
         self.record.push(Entry::Commit { class, signed });
         self.apply(&row, &event, step.dice);
     }
@@ -170,7 +199,7 @@ impl World {
     fn assert_may_be_sent(&self) {
         assert_eq!(self.orders, 0, "sent again although an order stands: {self:?}");
         assert!(self.under_way.is_empty(), "sent again while a commit is under way: {self:?}");
-        assert!(!self.unread_backend_error, "sent again unread after an error of the backend: {self:?}");
+        assert!(self.unread_backend_error.is_none(), "sent again unread after an error of the backend: {self:?}");
         if let Some((signed, disproved)) = &self.doubt {
             let late_enough = signed + self.policy.verify.resend_after.as_secs();
             let disproved_late = disproved.last().is_some_and(|at| *at >= late_enough);
@@ -182,7 +211,7 @@ impl World {
         match fate {
             Fate::Answered if !matches!(self.status, 5 | WAITS) => CommitOutcome::StatusRefused(refusal()),
             Fate::Answered => {
-                self.execute();
+                self.execute(self.now);
                 CommitOutcome::Submitted(Receipt { order_id: "SO1".into(), status: COMMITTED, request_id: None })
             }
             Fate::Late(seconds) => {
@@ -191,7 +220,7 @@ impl World {
             }
             Fate::Fails(outcome) => outcome.clone(),
             Fate::ActsAndErrs => {
-                self.execute();
+                self.execute(self.now);
                 CommitOutcome::BackendError(refusal())
             }
         }
@@ -200,18 +229,15 @@ impl World {
     fn read(&mut self, step: &Step, evidence: Evidence) {
         let row = Row { state: self.state, tries: self.tries, evidence };
         let outcome = match &step.read {
-            // Unread since it may not be read, and acted all the same: not in the model.
-            Some(ReadOutcome::Denied(_)) if self.orders > 0 => cut(),
             Some(outcome) => outcome.clone(),
-            None => ReadOutcome::Seen(Reading {
-                order_id: (self.orders > 0 || self.status == COMMITTED).then(|| "SO1".to_owned()),
-                status: Some(self.status),
-                request_id: None,
-            }),
+            None => ReadOutcome::Seen(self.shown(step.lag)),
         };
         // A read that was cut off by the end of the daemon proves nothing.
         let class = if step.crash { ReadClass::Retry } else { outcome.class() };
-        self.unread_backend_error &= !matches!(class, ReadClass::NotCommitted | ReadClass::Denied);
+        let settled = |signed: &u64| self.now - signed >= self.policy.verify.settle.as_secs();
+        if class == ReadClass::NotCommitted && self.unread_backend_error.as_ref().is_some_and(settled) {
+            self.unread_backend_error = None;
+        }
         if let (Some((_, disproved)), ReadClass::NotCommitted) = (&mut self.doubt, class) {
             disproved.push(self.now);
         }
@@ -243,17 +269,28 @@ impl World {
 
     /// What the row says is so.
     fn assert_true(&self) {
-        use ReadClass::{DeadEnd, Failed, Unclear};
+        use ReadClass::{DeadEnd, Failed, NotCommitted, Unclear};
         let shown = |entry: &Entry| matches!(entry, Entry::Read(DeadEnd | Failed | Unclear));
+        let contradicts = |entry: &Entry| {
+            self.evidence().last_commit == Some(CommitClass::StatusRefused)
+                && matches!(entry, Entry::Read(NotCommitted))
+        };
         match self.state {
-            State::Submitted => assert!(self.orders > 0 || self.status == COMMITTED, "no order stands: {self:?}"),
+            State::Submitted => {
+                // A read that lags behind may show an order that somebody else has canceled since.
+                let stood = self.history.iter().any(|(_, status, _)| *status == COMMITTED);
+                assert!(stood, "no order stands: {self:?}");
+            }
             State::Failed => {
                 let by_status = self.evidence().last_commit == Some(CommitClass::StatusRefused);
                 let elsewhere = by_status && self.status == COMMITTED;
                 let ours = self.orders > 0 || !self.under_way.is_empty();
                 assert!(!ours && !elsewhere, "an order may stand: {self:?}");
             }
-            State::Held => assert!(self.record.iter().any(shown), "held for nothing: {self:?}"),
+            State::Held => assert!(
+                self.record.iter().any(|entry| shown(entry) || contradicts(entry)),
+                "held for nothing: {self:?}"
+            ),
             State::Pending | State::InFlight | State::InDoubt | State::Canceled => {}
         }
         assert!(self.tries <= self.policy.retry.max_tries && self.counted <= self.tries, "too many tries: {self:?}");
@@ -302,13 +339,14 @@ fn steps(by_hand: f64) -> impl Strategy<Value = Vec<Step>> {
     let dawdle = prop_oneof![Just(0u64), 0..20u64, 0..2000u64];
     let turn = prop_oneof![40 => Just(None), 1 => Just(Some(7)), 1 => Just(Some(99))];
     let odd = (weighted(0.05), turn, weighted(by_hand), weighted(0.2));
-    let step = (odd, dawdle, 0..35u64, fate(), failed_read(), 0.0..1.0).prop_map(
-        |((leap, turn, by_hand, crash), dawdle, takes, commit, read, dice)| Step {
+    let step = (odd, dawdle, 0..35u64, fate(), (failed_read(), 0.0..1.0), 0.0..1.0).prop_map(
+        |((leap, turn, by_hand, crash), dawdle, takes, commit, (read, lag), dice)| Step {
             leap,
             dawdle,
             takes,
             commit,
             read,
+            lag,
             crash,
             turn,
             by_hand,
@@ -339,7 +377,7 @@ fn live(policy: Policy, status: i64, steps: &[Step]) -> World {
     steps.iter().for_each(|step| world.step(step));
     let (commit, read) = (Fate::Answered, None);
     let (leap, crash, turn, by_hand) = (false, false, None, false);
-    let calm = Step { leap, dawdle: 0, takes: 1, commit, read, crash, turn, by_hand, dice: 0.5 };
+    let calm = Step { leap, dawdle: 0, takes: 1, commit, read, lag: 0.0, crash, turn, by_hand, dice: 0.5 };
     (0..10).for_each(|_| world.step(&calm));
     world.pass(SIGNATURE_LIVES);
     assert!(!world.state.is_open(), "it comes to no end: {world:?}");

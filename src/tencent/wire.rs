@@ -118,6 +118,9 @@ pub fn commit_outcome(http_status: u16, body: &[u8]) -> CommitOutcome {
                 CommitOutcome::InDoubt { why: format!("the server answered {}", refusal.code), refusal: Some(refusal) }
             }
         },
+        Reply::Contradiction(refusal) => {
+            CommitOutcome::InDoubt { why: contradiction(&refusal), refusal: Some(refusal) }
+        }
         Reply::Unusable(why) => CommitOutcome::InDoubt { why, refusal: None },
     }
 }
@@ -141,13 +144,20 @@ pub fn read_outcome(http_status: u16, body: &[u8]) -> ReadOutcome {
                 ReadOutcome::Retry { why: format!("the server answered {}", refusal.code), refusal: Some(refusal) }
             }
         },
+        Reply::Contradiction(refusal) => ReadOutcome::Retry { why: contradiction(&refusal), refusal: Some(refusal) },
         Reply::Unusable(why) => ReadOutcome::Retry { why, refusal: None },
     }
+}
+
+fn contradiction(refusal: &Refusal) -> String {
+    format!("the server answered {} and an OrderId at once", refusal.code)
 }
 
 enum Reply {
     Success(Response),
     Refused(Refusal),
+    /// A refusal that names an order all the same: one of the two is wrong.
+    Contradiction(Refusal),
     Unusable(String),
 }
 
@@ -165,7 +175,13 @@ fn reply(http_status: u16, body: &[u8]) -> Reply {
     };
     match envelope.response {
         None => Reply::Unusable("the answer had no Response".to_owned()),
-        Some(Response { error: Some(error), request_id, .. }) => refusal(&error, &request_id),
+        Some(Response { error: Some(error), order_id: order, request_id, .. }) => {
+            match (refusal(&error, &request_id), order_id(&order)) {
+                (refused, Ok(None)) => refused,
+                (Reply::Refused(refusal), _) => Reply::Contradiction(refusal),
+                (other, _) => other,
+            }
+        }
         Some(response) => Reply::Success(response),
     }
 }
@@ -229,6 +245,26 @@ mod tests {
 
     fn error_body(code: &str) -> String {
         format!(r#"{{"Response":{{"Error":{{"Code":"{code}","Message":"m"}},"RequestId":"r"}}}}"#)
+    }
+
+    #[test]
+    fn an_error_beside_an_order_is_a_contradiction_and_so_in_doubt() {
+        let answer = |code: &str, order: &str| {
+            let error = format!(r#"{{"Code":"{code}","Message":"m"}}"#);
+            format!(r#"{{"Response":{{"Error":{error},"OrderId":{order},"RequestId":"r"}}}}"#)
+        };
+        for code in ["FailedOperation.NetworkError", "RequestLimitExceeded", "FailedOperation.CertificateNotFound"] {
+            for order in [r#""SO1""#, "17"] {
+                let outcome = commit(&answer(code, order));
+                assert_eq!(outcome.class(), CommitClass::InDoubt, "{code} {order}");
+                assert_eq!(outcome.refusal().map(|refusal| refusal.code.as_str()), Some(code));
+                let read = read_outcome(200, answer(code, order).as_bytes());
+                assert_eq!(read.class(), ReadClass::Retry, "{code} {order}");
+            }
+            for order in ["null", r#""""#] {
+                assert_ne!(commit(&answer(code, order)).class(), CommitClass::InDoubt, "{code} {order}");
+            }
+        }
     }
 
     #[test]

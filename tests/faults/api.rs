@@ -263,7 +263,7 @@ async fn a_status_that_nobody_knows_is_stored_and_fails_nothing() {
 }
 
 #[tokio::test]
-async fn a_refusal_for_the_status_is_read_back_and_believed_only_where_no_order_stands() {
+async fn a_refusal_for_the_status_is_read_back_and_believed_only_where_the_status_says_so_too() {
     let bench = bench(None, &[("pause.after", "1000")]).await;
     let refused = || Fault::Error(STATUS_REFUSED.to_owned());
     let with_order = ["placed-elsewhere", "placed-by-a-lost-commit"];
@@ -273,7 +273,8 @@ async fn a_refusal_for_the_status_is_read_back_and_believed_only_where_no_order_
     bench.simulator.script_commits(with_order[1], vec![Fault::CutAfter]);
     bench.simulator.script_reads(with_order[1], vec![unseen.clone(), unseen]);
     bench.simulator.script_commits("without-order", vec![refused()]);
-    bench.enqueue(&[with_order[0], with_order[1], "without-order"]).await;
+    bench.simulator.set_certificate("dead-end", 7, None);
+    bench.enqueue(&[with_order[0], with_order[1], "without-order", "dead-end"]).await;
     bench.run_until_empty().await;
     for id in with_order {
         let row = bench.row(id).await;
@@ -283,9 +284,11 @@ async fn a_refusal_for_the_status_is_read_back_and_believed_only_where_no_order_
     assert_eq!(bench.simulator.orders_placed(with_order[1]), 1);
     let row = bench.row("without-order").await;
     let result = (row.state.as_str(), row.status, row.error_code.as_deref());
-    assert_eq!(result, ("failed", Some(13), Some(STATUS_REFUSED)), "{row:?}");
-    let sent = (bench.simulator.commits_of("without-order").len(), bench.simulator.reads_of("without-order").len());
-    assert_eq!(sent, (1, 1));
+    assert_eq!(result, ("held", Some(13), Some(STATUS_REFUSED)), "the two contradict each other: {row:?}");
+    assert_eq!(bench.simulator.commits_of("without-order").len(), 1);
+    let row = bench.row("dead-end").await;
+    let result = (row.state.as_str(), row.status, row.error_code.as_deref());
+    assert_eq!(result, ("failed", Some(7), Some(STATUS_REFUSED)), "{row:?}");
     bench.assert_nothing_blind().await;
 }
 

@@ -6,7 +6,7 @@ use certcommit::daemon::Stop;
 use certcommit::simulator::{Fault, ReadFault};
 use certcommit::submission::State;
 
-use crate::support::Bench;
+use crate::support::{Bench, in_time};
 
 const STATUS_REFUSED: &str = "FailedOperation.InvalidCertificateStatusCode";
 const UNAUTHORIZED: &str = "UnauthorizedOperation";
@@ -141,27 +141,69 @@ async fn a_read_that_fails_for_a_passing_reason_is_repeated() {
 
 #[tokio::test]
 async fn without_permission_to_read_reading_pauses_until_it_is_granted_and_nothing_is_sent_again() {
-    for unreadable in [1, 5] {
-        let mut bench = Bench::new().await;
-        bench.set("pause.probe_initial", "15m");
-        bench.set("pause.probe_max", "15m");
-        let ids = crate::support::ids(2 * unreadable);
-        let in_doubt = ids.iter().step_by(2);
-        for id in in_doubt.clone() {
-            bench.simulator.script_commits(id, vec![Fault::CutAfter]);
-            bench.simulator.script_reads_forever(id, ReadFault::Error(UNAUTHORIZED.to_owned()));
-        }
-        bench.enqueue(&ids).await;
-        let mut daemon = bench.start().await;
-        daemon.until("reading to pause", |progress| says(progress.paused.as_deref(), "reading back is paused")).await;
-        assert_eq!((bench.count("in_doubt").await, bench.count("submitted").await), (unreadable, unreadable));
-        in_doubt.for_each(|id| bench.simulator.clear_scripts(id));
-        bench.sql("UPDATE control SET probe_requested = 1").await;
-        daemon.until_count(State::Submitted, i64::try_from(ids.len()).unwrap()).await;
-        daemon.stop(Stop::Soon).await;
-        bench.assert_each_submitted_once(&ids).await;
-        assert_eq!(bench.simulator.commits().len(), ids.len());
+    let unreadable = 5;
+    let mut bench = Bench::new().await;
+    bench.set("pause.probe_initial", "15m");
+    bench.set("pause.probe_max", "15m");
+    let ids = crate::support::ids(2 * unreadable);
+    let in_doubt = ids.iter().step_by(2);
+    for id in in_doubt.clone() {
+        bench.simulator.script_commits(id, vec![Fault::CutAfter]);
+        bench.simulator.script_reads_forever(id, ReadFault::Error(UNAUTHORIZED.to_owned()));
     }
+    bench.enqueue(&ids).await;
+    let mut daemon = bench.start().await;
+    daemon.until("reading to pause", |progress| says(progress.paused.as_deref(), "reading back is paused")).await;
+    daemon.until_count(State::Submitted, i64::try_from(unreadable).unwrap()).await;
+    assert_eq!(bench.count("in_doubt").await, unreadable);
+    in_doubt.for_each(|id| bench.simulator.clear_scripts(id));
+    bench.sql("UPDATE control SET probe_requested = 1").await;
+    daemon.until_count(State::Submitted, i64::try_from(ids.len()).unwrap()).await;
+    daemon.stop(Stop::Soon).await;
+    bench.assert_each_submitted_once(&ids).await;
+    assert_eq!(bench.simulator.commits().len(), ids.len());
+}
+
+#[tokio::test]
+async fn one_certificate_that_may_not_be_read_waits_unsent_and_reading_goes_on_for_the_others() {
+    let bench = Bench::new().await;
+    bench.simulator.script_commits_forever("hidden", Fault::Error("InternalError.BackendResponseError".to_owned()));
+    bench.simulator.script_reads_forever("hidden", ReadFault::Error(UNAUTHORIZED.to_owned()));
+    bench.enqueue(&["hidden"]).await;
+    let mut daemon = bench.start().await;
+    // One more than would pause reading, if they were of different certificates.
+    in_time("the denied reads", bench.simulator.until_reads(6)).await;
+    bench.simulator.script_commits("cut", vec![Fault::CutAfter]);
+    bench.enqueue(&["cut"]).await;
+    daemon.until_count(State::Submitted, 1).await;
+    daemon.stop(Stop::Soon).await;
+    bench.assert_each_submitted_once(&["cut"]).await;
+    assert_eq!(bench.row("cut").await.resolved_by.as_deref(), Some("readback"));
+    let row = bench.row("hidden").await;
+    assert_eq!((row.state.as_str(), bench.simulator.commits_of("hidden").len()), ("pending", 1), "nothing unread");
+    assert!(row.reason.is_some_and(|reason| reason.contains(UNAUTHORIZED)), "the row says why it waits");
+}
+
+#[tokio::test]
+async fn a_reading_that_lags_behind_a_refusal_for_the_status_decides_nothing_until_it_has_settled() {
+    let mut bench = bench().await;
+    bench.set("verify.resend_after", "2s");
+    bench.set("verify.settle", "1s");
+    let waits = || shows(None, 13);
+    for id in ["lags", "contradicts"] {
+        bench.simulator.script_commits(id, vec![Fault::Error(STATUS_REFUSED.to_owned())]);
+    }
+    bench.simulator.set_certificate("lags", 8, Some("SO9"));
+    bench.simulator.script_reads("lags", vec![waits()]);
+    bench.simulator.script_reads_forever("contradicts", waits());
+    bench.enqueue(&["lags", "contradicts"]).await;
+    bench.run_until_empty().await;
+    let row = bench.row("lags").await;
+    let result = (row.state.as_str(), row.order_id.as_deref(), row.resolved_by.as_deref());
+    assert_eq!(result, ("submitted", Some("SO9"), Some("readback")), "{row:?}");
+    let row = bench.row("contradicts").await;
+    assert_eq!((row.state.as_str(), row.status, row.error_code.as_deref()), ("held", Some(13), Some(STATUS_REFUSED)));
+    assert_eq!((bench.simulator.commits().len(), bench.simulator.reads().len()), (2, 4));
 }
 
 fn says(text: Option<&str>, what: &str) -> bool {

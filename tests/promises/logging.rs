@@ -122,11 +122,15 @@ async fn every_pause(bench: &Bench, daemon: &mut Process) {
     bench.simulator.outage(None);
     daemon.until_event("resumed").await;
 
-    bench.simulator.script_commits("forbidden", vec![Fault::CutAfter]);
-    bench.simulator.script_reads_forever("forbidden", ReadFault::Error(UNAUTHORIZED.to_owned()));
-    bench.enqueue(&["forbidden"]).await;
+    // One denied row is its own; five in succession are the account's. Answers between them keep the commits going.
+    let forbidden = ["forbidden-1", "forbidden-2", "forbidden-3", "forbidden-4", "forbidden-5"];
+    for id in forbidden {
+        bench.simulator.script_commits(id, vec![Fault::CutAfter]);
+        bench.simulator.script_reads_forever(id, ReadFault::Error(UNAUTHORIZED.to_owned()));
+        bench.enqueue(&[id, id.replace("forbidden", "answered").as_str()]).await;
+    }
     daemon.until_event("verify_paused").await;
-    bench.simulator.clear_scripts("forbidden");
+    forbidden.into_iter().for_each(|id| bench.simulator.clear_scripts(id));
     daemon.until_event("resumed").await;
     until_settled(daemon).await;
 }

@@ -102,6 +102,59 @@ async fn while_the_database_is_locked_nothing_more_is_claimed_and_results_are_ke
 }
 
 #[tokio::test]
+async fn a_result_that_a_users_trigger_refuses_is_kept_and_its_order_is_never_placed_again() {
+    for table in ["requests", "submissions"] {
+        let bench = bench().await;
+        bench.enqueue(&["audited", "other"]).await;
+        // What comes after the claim is refused.
+        let trigger = format!(
+            "CREATE TRIGGER audit BEFORE UPDATE ON {table}
+             WHEN OLD.certificate_id = 'audited'
+              AND EXISTS (SELECT 1 FROM submissions WHERE certificate_id = 'audited' AND state = 'in_flight')
+             BEGIN SELECT RAISE(ABORT, 'not in the audit table'); END"
+        );
+        bench.sql(&trigger).await;
+        let mut daemon = bench.spawn(&["run"]);
+        in_time("both orders", bench.simulator.until_orders(2)).await;
+        let line = daemon.until_event("database_unavailable").await;
+        assert!(line["message"].as_str().is_some_and(|text| text.contains("not in the audit table")), "{line}");
+        // Trouble with the database, after which it looks for claims that it doesn't hold.
+        let mut other = bench.connect().await;
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+        daemon.until_event("database_unavailable").await;
+        sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+        daemon.until_event("resumed").await;
+        assert_eq!(bench.row("audited").await.state, "in_flight", "{table}");
+        bench.sql("DROP TRIGGER audit").await;
+        daemon.signal("TERM");
+        assert_eq!(daemon.end().await.0, Some(0));
+        let row = bench.row("audited").await;
+        assert_eq!((row.state.as_str(), row.resolved_by.as_deref()), ("submitted", Some("reply")), "{table}");
+        bench.assert_each_submitted_once(&["audited", "other"]).await;
+        assert_eq!(bench.simulator.commits().len(), 2, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_until_empty_ends_with_1_where_only_a_refused_result_is_left_and_the_next_run_reads_it_back() {
+    let bench = Bench::new().await;
+    bench.enqueue(&["audited", "other"]).await;
+    bench
+        .sql(
+            "CREATE TRIGGER audit BEFORE UPDATE ON requests WHEN OLD.certificate_id = 'audited'
+             BEGIN SELECT RAISE(ABORT, 'not in the audit table'); END",
+        )
+        .await;
+    assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(1));
+    assert_eq!(bench.row("audited").await.state, "in_flight");
+    assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(1), "a start goes on past it");
+    bench.sql("DROP TRIGGER audit").await;
+    assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(0));
+    bench.assert_each_submitted_once(&["audited", "other"]).await;
+    assert_eq!(bench.row("audited").await.resolved_by.as_deref(), Some("readback"));
+}
+
+#[tokio::test]
 async fn a_restored_backup_starts_paused_and_goes_on_without_a_repeat_once_it_is_verified() {
     let bench = Bench::new().await;
     let ids = ids(6);

@@ -138,6 +138,10 @@ async fn a_record_that_a_rule_refuses_concerns_its_row_alone() {
     assert_eq!(request, claims[0].request);
     assert_eq!(sentence, "a submission in flight is on its way to the server; wait for its outcome");
     assert_eq!(site.state("b").await, "submitted");
+    assert_eq!((site.state("a").await.as_str(), site.outcomes("a").await), ("in_flight", vec![None]), "all or nothing");
+    let mended = site.committed(1, &claims[0], receipt());
+    site.record(2, mended).await;
+    assert_eq!(site.state("a").await, "submitted");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ async fn what_an_earlier_run_left_in_flight_is_in_doubt_and_never_pending() {
     site.commits(0, 2).await;
     site.restart().await;
     let recovered = site.queue.recover(&site.run, site.at(5), &[], &POLICY).await.unwrap();
-    assert_eq!(recovered, Recovered { in_doubt: 2, returned: 0 });
+    assert_eq!(recovered, Recovered { in_doubt: 2, ..Recovered::default() });
     let line = site.line("a").await;
     assert_eq!((line.state.as_str(), line.tries), ("in_doubt", 1));
     assert!(line.reason.unwrap().contains("may have been placed"));
@@ -22,7 +22,7 @@ async fn what_this_run_claimed_without_knowing_it_was_never_sent_and_is_pending_
     let mut site = Site::with(&["a", "b"]).await;
     site.commits(0, 2).await;
     let recovered = site.queue.recover(&site.run, site.at(5), &[], &POLICY).await.unwrap();
-    assert_eq!(recovered, Recovered { in_doubt: 0, returned: 2 });
+    assert_eq!(recovered, Recovered { returned: 2, ..Recovered::default() });
     let line = site.line("b").await;
     assert_eq!(
         (line.state.as_str(), line.tries, line.reason.as_deref()),
@@ -37,9 +37,30 @@ async fn what_this_run_holds_is_left_alone() {
     let mut site = Site::with(&["a", "b"]).await;
     let claims = site.commits(0, 2).await;
     let recovered = site.queue.recover(&site.run, site.at(5), &[claims[0].request], &POLICY).await.unwrap();
-    assert_eq!(recovered, Recovered { in_doubt: 0, returned: 1 });
+    assert_eq!(recovered, Recovered { returned: 1, ..Recovered::default() });
     assert_eq!((site.state("a").await.as_str(), site.state("b").await.as_str()), ("in_flight", "pending"));
     assert_eq!(site.outcomes("a").await, [None]);
+}
+
+#[tokio::test]
+async fn an_orphan_that_a_rule_lets_nobody_settle_keeps_the_others_from_nothing() {
+    let mut site = Site::with(&["a", "b"]).await;
+    let claims = site.commits(0, 2).await;
+    site.sql(
+        "CREATE TRIGGER audit BEFORE UPDATE ON submissions WHEN OLD.certificate_id = 'a'
+         BEGIN SELECT RAISE(ABORT, 'not in the audit table'); END",
+    )
+    .await;
+    site.restart().await;
+    let recovered = site.queue.recover(&site.run, site.at(5), &[], &POLICY).await.unwrap();
+    assert_eq!(
+        (recovered.in_doubt, recovered.refused),
+        (1, vec![(claims[0].request, "not in the audit table".into())])
+    );
+    assert_eq!(site.outcomes("a").await, [None], "its request isn't completed either");
+    site.sql("DROP TRIGGER audit").await;
+    let recovered = site.queue.recover(&site.run, site.at(6), &[], &POLICY).await.unwrap();
+    assert_eq!((recovered.in_doubt, site.state("a").await.as_str()), (1, "in_doubt"));
 }
 
 #[tokio::test]
