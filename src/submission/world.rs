@@ -127,7 +127,9 @@ impl World {
     fn step(&mut self, step: &Step) {
         let wait = if step.leap { 0 } else { self.due.saturating_sub(self.now) };
         self.pass(wait + step.dawdle);
-        if let Some(status) = step.turn.filter(|_| self.state.is_open()) {
+        // Somebody else places an order only where none stands.
+        let possible = |status: &i64| *status != COMMITTED || matches!(self.status, 5 | WAITS);
+        if let Some(status) = step.turn.filter(|_| self.state.is_open()).filter(possible) {
             self.becomes(status);
         }
         if step.by_hand && self.state == State::Failed {
@@ -337,7 +339,7 @@ fn failed_read() -> impl Strategy<Value = Option<ReadOutcome>> {
 
 fn steps(by_hand: f64) -> impl Strategy<Value = Vec<Step>> {
     let dawdle = prop_oneof![Just(0u64), 0..20u64, 0..2000u64];
-    let turn = prop_oneof![40 => Just(None), 1 => Just(Some(7)), 1 => Just(Some(99))];
+    let turn = prop_oneof![40 => Just(None), 1 => Just(Some(7)), 1 => Just(Some(99)), 1 => Just(Some(COMMITTED))];
     let odd = (weighted(0.05), turn, weighted(by_hand), weighted(0.2));
     let step = (odd, dawdle, 0..35u64, fate(), (failed_read(), 0.0..1.0), 0.0..1.0).prop_map(
         |((leap, turn, by_hand, crash), dawdle, takes, commit, (read, lag), dice)| Step {
