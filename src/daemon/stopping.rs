@@ -117,17 +117,19 @@ impl Worker {
     pub(super) async fn end(mut self) -> Result<Ended, RunError> {
         self.end_inspection().await;
         if let Some(error) = self.exit.fatal.take() {
-            return Err(stopped_by(error, self.records.len()));
+            return Err(stopped_by(error, self.records.len() + self.refused.len()));
         }
         let heartbeat = Some(Heartbeat { mode: Mode::Stopped, why: None, pace: self.commits.limiter.pace() });
         self.records.append(&mut self.refused);
+        // Before the results are handed over: without them, what was sent would count as never sent.
+        let reconcile = self.trouble.is_some().then(|| (self.held(), self.policy));
         self.desk.begin(Errand {
             records: std::mem::take(&mut self.records),
             commits: 0,
             reads: 0,
             heartbeat,
             only_if_changed: false,
-            reconcile: self.trouble.is_some().then(|| (self.held(), self.policy)),
+            reconcile,
             oldest: false,
             follow_clock: false,
             settle: self.policy.verify.settle,

@@ -148,7 +148,7 @@ impl Worker {
                 event = Event::DatabaseUnavailable.as_str(),
                 request,
                 "the queue's own rules refused the result of request {request}: {sentence}. The result is kept and \
-                 tried again every {} s; its submission stays in flight, and is not sent again. Was the schema altered?",
+                 tried again every {} s; its submission stays as it is, and nothing is sent for it. Was the schema altered?",
                 HEARTBEAT_EVERY.as_secs(),
             );
         }
