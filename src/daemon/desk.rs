@@ -9,7 +9,7 @@ use super::pruning::Step;
 use crate::clock;
 use crate::logging::Event;
 use crate::queue::{Heartbeat, Mark, Pruned, Queue, QueueError, Record, Recovered, Run, Turn, TurnReport};
-use crate::submission::Policy;
+use crate::submission::{Policy, VerifyPolicy};
 
 /// How long a lock that somebody else holds is asked for, again and again.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,8 +29,8 @@ pub(super) struct Errand {
     pub(super) oldest: bool,
     /// The clock was set back: make due first what it has put off.
     pub(super) follow_clock: bool,
-    /// How long what is in doubt settles before it is read.
-    pub(super) settle: Duration,
+    /// The waits of the read-back.
+    pub(super) verify: VerifyPolicy,
     /// A step of pruning.
     pub(super) prune: Option<Step>,
 }
@@ -186,7 +186,7 @@ impl Books {
             self.queue.follow_clock(clock::now()).await?;
         }
         if let Some(Step { before, after }) = errand.prune {
-            self.pruned = Some(self.queue.prune(&self.run, clock::now(), before, after).await?);
+            self.pruned = Some(self.queue.prune(&self.run, clock::now(), &errand.verify, before, after).await?);
         }
         if errand.only_if_changed {
             let version = self.queue.data_version().await?;
@@ -200,7 +200,7 @@ impl Books {
             may_be_written: errand.reconcile.is_some(),
             commits: errand.commits,
             reads: errand.reads,
-            settle: errand.settle,
+            verify: errand.verify,
             heartbeat: errand.heartbeat.as_ref(),
         };
         let report = self.queue.turn(&self.run, &turn).await?;

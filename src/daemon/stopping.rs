@@ -132,7 +132,7 @@ impl Worker {
             reconcile,
             oldest: false,
             follow_clock: false,
-            settle: self.policy.verify.settle,
+            verify: self.policy.verify,
             prune: None,
         });
         let done = self.desk.done().await;

@@ -92,7 +92,7 @@ impl Worker {
             reconcile: self.trouble.is_some().then(|| (self.held(), self.policy)),
             oldest: progress,
             follow_clock: std::mem::take(&mut self.clock_went_back),
-            settle: self.policy.verify.settle,
+            verify: self.policy.verify,
             // A clock that is off makes all seem old; a daemon that works has one that the server takes for right.
             prune: self.upkeep.pruning.due(now).filter(|_| mode == Mode::Running && self.trouble.is_none()),
             records: std::mem::take(&mut self.records),

@@ -101,7 +101,8 @@ const DUE: &str = concat!(
     plain!("verify_type"),
     ", '') END,
               'tries', CASE WHEN typeof(tries) = 'integer' AND tries BETWEEN 0 AND 4294967295 THEN tries END,
-              'has_history', json(iif(EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = found.certificate_id),
+              'has_history', json(iif(EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = found.certificate_id)
+                                        OR EXISTS (SELECT 1 FROM resolutions WHERE certificate_id = found.certificate_id),
                                       'true', 'false'))))
        FROM (",
     first!("?2", "s.state = 'in_doubt'"),

@@ -2,7 +2,6 @@
 //! in flight, before anything is sent.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
@@ -15,7 +14,7 @@ use super::run::Run;
 use super::savepoint;
 use super::turn::Manner;
 use crate::clock::Now;
-use crate::submission::{CertificateId, Evidence, Row, State, VerifyType};
+use crate::submission::{CertificateId, Evidence, Row, State, VerifyPolicy, VerifyType};
 
 /// Rows that have to be read first, and can't be now, must not hide those behind them.
 const READ_FIRST_MARGIN: usize = 32;
@@ -53,7 +52,7 @@ pub struct Claims {
 pub(super) struct Wanted {
     pub(super) commits: usize,
     pub(super) reads: usize,
-    pub(super) settle: Duration,
+    pub(super) verify: VerifyPolicy,
 }
 
 /// Claims what is due, up to what is wanted.
@@ -147,10 +146,10 @@ impl Claiming<'_> {
             Err(error) => return Err(error),
         };
         let evidence = self.evidence(candidate, &valid).await?;
-        if !evidence.unread_backend_error {
+        if !evidence.needs_read() {
             return Ok(Some(Fit { submission: candidate.id, valid, evidence }));
         }
-        if self.claims.reads.len() < self.wanted.reads && evidence.has_settled(self.wanted.settle) {
+        if self.claims.reads.len() < self.wanted.reads && evidence.has_settled(self.wanted.verify.settle) {
             let row = Row { state: State::Pending, tries: valid.tries, evidence };
             if let Some(sentence) = self.read(candidate.id, valid.certificate_id, row).await? {
                 self.set_aside(candidate.id, sentence).await?;
@@ -167,7 +166,7 @@ impl Claiming<'_> {
             Err(error) => return Err(error),
         };
         let evidence = self.evidence(candidate, &valid).await?;
-        if !evidence.has_settled(self.wanted.settle) {
+        if !evidence.has_settled(self.wanted.verify.settle) {
             return Ok(None);
         }
         let row = Row { state: State::InDoubt, tries: valid.tries, evidence };
@@ -176,9 +175,9 @@ impl Claiming<'_> {
 
     async fn evidence(&mut self, candidate: &Candidate, valid: &Valid) -> Result<Evidence, QueueError> {
         if !candidate.has_history {
-            return Ok(evidence::none(self.run, self.run.millis_at(self.now)));
+            return Ok(evidence::none(self.run, self.now));
         }
-        evidence::evidence(self.connection, &valid.certificate_id, self.run, self.run.millis_at(self.now)).await
+        evidence::evidence(self.connection, &valid.certificate_id, self.run, self.now, &self.wanted.verify).await
     }
 
     async fn set_aside(&mut self, submission: i64, sentence: String) -> Result<(), QueueError> {

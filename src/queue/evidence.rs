@@ -6,7 +6,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
 use super::run::Run;
-use crate::submission::{CertificateId, CommitClass, Evidence, ReadClass};
+use crate::clock::Now;
+use crate::submission::{CertificateId, CommitClass, Evidence, ReadClass, VerifyPolicy};
 
 /// More requests for one certificate than this are not looked at, but for the newest commit; what lies before
 /// counts as in doubt.
@@ -21,17 +22,25 @@ struct Line {
     run_ms: i64,
 }
 
-enum Request {
-    Commit { class: CommitClass, run_id: String, run_ms: i64 },
+/// One line, understood.
+struct Request {
+    outcome: Outcome,
+    run_id: String,
+    run_ms: i64,
+}
+
+enum Outcome {
+    Commit(CommitClass),
     Read(ReadClass),
 }
 
-/// Gathers the evidence for a certificate. `run_ms` is the present of the run.
+/// Gathers the evidence for a certificate.
 pub(super) async fn evidence(
     connection: &mut SqliteConnection,
     certificate_id: &CertificateId,
     run: &Run,
-    run_ms: i64,
+    now: Now,
+    verify: &VerifyPolicy,
 ) -> Result<Evidence, QueueError> {
     let mut lines: Vec<Line> = sqlx::query_as(
         // The index has each kind in the order of the numbers; so the two are merged, and nothing is sorted.
@@ -50,12 +59,31 @@ pub(super) async fn evidence(
         lines.extend(newest_commit(connection, certificate_id).await?);
     }
     let requests = lines.into_iter().rev().map(Request::from);
-    Ok(weigh(requests, complete, run, run_ms))
+    let evidence = weigh(requests, complete, (&run.id, run.millis_at(now)), verify);
+    let placed = evidence.placed || is_order_on_record(connection, certificate_id).await?;
+    Ok(Evidence { placed, ..evidence })
 }
 
 /// The evidence for a certificate for which no request was ever made.
-pub(super) fn none(run: &Run, run_ms: i64) -> Evidence {
-    weigh([], true, run, run_ms)
+pub(super) fn none(run: &Run, now: Now) -> Evidence {
+    Evidence { age: since_start(run.millis_at(now)), ..Evidence::none() }
+}
+
+/// Whether an order is on record that certcommit didn't see being placed, or that an operator established. The newest
+/// requests don't tell of it.
+async fn is_order_on_record(
+    connection: &mut SqliteConnection,
+    certificate_id: &CertificateId,
+) -> Result<bool, QueueError> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM resolutions WHERE certificate_id = ?1)
+             OR EXISTS (SELECT 1 FROM requests WHERE certificate_id = ?1 AND kind = 'commit' AND outcome = 'submitted')
+             OR EXISTS (SELECT 1 FROM requests WHERE certificate_id = ?1 AND kind = 'read' AND outcome = 'committed')",
+    )
+    .bind(certificate_id.as_str())
+    .fetch_one(connection)
+    .await
+    .map_err(QueueError::of("reading the record of requests"))
 }
 
 async fn newest_commit(
@@ -82,78 +110,120 @@ impl From<Line> for Request {
     /// An outcome that this version doesn't know, or none, proves nothing.
     fn from(line: Line) -> Self {
         let outcome = line.outcome.as_deref().unwrap_or_default();
-        if line.is_commit() {
-            let class = outcome.parse().unwrap_or(CommitClass::InDoubt);
-            return Self::Commit { class, run_id: line.run_id, run_ms: line.run_ms };
-        }
-        Self::Read(outcome.parse().unwrap_or(ReadClass::Retry))
+        let outcome = if line.is_commit() {
+            Outcome::Commit(outcome.parse().unwrap_or(CommitClass::InDoubt))
+        } else {
+            Outcome::Read(outcome.parse().unwrap_or(ReadClass::Retry))
+        };
+        Self { outcome, run_id: line.run_id, run_ms: line.run_ms }
     }
 }
 
+/// A run, and milliseconds since it began.
+type Moment<'a> = (&'a str, i64);
+
 /// Weighs the requests, oldest first.
-fn weigh(requests: impl IntoIterator<Item = Request>, complete: bool, run: &Run, run_ms: i64) -> Evidence {
-    let age = |signed_ms: i64| Duration::from_millis(u64::try_from(run_ms.saturating_sub(signed_ms)).unwrap_or(0));
-    let before = Evidence { age: age(0), earlier_in_doubt: !complete, ..Evidence::none() };
-    requests.into_iter().fold(before, |evidence, request| match request {
-        // A commit of an earlier run was signed before this one began.
-        Request::Commit { class, run_id, run_ms } => {
-            evidence.with_commit(class, age(if run_id == run.id { run_ms } else { 0 }))
+fn weigh(
+    requests: impl IntoIterator<Item = Request>,
+    complete: bool,
+    present: Moment<'_>,
+    verify: &VerifyPolicy,
+) -> Evidence {
+    let mut evidence = Evidence { age: since_start(present.1), earlier_in_doubt: !complete, ..Evidence::none() };
+    let mut newest: Option<Request> = None;
+    for request in requests {
+        match request.outcome {
+            Outcome::Commit(class) => {
+                evidence = evidence.with_commit(class, elapsed(request.moment(), present));
+                newest = if class.may_have_been_executed() { Some(request) } else { newest };
+            }
+            Outcome::Read(class) => {
+                let since = newest.as_ref().map(|commit| elapsed(commit.moment(), request.moment()));
+                evidence = evidence.with_read(class, since.unwrap_or(evidence.age), verify);
+            }
         }
-        Request::Read(class) => evidence.with_read(class),
-    })
+    }
+    evidence
+}
+
+impl Request {
+    fn moment(&self) -> Moment<'_> {
+        (&self.run_id, self.run_ms)
+    }
+}
+
+/// How much time passed at least between two moments: between runs, what counts is the time since the later one began.
+fn elapsed((run_then, then): Moment<'_>, (run_now, now): Moment<'_>) -> Duration {
+    since_start(if run_then == run_now { now.saturating_sub(then) } else { now })
+}
+
+fn since_start(run_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(run_ms).unwrap_or(0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn run() -> Run {
-        Run { id: "this".into(), started: crate::clock::now() }
-    }
+    const VERIFY: VerifyPolicy =
+        VerifyPolicy { settle: Duration::from_secs(60), resend_after: Duration::from_secs(600) };
 
     fn commit(class: CommitClass, run_id: &str, run_ms: i64) -> Request {
-        Request::Commit { class, run_id: run_id.into(), run_ms }
+        Request { outcome: Outcome::Commit(class), run_id: run_id.into(), run_ms }
     }
 
-    const NEGATIVE: Request = Request::Read(ReadClass::NotCommitted);
+    fn read(class: ReadClass, run_id: &str, run_ms: i64) -> Request {
+        Request { outcome: Outcome::Read(class), run_id: run_id.into(), run_ms }
+    }
+
+    fn negative(run_id: &str, run_ms: i64) -> Request {
+        read(ReadClass::NotCommitted, run_id, run_ms)
+    }
+
+    fn weighed(requests: Vec<Request>) -> Evidence {
+        weigh(requests, true, ("this", 10_000), &VERIFY)
+    }
 
     #[test]
     fn a_commit_of_this_run_ages_from_its_sending_and_an_earlier_one_from_the_start() {
-        let age = |request: Option<Request>| weigh(request, true, &run(), 10_000).age;
-        assert_eq!(age(Some(commit(CommitClass::InDoubt, "this", 4_000))), Duration::from_secs(6));
-        assert_eq!(age(Some(commit(CommitClass::InDoubt, "before", 9_000))), Duration::from_secs(10));
-        assert_eq!(age(None), Duration::from_secs(10));
+        let age = |requests: Vec<Request>| weighed(requests).age;
+        assert_eq!(age(vec![commit(CommitClass::InDoubt, "this", 4_000)]), Duration::from_secs(6));
+        assert_eq!(age(vec![commit(CommitClass::InDoubt, "before", 9_000)]), Duration::from_secs(10));
+        assert_eq!(age(vec![]), Duration::from_secs(10));
     }
 
     #[test]
-    fn only_reads_since_the_newest_commit_count() {
-        let requests = [NEGATIVE, commit(CommitClass::InDoubt, "this", 0), Request::Read(ReadClass::Retry), NEGATIVE];
-        let evidence = weigh(requests, true, &run(), 0);
+    fn a_read_counts_by_the_time_that_surely_passed_between_it_and_the_commit() {
+        let counted = |commit_ms, read_run, read_ms| {
+            let doubt = commit(CommitClass::InDoubt, "this", commit_ms);
+            let evidence = weighed(vec![doubt, negative(read_run, read_ms)]);
+            (evidence.negative_reads, evidence.read_late)
+        };
+        assert_eq!(counted(0, "this", 59_999), (0, false));
+        assert_eq!(counted(0, "this", 60_000), (1, false));
+        assert_eq!(counted(1, "this", 600_000), (1, false));
+        assert_eq!(counted(1, "this", 600_001), (1, true));
+        assert_eq!(counted(900_000, "later", 59_999), (0, false), "from the start of the later run");
+        assert_eq!(counted(900_000, "later", 600_000), (1, true));
+    }
+
+    #[test]
+    fn only_reads_since_the_newest_commit_that_may_have_been_executed_count() {
+        let requests = vec![
+            negative("this", 0),
+            commit(CommitClass::Retry, "this", 0),
+            read(ReadClass::Retry, "this", 1),
+            negative("this", 2),
+            commit(CommitClass::Throttled, "this", 3),
+        ];
+        let evidence = weighed(requests);
         assert_eq!((evidence.negative_reads, evidence.reads), (1, 2));
-        assert_eq!(evidence.last_commit, Some(CommitClass::InDoubt));
+        assert_eq!(evidence.last_commit, Some(CommitClass::Retry));
     }
 
     #[test]
-    fn an_earlier_commit_in_doubt_counts_until_two_negative_reads_disproved_it() {
-        let newest = || commit(CommitClass::StatusRefused, "this", 0);
-        let doubt = || commit(CommitClass::InDoubt, "this", 0);
-        let earlier = |requests: Vec<Request>| weigh(requests, true, &run(), 0).earlier_in_doubt;
-        assert!(earlier(vec![doubt(), newest()]));
-        assert!(earlier(vec![doubt(), NEGATIVE, newest()]));
-        assert!(!earlier(vec![doubt(), NEGATIVE, NEGATIVE, newest()]));
-        assert!(earlier(vec![doubt(), commit(CommitClass::Retry, "this", 0), NEGATIVE, NEGATIVE, newest()]));
-        assert!(!earlier(vec![newest()]));
-        assert!(weigh([newest()], false, &run(), 0).earlier_in_doubt);
-    }
-
-    #[test]
-    fn a_backend_error_is_unread_until_a_read_shows_no_order() {
-        let backend = || commit(CommitClass::BackendError, "this", 0);
-        let unread = |requests: Vec<Request>| weigh(requests, true, &run(), 0).unread_backend_error;
-        assert!(unread(vec![backend(), Request::Read(ReadClass::Retry)]));
-        assert!(unread(vec![backend(), commit(CommitClass::NotSent, "this", 0)]));
-        assert!(!unread(vec![backend(), NEGATIVE]));
-        assert!(unread(vec![backend(), Request::Read(ReadClass::Denied)]));
-        assert!(!unread(vec![commit(CommitClass::Retry, "this", 0)]));
+    fn what_lies_before_the_requests_that_are_looked_at_counts_as_in_doubt() {
+        assert!(weigh([], false, ("this", 0), &VERIFY).earlier_in_doubt);
+        assert!(!weigh([], true, ("this", 0), &VERIFY).earlier_in_doubt);
     }
 }

@@ -12,7 +12,7 @@ use super::evidence::evidence;
 use super::open::Queue;
 use super::run::{self, Run};
 use crate::clock::{Now, UnixMillis};
-use crate::submission::CertificateId;
+use crate::submission::{CertificateId, VerifyPolicy};
 
 /// So many requests are looked at in one step, by their numbers, without a lock.
 const LOOKED_AT: i64 = 500;
@@ -57,7 +57,14 @@ impl Queue {
     ///
     /// # Errors
     /// When the database fails, or another daemon took the queue over.
-    pub async fn prune(&mut self, run: &Run, now: Now, before: UnixMillis, after: i64) -> Result<Pruned, QueueError> {
+    pub async fn prune(
+        &mut self,
+        run: &Run,
+        now: Now,
+        verify: &VerifyPolicy,
+        before: UnixMillis,
+        after: i64,
+    ) -> Result<Pruned, QueueError> {
         self.place().check()?;
         let failed = QueueError::of("looking for old requests");
         let last: Option<i64> = sqlx::query_scalar(
@@ -81,7 +88,7 @@ impl Queue {
         run::check(&mut transaction, run).await?;
         let mut deleted = 0;
         for candidate in &candidates {
-            deleted += prune_certificate(&mut transaction, run, now, before, candidate).await?;
+            deleted += prune_certificate(&mut transaction, run, now, verify, before, candidate).await?;
         }
         transaction.commit().await.map_err(&failed)?;
         Ok(Pruned { deleted, up_to: Some(up_to) })
@@ -111,15 +118,16 @@ async fn prune_certificate(
     connection: &mut SqliteConnection,
     run: &Run,
     now: Now,
+    verify: &VerifyPolicy,
     before: UnixMillis,
     candidate: &Candidate,
 ) -> Result<u64, QueueError> {
     let failed = QueueError::of("pruning");
     let Ok(certificate_id) = candidate.certificate_id.parse::<CertificateId>() else { return Ok(0) };
-    let was = evidence(connection, &certificate_id, run, run.millis_at(now)).await?;
+    let was = evidence(connection, &certificate_id, run, now, verify).await?;
     let mut savepoint = connection.begin().await.map_err(&failed)?;
     let deleted = delete_oldest(&mut savepoint, &certificate_id, before).await?;
-    if evidence(&mut savepoint, &certificate_id, run, run.millis_at(now)).await? != was {
+    if evidence(&mut savepoint, &certificate_id, run, now, verify).await? != was {
         savepoint.rollback().await.map_err(&failed)?;
         tracing::debug!("the old requests of {certificate_id} stay: without them, its evidence would be another");
         return Ok(0);

@@ -82,7 +82,7 @@ fn nothing_placed() -> ReadOutcome {
 
 /// A turn that asks for claims, and brings nothing.
 fn asking(now: Now, commits: usize, reads: usize) -> Turn<'static> {
-    Turn { commits, reads, ..Turn::new(now, POLICY.verify.settle) }
+    Turn { commits, reads, ..Turn::new(now, POLICY.verify) }
 }
 
 impl Site {
@@ -175,6 +175,16 @@ impl Site {
     /// Reads the one submission that is due for it back, with this outcome.
     async fn read(&mut self, seconds: u64, outcome: ReadOutcome) -> Claim {
         let [claim] = <[Claim; 1]>::try_from(self.reads(seconds, 1).await).unwrap();
+        let record = self.read_back(seconds, &claim, outcome);
+        self.record(seconds, record).await;
+        claim
+    }
+
+    /// Reads the one pending submission that has to be read before it is sent again, with this outcome.
+    async fn read_first(&mut self, seconds: u64, outcome: ReadOutcome) -> Claim {
+        let claims = self.turn(seconds, &[], 1, 1).await.claims;
+        assert_eq!(names(&claims.commits), [""; 0]);
+        let [claim] = <[Claim; 1]>::try_from(claims.reads).unwrap();
         let record = self.read_back(seconds, &claim, outcome);
         self.record(seconds, record).await;
         claim

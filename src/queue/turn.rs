@@ -13,6 +13,7 @@ use super::record::{self, Record};
 use super::report::Counts;
 use super::run::{self, Control, Heartbeat, Run};
 use crate::clock::{self, Now};
+use crate::submission::VerifyPolicy;
 
 /// What one turn is to do.
 #[derive(Debug, Clone, Copy)]
@@ -27,17 +28,17 @@ pub struct Turn<'a> {
     pub commits: usize,
     /// The most reads to claim.
     pub reads: usize,
-    /// How long what is in doubt settles before it is read.
-    pub settle: Duration,
+    /// The waits of the read-back.
+    pub verify: VerifyPolicy,
     /// The `daemon` row, when it is to be written.
     pub heartbeat: Option<&'a Heartbeat>,
 }
 
 impl Turn<'_> {
-    /// A turn that brings nothing and asks for nothing, where what is in doubt settles for so long.
+    /// A turn that brings nothing and asks for nothing, under these waits of the read-back.
     #[must_use]
-    pub fn new(now: Now, settle: Duration) -> Self {
-        Self { now, records: &[], may_be_written: false, commits: 0, reads: 0, settle, heartbeat: None }
+    pub fn new(now: Now, verify: VerifyPolicy) -> Self {
+        Self { now, records: &[], may_be_written: false, commits: 0, reads: 0, verify, heartbeat: None }
     }
 }
 
@@ -108,8 +109,8 @@ async fn take(
     turn: &Turn<'_>,
 ) -> Result<TurnReport, QueueError> {
     let refused = record::write(connection, manner, turn.records, turn.now.unix).await?;
-    let Turn { commits, reads, settle, .. } = *turn;
-    let wanted = Wanted { commits, reads, settle };
+    let Turn { commits, reads, verify, .. } = *turn;
+    let wanted = Wanted { commits, reads, verify };
     let claims = claim::claim(connection, manner, run, turn.now, wanted).await?;
     if let Some(heartbeat) = turn.heartbeat {
         run::beat(connection, heartbeat, turn.now.unix).await?;

@@ -4,62 +4,136 @@ use std::time::Duration;
 
 use super::*;
 
-const AGE: Duration = Duration::from_secs(60);
+const AGE: Duration = Duration::from_secs(900);
+const POLICY: VerifyPolicy = VerifyPolicy { settle: Duration::from_secs(60), resend_after: Duration::from_secs(600) };
 
 /// The evidence after these commits and reads.
 fn after(steps: &[Step]) -> Evidence {
     steps.iter().fold(Evidence::none(), |evidence, step| match step {
         Step::Commit(class) => evidence.with_commit(*class, AGE),
-        Step::Read(class) => evidence.with_read(*class),
+        Step::Read(class, since) => evidence.with_read(*class, Duration::from_secs(*since), &POLICY),
     })
 }
 
+#[derive(Clone, Copy)]
 enum Step {
     Commit(CommitClass),
-    Read(ReadClass),
+    /// A read, so many seconds after the commit.
+    Read(ReadClass, u64),
 }
 
 const DOUBT: Step = Step::Commit(CommitClass::InDoubt);
 const RETRY: Step = Step::Commit(CommitClass::Retry);
 const BACKEND: Step = Step::Commit(CommitClass::BackendError);
-const NEGATIVE: Step = Step::Read(ReadClass::NotCommitted);
-const CUT: Step = Step::Read(ReadClass::Retry);
+const THROTTLED: Step = Step::Commit(CommitClass::Throttled);
+const SETTLED: Step = Step::Read(ReadClass::NotCommitted, 60);
+const LATE: Step = Step::Read(ReadClass::NotCommitted, 600);
+const CUT: Step = Step::Read(ReadClass::Retry, 60);
 
 #[test]
-fn a_commit_in_doubt_is_an_earlier_doubt_for_the_next_one_until_two_negative_reads_disproved_it() {
+fn a_commit_in_doubt_is_disproved_by_two_negative_reads_of_which_one_came_late() {
+    let disproved = |steps: &[Step]| after(steps).is_disproved();
+    assert!(disproved(&[]), "there is nothing to disprove");
+    assert!(!disproved(&[DOUBT]) && !disproved(&[DOUBT, LATE]) && !disproved(&[DOUBT, SETTLED, SETTLED]));
+    assert!(disproved(&[DOUBT, SETTLED, LATE]) && disproved(&[DOUBT, LATE, LATE]));
+    assert!(!disproved(&[DOUBT, Step::Read(ReadClass::NotCommitted, 59), LATE]), "the first came too early");
+    assert!(!disproved(&[DOUBT, CUT, LATE]));
+}
+
+#[test]
+fn every_other_commit_that_may_have_been_executed_is_disproved_by_one_negative_read() {
+    for class in CommitClass::ALL.iter().filter(|class| **class != CommitClass::InDoubt) {
+        let commit = Step::Commit(*class);
+        assert_eq!(after(&[commit]).is_disproved(), !class.may_have_been_executed(), "{class:?}");
+        assert!(after(&[commit, SETTLED]).is_disproved(), "{class:?}");
+    }
+}
+
+#[test]
+fn a_read_counts_at_once_where_the_server_says_that_nothing_was_placed_and_else_once_it_has_settled() {
+    use CommitClass::{BackendError, Denied, Failed, InDoubt, Retry, StatusRefused};
+    let counts =
+        |class, since| after(&[Step::Commit(class), Step::Read(ReadClass::NotCommitted, since)]).negative_reads;
+    for class in [Retry, Denied, Failed] {
+        assert_eq!(counts(class, 0), 1, "{class:?}");
+    }
+    for class in [InDoubt, BackendError, StatusRefused] {
+        assert_eq!((counts(class, 59), counts(class, 60)), (0, 1), "{class:?}");
+    }
+}
+
+#[test]
+fn a_read_that_shows_anything_else_voids_the_negative_ones_before_it() {
+    for class in [ReadClass::DeadEnd, ReadClass::Unclear, ReadClass::Failed] {
+        let other = Step::Read(class, 600);
+        assert!(!after(&[DOUBT, SETTLED, LATE, other]).is_disproved(), "{class:?}");
+        assert!(!after(&[DOUBT, SETTLED, LATE, other, LATE]).is_disproved(), "{class:?}");
+        assert!(after(&[RETRY, other, LATE]).is_disproved(), "{class:?}");
+    }
+    for class in [ReadClass::Retry, ReadClass::Throttled, ReadClass::Account, ReadClass::Denied, ReadClass::NotSent] {
+        let failed = Step::Read(class, 600);
+        assert!(after(&[DOUBT, SETTLED, failed, LATE]).is_disproved(), "{class:?} shows nothing");
+        assert!(!after(&[BACKEND, failed]).is_disproved(), "{class:?} shows nothing");
+    }
+}
+
+#[test]
+fn an_order_on_record_has_to_be_read_however_many_reads_show_none() {
+    for order in [Step::Commit(CommitClass::Submitted), Step::Read(ReadClass::Committed, 600)] {
+        let evidence = after(&[DOUBT, order, LATE, LATE]);
+        assert!(evidence.placed && evidence.needs_read());
+    }
+    assert!(!after(&[RETRY, LATE]).needs_read() && after(&[RETRY]).needs_read());
+}
+
+#[test]
+fn a_commit_that_was_not_executed_changes_nothing() {
+    for steps in [&[][..], &[DOUBT, SETTLED], &[DOUBT, SETTLED, LATE], &[RETRY], &[BACKEND, CUT]] {
+        for class in [CommitClass::Throttled, CommitClass::Account, CommitClass::NotSent] {
+            let before = after(steps);
+            assert_eq!(before.with_commit(class, Duration::ZERO), before, "{class:?}");
+        }
+    }
+}
+
+#[test]
+fn a_commit_is_an_earlier_doubt_for_the_next_one_until_it_is_disproved() {
     let earlier = |steps: &[Step]| after(steps).earlier_in_doubt;
-    assert!(!earlier(&[DOUBT]), "there is no earlier one");
-    assert!(!earlier(&[RETRY, RETRY]), "none was in doubt");
-    assert!(earlier(&[DOUBT, RETRY]));
-    assert!(earlier(&[DOUBT, NEGATIVE, RETRY]));
-    assert!(earlier(&[DOUBT, NEGATIVE, CUT, RETRY]));
-    assert!(!earlier(&[DOUBT, NEGATIVE, NEGATIVE, RETRY]));
-    assert!(!earlier(&[DOUBT, NEGATIVE, NEGATIVE, NEGATIVE, RETRY]));
-    assert!(earlier(&[DOUBT, RETRY, RETRY]), "nothing disproved the first one since");
-    assert!(earlier(&[DOUBT, RETRY, NEGATIVE, NEGATIVE, RETRY]), "these reads are about the second one");
+    assert!(!earlier(&[DOUBT]) && !earlier(&[THROTTLED, DOUBT]), "there is no earlier one");
+    assert!(earlier(&[DOUBT, RETRY]) && earlier(&[DOUBT, LATE, RETRY]) && earlier(&[DOUBT, LATE, CUT, RETRY]));
+    assert!(!earlier(&[DOUBT, SETTLED, LATE, RETRY]));
+    assert!(earlier(&[DOUBT, RETRY, LATE, RETRY]), "nothing disproved the first one since");
+    assert!(earlier(&[RETRY, RETRY]) && !earlier(&[RETRY, SETTLED, RETRY]));
 }
 
 #[test]
 fn reads_count_from_the_newest_commit_and_only_negative_ones_as_negative() {
     let reads = |steps: &[Step]| (after(steps).reads, after(steps).negative_reads);
     assert_eq!(reads(&[DOUBT]), (0, 0));
-    assert_eq!(reads(&[DOUBT, CUT, NEGATIVE, CUT]), (3, 1));
-    assert_eq!(reads(&[DOUBT, NEGATIVE, NEGATIVE]), (2, 2));
-    assert_eq!(reads(&[DOUBT, NEGATIVE, RETRY]), (0, 0));
+    assert_eq!(reads(&[DOUBT, CUT, SETTLED, CUT]), (3, 1));
+    assert_eq!(reads(&[DOUBT, SETTLED, LATE]), (2, 2));
+    assert_eq!(reads(&[DOUBT, SETTLED, RETRY]), (0, 0));
 }
 
 #[test]
 fn a_commit_is_the_last_one_with_its_own_age() {
-    let evidence = after(&[DOUBT, NEGATIVE]).with_commit(CommitClass::Retry, Duration::from_secs(7));
+    let evidence = after(&[DOUBT, SETTLED]).with_commit(CommitClass::Retry, Duration::from_secs(7));
     assert_eq!((evidence.last_commit, evidence.age), (Some(CommitClass::Retry), Duration::from_secs(7)));
-    assert_eq!(after(&[DOUBT, NEGATIVE]).age, AGE);
+    assert_eq!(after(&[DOUBT, SETTLED]).age, AGE);
 }
 
 #[test]
-fn an_error_of_the_backend_is_unread_until_a_read_shows_nothing() {
-    let unread = |steps: &[Step]| after(steps).unread_backend_error;
-    assert!(unread(&[BACKEND]) && unread(&[BACKEND, CUT]) && unread(&[BACKEND, RETRY]));
-    assert!(!unread(&[RETRY]) && !unread(&[RETRY, CUT]));
-    assert!(!unread(&[BACKEND, NEGATIVE]) && !unread(&[BACKEND, NEGATIVE, CUT, RETRY]));
-    assert!(unread(&[BACKEND, Step::Read(ReadClass::Denied)]));
+fn what_is_in_doubt_settles_by_monotonic_time_however_often_it_was_read() {
+    let settle = Duration::from_secs(60);
+    let settled = |last_commit, age, reads| {
+        let age = Duration::from_secs(age);
+        Evidence { last_commit: Some(last_commit), age, reads, ..Evidence::none() }.has_settled(settle)
+    };
+    for class in [CommitClass::InDoubt, CommitClass::BackendError] {
+        assert!(!settled(class, 59, 0) && settled(class, 60, 0) && !settled(class, 59, 1), "{class:?}");
+    }
+    for class in [CommitClass::StatusRefused, CommitClass::Retry] {
+        assert!(settled(class, 0, 0), "the server has answered");
+    }
+    assert!(Evidence::none().has_settled(settle), "it was never sent");
 }

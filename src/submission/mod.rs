@@ -5,6 +5,7 @@
 //! ([`tencent`](crate::tencent)) and how a row is kept ([`queue`](crate::queue)).
 
 mod certificate;
+mod evidence;
 mod outcome;
 mod policy;
 mod state;
@@ -12,11 +13,12 @@ mod status;
 mod transition;
 
 pub use certificate::{CertificateId, InvalidCertificateId, InvalidVerifyType, VerifyType};
+pub use evidence::Evidence;
 pub use outcome::{CommitClass, CommitOutcome, ReadClass, ReadOutcome, Receipt, Refusal};
 pub use policy::{RetryPolicy, VerifyPolicy};
 pub use state::{ResolvedBy, State};
 pub use status::{Reading, STATUS_CODES, Verdict, status_text};
-pub use transition::{Change, Event, Evidence, Policy, Row, next_state};
+pub use transition::{Change, Event, Policy, Row, next_state};
 
 #[cfg(test)]
 mod evidence_tests;

@@ -42,9 +42,9 @@ impl fmt::Display for Refusal {
 pub enum CommitOutcome {
     /// The order is placed.
     Submitted(Receipt),
-    /// The CA is busy; nothing was placed.
+    /// The CA is busy. Read right before the next try, in case it acted all the same.
     Retry(Refusal),
-    /// An error in the backend's response. It may have acted: read once before the next try.
+    /// An error in the backend's response. It may have acted: read, once that can show, before the next try.
     BackendError(Refusal),
     /// Over a rate limit; not executed.
     Throttled(Refusal),
@@ -281,14 +281,19 @@ impl CommitClass {
         !matches!(self, Self::Throttled | Self::Account | Self::NotSent)
     }
 
-    /// How many reads since it must find nothing submitted, before it counts as not executed.
+    /// Whether the server may have acted on such a commit, whatever it answered.
+    #[must_use]
+    pub fn may_have_been_executed(self) -> bool {
+        self.reads_to_disprove() > 0
+    }
+
+    /// How many reads since it must find nothing submitted, before another commit may go out.
     #[must_use]
     pub fn reads_to_disprove(self) -> u32 {
         match self {
-            // The server says that nothing was placed, or never saw it.
-            Self::Throttled | Self::Account | Self::NotSent | Self::Retry | Self::Denied | Self::Failed => 0,
+            Self::Throttled | Self::Account | Self::NotSent => 0,
             Self::InDoubt => NEGATIVE_READS_TO_RESEND,
-            Self::Submitted | Self::BackendError | Self::StatusRefused => 1,
+            Self::Submitted | Self::Retry | Self::BackendError | Self::Denied | Self::Failed | Self::StatusRefused => 1,
         }
     }
 }

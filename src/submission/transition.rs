@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::evidence::Evidence;
 use super::outcome::{CommitClass, CommitOutcome, NEGATIVE_READS_TO_RESEND, ReadClass, ReadOutcome, Refusal};
 use super::policy::{RetryPolicy, VerifyPolicy};
 use super::state::{ResolvedBy, State};
@@ -25,73 +26,6 @@ pub struct Row {
     pub tries: u32,
     /// What the record of its requests shows.
     pub evidence: Evidence,
-}
-
-/// What the record of requests shows for a certificate, when a request for it goes out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Evidence {
-    /// How the newest commit ended; none if there never was one.
-    pub last_commit: Option<CommitClass>,
-    /// How long ago, in monotonic time, a commit can have been signed at the latest. A commit of an
-    /// earlier run counts from the start of this one.
-    pub age: Duration,
-    /// Reads since the newest commit that found nothing submitted.
-    pub negative_reads: u32,
-    /// Reads of any outcome since the newest commit.
-    pub reads: u32,
-    /// Whether a commit got a backend error, which may have acted, and no read since shows that it didn't.
-    pub unread_backend_error: bool,
-    /// Whether a commit before the newest one may have been executed and was never disproved.
-    pub earlier_in_doubt: bool,
-}
-
-impl Evidence {
-    /// The evidence of a certificate for which no request was ever made.
-    #[must_use]
-    pub fn none() -> Self {
-        Self {
-            last_commit: None,
-            age: Duration::ZERO,
-            negative_reads: 0,
-            reads: 0,
-            unread_backend_error: false,
-            earlier_in_doubt: false,
-        }
-    }
-
-    /// Whether a commit whose outcome isn't known has had this long to take effect, and to show: a read that comes
-    /// earlier proves nothing. By monotonic time: a clock that was set forward lets nothing settle.
-    #[must_use]
-    pub fn has_settled(&self, settle: Duration) -> bool {
-        let open = matches!(self.last_commit, Some(CommitClass::InDoubt | CommitClass::BackendError));
-        !open || self.age >= settle
-    }
-
-    /// The evidence after one more commit, which ended like this.
-    #[must_use]
-    pub fn with_commit(&self, class: CommitClass, age: Duration) -> Self {
-        let undisproved = self.last_commit.is_some_and(|last| self.negative_reads < last.reads_to_disprove());
-        Self {
-            last_commit: Some(class),
-            age,
-            negative_reads: 0,
-            reads: 0,
-            unread_backend_error: self.unread_backend_error || class == CommitClass::BackendError,
-            earlier_in_doubt: self.earlier_in_doubt || undisproved,
-        }
-    }
-
-    /// The evidence after one more read, which ended like this.
-    #[must_use]
-    pub fn with_read(&self, class: ReadClass) -> Self {
-        let negative = class == ReadClass::NotCommitted;
-        Self {
-            negative_reads: self.negative_reads + u32::from(negative),
-            reads: self.reads + 1,
-            unread_backend_error: self.unread_backend_error && !negative,
-            ..self.clone()
-        }
-    }
 }
 
 /// What happens to a row.
@@ -164,19 +98,9 @@ impl Decision<'_> {
                 spends_try: true,
                 ..Change::to(State::Submitted)
             },
-            CommitOutcome::BackendError(refusal) if self.row.tries + 1 >= self.policy.retry.max_tries => {
-                Change { spends_try: true, due_in: self.policy.verify.settle, ..Change::to(State::InDoubt) }
-                    .refused(refusal)
-                    .because(
-                        "its last try ended in a backend error, which may have acted; read back before it is given up",
-                    )
-            }
-            CommitOutcome::Retry(refusal) => self.retry(refusal),
-            CommitOutcome::BackendError(refusal) => {
-                let retry = self.retry(refusal);
-                // It is read before the next try, and an order that it placed may take as long to show.
-                Change { due_in: retry.due_in.max(self.policy.verify.settle), ..retry }
-            }
+            CommitOutcome::Retry(refusal) => self.retry(refusal, Duration::ZERO),
+            // An order that it placed may take as long to show.
+            CommitOutcome::BackendError(refusal) => self.retry(refusal, self.policy.verify.settle),
             CommitOutcome::Throttled(refusal) => {
                 Change::to(State::Pending).refused(refusal).because("the server limits the rate; not executed")
             }
@@ -202,15 +126,18 @@ impl Decision<'_> {
         }
     }
 
-    fn retry(&self, refusal: &Refusal) -> Change {
+    /// The server may have acted all the same, so the certificate is read, no earlier than this, before the next try,
+    /// or before it is given up.
+    fn retry(&self, refusal: &Refusal, no_earlier: Duration) -> Change {
         let tries = self.row.tries + 1;
         let max = self.policy.retry.max_tries;
         if tries >= max {
-            return Change { spends_try: true, ..Change::to(State::Failed) }
+            return Change { spends_try: true, due_in: no_earlier, ..Change::to(State::InDoubt) }
                 .refused(refusal)
-                .because(&format!("gave up after {tries} tries"));
+                .because(&format!("try {tries} of {max} failed; read back before it is given up"));
         }
-        Change { spends_try: true, due_in: self.backoff(tries), ..Change::to(State::Pending) }
+        let due_in = self.backoff(tries).max(no_earlier);
+        Change { spends_try: true, due_in, ..Change::to(State::Pending) }
             .refused(refusal)
             .because(&format!("try {tries} of {max} failed; waits for the next"))
     }
@@ -228,6 +155,9 @@ impl Decision<'_> {
     fn after_read(&self, outcome: &ReadOutcome) -> Change {
         match outcome {
             ReadOutcome::Seen(reading) => self.after_reading(reading),
+            ReadOutcome::Failed(refusal) if self.nothing_was_placed() => Change::to(State::Failed)
+                .refused(refusal)
+                .because("its commit was refused, and it can't be read: nothing was placed"),
             ReadOutcome::Failed(refusal) => Change::to(State::Held)
                 .refused(refusal)
                 .because("it can't be read back, so whether an order stands is for you to find out"),
@@ -247,12 +177,11 @@ impl Decision<'_> {
             Verdict::Committed => {
                 Change { resolved_by: Some(ResolvedBy::Readback), ..Change::to(State::Submitted) }.read(reading)
             }
+            Verdict::NotCommitted if self.row.evidence.placed => self.hold(reading, "although its order is on record"),
             Verdict::NotCommitted if self.was_refused_for_its_status() => self.after_contradiction(reading),
-            Verdict::DeadEnd if self.was_refused_for_its_status() && !self.row.evidence.earlier_in_doubt => {
-                Change::to(State::Failed)
-                    .read(reading)
-                    .because(&format!("its status doesn't allow a commit: read back as {}", reading.describe()))
-            }
+            Verdict::DeadEnd if self.was_answered() => Change::to(State::Failed)
+                .read(reading)
+                .because(&format!("its status doesn't allow a commit: read back as {}", reading.describe())),
             Verdict::NotCommitted => self.after_negative_reading(reading),
             Verdict::DeadEnd => self.hold(reading, "a status that leads nowhere"),
             Verdict::Unclear => self.hold(reading, "which doesn't tell whether the order stands"),
@@ -271,14 +200,14 @@ impl Decision<'_> {
     }
 
     fn after_negative_reading(&self, reading: &Reading) -> Change {
-        let negative_reads = self.row.evidence.negative_reads + 1;
+        let after = self.after_one_more_negative_read();
         let spent = self.row.tries >= self.policy.retry.max_tries;
-        if spent && self.row.evidence.last_commit == Some(CommitClass::BackendError) {
+        if spent && after.last_commit.is_some_and(|last| last != CommitClass::InDoubt) && after.is_disproved() {
             return self.give_up(reading);
         }
         let too_young = self.policy.verify.resend_after.saturating_sub(self.row.evidence.age);
         let seen = format!("read back as {}", reading.describe());
-        if negative_reads < NEGATIVE_READS_TO_RESEND || !too_young.is_zero() {
+        if after.negative_reads < NEGATIVE_READS_TO_RESEND || !too_young.is_zero() {
             return self.in_doubt(too_young, &format!("{seen}; read once more before it is sent again"));
         }
         if spent {
@@ -287,16 +216,21 @@ impl Decision<'_> {
         Change::to(State::Pending).because(&format!("{seen} twice, so nothing was placed; it is sent again"))
     }
 
+    fn after_one_more_negative_read(&self) -> Evidence {
+        let evidence = &self.row.evidence;
+        evidence.with_read(ReadClass::NotCommitted, evidence.age, &self.policy.verify)
+    }
+
     fn give_up(&self, reading: &Reading) -> Change {
         let reason = format!("gave up after {} tries; read back as {}", self.row.tries, reading.describe());
         Change::to(State::Failed).read(reading).because(&reason)
     }
 
-    /// A row whose backend answered in error was read before its next try.
+    /// A pending row was read before it is sent again.
     fn after_read_first(&self, outcome: &ReadOutcome) -> Change {
         match outcome {
             ReadOutcome::Seen(reading) if reading.verdict() == Verdict::NotCommitted => {
-                Change::to(State::Pending).because(&format!("read as {}; tries again", reading.describe()))
+                self.after_negative_read_first(reading)
             }
             ReadOutcome::Seen(reading) => {
                 Change::to(State::InDoubt).because(&format!("read before the next try as {}", reading.describe()))
@@ -313,6 +247,34 @@ impl Decision<'_> {
                     .because(&format!("waits to be read before the next try: {refusal}"))
             }
         }
+    }
+
+    fn after_negative_read_first(&self, reading: &Reading) -> Change {
+        let seen = reading.describe();
+        let after = self.after_one_more_negative_read();
+        if !after.needs_read() {
+            return Change::to(State::Pending).because(&format!("read as {seen}; tries again"));
+        }
+        let in_doubt = after.last_commit == Some(CommitClass::InDoubt);
+        let policy = &self.policy.verify;
+        let no_earlier = if in_doubt { policy.resend_after } else { policy.settle };
+        let due_in = no_earlier.saturating_sub(after.age);
+        self.in_doubt(due_in, &format!("read before the next try as {seen}, which doesn't settle it; read once more"))
+    }
+
+    /// Whether the server answered the newest commit with a refusal, and no other one is open: then a status that
+    /// leads nowhere says that nothing was placed.
+    fn was_answered(&self) -> bool {
+        use CommitClass::{Denied, Failed, StatusRefused};
+        let evidence = &self.row.evidence;
+        let answered = matches!(evidence.last_commit, Some(Denied | Failed | StatusRefused));
+        answered && !evidence.earlier_in_doubt && !evidence.placed
+    }
+
+    /// Whether the server refused the newest commit for good, and no other one is open.
+    fn nothing_was_placed(&self) -> bool {
+        let refused = matches!(self.row.evidence.last_commit, Some(CommitClass::Denied | CommitClass::Failed));
+        refused && self.was_answered()
     }
 
     fn was_refused_for_its_status(&self) -> bool {

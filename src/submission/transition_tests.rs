@@ -57,6 +57,11 @@ fn doubt(negative_reads: u32, age: Duration) -> Evidence {
     Evidence { last_commit, age, negative_reads, reads: negative_reads, ..Evidence::none() }
 }
 
+/// The evidence right after a commit that ended like this, so long ago.
+fn commit(class: CommitClass, age: Duration) -> Evidence {
+    Evidence::none().with_commit(class, age)
+}
+
 fn after(row: &Row, event: &Event) -> Option<Change> {
     next_state(row, event, &POLICY, 1.0)
 }
@@ -69,7 +74,7 @@ fn after_read(row: &Row, outcome: ReadOutcome) -> Change {
 fn every_commit_takes_a_row_in_flight_where_the_contract_says() {
     use State::{Failed, InDoubt, Pending, Submitted};
     let first = [Submitted, Pending, Pending, Pending, Pending, Failed, Failed, InDoubt, Pending, InDoubt];
-    let last = [Submitted, Failed, InDoubt, Pending, Pending, Failed, Failed, InDoubt, Pending, InDoubt];
+    let last = [Submitted, InDoubt, InDoubt, Pending, Pending, Failed, Failed, InDoubt, Pending, InDoubt];
     let outcomes = |tries: u32| -> Vec<State> {
         let row = row(State::InFlight, tries, Evidence::none());
         commits().into_iter().map(|outcome| after(&row, &Event::Commit(outcome)).unwrap().to).collect()
@@ -96,11 +101,58 @@ fn every_read_takes_a_row_in_doubt_where_the_contract_says() {
 #[test]
 fn every_read_before_a_next_try_takes_a_pending_row_where_the_contract_says() {
     use State::{InDoubt, Pending};
-    let evidence = Evidence { last_commit: Some(CommitClass::BackendError), ..Evidence::none() };
-    let row = row(State::Pending, 1, evidence);
-    let outcomes: Vec<State> = reads().into_iter().map(|outcome| after_read(&row, outcome).to).collect();
     let expected = [InDoubt, Pending, InDoubt, InDoubt, Pending, Pending, Pending, Pending, InDoubt, Pending];
-    assert_eq!(outcomes, expected);
+    for class in [CommitClass::Retry, CommitClass::BackendError, CommitClass::Denied, CommitClass::Failed] {
+        let row = row(State::Pending, 1, commit(class, POLICY.verify.settle));
+        let outcomes: Vec<State> = reads().into_iter().map(|outcome| after_read(&row, outcome).to).collect();
+        assert_eq!(outcomes, expected, "{class:?}");
+    }
+}
+
+#[test]
+fn a_pending_row_is_sent_again_only_when_a_read_disproves_its_last_commit() {
+    let read = |evidence: Evidence| {
+        let change = after_read(&row(State::Pending, 0, evidence), seen(None, Some(13)));
+        (change.to, change.due_in.as_secs())
+    };
+    let early = Duration::from_secs(1);
+    assert_eq!(read(commit(CommitClass::Retry, early)), (State::Pending, 0), "the server says that nothing was placed");
+    assert_eq!(read(commit(CommitClass::BackendError, early)), (State::InDoubt, 59), "an order may not show yet");
+    assert_eq!(read(commit(CommitClass::InDoubt, LATE)), (State::InDoubt, 0), "one read of two");
+    assert_eq!(read(doubt(1, LATE)), (State::Pending, 0));
+    assert_eq!(read(doubt(1, LATE / 2)), (State::InDoubt, 300), "it may be executed still");
+    assert_eq!(read(Evidence { placed: true, ..doubt(2, LATE) }).0, State::InDoubt, "its order is on record");
+}
+
+#[test]
+fn a_row_whose_order_is_on_record_is_held_where_a_read_shows_none() {
+    let evidence = Evidence { placed: true, ..doubt(1, LATE) };
+    assert_eq!(after_read(&row(State::InDoubt, 1, evidence.clone()), seen(None, Some(13))).to, State::Held);
+    assert_eq!(after_read(&row(State::InDoubt, 1, evidence), seen(Some("SO1"), Some(8))).to, State::Submitted);
+}
+
+#[test]
+fn what_leads_nowhere_fails_a_row_whose_commit_was_refused_and_holds_one_that_may_have_been_placed() {
+    use CommitClass::{BackendError, Denied, Failed, InDoubt, Retry, StatusRefused, Submitted};
+    let after_both = |evidence: Evidence| {
+        let row = row(State::InDoubt, 0, evidence);
+        [seen(None, Some(7)), ReadOutcome::Failed(refusal())].map(|outcome| after_read(&row, outcome).to)
+    };
+    let (fails, holds) = (State::Failed, State::Held);
+    let expected = [
+        (Denied, [fails, fails]),
+        (Failed, [fails, fails]),
+        (StatusRefused, [fails, holds]),
+        (Retry, [holds, holds]),
+        (InDoubt, [holds, holds]),
+        (BackendError, [holds, holds]),
+        (Submitted, [holds, holds]),
+    ];
+    for (class, states) in expected {
+        assert_eq!(after_both(commit(class, LATE)), states, "{class:?}");
+        let earlier = Evidence { earlier_in_doubt: true, ..commit(class, LATE) };
+        assert_eq!(after_both(earlier), [holds, holds], "{class:?} after another in doubt");
+    }
 }
 
 #[test]
@@ -140,7 +192,7 @@ fn a_commit_spends_a_try_unless_nothing_was_executed_for_no_fault_of_the_row() {
 
 #[test]
 fn a_row_that_was_set_to_pending_by_hand_is_not_failed_for_the_refusal_of_before() {
-    let evidence = Evidence { negative_reads: 1, ..Evidence::none().with_commit(CommitClass::StatusRefused, LATE) };
+    let evidence = Evidence { negative_reads: 1, ..commit(CommitClass::StatusRefused, LATE) };
     assert_eq!(after_read(&row(State::InDoubt, 0, evidence), seen(None, Some(13))).to, State::Pending);
 }
 
@@ -218,21 +270,13 @@ fn a_commit_refused_for_its_status_is_read_at_once_and_decided_by_what_is_read()
 }
 
 #[test]
-fn a_backend_error_on_the_last_try_is_given_up_after_one_read_that_shows_no_order() {
-    let evidence = Evidence { last_commit: Some(CommitClass::BackendError), ..Evidence::none() };
-    let change = after_read(&row(State::InDoubt, 3, evidence), seen(None, Some(13)));
-    assert_eq!(change.to, State::Failed);
-}
-
-#[test]
-fn a_row_wants_to_be_read_first_until_a_read_shows_no_order() {
-    let backend = Evidence::none().with_commit(CommitClass::BackendError, LATE);
-    assert!(backend.unread_backend_error);
-    assert!(backend.with_read(ReadClass::Retry).unread_backend_error);
-    assert!(backend.with_commit(CommitClass::NotSent, LATE).unread_backend_error);
-    assert!(!backend.with_read(ReadClass::NotCommitted).unread_backend_error);
-    assert!(backend.with_read(ReadClass::Denied).unread_backend_error, "nothing is resent unread");
-    assert!(!Evidence::none().with_commit(CommitClass::Retry, LATE).unread_backend_error);
+fn a_row_out_of_tries_is_given_up_after_one_read_that_shows_no_order() {
+    for class in [CommitClass::BackendError, CommitClass::Retry] {
+        let change = after_read(&row(State::InDoubt, 3, commit(class, POLICY.verify.settle)), seen(None, Some(13)));
+        assert_eq!(change.to, State::Failed, "{class:?}");
+    }
+    let early = commit(CommitClass::BackendError, POLICY.verify.settle / 2);
+    assert_eq!(after_read(&row(State::InDoubt, 3, early), seen(None, Some(13))).to, State::InDoubt);
 }
 
 #[test]
@@ -282,8 +326,8 @@ fn every_state_meets_every_event_as_in_this_table() {
     let table = [
         (State::Pending, 0, Evidence::none(), "..........DPDDPPPPDP.."),
         (State::InFlight, 0, Evidence::none(), "SPPPPXXDPD..........PD"),
-        (State::InFlight, 2, Evidence::none(), "SXDPPXXDPD..........PD"),
-        (State::InFlight, 3, Evidence::none(), "SXDPPXXDPD..........PD"),
+        (State::InFlight, 2, Evidence::none(), "SDDPPXXDPD..........PD"),
+        (State::InFlight, 3, Evidence::none(), "SDDPPXXDPD..........PD"),
         (State::InDoubt, 1, doubt(0, LATE), "..........SDHHDDDDHD.."),
         (State::InDoubt, 1, doubt(1, LATE - Duration::from_millis(1)), "..........SDHHDDDDHD.."),
         (State::InDoubt, 1, doubt(1, LATE), "..........SPHHDDDDHD.."),
@@ -347,7 +391,8 @@ fn every_earlier_commit_that_may_have_been_executed_counts_until_it_is_disproved
         let before = Evidence::none().with_commit(*class, LATE);
         let unread = before.with_commit(newest, LATE).earlier_in_doubt;
         assert_eq!(unread, class.reads_to_disprove() > 0, "{class:?}");
-        let read = (0..class.reads_to_disprove()).fold(before, |before, _| before.with_read(ReadClass::NotCommitted));
+        let negative = |before: Evidence, _| before.with_read(ReadClass::NotCommitted, LATE, &POLICY.verify);
+        let read = (0..class.reads_to_disprove()).fold(before, negative);
         assert!(!read.with_commit(newest, LATE).earlier_in_doubt, "{class:?}");
     }
 }
@@ -405,18 +450,4 @@ fn every_refusal_of_a_commit_leaves_its_code_and_its_request_id() {
         assert_eq!(change.error, expected);
         assert!(submitted || change.request_id == request_id);
     }
-}
-
-#[test]
-fn what_is_in_doubt_settles_by_monotonic_time_however_often_it_was_read() {
-    let settle = Duration::from_secs(60);
-    let settled = |last_commit, age, reads| {
-        let age = Duration::from_secs(age);
-        Evidence { last_commit: Some(last_commit), age, reads, ..Evidence::none() }.has_settled(settle)
-    };
-    for class in [CommitClass::InDoubt, CommitClass::BackendError] {
-        assert!(!settled(class, 59, 0) && settled(class, 60, 0) && !settled(class, 59, 1), "{class:?}");
-    }
-    assert!(settled(CommitClass::StatusRefused, 0, 0), "the server has answered");
-    assert!(Evidence::none().has_settled(settle), "it was never sent");
 }

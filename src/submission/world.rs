@@ -35,6 +35,9 @@ enum Fate {
     Fails(CommitOutcome),
     /// It is executed, and answered with an error of the backend.
     ActsAndErrs,
+    /// It is executed, and answered as busy. The order shows at once: the server says that nothing was placed, so no read
+    /// waits.
+    ActsAndIsBusy,
 }
 
 /// What happens next.
@@ -63,7 +66,7 @@ struct Step {
 #[derive(Debug, Clone)]
 enum Entry {
     Commit { class: CommitClass, signed: u64 },
-    Read(ReadClass),
+    Read { class: ReadClass, sent: u64, run_began: u64 },
 }
 
 #[derive(Debug)]
@@ -86,8 +89,9 @@ struct World {
     under_way: Vec<u64>,
     /// When the newest commit was signed, if it may have been executed; and when reads found nothing since.
     doubt: Option<(u64, Vec<u64>)>,
-    /// When a commit was signed that got an error of the backend, which no read since disproved.
-    unread_backend_error: Option<u64>,
+    /// When a commit was signed that was answered, may have been executed, and was not disproved by a read since; and
+    /// how long an order may take to show.
+    unread: Option<(u64, u64)>,
 }
 
 impl World {
@@ -106,7 +110,7 @@ impl World {
             history: vec![(0, status, 0)],
             under_way: Vec::new(),
             doubt: None,
-            unread_backend_error: None,
+            unread: None,
         }
     }
 
@@ -114,10 +118,17 @@ impl World {
         // What an earlier run signed ages from the start of this one.
         let age = |signed: u64| Duration::from_secs(self.now - signed.max(self.run_began));
         let mut evidence = Evidence { age: age(0), ..Evidence::none() };
+        let mut newest = None;
         for entry in &self.record {
             evidence = match entry {
-                Entry::Commit { class, signed } => evidence.with_commit(*class, age(*signed)),
-                Entry::Read(class) => evidence.with_read(*class),
+                Entry::Commit { class, signed } => {
+                    newest = if class.may_have_been_executed() { Some(*signed) } else { newest };
+                    evidence.with_commit(*class, age(*signed))
+                }
+                Entry::Read { class, sent, run_began } => {
+                    let since = newest.map(|signed: u64| Duration::from_secs(sent - signed.max(*run_began)));
+                    evidence.with_read(*class, since.unwrap_or(evidence.age), &self.policy.verify)
+                }
             };
         }
         evidence
@@ -138,7 +149,7 @@ impl World {
         let evidence = self.evidence();
         let settle = self.policy.verify.settle;
         match self.state {
-            State::Pending if !evidence.unread_backend_error => self.commit(step, evidence),
+            State::Pending if !evidence.needs_read() => self.commit(step, evidence),
             // The queue claims no read of it yet.
             State::Pending | State::InDoubt if !evidence.has_settled(settle) => {
                 self.pass((settle - evidence.age).as_secs());
@@ -192,8 +203,15 @@ impl World {
         self.pass(step.takes);
         self.restart_if(step.crash);
         self.counted += u32::from(class.spends_a_try());
-        self.doubt = (class == CommitClass::InDoubt).then(|| (signed, Vec::new()));
-        self.unread_backend_error = (class == CommitClass::BackendError).then_some(signed);
+        if class.may_have_been_executed() {
+            let settle = self.policy.verify.settle.as_secs();
+            self.doubt = (class == CommitClass::InDoubt).then(|| (signed, Vec::new()));
+            self.unread = match class {
+                CommitClass::InDoubt => None,
+                CommitClass::BackendError | CommitClass::StatusRefused => Some((signed, settle)),
+                _ => Some((signed, 0)),
+            };
+        }
         self.record.push(Entry::Commit { class, signed });
         self.apply(&row, &event, step.dice);
     }
@@ -201,7 +219,7 @@ impl World {
     fn assert_may_be_sent(&self) {
         assert_eq!(self.orders, 0, "sent again although an order stands: {self:?}");
         assert!(self.under_way.is_empty(), "sent again while a commit is under way: {self:?}");
-        assert!(self.unread_backend_error.is_none(), "sent again unread after an error of the backend: {self:?}");
+        assert!(self.unread.is_none(), "sent again unread after a commit that may have been executed: {self:?}");
         if let Some((signed, disproved)) = &self.doubt {
             let late_enough = signed + self.policy.verify.resend_after.as_secs();
             let disproved_late = disproved.last().is_some_and(|at| *at >= late_enough);
@@ -225,6 +243,11 @@ impl World {
                 self.execute(self.now);
                 CommitOutcome::BackendError(refusal())
             }
+            Fate::ActsAndIsBusy => {
+                self.execute(self.now);
+                self.history = vec![(0, self.status, self.orders)];
+                CommitOutcome::Retry(refusal())
+            }
         }
     }
 
@@ -236,16 +259,17 @@ impl World {
         };
         // A read that was cut off by the end of the daemon proves nothing.
         let class = if step.crash { ReadClass::Retry } else { outcome.class() };
-        let settled = |signed: &u64| self.now - signed >= self.policy.verify.settle.as_secs();
-        if class == ReadClass::NotCommitted && self.unread_backend_error.as_ref().is_some_and(settled) {
-            self.unread_backend_error = None;
+        let shows = |(signed, settle): &(u64, u64)| self.now - signed >= *settle;
+        if class == ReadClass::NotCommitted && self.unread.as_ref().is_some_and(shows) {
+            self.unread = None;
         }
         if let (Some((_, disproved)), ReadClass::NotCommitted) = (&mut self.doubt, class) {
             disproved.push(self.now);
         }
+        let (sent, run_began) = (self.now, self.run_began);
         self.pass(step.takes);
         self.restart_if(step.crash);
-        self.record.push(Entry::Read(class));
+        self.record.push(Entry::Read { class, sent, run_began });
         if !step.crash {
             self.apply(&row, &Event::Read(outcome), step.dice);
         }
@@ -272,10 +296,11 @@ impl World {
     /// What the row says is so.
     fn assert_true(&self) {
         use ReadClass::{DeadEnd, Failed, NotCommitted, Unclear};
-        let shown = |entry: &Entry| matches!(entry, Entry::Read(DeadEnd | Failed | Unclear));
+        let shown = |entry: &Entry| matches!(entry, Entry::Read { class: DeadEnd | Failed | Unclear, .. });
         let contradicts = |entry: &Entry| {
-            self.evidence().last_commit == Some(CommitClass::StatusRefused)
-                && matches!(entry, Entry::Read(NotCommitted))
+            let evidence = self.evidence();
+            (evidence.last_commit == Some(CommitClass::StatusRefused) || evidence.placed)
+                && matches!(entry, Entry::Read { class: NotCommitted, .. })
         };
         match self.state {
             State::Submitted => {
@@ -323,6 +348,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         10 => select(passing).prop_map(Fate::Fails),
         1 => select(vec![Denied(refusal()), Failed(refusal())]).prop_map(Fate::Fails),
         1 => Just(Fate::ActsAndErrs),
+        1 => Just(Fate::ActsAndIsBusy),
     ]
 }
 

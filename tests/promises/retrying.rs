@@ -22,7 +22,45 @@ async fn a_row_that_fails_twice_for_a_passing_reason_is_submitted_at_the_third_t
     let row = bench.row("abcb1234").await;
     assert_eq!((row.tries, row.resolved_by.as_deref(), row.error_code), (3, Some("reply"), None));
     let answers: Vec<String> = bench.simulator.arrivals().into_iter().map(|arrival| arrival.answer).collect();
-    assert_eq!(answers, [NETWORK, NETWORK, "ok"], "nothing is read when the answer is clear");
+    assert_eq!(answers, [NETWORK, "ok", NETWORK, "ok", "ok"], "it is read right before each further try");
+}
+
+#[tokio::test]
+async fn a_network_error_after_which_an_order_stands_is_not_sent_again() {
+    let bench = Bench::new().await;
+    bench.simulator.script_commits("abcb1234", vec![Fault::ErrorAfter(NETWORK.to_owned())]);
+    bench.enqueue(&["abcb1234"]).await;
+    bench.run_until_empty().await;
+    bench.assert_each_submitted_once(&["abcb1234"]).await;
+    assert_eq!(bench.row("abcb1234").await.resolved_by.as_deref(), Some("readback"));
+    assert_eq!(bench.simulator.commits_of("abcb1234").len(), 1);
+}
+
+#[tokio::test]
+async fn the_last_try_that_may_have_been_executed_is_read_back_before_it_is_given_up() {
+    let mut bench = Bench::new().await;
+    bench.set("retry.max_tries", "1");
+    for code in [NETWORK, BACKEND] {
+        let id = if code == NETWORK { "network" } else { "backend" };
+        bench.simulator.script_commits(id, vec![Fault::ErrorAfter(code.to_owned())]);
+        bench.enqueue(&[id]).await;
+    }
+    bench.run_until_empty().await;
+    bench.assert_each_submitted_once(&["network", "backend"]).await;
+}
+
+#[tokio::test]
+async fn a_failed_row_that_is_retried_by_hand_is_read_before_it_is_sent() {
+    let bench = Bench::new().await;
+    let refused = "FailedOperation.InvalidParam";
+    bench.simulator.script_commits("abcb1234", vec![Fault::ErrorAfter(refused.to_owned())]);
+    bench.enqueue(&["abcb1234"]).await;
+    bench.run_until_empty().await;
+    assert_eq!(bench.row("abcb1234").await.error_code.as_deref(), Some(refused));
+    bench.sql("UPDATE submissions SET state = 'pending'").await;
+    bench.run_until_empty().await;
+    bench.assert_each_submitted_once(&["abcb1234"]).await;
+    assert_eq!(bench.simulator.commits_of("abcb1234").len(), 1);
 }
 
 #[tokio::test]

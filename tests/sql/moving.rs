@@ -125,8 +125,7 @@ async fn a_row_in_flight_goes_where_its_outcome_leads() {
     for class in CommitClass::ALL {
         let ways: &[State] = match class {
             CommitClass::Submitted => &[State::Submitted],
-            CommitClass::Retry => &[State::Failed, State::Pending],
-            CommitClass::BackendError => &[State::Failed, State::Pending, State::InDoubt],
+            CommitClass::Retry | CommitClass::BackendError => &[State::Pending, State::InDoubt],
             CommitClass::Throttled | CommitClass::Account | CommitClass::NotSent => &[State::Pending],
             CommitClass::Denied | CommitClass::Failed => &[State::Failed],
             CommitClass::StatusRefused | CommitClass::InDoubt => &[State::InDoubt],
@@ -147,6 +146,7 @@ async fn only_the_newest_commit_speaks_for_a_row_in_flight() {
     outsider.enqueue("row").await;
     outsider.commit("row", "retry").await;
     outsider.shift("row", State::Pending, "").await.unwrap();
+    outsider.read("row", "not_committed").await;
     outsider.claim("row").await;
     for to in [State::Submitted, State::Failed, State::Pending, State::InDoubt] {
         outsider.refused(&moving("row", to, "reply"), "wait for its outcome").await;
@@ -159,13 +159,12 @@ async fn a_row_in_doubt_goes_where_its_reads_lead() {
     for class in ReadClass::ALL {
         let ways: &[State] = match class {
             ReadClass::Committed => &[State::Submitted, State::Failed, State::Held],
-            ReadClass::NotCommitted | ReadClass::DeadEnd => &[State::Failed, State::Held],
+            ReadClass::NotCommitted | ReadClass::DeadEnd | ReadClass::Failed => &[State::Failed, State::Held],
             ReadClass::Unclear
             | ReadClass::Retry
             | ReadClass::Throttled
             | ReadClass::Account
             | ReadClass::Denied
-            | ReadClass::Failed
             | ReadClass::NotSent => &[State::Held],
         };
         for to in State::ALL.into_iter().filter(|to| *to != State::InDoubt) {
@@ -190,7 +189,7 @@ async fn a_row_in_doubt_is_sent_again_after_two_negative_reads_since_its_commit(
     outsider.refused(&moving("row", State::Pending, ""), words).await;
     outsider.read("row", "not_committed").await;
     outsider.refused(&moving("row", State::Pending, ""), words).await;
-    outsider.read("row", "unclear").await;
+    outsider.read("row", "retry").await;
     outsider.request("row", "read").await;
     outsider.refused(&moving("row", State::Pending, ""), words).await;
     outsider.complete("row", "not_committed").await;
@@ -198,12 +197,96 @@ async fn a_row_in_doubt_is_sent_again_after_two_negative_reads_since_its_commit(
 }
 
 #[tokio::test]
+async fn a_read_that_shows_anything_else_voids_the_negative_ones_before_it() {
+    let mut outsider = Outsider::new().await;
+    for class in ["dead_end", "unclear", "failed"] {
+        outsider.in_state(class, State::InDoubt).await;
+        for outcome in ["not_committed", "not_committed", class, "not_committed"] {
+            outsider.read(class, outcome).await;
+        }
+        outsider.refused(&moving(class, State::Pending, ""), "only after two reads that found nothing submitted").await;
+        outsider.read(class, "not_committed").await;
+        outsider.shift(class, State::Pending, "").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_was_not_executed_leaves_the_reads_before_it_what_they_were() {
+    let mut outsider = Outsider::new().await;
+    outsider.in_state("row", State::InDoubt).await;
+    outsider.read("row", "not_committed").await;
+    outsider.read("row", "not_committed").await;
+    for class in ["throttled", "account", "not_sent"] {
+        outsider.shift("row", State::Pending, "").await.unwrap();
+        outsider.commit("row", class).await;
+        outsider.shift("row", State::Pending, "").await.unwrap();
+        outsider.shift("row", State::InDoubt, "").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_may_have_been_placed_is_claimed_again_unread() {
+    let mut outsider = Outsider::new().await;
+    for class in CommitClass::ALL {
+        let id = class.as_str();
+        outsider.enqueue(id).await;
+        outsider.request(id, "commit").await;
+        outsider.complete(id, class.as_str()).await;
+        outsider.request(id, "commit").await;
+        let claimed = outsider.shift(id, State::InFlight, "").await;
+        assert_eq!(claimed.is_ok(), !class.may_have_been_executed(), "{id}: {claimed:?}");
+        outsider.complete(id, "not_sent").await;
+        if *class == CommitClass::Submitted || !class.may_have_been_executed() {
+            continue;
+        }
+        for _ in 0..class.reads_to_disprove() {
+            outsider.request(id, "commit").await;
+            outsider.refused(&moving(id, State::InFlight, ""), "only after it was read").await;
+            outsider.complete(id, "not_sent").await;
+            outsider.read(id, "not_committed").await;
+        }
+        outsider.claim(id).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_on_record_as_placed_is_never_claimed() {
+    let mut outsider = Outsider::new().await;
+    for (id, kind, outcome) in [("committed", "read", "committed"), ("submitted", "commit", "submitted")] {
+        outsider.enqueue(id).await;
+        outsider.request(id, kind).await;
+        outsider.complete(id, outcome).await;
+        outsider.read(id, "not_committed").await;
+        outsider.request(id, "commit").await;
+        outsider.refused(&moving(id, State::InFlight, ""), "its order is placed").await;
+    }
+}
+
+#[tokio::test]
+async fn the_time_that_was_wanted_survives_a_read_back() {
+    let mut outsider = Outsider::new().await;
+    for way in ["in_doubt", "held"] {
+        let insert = format!("INSERT INTO submissions (certificate_id, due_at) VALUES ('{way}', 9000000000)");
+        outsider.must(&insert).await;
+        outsider
+            .must(&format!("UPDATE submissions SET state = 'in_doubt', due_at = 1 WHERE certificate_id = '{way}'"))
+            .await;
+        outsider.read(way, "not_committed").await;
+        outsider.read(way, "not_committed").await;
+        if way == "held" {
+            outsider.shift(way, State::Held, "").await.unwrap();
+        }
+        outsider.shift(way, State::Pending, "").await.unwrap();
+        let row = format!("SELECT due_at, not_before FROM submissions WHERE certificate_id = '{way}'");
+        assert_eq!(outsider.one(&row).await, "9000000000|NULL");
+    }
+}
+
+#[tokio::test]
 async fn a_read_before_the_commit_says_nothing_about_it() {
     let mut outsider = Outsider::new().await;
     outsider.enqueue("row").await;
-    for class in ["dead_end", "committed"] {
-        outsider.read("row", class).await;
-    }
+    outsider.read("row", "dead_end").await;
     outsider.commit("row", "in_doubt").await;
     outsider.shift("row", State::InDoubt, "").await.unwrap();
     for to in [State::Submitted, State::Failed] {

@@ -20,7 +20,7 @@ async fn a_queue_that_is_there_is_opened_with_all_that_is_in_it() {
         let mut queue = Queue::open(&path, opening).await.unwrap();
         assert_eq!(queue.counts().await.unwrap().of(State::Pending), 1);
     }
-    assert!(!path.with_file_name("queue.db.schema-1").exists(), "nothing was migrated, so nothing was copied");
+    assert!(!path.with_file_name("queue.db.schema-2").exists(), "nothing was migrated, so nothing was copied");
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn an_older_queue_that_a_daemon_holds_is_migrated_by_nobody_else() {
     let path = site.path();
     let lock = DaemonLock::acquire(&path).await.unwrap();
     let error = Queue::open_with(&path, Opening::Existing, &later()).await.unwrap_err();
-    assert!(matches!(error, QueueError::Older { found: 1, known: 99, .. }), "{error:?}");
+    assert!(matches!(error, QueueError::Older { found: 2, known: 99, .. }), "{error:?}");
     site.queue.close().await.unwrap();
     Queue::open_with(&path, Opening::Daemon(&lock), &later()).await.unwrap();
 }
@@ -142,11 +142,11 @@ async fn a_migration_whose_copy_cannot_be_written_is_not_begun() {
     let site = Site::new().await;
     let path = site.path();
     site.queue.close().await.unwrap();
-    let copy = path.with_file_name("queue.db.schema-1");
+    let copy = path.with_file_name("queue.db.schema-2");
     fs::create_dir(&copy).unwrap();
     let error = Queue::open_with(&path, Opening::Existing, &later()).await.unwrap_err();
     assert!(
-        matches!(&error, QueueError::Failed { what: "opening", detail } if detail.contains("schema-1")),
+        matches!(&error, QueueError::Failed { what: "opening", detail } if detail.contains("schema-2")),
         "{error:?}"
     );
     fs::remove_dir(&copy).unwrap();

@@ -21,7 +21,7 @@ impl Site {
     async fn prune(&mut self, before: UnixMillis) -> u64 {
         let (mut after, mut deleted) = (0, 0);
         loop {
-            let step = self.queue.prune(&self.run, self.at(0), before, after).await.unwrap();
+            let step = self.queue.prune(&self.run, self.at(0), &POLICY.verify, before, after).await.unwrap();
             deleted += step.deleted;
             match step.up_to {
                 Some(up_to) => after = up_to,
@@ -32,9 +32,10 @@ impl Site {
 
     /// Puts a finished request on record, as certcommit does.
     async fn request(&mut self, text: &str, (kind, outcome): (&str, &str)) {
-        let insert =
-            "INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at) VALUES (?, ?, 'this', 0, ?)";
-        let insert = sqlx::query(insert).bind(text).bind(kind).bind(BEGIN * 1000);
+        // Of another run than the commits, and late in it, so that every read counts.
+        let (run_id, run_ms) = if kind == "commit" { ("this", 0) } else { ("later", 1_000_000) };
+        let insert = "INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at) VALUES (?, ?, ?, ?, ?)";
+        let insert = sqlx::query(insert).bind(text).bind(kind).bind(run_id).bind(run_ms).bind(BEGIN * 1000);
         insert.execute(&mut self.queue.connection).await.unwrap();
         let complete =
             "UPDATE requests SET finished_at = 1, outcome = ? WHERE certificate_id = ? AND finished_at IS NULL";
@@ -55,7 +56,8 @@ impl Site {
     }
 
     async fn evidence(&mut self, text: &str) -> Evidence {
-        evidence(&mut self.queue.connection, &id(text), &self.run, 0).await.unwrap()
+        let now = self.at(0);
+        evidence(&mut self.queue.connection, &id(text), &self.run, now, &POLICY.verify).await.unwrap()
     }
 
     /// What the rules say when the certificate is enqueued anew; none if they let it in.
@@ -84,20 +86,21 @@ async fn of_a_closed_certificate_the_last_commit_and_what_was_read_since_stays()
         ("commit", "in_doubt"),
         ("read", "not_committed"),
         ("read", "not_committed"),
-        ("commit", "retry"),
+        ("commit", "throttled"),
         ("commit", "failed"),
         ("read", "unclear"),
+        ("commit", "not_sent"),
     ];
     site.closed("a", &history).await;
     assert_eq!(site.prune(LATER).await, 4);
-    assert_eq!(site.numbers().await, [5, 6]);
+    assert_eq!(site.numbers().await, [5, 6, 7]);
     assert_eq!(site.prune(LATER).await, 0);
 }
 
 #[tokio::test]
 async fn what_is_younger_than_the_limit_stays() {
     let mut site = Site::new().await;
-    site.closed("a", &[("commit", "retry"), ("commit", "failed")]).await;
+    site.closed("a", &[("commit", "throttled"), ("commit", "failed")]).await;
     assert_eq!(site.prune(UnixMillis(BEGIN * 1000)).await, 0);
     assert_eq!(site.prune(UnixMillis(BEGIN * 1000 + 1)).await, 1);
 }
@@ -105,7 +108,7 @@ async fn what_is_younger_than_the_limit_stays() {
 #[tokio::test]
 async fn the_requests_of_what_is_open_or_held_stay_and_those_of_what_was_deleted_go() {
     let mut site = Site::new().await;
-    let history = [("commit", "retry"), ("commit", "in_doubt")];
+    let history = [("commit", "throttled"), ("commit", "in_doubt")];
     for text in ["pending", "in-doubt", "held"] {
         site.enqueue(new(text)).await;
         for request in history {
@@ -124,9 +127,9 @@ async fn the_requests_of_what_is_open_or_held_stay_and_those_of_what_was_deleted
 async fn a_pass_over_a_long_record_takes_small_steps_and_misses_none() {
     let mut site = Site::new().await;
     for number in 0..700 {
-        site.closed(&format!("c{number}"), &[("commit", "retry"), ("commit", "failed")]).await;
+        site.closed(&format!("c{number}"), &[("commit", "throttled"), ("commit", "failed")]).await;
     }
-    let step = site.queue.prune(&site.run, site.at(0), LATER, 0).await.unwrap();
+    let step = site.queue.prune(&site.run, site.at(0), &POLICY.verify, LATER, 0).await.unwrap();
     assert!((1..=20).contains(&step.deleted), "{step:?}");
     assert_eq!(step.deleted + site.prune(LATER).await, 700);
     let kept: i64 = site.number("SELECT count(*) FROM requests WHERE outcome = 'failed'").await.unwrap();
@@ -146,10 +149,10 @@ async fn without_the_rules_nothing_that_counts_goes_either() {
 #[tokio::test]
 async fn a_run_that_was_superseded_prunes_nothing() {
     let mut site = Site::new().await;
-    site.closed("a", &[("commit", "retry"), ("commit", "failed")]).await;
+    site.closed("a", &[("commit", "throttled"), ("commit", "failed")]).await;
     let superseded = site.run.clone();
     site.restart().await;
-    assert!(site.queue.prune(&superseded, site.at(0), LATER, 0).await.is_err());
+    assert!(site.queue.prune(&superseded, site.at(0), &POLICY.verify, LATER, 0).await.is_err());
     assert_eq!(site.numbers().await, [1, 2]);
 }
 
@@ -166,7 +169,8 @@ async fn a_step_scans_nothing() {
 fn history() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     let commits = CommitClass::ALL.iter().map(|class| ("commit", class.as_str())).collect::<Vec<_>>();
     let reads = ReadClass::ALL.iter().map(|class| ("read", class.as_str())).collect::<Vec<_>>();
-    let likely = vec![("commit", "in_doubt"), ("commit", "backend_error"), ("read", "not_committed")];
+    let negative = ("read", "not_committed");
+    let likely = vec![("commit", "in_doubt"), ("commit", "backend_error"), ("commit", "throttled"), negative, negative];
     let any = prop_oneof![
         2 => proptest::sample::select(commits),
         1 => proptest::sample::select(reads),

@@ -8,6 +8,7 @@ async fn a_submitted_row_has_its_order_and_no_error_any_more() {
     let mut site = Site::with(&["a"]).await;
     site.commit(0, CommitOutcome::Retry(refusal())).await;
     assert_eq!(site.line("a").await.error_code.as_deref(), Some("Some.Code"));
+    site.read_first(4, nothing_placed()).await;
     site.commit(4, receipt()).await;
     let line = site.line("a").await;
     assert_eq!((line.state.as_str(), line.tries), ("submitted", 2));
@@ -47,7 +48,9 @@ async fn a_retry_is_due_after_its_backoff_and_not_a_second_before() {
     site.commit(0, CommitOutcome::Retry(refusal())).await;
     assert_eq!(site.state("a").await, "pending");
     assert_eq!(site.number("SELECT due_at FROM submissions").await, Some(BEGIN + 4));
-    assert_eq!(names(&site.commits(3, 1).await), [""; 0]);
+    let early = site.turn(3, &[], 1, 1).await.claims;
+    assert!(early.commits.is_empty() && early.reads.is_empty(), "{early:?}");
+    site.read_first(4, nothing_placed()).await;
     let claims = site.commits(4, 1).await;
     assert_eq!(claims[0].row.tries, 1);
 }
@@ -84,6 +87,7 @@ async fn a_record_that_is_written_already_moves_nothing_a_second_time() {
     site.record(0, record.clone()).await;
     site.record_again(1, &record).await;
     assert_eq!(site.line("a").await.tries, 1);
+    site.read_first(4, nothing_placed()).await;
     let second = site.commits(4, 1).await.remove(0);
     site.record_again(5, &record).await;
     assert_eq!(site.state("a").await, "in_flight", "its second commit is on the way");
