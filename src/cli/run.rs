@@ -59,12 +59,11 @@ pub(super) async fn run(
 
 /// What a run until empty amounts to.
 fn verdict(ended: &Ended) -> Code {
-    // What is in flight at the end has a result that the queue's own rules refuse.
-    let unhappy = [State::Failed, State::Held, State::InFlight].map(|state| ended.counts.of(state)).iter().sum::<i64>();
-    match (&ended.refused, unhappy) {
-        (Some(_), _) => Code::Unavailable,
-        (None, 0) => Code::Done,
-        (None, _) => Code::PartlyDone,
+    let unhappy = ended.counts.of(State::Failed) + ended.counts.of(State::Held);
+    match &ended.refused {
+        Some(_) => Code::Unavailable,
+        None if unhappy > 0 || ended.blocked => Code::PartlyDone,
+        None => Code::Done,
     }
 }
 

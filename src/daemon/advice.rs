@@ -1,13 +1,14 @@
 //! What an operator does about a pause: for each reason that the daemon gives, what mends it.
 
 use super::keys::{EXPIRED, NO_KEYS};
+use super::refusals::REFUSED;
 
 /// What to do while the source of the credentials can't be asked.
 const ASK_FOR_KEYS: &str = "look why the source of the credentials doesn't answer: certcommit check. It asks again by itself, or at once with: \
      certcommit resume";
 
 /// How a reason begins, and what to do about it.
-const ADVICE: [(&str, &str); 11] = [
+const ADVICE: [(&str, &str); 12] = [
     (NO_KEYS, ASK_FOR_KEYS),
     (EXPIRED, ASK_FOR_KEYS),
     (
@@ -38,6 +39,11 @@ const ADVICE: [(&str, &str); 11] = [
     (
         "the outcomes of several submissions in succession are not known",
         "look at the network and at the API's own status; what is in doubt is read back, and it goes on by itself",
+    ),
+    (
+        REFUSED,
+        "find the trigger that says so, and correct what it checks: certcommit check names what others added to the \
+         schema. What is refused is kept, tried again every 10 s, and goes on by itself",
     ),
     (
         "reading back is paused",
@@ -86,7 +92,8 @@ mod tests {
         // As the row `daemon` has it.
         let reads = reads.into_iter().map(|ending| format!("reading back is paused: {}", reason(ending)));
         let keyless = [NO_KEYS, EXPIRED].map(|beginning| format!("{beginning}: no answer"));
-        commits.chain(reads).chain(keyless).collect()
+        let refused = format!("{REFUSED} 2 results of requests: no");
+        commits.chain(reads).chain(keyless).chain([refused]).collect()
     }
 
     fn reason(ending: Ending) -> String {

@@ -87,6 +87,7 @@ impl Line<'_> {
             | Event::VerifyPaused
             | Event::Progress
             | Event::DatabaseUnavailable
+            | Event::WriteRefused
             | Event::Reloaded
             | Event::Stopping
             | Event::Stopped => format!("retrying {id}: {code}{reason}{at}"),

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::pruning::Step;
 use crate::clock;
-use crate::logging::Event;
 use crate::queue::{Heartbeat, Mark, Pruned, Queue, QueueError, Record, Recovered, Run, Turn, TurnReport};
 use crate::submission::{Policy, VerifyPolicy};
 
@@ -20,10 +19,12 @@ pub(super) struct Errand {
     pub(super) records: Vec<Record>,
     pub(super) commits: usize,
     pub(super) reads: usize,
+    /// Submissions that are not to be claimed, by their ids.
+    pub(super) skip: Vec<i64>,
     pub(super) heartbeat: Option<Heartbeat>,
     /// Only if another process has changed the database.
     pub(super) only_if_changed: bool,
-    /// After a failure: settle first what no request in this list explains.
+    /// After a failure, or where some couldn't be settled before: settle first what no request in this list explains.
     pub(super) reconcile: Option<(Vec<i64>, Policy)>,
     /// Look also for the oldest open submission.
     pub(super) oldest: bool,
@@ -40,8 +41,10 @@ pub(super) struct Errand {
 pub(super) struct Done {
     /// The records, back in hand if they were not written.
     pub(super) records: Vec<Record>,
-    /// Records that a rule of the queue refused: nothing of them is written.
-    pub(super) refused: Vec<Record>,
+    /// Records that a rule of the queue refused, with its sentence: nothing of them is written.
+    pub(super) refused: Vec<(Record, String)>,
+    /// What recovery found, if it was asked for and succeeded.
+    pub(super) recovered: Option<Recovered>,
     /// How many records were written.
     pub(super) written: usize,
     /// What the turn did; nothing, if nothing had changed.
@@ -63,6 +66,7 @@ struct Books {
     run: Run,
     seen: Option<i64>,
     pruned: Option<Pruned>,
+    recovered: Option<Recovered>,
     /// Whether the connection may be spoilt.
     suspect: bool,
 }
@@ -77,7 +81,10 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(queue: Queue, mark: Mark, run: Run) -> Self {
-        Self { books: Some(Books { queue, mark, run, seen: None, pruned: None, suspect: false }), visit: None }
+        Self {
+            books: Some(Books { queue, mark, run, seen: None, pruned: None, recovered: None, suspect: false }),
+            visit: None,
+        }
     }
 
     /// Whether a turn can begin.
@@ -143,8 +150,10 @@ async fn visit(mut books: Books, errand: Errand) -> (Books, Done) {
     let (records, written) = match &result {
         Ok(Some(report)) => {
             let of_all = errand.records.len();
-            refused = errand.records;
-            refused.retain(|record| report.refused.iter().any(|(request, _)| *request == record.request));
+            refused.extend(errand.records.into_iter().filter_map(|record| {
+                let refusal = report.refused.iter().find(|one| one.request == Some(record.request))?;
+                Some((record, refusal.sentence.clone()))
+            }));
             (Vec::new(), of_all - refused.len())
         }
         Ok(None) => (errand.records, 0),
@@ -153,20 +162,9 @@ async fn visit(mut books: Books, errand: Errand) -> (Books, Done) {
             (errand.records, 0)
         }
     };
-    let (followed_clock, pruned) = (errand.follow_clock, books.pruned.take());
-    (books, Done { records, refused, written, result, oldest_open, oldest: errand.oldest, followed_clock, pruned })
-}
-
-/// One line for each request that can't be settled.
-pub(super) fn tell_of_unsettled(recovered: &Recovered) {
-    for (request, sentence) in &recovered.refused {
-        tracing::error!(
-            event = Event::DatabaseUnavailable.as_str(),
-            request,
-            "the queue's own rules refuse to settle request {request}: {sentence}. Its submission stays as it is until the \
-             next start; the others go on. Was the schema altered?",
-        );
-    }
+    let (followed_clock, pruned, recovered) = (errand.follow_clock, books.pruned.take(), books.recovered.take());
+    let oldest = errand.oldest;
+    (books, Done { records, refused, recovered, written, result, oldest_open, oldest, followed_clock, pruned })
 }
 
 impl Books {
@@ -178,8 +176,10 @@ impl Books {
         if let Some((held, policy)) = &errand.reconcile {
             // What is claimed and can't be marked is given back, over and over: nothing is claimed before this works.
             self.mark.rewrite()?;
-            let recovered = self.queue.recover(&self.run, clock::now(), held, policy).await?;
-            tell_of_unsettled(&recovered);
+            // What this errand brings was sent, whoever made the list.
+            let results = errand.records.iter().map(|record| record.request);
+            let held: Vec<i64> = held.iter().copied().chain(results).collect();
+            self.recovered = Some(self.queue.recover(&self.run, clock::now(), &held, policy).await?);
         }
         self.queue.place().check()?;
         if errand.follow_clock {
@@ -200,6 +200,7 @@ impl Books {
             may_be_written: errand.reconcile.is_some(),
             commits: errand.commits,
             reads: errand.reads,
+            skip: &errand.skip,
             verify: errand.verify,
             heartbeat: errand.heartbeat.as_ref(),
         };

@@ -26,6 +26,7 @@ mod monitor;
 mod notify_socket;
 mod progress;
 mod pruning;
+mod refusals;
 mod rekeying;
 mod reload;
 mod sending;
@@ -82,6 +83,8 @@ pub struct Ended {
     pub counts: Counts,
     /// The fault that stopped a run until empty, if one did.
     pub refused: Option<String>,
+    /// Whether the queue's own rules refused a claim or a result to the end.
+    pub blocked: bool,
 }
 
 /// Why a run ended in bad order.

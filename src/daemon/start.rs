@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use tokio::sync::watch;
 
-use super::desk::tell_of_unsettled;
 use super::keys::{CredentialSource, Keys};
 use super::monitor::Monitor;
 use super::reload::Reloading;
@@ -16,7 +15,7 @@ use super::{Ended, Progress, RunError, Stop, Until};
 use crate::clock;
 use crate::config::{ActionName, Settings};
 use crate::logging::Event;
-use crate::queue::{DaemonLock, Mark, Opening, Queue, QueueError, Run};
+use crate::queue::{DaemonLock, Mark, Opening, Queue, QueueError, Recovered, Run};
 use crate::tencent::{Action, Client, CredentialsError, InvalidEndpoint};
 
 /// A daemon that has what it needs and has not begun to send.
@@ -33,6 +32,7 @@ pub struct Daemon {
     pub(super) reloading: Option<Reloading>,
     /// Whether the last run ended otherwise than in good order.
     pub(super) ended_badly: bool,
+    pub(super) recovered: Recovered,
     /// Held until the daemon ends.
     pub(super) lock: DaemonLock,
 }
@@ -101,7 +101,6 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     let ended_badly = queue.ended_badly().await?;
     queue.begin_run(&run).await?;
     let recovered = queue.recover(&run, clock::now(), &[], &settings.policy()).await?;
-    tell_of_unsettled(&recovered);
     if recovered.in_doubt > 0 {
         tracing::warn!(
             event = Event::InDoubt.as_str(),
@@ -113,7 +112,20 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     // The last run, or whoever enqueued, may have had a clock that was ahead.
     queue.follow_clock(clock::now()).await?;
     queue.ask_often().await?;
-    Ok(Daemon { settings, queue, mark, run, client, keys, supervisor, monitor, reloading: None, ended_badly, lock })
+    Ok(Daemon {
+        settings,
+        queue,
+        mark,
+        run,
+        client,
+        keys,
+        supervisor,
+        monitor,
+        reloading: None,
+        ended_badly,
+        recovered,
+        lock,
+    })
 }
 
 async fn listen(address: SocketAddr) -> Result<Monitor, StartError> {

@@ -105,28 +105,31 @@ impl Worker {
         self.exit.deadline.is_some() && idle && (self.records.is_empty() || overdue)
     }
 
-    /// Whether all that is open has a result that a rule of the queue refuses: its row is in flight although nothing is
-    /// on the way, or waits for a read whose result is refused.
+    /// Whether a rule of the queue refuses all that is open: its row is in flight although nothing is on the way, waits for
+    /// a read whose result is refused, or can't be claimed.
     fn only_refused_is_left(&self) -> bool {
-        let at_rest = self.desk.is_free() && self.trouble.is_none() && self.held().len() == self.refused.len();
-        let reads = self.refused.iter().filter(|record| record.from != State::InFlight).count();
+        let at_rest =
+            self.desk.is_free() && self.trouble.is_none() && self.held().len() == self.refusals.held().count();
+        let reads = self.refusals.results().filter(|record| record.from != State::InFlight).count();
         let others = self.counts.open() - self.counts.of(State::InFlight);
-        at_rest && i64::try_from(reads).is_ok_and(|reads| others <= reads)
+        at_rest && i64::try_from(reads + self.refusals.unclaimable()).is_ok_and(|refused| others <= refused)
     }
 
     pub(super) async fn end(mut self) -> Result<Ended, RunError> {
         self.end_inspection().await;
         if let Some(error) = self.exit.fatal.take() {
-            return Err(stopped_by(error, self.records.len() + self.refused.len()));
+            return Err(stopped_by(error, self.records.len() + self.refusals.held().count()));
         }
         let heartbeat = Some(Heartbeat { mode: Mode::Stopped, why: None, pace: self.commits.limiter.pace() });
-        self.records.append(&mut self.refused);
+        let refused = self.refusals.take_results();
+        self.records.extend(refused);
         // Before the results are handed over: without them, what was sent would count as never sent.
         let reconcile = self.trouble.is_some().then(|| (self.held(), self.policy));
         self.desk.begin(Errand {
             records: std::mem::take(&mut self.records),
             commits: 0,
             reads: 0,
+            skip: Vec::new(),
             heartbeat,
             only_if_changed: false,
             reconcile,
@@ -141,9 +144,10 @@ impl Worker {
             Err(error) => return Err(stopped_by(error, done.records.len())),
         };
         self.desk.close().await?;
+        let blocked = self.refusals.unclaimable() > 0 || !done.refused.is_empty();
         if !done.refused.is_empty() {
             tracing::error!(
-                event = Event::DatabaseUnavailable.as_str(),
+                event = Event::WriteRefused.as_str(),
                 results_in_hand = done.refused.len(),
                 "the queue's own rules refuse {} results to the end: the lines above tell them, and the next start reads \
                  their submissions back",
@@ -164,7 +168,7 @@ impl Worker {
             counts.of(State::InDoubt),
             counts.of(State::Pending),
         );
-        Ok(Ended { counts, refused: self.exit.refused })
+        Ok(Ended { counts, refused: self.exit.refused, blocked })
     }
 }
 

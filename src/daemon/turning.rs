@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Progress;
 use super::desk::{Done, Errand};
 use super::ending::Unsent;
 use super::lane::Lane;
 use super::turns::ENOUGH_RESULTS;
 use super::worker::{HEARTBEAT_EVERY, Worker};
+use super::{Progress, Until};
 use crate::clock::{self, Now};
 use crate::logging::Event;
-use crate::queue::{Control, Counts, Heartbeat, Mode, Poison, QueueError, TurnReport};
+use crate::queue::{Control, Counts, Heartbeat, Mode, QueueError, Record, TurnReport};
 use crate::submission::State;
 
 /// After an error of the database, it is tried again this much later.
@@ -67,7 +67,8 @@ impl Worker {
         let asks = hungry && claiming;
         let hungry = asks && (self.turns.fruitful || look);
         if beat {
-            self.records.append(&mut self.refused);
+            let refused = self.refusals.retry();
+            self.records.extend(refused);
         }
         let write = !self.records.is_empty() && (look || !self.gathers());
         let must = beat || write || self.trouble.is_some() || hungry || self.clock_went_back;
@@ -81,15 +82,19 @@ impl Worker {
         if beat {
             self.turns.heartbeat_at = now.instant + HEARTBEAT_EVERY;
         }
-        let room = |lane: &Lane| if claiming { lane.room(now.instant) } else { 0 };
+        // Where all is refused, one claim is tried with each heartbeat.
+        let most = if self.refusals.stop_sending() { usize::from(beat) } else { usize::MAX };
+        let room = |lane: &Lane| if claiming { lane.room(now.instant).min(most) } else { 0 };
         let (commits, reads) = (room(&self.commits), room(&self.reads));
         self.turns.asked = asks;
+        let reconcile = self.trouble.is_some() || beat && self.refusals.has_unsettled();
         self.desk.begin(Errand {
             commits,
             reads,
             heartbeat,
             only_if_changed: !must && !progress && self.counts != Counts::default(),
-            reconcile: self.trouble.is_some().then(|| (self.held(), self.policy)),
+            skip: self.refusals.passed_over(),
+            reconcile: reconcile.then(|| (self.held(), self.policy)),
             oldest: progress,
             follow_clock: std::mem::take(&mut self.clock_went_back),
             verify: self.policy.verify,
@@ -107,7 +112,7 @@ impl Worker {
 
     /// The requests that this run knows of.
     pub(super) fn held(&self) -> Vec<i64> {
-        let results = self.records.iter().chain(&self.refused).map(|record| record.request);
+        let results = self.records.iter().map(|record| record.request).chain(self.refusals.held());
         self.commits.held().chain(self.reads.held()).chain(results).collect()
     }
 
@@ -120,11 +125,15 @@ impl Worker {
         // Results that came in the meantime stay behind those that were not written.
         let newer = std::mem::replace(&mut self.records, done.records);
         self.records.extend(newer);
-        self.refused.extend(done.refused);
+        if let Some(recovered) = done.recovered {
+            self.refusals.set_unsettled(&recovered.refused);
+            self.refusals.log(&recovered.refused);
+        }
         match done.result {
             Ok(report) => {
                 self.end_trouble(done.written, now);
                 if let Some(report) = report {
+                    self.take_refusals(done.refused, &report, now);
                     self.take_report(report, now);
                     if done.oldest {
                         self.log_progress(done.oldest_open, now);
@@ -132,6 +141,7 @@ impl Worker {
                 }
             }
             Err(error) => {
+                self.refusals.turn_failed();
                 self.clock_went_back |= done.followed_clock;
                 self.meet_trouble(error, now);
             }
@@ -140,21 +150,6 @@ impl Worker {
 
     pub(super) fn take_report(&mut self, report: TurnReport, now: Now) {
         self.turns.rest_until = now.instant + report.held.min(LONGEST_REST);
-        for (request, sentence) in &report.refused {
-            if !self.told_refused.insert(*request) {
-                continue;
-            }
-            tracing::error!(
-                event = Event::DatabaseUnavailable.as_str(),
-                request,
-                "the queue's own rules refused the result of request {request}: {sentence}. The result is kept and \
-                 tried again every {} s; its submission stays as it is, and nothing is sent for it. Was the schema altered?",
-                HEARTBEAT_EVERY.as_secs(),
-            );
-        }
-        for poison in &report.claims.poison {
-            self.tell_of_poison(poison);
-        }
         self.turns.claimed(!(report.claims.commits.is_empty() && report.claims.reads.is_empty()));
         let mut returned = self.commits.take(report.claims.commits, report.next_commit, now.instant);
         returned.extend(self.reads.take(report.claims.reads, report.next_read, now.instant));
@@ -169,19 +164,25 @@ impl Worker {
         self.watchers.progressed(Progress { counts: self.counts.clone(), paused: self.why() });
     }
 
-    /// One that can't even be canceled is met again at every turn, and told of once.
-    fn tell_of_poison(&mut self, poison: &Poison) {
-        let Poison { submission, sentence, canceled } = poison;
-        if !canceled && !self.poison.insert(*submission) {
-            return;
+    fn take_refusals(&mut self, results: Vec<(Record, String)>, report: &TurnReport, now: Now) {
+        self.refusals.log(&report.refused);
+        self.refusals.log(&report.claims.refused);
+        match self.refusals.turn_ended(results, &report.claims.refused) {
+            Some(true) => {
+                let why = self.refusals.why().unwrap_or_default().to_owned();
+                tracing::warn!(
+                    event = Event::Paused.as_str(),
+                    why,
+                    "paused: {why}. One is tried every {} s",
+                    HEARTBEAT_EVERY.as_secs()
+                );
+                if self.exit.until == Until::Empty {
+                    self.begin_stop(now, "it can't go on");
+                }
+            }
+            Some(false) => tracing::info!(event = Event::Resumed.as_str(), "resumed: nothing is refused any more"),
+            None => {}
         }
-        let now = if *canceled { "It is canceled" } else { "It stays as it is" };
-        tracing::error!(
-            event = Event::DatabaseUnavailable.as_str(),
-            submission,
-            "the queue's own rules refuse the submission with id {submission}: {sentence}. {now}, and the others go on; was \
-             the schema altered?",
-        );
     }
 
     pub(super) fn obey(&mut self, control: Control, now: Now) {
@@ -238,7 +239,7 @@ impl Worker {
     }
 
     pub(super) fn mode(&self) -> Mode {
-        let fault = self.keyless_since.is_some() || self.commits.gate.fault().is_some();
+        let fault = self.keyless_since.is_some() || self.commits.gate.fault().is_some() || self.refusals.stop_sending();
         match (self.exit.deadline, self.control.paused, fault) {
             (Some(_), _, _) => Mode::Stopping,
             (None, true, _) => Mode::PausedByOperator,
@@ -254,6 +255,8 @@ impl Worker {
         }
         let keyless = self.keyless_since.and_then(|_| self.keys.why_none(clock::now().instant));
         let reading = || self.advised(&self.reads).map(|why| format!("reading back is paused: {why}"));
-        keyless.or_else(|| self.advised(&self.commits)).or_else(reading)
+        let refused = self.refusals.why().map(str::to_owned);
+        let (stopped, refused) = if self.refusals.stop_sending() { (refused, None) } else { (None, refused) };
+        stopped.or(keyless).or_else(|| self.advised(&self.commits)).or(refused).or_else(reading)
     }
 }

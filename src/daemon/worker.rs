@@ -1,6 +1,5 @@
 //! The loop itself.
 
-use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use super::desk::Desk;
 use super::keys::Keys;
 use super::lane::Lane;
 use super::progress::ProgressLog;
+use super::refusals::Refusals;
 use super::reload::{Reloading, commit_lane, read_lane};
 use super::start::Daemon;
 use super::stopping::Exit;
@@ -69,11 +69,8 @@ pub(super) struct Worker {
     pub(super) departures: Departures,
     /// Results that are not written yet.
     pub(super) records: Vec<Record>,
-    /// Results that a rule of the queue refuses. They are tried again with each heartbeat: the submission was sent, and
-    /// only what is in hand says so.
-    pub(super) refused: Vec<Record>,
-    /// The requests of which the log told that their results are refused.
-    pub(super) told_refused: BTreeSet<i64>,
+    /// What a rule of the queue refuses to write.
+    pub(super) refusals: Refusals,
     pub(super) trouble: Option<Trouble>,
     pub(super) control: Control,
     pub(super) counts: Counts,
@@ -84,8 +81,6 @@ pub(super) struct Worker {
     pub(super) clock_watch: ClockWatch,
     /// The clock was set back, and the queue doesn't know yet.
     pub(super) clock_went_back: bool,
-    /// Rows that can be neither claimed nor canceled, and that the log told of, by their ids.
-    pub(super) poison: BTreeSet<i64>,
     pub(super) upkeep: Upkeep,
     pub(super) progress: ProgressLog,
     pub(super) watchers: Watchers,
@@ -100,8 +95,23 @@ impl Worker {
         stop: watch::Receiver<Stop>,
         progress: watch::Sender<Progress>,
     ) -> Self {
-        let Daemon { settings, queue, mark, run, client, keys, supervisor, monitor, reloading, ended_badly, lock } =
-            daemon;
+        let Daemon {
+            settings,
+            queue,
+            mark,
+            run,
+            client,
+            keys,
+            supervisor,
+            monitor,
+            reloading,
+            ended_badly,
+            recovered,
+            lock,
+        } = daemon;
+        let mut refusals = Refusals::new(settings.pause.after);
+        refusals.set_unsettled(&recovered.refused);
+        refusals.log(&recovered.refused);
         // Only since the lock is ours does nobody else send.
         let clock = clock::now();
         let now = clock.instant;
@@ -122,8 +132,7 @@ impl Worker {
             requests: JoinSet::new(),
             departures: mpsc::unbounded_channel(),
             records: Vec::new(),
-            refused: Vec::new(),
-            told_refused: BTreeSet::new(),
+            refusals,
             trouble: None,
             control: Control::default(),
             counts: Counts::default(),
@@ -133,7 +142,6 @@ impl Worker {
             waking,
             clock_watch: ClockWatch::new(clock),
             clock_went_back: false,
-            poison: BTreeSet::new(),
             watchers: Watchers::new(supervisor, progress, monitor),
             reloading,
             _lock: lock,

@@ -68,7 +68,10 @@ events! {
     Progress = "progress", INFO, "Comes at every interval while there is work: counts, rate and time left.",
         [Pending InFlight InDoubt Submitted Failed Held PerSecond Pace LeftS OldestS];
     DatabaseUnavailable = "database_unavailable", ERROR, "The database doesn't work; nothing is sent until it does.",
-        [ResultsInHand OnTheWay Request Submission];
+        [ResultsInHand OnTheWay];
+    WriteRefused = "write_refused", ERROR,
+        "A rule of the queue, or a trigger of somebody's own, refuses a claim or a result; it is tried again.",
+        [CertificateId ResultsInHand Request Submission];
     Reloaded = "reloaded", INFO,
         "The configuration was read anew, or could not be (then it is an error).",
         [Changed RestartNeeded Error];
@@ -93,14 +96,23 @@ mod tests {
     fn the_catalogue_has_every_event_once_with_a_sentence() {
         let names: Vec<&str> = Event::ALL.iter().map(|event| event.as_str()).collect();
         let expected = "started ready submitted retrying failed in_doubt verified held throttled paused resumed verify_paused \
-            progress database_unavailable reloaded stopping stopped";
+            progress database_unavailable write_refused reloaded stopping stopped";
         assert_eq!(names.join(" "), expected);
         let sentences: BTreeSet<&str> = Event::ALL.iter().map(|event| event.describe()).collect();
         assert_eq!(sentences.len(), Event::ALL.len());
         assert!(sentences.iter().all(|sentence| sentence.ends_with('.') && !sentence.contains('\n')));
         let urgent: Vec<&str> =
             Event::ALL.iter().filter(|event| event.level() < Level::INFO).map(|event| event.as_str()).collect();
-        let expected = ["failed", "in_doubt", "held", "throttled", "paused", "verify_paused", "database_unavailable"];
+        let expected = [
+            "failed",
+            "in_doubt",
+            "held",
+            "throttled",
+            "paused",
+            "verify_paused",
+            "database_unavailable",
+            "write_refused",
+        ];
         assert_eq!(urgent, expected);
         assert_eq!(Event::DatabaseUnavailable.level(), Level::ERROR);
     }

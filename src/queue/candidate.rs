@@ -17,7 +17,7 @@ pub(super) struct Candidate {
     priority: i64,
     due_at: i64,
     /// None if it isn't plain text.
-    certificate_id: Option<String>,
+    pub(super) certificate_id: Option<String>,
     /// Empty if it isn't plain text.
     verify_type: Option<String>,
     /// None if it is no number of tries.

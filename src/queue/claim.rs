@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::candidate::{self, Candidate, Due, Most, Valid};
 use super::error::QueueError;
 use super::evidence;
-use super::poison::{self, Poison};
+use super::refused::RefusedWrite;
 use super::run::Run;
 use super::savepoint;
 use super::turn::Manner;
@@ -43,15 +43,17 @@ pub struct Claims {
     pub commits: Vec<Claim>,
     /// Reads.
     pub reads: Vec<Claim>,
-    /// Rows that can't be claimed.
-    pub poison: Vec<Poison>,
+    /// Rows that a rule of the queue lets nobody claim. They stay as they are.
+    pub refused: Vec<RefusedWrite>,
 }
 
 /// What a turn may claim.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted {
+pub(super) struct Wanted<'a> {
     pub(super) commits: usize,
     pub(super) reads: usize,
+    /// Submissions that are passed over, by their ids.
+    pub(super) skip: &'a [i64],
     pub(super) verify: VerifyPolicy,
 }
 
@@ -64,10 +66,10 @@ pub(super) async fn claim(
     manner: Manner,
     run: &Run,
     now: Now,
-    wanted: Wanted,
+    wanted: Wanted<'_>,
 ) -> Result<Claims, QueueError> {
-    let mut claiming =
-        Claiming { connection, manner, run, now, wanted, claims: Claims::default(), seen: HashSet::new() };
+    let seen = wanted.skip.iter().copied().collect();
+    let mut claiming = Claiming { connection, manner, run, now, wanted, claims: Claims::default(), seen };
     if wanted.commits + wanted.reads > 0 {
         claiming.claim().await?;
     }
@@ -80,9 +82,9 @@ struct Claiming<'a> {
     manner: Manner,
     run: &'a Run,
     now: Now,
-    wanted: Wanted,
+    wanted: Wanted<'a>,
     claims: Claims,
-    /// The candidates that were looked at, by their ids.
+    /// The candidates that were looked at, or are passed over, by their ids.
     seen: HashSet<i64>,
 }
 
@@ -96,17 +98,18 @@ struct Fit {
 impl Claiming<'_> {
     /// First just as many as are wanted; then also what lies behind those that can't go now.
     async fn claim(&mut self) -> Result<(), QueueError> {
-        let Wanted { commits, reads, .. } = self.wanted;
-        let in_doubt = if reads > 0 { reads + UNSETTLED_MARGIN } else { 0 };
-        let most = Most { in_doubt, of_each_priority: commits, pending: commits };
-        let Due { in_doubt, pending } = candidate::due(self.connection, self.now, most).await?;
+        let Wanted { commits, reads, skip, .. } = self.wanted;
+        let in_doubt = if reads > 0 { reads + UNSETTLED_MARGIN + skip.len() } else { 0 };
+        let pending = if commits > 0 { commits + skip.len() } else { 0 };
+        let most = Most { in_doubt, of_each_priority: pending, pending };
+        let Due { in_doubt, pending: first } = candidate::due(self.connection, self.now, most).await?;
         self.read_what_is_in_doubt(in_doubt).await?;
-        let is_all = pending.len() < commits;
-        self.commit(pending).await?;
+        let is_all = first.len() < pending;
+        self.commit(first).await?;
         if is_all || self.claims.commits.len() >= commits {
             return Ok(());
         }
-        let of_each_priority = commits + reads + READ_FIRST_MARGIN;
+        let of_each_priority = pending + reads + READ_FIRST_MARGIN;
         let most = Most { in_doubt: 0, of_each_priority, pending: usize::MAX };
         let behind = candidate::due(self.connection, self.now, most).await?;
         self.commit(behind.pending).await
@@ -117,8 +120,11 @@ impl Claiming<'_> {
             if self.claims.reads.len() >= self.wanted.reads {
                 break;
             }
+            if !self.seen.insert(candidate.id) {
+                continue;
+            }
             if let Some(sentence) = self.read_if_settled(&candidate).await? {
-                self.claims.poison.push(Poison { submission: candidate.id, sentence, canceled: false });
+                self.pass_over(candidate.id, candidate.certificate_id.clone(), sentence);
             }
         }
         Ok(())
@@ -142,7 +148,10 @@ impl Claiming<'_> {
     async fn weigh(&mut self, candidate: &Candidate) -> Result<Option<Fit>, QueueError> {
         let valid = match candidate.check() {
             Ok(valid) => valid,
-            Err(QueueError::Refused(sentence)) => return self.set_aside(candidate.id, sentence).await.map(|()| None),
+            Err(QueueError::Refused(sentence)) => {
+                self.pass_over(candidate.id, candidate.certificate_id.clone(), sentence);
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
         let evidence = self.evidence(candidate, &valid).await?;
@@ -152,7 +161,7 @@ impl Claiming<'_> {
         if self.claims.reads.len() < self.wanted.reads && evidence.has_settled(self.wanted.verify.settle) {
             let row = Row { state: State::Pending, tries: valid.tries, evidence };
             if let Some(sentence) = self.read(candidate.id, valid.certificate_id, row).await? {
-                self.set_aside(candidate.id, sentence).await?;
+                self.pass_over(candidate.id, candidate.certificate_id.clone(), sentence);
             }
         }
         Ok(None)
@@ -180,10 +189,9 @@ impl Claiming<'_> {
         evidence::evidence(self.connection, &valid.certificate_id, self.run, self.now, &self.wanted.verify).await
     }
 
-    async fn set_aside(&mut self, submission: i64, sentence: String) -> Result<(), QueueError> {
-        let poison = poison::set_aside(self.connection, submission, sentence, self.now).await?;
-        self.claims.poison.push(poison);
-        Ok(())
+    fn pass_over(&mut self, submission: i64, certificate_id: Option<String>, sentence: String) {
+        let refused = RefusedWrite { submission: Some(submission), certificate_id, request: None, sentence };
+        self.claims.refused.push(refused);
     }
 
     /// Claims a read. A rule's sentence, if one refused it: then nothing of it is written.
@@ -227,12 +235,15 @@ impl Claiming<'_> {
     }
 
     async fn write_alone(&mut self, one: Fit) -> Result<(), QueueError> {
-        let submission = one.submission;
+        let (submission, certificate_id) = (one.submission, one.valid.certificate_id.to_string());
         savepoint::begin(self.connection).await?;
         let written = self.write_at_once(vec![one]).await;
         savepoint::end(self.connection, &written).await?;
         match written {
-            Err(QueueError::Refused(sentence)) => self.set_aside(submission, sentence).await,
+            Err(QueueError::Refused(sentence)) => {
+                self.pass_over(submission, Some(certificate_id), sentence);
+                Ok(())
+            }
             written => written,
         }
     }

@@ -5,6 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::claim::Claim;
 use super::error::QueueError;
+use super::refused::RefusedWrite;
 use super::request::Finished;
 use super::savepoint;
 use super::turn::Manner;
@@ -41,10 +42,18 @@ impl Record {
             change,
         }
     }
+
+    fn refused(&self, sentence: String) -> RefusedWrite {
+        RefusedWrite {
+            submission: Some(self.submission),
+            certificate_id: Some(self.certificate_id.to_string()),
+            request: Some(self.request),
+            sentence,
+        }
+    }
 }
 
-/// Writes records. What a rule refused is told by request number, with the rule's sentence; it concerns that record
-/// alone, and nothing of that record is written.
+/// Writes records. What a rule refused concerns that record alone, and nothing of that record is written.
 ///
 /// # Errors
 /// At once: also [`QueueError::Refused`], if a rule refused any of it.
@@ -53,7 +62,7 @@ pub(super) async fn write(
     manner: Manner,
     records: &[Record],
     now: UnixMillis,
-) -> Result<Vec<(i64, String)>, QueueError> {
+) -> Result<Vec<RefusedWrite>, QueueError> {
     let mut refused = Vec::new();
     match manner {
         Manner::AtOnce => write_at_once(connection, records, now).await?,
@@ -64,7 +73,7 @@ pub(super) async fn write(
                 savepoint::end(connection, &written).await?;
                 match written {
                     Ok(()) => {}
-                    Err(QueueError::Refused(sentence)) => refused.push((record.request, sentence)),
+                    Err(QueueError::Refused(sentence)) => refused.push(record.refused(sentence)),
                     Err(error) => return Err(error),
                 }
             }

@@ -4,11 +4,14 @@ use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
+use super::half_written::half_written;
 use super::open::Queue;
 use super::record::{self, Record};
+use super::refused::RefusedWrite;
 use super::request::{Finished, RequestKind};
 use super::run::{self, Run};
 use super::savepoint;
+use super::shown::Shown;
 use crate::clock::Now;
 use crate::submission::{CommitClass, Event, Evidence, Policy, ReadClass, Row, State, next_state};
 
@@ -19,15 +22,17 @@ pub struct Recovered {
     pub in_doubt: u64,
     /// Submissions that this run had claimed without knowing it, and that are pending again.
     pub returned: u64,
-    /// Requests that a rule of the queue lets nobody settle, with the rule's sentence. They stay as they are, and with
-    /// them their submissions, until the next recovery.
-    pub refused: Vec<(i64, String)>,
+    /// Submissions whose commit has ended on record, and whose own row told nothing of it.
+    pub completed: u64,
+    /// What a rule of the queue lets nobody settle. It stays as it is, with its submission, until the next recovery.
+    pub refused: Vec<RefusedWrite>,
 }
 
+/// A request that nobody holds.
 #[derive(Debug, sqlx::FromRow)]
 struct Orphan {
     number: i64,
-    certificate_id: String,
+    certificate_id: Shown,
     kind: String,
     run_id: String,
     run_ms: i64,
@@ -63,7 +68,17 @@ impl Queue {
                 Ok(Some(State::InDoubt)) => recovered.in_doubt += 1,
                 Ok(Some(_)) => recovered.returned += 1,
                 Ok(None) => {}
-                Err(QueueError::Refused(sentence)) => recovered.refused.push((orphan.number, sentence)),
+                Err(QueueError::Refused(sentence)) => recovered.refused.push(orphan.refused(sentence)),
+                Err(error) => return Err(error),
+            }
+        }
+        for half in half_written(&mut transaction).await? {
+            savepoint::begin(&mut transaction).await?;
+            let completed = half.complete(&mut transaction, now, policy).await;
+            savepoint::end(&mut transaction, &completed).await?;
+            match completed {
+                Ok(()) => recovered.completed += 1,
+                Err(QueueError::Refused(sentence)) => recovered.refused.push(half.refused(sentence)),
                 Err(error) => return Err(error),
             }
         }
@@ -110,6 +125,17 @@ impl Queue {
             statement.execute(&mut *transaction).await.map_err(&failed)?;
         }
         transaction.commit().await.map_err(&failed)
+    }
+}
+
+impl Orphan {
+    fn refused(&self, sentence: String) -> RefusedWrite {
+        RefusedWrite {
+            submission: self.submission,
+            certificate_id: Some(self.certificate_id.to_string()),
+            request: Some(self.number),
+            sentence,
+        }
     }
 }
 

@@ -236,6 +236,11 @@ impl Site {
     }
 }
 
+fn refused(submission: i64, certificate_id: &str, request: Option<i64>, sentence: &str) -> RefusedWrite {
+    let certificate_id = Some(certificate_id.to_owned());
+    RefusedWrite { submission: Some(submission), certificate_id, request, sentence: sentence.to_owned() }
+}
+
 fn names(claims: &[Claim]) -> Vec<&str> {
     claims.iter().map(|claim| claim.certificate_id.as_str()).collect()
 }

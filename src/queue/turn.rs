@@ -10,6 +10,7 @@ use super::error::QueueError;
 use super::open::Queue;
 use super::outlook::{Outlook, outlook};
 use super::record::{self, Record};
+use super::refused::RefusedWrite;
 use super::report::Counts;
 use super::run::{self, Control, Heartbeat, Run};
 use crate::clock::{self, Now};
@@ -28,6 +29,8 @@ pub struct Turn<'a> {
     pub commits: usize,
     /// The most reads to claim.
     pub reads: usize,
+    /// Submissions that are not to be claimed, by their ids: that was refused a moment ago.
+    pub skip: &'a [i64],
     /// The waits of the read-back.
     pub verify: VerifyPolicy,
     /// The `daemon` row, when it is to be written.
@@ -38,7 +41,7 @@ impl Turn<'_> {
     /// A turn that brings nothing and asks for nothing, under these waits of the read-back.
     #[must_use]
     pub fn new(now: Now, verify: VerifyPolicy) -> Self {
-        Self { now, records: &[], may_be_written: false, commits: 0, reads: 0, verify, heartbeat: None }
+        Self { now, records: &[], may_be_written: false, commits: 0, reads: 0, skip: &[], verify, heartbeat: None }
     }
 }
 
@@ -47,9 +50,8 @@ impl Turn<'_> {
 pub struct TurnReport {
     /// What was claimed, durably.
     pub claims: Claims,
-    /// Records that a rule of the queue refused, by request number, with the rule's sentence. Nothing of them is
-    /// written, so they have to be kept.
-    pub refused: Vec<(i64, String)>,
+    /// Records that a rule of the queue refused. Nothing of them is written, so they have to be kept.
+    pub refused: Vec<RefusedWrite>,
     /// What people ask for. `probe_requested` is cleared by this turn.
     pub control: Control,
     /// When the next commit is due, in unix seconds; perhaps now.
@@ -109,8 +111,8 @@ async fn take(
     turn: &Turn<'_>,
 ) -> Result<TurnReport, QueueError> {
     let refused = record::write(connection, manner, turn.records, turn.now.unix).await?;
-    let Turn { commits, reads, verify, .. } = *turn;
-    let wanted = Wanted { commits, reads, verify };
+    let Turn { commits, reads, skip, verify, .. } = *turn;
+    let wanted = Wanted { commits, reads, skip, verify };
     let claims = claim::claim(connection, manner, run, turn.now, wanted).await?;
     if let Some(heartbeat) = turn.heartbeat {
         run::beat(connection, heartbeat, turn.now.unix).await?;

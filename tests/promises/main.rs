@@ -15,6 +15,7 @@ mod pacing;
 mod pausing;
 mod questions;
 mod recovering;
+mod refusing;
 mod reloading;
 mod retrying;
 mod stopping;

@@ -116,7 +116,7 @@ async fn a_result_that_a_users_trigger_refuses_is_kept_and_its_order_is_never_pl
         bench.sql(&trigger).await;
         let mut daemon = bench.spawn(&["run"]);
         in_time("both orders", bench.simulator.until_orders(2)).await;
-        let line = daemon.until_event("database_unavailable").await;
+        let line = daemon.until_event("write_refused").await;
         assert!(line["message"].as_str().is_some_and(|text| text.contains("not in the audit table")), "{line}");
         // Trouble with the database, after which it looks for claims that it doesn't hold.
         let mut other = bench.connect().await;

@@ -112,16 +112,17 @@ async fn of_those_behind_them_no_more_are_claimed_than_are_wanted() {
 }
 
 #[tokio::test]
-async fn a_row_that_no_rule_would_have_let_in_is_set_aside_and_blocks_no_other() {
+async fn a_row_that_no_rule_would_have_let_in_stays_as_it_is_and_blocks_no_other() {
     let mut site = Site::new().await;
     site.sql("DROP TRIGGER submissions_insert_rules").await;
     site.sql("INSERT INTO submissions (certificate_id, due_at) VALUES ('not an id!', 1)").await;
     site.sql("INSERT INTO submissions (certificate_id, verify_type, due_at) VALUES ('odd', 'BY PIGEON', 1)").await;
     site.enqueue(new("good")).await;
-    assert_eq!(names(&site.commits(0, 1).await), ["good"]);
-    assert_eq!(site.number("SELECT count(*) FROM submissions WHERE state = 'canceled'").await, Some(2));
-    let reason = site.line("odd").await.reason.unwrap();
-    assert_eq!(reason.as_str(), "it can't be sent: its certificate_id, verify_type or tries can't be right");
+    let claims = site.turn(0, &[], 1, 0).await.claims;
+    assert_eq!(names(&claims.commits), ["good"]);
+    let sentence = "its certificate_id, verify_type or tries can't be right";
+    assert_eq!(claims.refused, [refused(1, "not an id!", None, sentence), refused(2, "odd", None, sentence)]);
+    assert_eq!(site.number("SELECT count(*) FROM submissions WHERE state = 'pending'").await, Some(2));
 }
 
 #[tokio::test]
@@ -139,7 +140,9 @@ async fn values_of_whatever_type_in_one_row_block_no_other() {
     site.enqueue(new("good")).await;
     let claims = site.turn(0, &[], 1, 9).await.claims;
     assert_eq!(names(&claims.commits), ["good"]);
-    assert_eq!(site.number("SELECT count(*) FROM submissions WHERE state = 'canceled'").await, Some(7));
+    let refused: Vec<Option<i64>> = claims.refused.iter().map(|refused| refused.submission).collect();
+    assert_eq!(refused, [9, 1, 2, 3, 4, 5, 6, 7].map(Some));
+    assert_eq!(names(&claims.reads), ["some"]);
 }
 
 #[tokio::test]

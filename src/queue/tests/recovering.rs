@@ -55,7 +55,7 @@ async fn an_orphan_that_a_rule_lets_nobody_settle_keeps_the_others_from_nothing(
     let recovered = site.queue.recover(&site.run, site.at(5), &[], &POLICY).await.unwrap();
     assert_eq!(
         (recovered.in_doubt, recovered.refused),
-        (1, vec![(claims[0].request, "not in the audit table".into())])
+        (1, vec![refused(1, "a", Some(claims[0].request), "not in the audit table")])
     );
     assert_eq!(site.outcomes("a").await, [None], "its request isn't completed either");
     site.sql("DROP TRIGGER audit").await;
@@ -108,4 +108,59 @@ async fn a_run_that_was_superseded_recovers_nothing() {
     let error = site.queue.recover(&superseded, site.at(5), &[], &POLICY).await.unwrap_err();
     assert!(matches!(error, QueueError::Held { .. }), "{error:?}");
     assert_eq!(site.state("a").await, "in_flight");
+}
+
+/// Completes the request of the one submission that is in flight, and writes nothing of it to the submission itself.
+async fn write_half(site: &mut Site, outcome: &'static str) {
+    site.commits(0, 1).await;
+    let complete = "UPDATE requests SET finished_at = 1, outcome = ?, order_id = 'SO1', status = 8, request_id = 'r-1',
+                           error_code = 'Some.Code'";
+    sqlx::query(complete).bind(outcome).execute(&mut site.queue.connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_result_that_was_written_by_half_is_written_whole_whatever_it_is() {
+    let expected = [
+        ("submitted", "submitted", 1),
+        ("retry", "pending", 1),
+        ("backend_error", "pending", 1),
+        ("throttled", "pending", 0),
+        ("account", "pending", 0),
+        ("denied", "failed", 1),
+        ("failed", "failed", 1),
+        ("status_refused", "in_doubt", 1),
+        ("not_sent", "pending", 0),
+        ("in_doubt", "in_doubt", 1),
+    ];
+    for (outcome, state, tries) in expected {
+        let mut site = Site::with(&["a"]).await;
+        write_half(&mut site, outcome).await;
+        site.restart().await;
+        let recovered = site.queue.recover(&site.run, site.at(5), &[], &POLICY).await.unwrap();
+        assert_eq!(recovered, Recovered { completed: 1, ..Recovered::default() }, "{outcome}");
+        let line = site.line("a").await;
+        assert_eq!((line.state.to_string().as_str(), line.tries), (state, tries), "{outcome}");
+        let order_id = (outcome == "submitted").then(|| "SO1".to_owned());
+        assert_eq!(site.text("SELECT order_id FROM submissions").await, order_id, "{outcome}");
+        assert_eq!(site.outcomes("a").await, [Some(outcome.to_owned())], "its request stays as it is");
+        let again = site.queue.recover(&site.run, site.at(6), &[], &POLICY).await.unwrap();
+        assert_eq!(again, Recovered::default(), "{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn a_result_by_half_that_a_rule_refuses_to_complete_is_reported_and_keeps_the_others_from_nothing() {
+    let mut site = Site::with(&["a"]).await;
+    write_half(&mut site, "submitted").await;
+    site.enqueue(new("b")).await;
+    site.commits(1, 1).await;
+    site.sql(
+        "CREATE TRIGGER audit BEFORE UPDATE ON submissions WHEN OLD.certificate_id = 'a'
+         BEGIN SELECT RAISE(ABORT, 'not in the audit table'); END",
+    )
+    .await;
+    site.restart().await;
+    let recovered = site.queue.recover(&site.run, site.at(5), &[], &POLICY).await.unwrap();
+    assert_eq!(recovered.refused, [refused(1, "a", Some(1), "not in the audit table")]);
+    assert_eq!((recovered.in_doubt, site.state("a").await.as_str()), (1, "in_flight"));
 }

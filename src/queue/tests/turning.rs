@@ -60,7 +60,7 @@ async fn the_daemon_row_says_what_runs_and_what_it_does() {
 }
 
 #[tokio::test]
-async fn a_row_that_a_rule_refuses_to_send_is_set_aside_and_the_rest_of_the_turn_is_done() {
+async fn a_row_that_a_rule_refuses_to_send_stays_as_it_is_and_the_rest_of_the_turn_is_done() {
     let mut site = Site::with(&["a", "b", "c"]).await;
     let claim = site.commits(0, 1).await.remove(0);
     site.sql(
@@ -72,10 +72,17 @@ async fn a_row_that_a_rule_refuses_to_send_is_set_aside_and_the_rest_of_the_turn
     let record = site.committed(1, &claim, receipt());
     let done = site.turn(1, &[record], 9, 0).await;
     assert_eq!((site.state("a").await.as_str(), names(&done.claims.commits)), ("submitted", vec!["c"]));
-    let poison = Poison { submission: 2, sentence: "never b".to_owned(), canceled: true };
-    assert_eq!(done.claims.poison, [poison]);
-    assert_eq!(site.line("b").await.reason.as_deref(), Some("it can't be sent: never b"));
-    assert_eq!(site.outcomes("b").await, [], "no request is left of it");
+    assert_eq!(done.claims.refused, [refused(2, "b", None, "never b")]);
+    assert_eq!((site.state("b").await.as_str(), site.outcomes("b").await), ("pending", vec![]));
+}
+
+#[tokio::test]
+async fn a_row_that_was_refused_a_moment_ago_is_passed_over_and_hides_none_behind_it() {
+    let mut site = Site::with(&["a", "b", "c"]).await;
+    site.commit(0, lost()).await;
+    let turn = Turn { skip: &[1, 2], ..asking(site.at(60), 1, 1) };
+    let done = site.queue.turn(&site.run, &turn).await.unwrap();
+    assert_eq!((names(&done.claims.commits), names(&done.claims.reads)), (vec!["c"], vec![]));
 }
 
 #[tokio::test]
@@ -89,8 +96,7 @@ async fn a_row_that_no_rule_lets_be_changed_at_all_stays_as_it_is_and_the_rest_o
     .await;
     let done = site.turn(0, &[], 1, 0).await;
     assert_eq!(names(&done.claims.commits), ["b"]);
-    let poison = Poison { submission: 1, sentence: "never a".to_owned(), canceled: false };
-    assert_eq!(done.claims.poison, [poison]);
+    assert_eq!(done.claims.refused, [refused(1, "a", None, "never a")]);
     assert_eq!((site.state("a").await.as_str(), site.outcomes("a").await), ("pending", vec![]));
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use certcommit::clock;
 use certcommit::config::Settings;
 use certcommit::queue::{Claim, Finished, NewSubmission, Opening, Queue, Record, Run, Turn};
-use certcommit::submission::{Event, Policy, next_state};
+use certcommit::submission::{Event, Policy, VerifyPolicy, next_state};
 use criterion::Criterion;
 use tokio::runtime::Runtime;
 
@@ -66,8 +66,10 @@ fn submission(number: u32) -> NewSubmission {
 }
 
 fn turn(records: &[Record], commits: usize) -> Turn<'_> {
-    Turn { records, commits, ..Turn::new(clock::now(), Duration::from_secs(60)) }
+    Turn { records, commits, ..Turn::new(clock::now(), VERIFY) }
 }
+
+const VERIFY: VerifyPolicy = VerifyPolicy { settle: Duration::from_secs(60), resend_after: Duration::from_secs(600) };
 
 fn unsent(claim: &Claim, policy: &Policy) -> Record {
     let finished = Finished::without_reply(clock::now().unix, 0, "not_sent");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use certcommit::clock;
 use certcommit::config::Settings;
 use certcommit::queue::{Claim, Finished, NewSubmission, Opening, Queue, Record, Run, Turn};
-use certcommit::submission::{CommitOutcome, Event, Policy, Receipt, next_state};
+use certcommit::submission::{CommitOutcome, Event, Policy, Receipt, VerifyPolicy, next_state};
 
 use super::super::report::percentile;
 
@@ -60,8 +60,10 @@ pub(super) async fn measure(database: &Path, directory: &Path, rows: i64, each: 
     Turns { claiming: Times::of(&claiming), recording: Times::of(&recording) }
 }
 
+const VERIFY: VerifyPolicy = VerifyPolicy { settle: Duration::from_secs(60), resend_after: Duration::from_secs(600) };
+
 fn turn(records: &[Record], commits: usize) -> Turn<'_> {
-    Turn { records, commits, ..Turn::new(clock::now(), Duration::from_secs(60)) }
+    Turn { records, commits, ..Turn::new(clock::now(), VERIFY) }
 }
 
 fn submitted(claim: &Claim, policy: &Policy) -> Record {

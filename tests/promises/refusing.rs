@@ -1,0 +1,110 @@
+//! A trigger of somebody's own refuses what the daemon writes: nothing is lost, canceled or sent again for it.
+
+use std::time::Duration;
+
+use certcommit::daemon::Stop;
+use certcommit::simulator::Options;
+use certcommit::submission::State;
+use serde_json::Value;
+
+use crate::support::{Bench, Process, ids, in_time, output};
+
+const SENTENCE: &str = "not in the audit table";
+
+/// An audit table with a constraint, for claims or for results.
+fn trigger(when: &str) -> String {
+    format!(
+        "CREATE TRIGGER audit BEFORE UPDATE ON submissions WHEN {when}
+         BEGIN SELECT RAISE(ABORT, '{SENTENCE}'); END"
+    )
+}
+
+#[tokio::test]
+async fn where_every_claim_is_refused_nothing_is_canceled_and_a_run_until_empty_ends_with_1() {
+    let bench = Bench::new().await;
+    let ids = ids(40);
+    bench.enqueue(&ids).await;
+    bench.sql(&trigger("NEW.state = 'in_flight'")).await;
+    let (code, lines) = bench.spawn(&["run", "--until-empty"]).end().await;
+    assert_eq!((code, bench.count("pending").await, bench.simulator.arrivals().len()), (Some(1), 40, 0));
+    let refusals = lines.iter().filter(|line| line["event"] == "write_refused").count();
+    assert!((5..40).contains(&refusals), "one line a row, until it pauses: {refusals}");
+    let paused = lines.iter().find(|line| line["event"] == "paused").unwrap();
+    assert!(paused["why"].as_str().unwrap().ends_with(SENTENCE), "{paused}");
+    bench.sql("DROP TRIGGER audit").await;
+    assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(0));
+    bench.assert_each_submitted_once(&ids).await;
+}
+
+#[tokio::test]
+async fn a_claim_that_is_refused_keeps_the_others_from_nothing_and_ends_a_run_until_empty_with_1() {
+    let bench = Bench::new().await;
+    bench.enqueue(&["audited", "other"]).await;
+    bench.sql(&trigger("NEW.state = 'in_flight' AND OLD.certificate_id = 'audited'")).await;
+    assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(1));
+    assert_eq!(
+        (bench.row("audited").await.state.as_str(), bench.row("other").await.state.as_str()),
+        ("pending", "submitted")
+    );
+}
+
+#[tokio::test]
+async fn a_daemon_whose_claims_are_refused_is_paused_with_the_sentence_and_goes_on_by_itself() {
+    let bench = Bench::new().await;
+    let ids = ids(20);
+    bench.enqueue(&ids).await;
+    bench.sql(&trigger("NEW.state = 'in_flight'")).await;
+    let mut daemon = bench.start().await;
+    let why = daemon.until_paused().await;
+    assert!(why.ends_with(SENTENCE), "{why}");
+    let to_stderr = ["sh", "-c", "exec \"$0\" \"$@\" >&2"];
+    let mut watcher = Process::spawn(bench.command_under(&to_stderr, &["status", "--watch", "--json"]));
+    let shows = |line: &Value| line["daemon"]["why"].as_str().is_some_and(|why| why.ends_with(SENTENCE));
+    watcher.until_line("the sentence", shows).await;
+    watcher.kill();
+    let shown = output(bench.command(&["status"])).await;
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("PAUSED") && shown.contains("certcommit check"), "{shown}");
+    bench.sql("DROP TRIGGER audit").await;
+    daemon.until_count(State::Submitted, 20).await;
+    daemon.stop(Stop::Soon).await;
+    bench.assert_each_submitted_once(&ids).await;
+}
+
+#[tokio::test]
+async fn where_every_result_is_refused_the_sending_stops_and_no_order_is_placed_twice() {
+    let bench = Bench::new().await;
+    let ids = ids(60);
+    bench.enqueue(&ids).await;
+    bench.sql(&trigger("OLD.state = 'in_flight'")).await;
+    let mut daemon = bench.start().await;
+    let why = daemon.until_paused().await;
+    assert!(why.ends_with(SENTENCE), "{why}");
+    let sent = bench.simulator.commits().len();
+    assert!(sent < 50, "{sent} were sent although no result could be written");
+    bench.sql("DROP TRIGGER audit").await;
+    in_time("all orders", bench.simulator.until_orders(60)).await;
+    daemon.until_count(State::Submitted, 60).await;
+    daemon.stop(Stop::Soon).await;
+    bench.assert_each_submitted_once(&ids).await;
+    assert_eq!(bench.simulator.commits().len(), 60);
+}
+
+#[tokio::test]
+async fn what_recovery_may_not_settle_is_settled_by_itself_once_it_may() {
+    let bench = Bench::with(Options { latency: Duration::from_secs(1), ..Options::default() }, &[]).await;
+    bench.enqueue(&["audited"]).await;
+    let daemon = bench.spawn(&["run"]);
+    in_time("the commit", bench.simulator.until_commits(1)).await;
+    daemon.kill();
+    bench.sql(&trigger("OLD.state = 'in_flight'")).await;
+    let mut daemon = bench.start().await;
+    let why = daemon.until_paused().await;
+    assert!(why.ends_with(SENTENCE), "{why}");
+    assert_eq!(bench.row("audited").await.state, "in_flight");
+    bench.sql("DROP TRIGGER audit").await;
+    daemon.until_count(State::Submitted, 1).await;
+    daemon.stop(Stop::Soon).await;
+    bench.assert_each_submitted_once(&["audited"]).await;
+    assert_eq!(bench.simulator.commits().len(), 1);
+}
