@@ -1,6 +1,6 @@
 -- One rule for what is sent again: after a commit that may have been executed (any outcome but throttled, account and
--- not_sent), only reads since then that found nothing submitted allow another one: two after a commit in doubt, one
--- after any other. A read that shows anything else makes those before it void.
+-- not_sent), only reads since then that found nothing submitted allow another one: two after a commit in doubt or
+-- refused for the certificate's status, one after any other. A read that shows anything else makes those before it void.
 
 ---------------------------------------------------------------- what an operator established
 
@@ -195,7 +195,7 @@ CREATE TRIGGER submissions_update_rules BEFORE UPDATE ON submissions BEGIN
                   AND r.number > max(c.number, coalesce((SELECT max(number) FROM requests
                                                           WHERE certificate_id = c.certificate_id AND kind = 'read'
                                                             AND outcome IN ('dead_end', 'unclear', 'failed')), 0)))
-              < CASE c.outcome WHEN 'in_doubt' THEN 2 ELSE 1 END);
+              < CASE WHEN c.outcome = 'in_doubt' OR c.outcome = 'status_refused' THEN 2 ELSE 1 END);
   SELECT RAISE(ABORT, 'a submission in flight is on its way to the server; wait for its outcome')
    WHERE OLD.state = 'in_flight' AND NEW.state <> 'in_flight'
      AND NOT EXISTS (
@@ -264,5 +264,5 @@ CREATE TRIGGER requests_delete_rules BEFORE DELETE ON requests BEGIN
                                                  WHERE c.certificate_id = OLD.certificate_id AND c.kind = 'commit'
                                                    AND c.number > OLD.number
                                                    AND coalesce(c.outcome NOT IN ('throttled', 'account', 'not_sent'), 1))))
-         < CASE OLD.outcome WHEN 'in_doubt' THEN 2 ELSE 1 END;
+         < CASE WHEN OLD.outcome = 'in_doubt' OR OLD.outcome = 'status_refused' THEN 2 ELSE 1 END;
 END;

@@ -158,7 +158,7 @@ impl Claiming<'_> {
         if !evidence.needs_read() {
             return Ok(Some(Fit { submission: candidate.id, valid, evidence }));
         }
-        if self.claims.reads.len() < self.wanted.reads && evidence.has_settled(self.wanted.verify.settle) {
+        if self.claims.reads.len() < self.wanted.reads && evidence.counts_reads(&self.wanted.verify) {
             let row = Row { state: State::Pending, tries: valid.tries, evidence };
             if let Some(sentence) = self.read(candidate.id, valid.certificate_id, row).await? {
                 self.pass_over(candidate.id, candidate.certificate_id.clone(), sentence);

@@ -182,8 +182,11 @@ async fn run_shift(
 ) -> Result<u64, QueueError> {
     let mut query = QueryBuilder::<Sqlite>::new("UPDATE submissions SET state = ");
     query.push_bind(to.as_str());
-    // Read at once, or sent at once.
-    query.push(", due_at = CAST(strftime('%s', 'now') AS INTEGER) WHERE (");
+    if to == State::InDoubt {
+        // Read at once. When it is sent again is the queue's own rule: at once, or when it was wanted.
+        query.push(", due_at = CAST(strftime('%s', 'now') AS INTEGER)");
+    }
+    query.push(" WHERE (");
     let mut states = query.separated(" OR ");
     for state in from {
         // As a word of the statement: there is an index of what failed alone.

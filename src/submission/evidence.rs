@@ -66,6 +66,12 @@ impl Evidence {
         !open || self.age >= settle
     }
 
+    /// Whether a read that goes out now, and finds nothing submitted, counts.
+    #[must_use]
+    pub fn counts_reads(&self, policy: &VerifyPolicy) -> bool {
+        self.age >= self.shows_after(policy)
+    }
+
     /// The evidence after one more commit, which ended like this and was signed so long ago. One that wasn't executed
     /// changes nothing.
     #[must_use]

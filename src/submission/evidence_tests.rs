@@ -41,8 +41,13 @@ fn a_commit_in_doubt_is_disproved_by_two_negative_reads_of_which_one_came_late()
 }
 
 #[test]
-fn every_other_commit_that_may_have_been_executed_is_disproved_by_one_negative_read() {
-    for class in CommitClass::ALL.iter().filter(|class| **class != CommitClass::InDoubt) {
+fn one_refused_for_its_status_is_disproved_by_two_negative_reads_and_any_other_by_one() {
+    let status_refused = Step::Commit(CommitClass::StatusRefused);
+    assert!(
+        !after(&[status_refused, SETTLED]).is_disproved() && after(&[status_refused, SETTLED, SETTLED]).is_disproved()
+    );
+    let two = [CommitClass::InDoubt, CommitClass::StatusRefused];
+    for class in CommitClass::ALL.iter().filter(|class| !two.contains(*class)) {
         let commit = Step::Commit(*class);
         assert_eq!(after(&[commit]).is_disproved(), !class.may_have_been_executed(), "{class:?}");
         assert!(after(&[commit, SETTLED]).is_disproved(), "{class:?}");

@@ -292,8 +292,9 @@ impl CommitClass {
     pub fn reads_to_disprove(self) -> u32 {
         match self {
             Self::Throttled | Self::Account | Self::NotSent => 0,
-            Self::InDoubt => NEGATIVE_READS_TO_RESEND,
-            Self::Submitted | Self::Retry | Self::BackendError | Self::Denied | Self::Failed | Self::StatusRefused => 1,
+            // A refusal for the status that a read contradicts is for a person; what they decide is read once more.
+            Self::InDoubt | Self::StatusRefused => NEGATIVE_READS_TO_RESEND,
+            Self::Submitted | Self::Retry | Self::BackendError | Self::Denied | Self::Failed => 1,
         }
     }
 }

@@ -151,7 +151,8 @@ impl World {
         match self.state {
             State::Pending if !evidence.needs_read() => self.commit(step, evidence),
             // The queue claims no read of it yet.
-            State::Pending | State::InDoubt if !evidence.has_settled(settle) => {
+            State::InDoubt if !evidence.has_settled(settle) => self.pass((settle - evidence.age).as_secs()),
+            State::Pending if !evidence.counts_reads(&self.policy.verify) => {
                 self.pass((settle - evidence.age).as_secs());
             }
             State::Pending | State::InDoubt => self.read(step, evidence),

@@ -6,7 +6,7 @@ use certcommit::daemon::Stop;
 use certcommit::simulator::{Fault, ReadFault};
 use certcommit::submission::State;
 
-use crate::support::{Bench, in_time};
+use crate::support::{Bench, in_time, output};
 
 const STATUS_REFUSED: &str = "FailedOperation.InvalidCertificateStatusCode";
 const UNAUTHORIZED: &str = "UnauthorizedOperation";
@@ -208,4 +208,41 @@ async fn a_reading_that_lags_behind_a_refusal_for_the_status_decides_nothing_unt
 
 fn says(text: Option<&str>, what: &str) -> bool {
     text.is_some_and(|text| text.contains(what))
+}
+
+#[tokio::test]
+async fn a_held_row_that_is_retried_is_read_before_it_is_sent() {
+    let bench = bench().await;
+    bench.simulator.script_commits("unclear", vec![Fault::CutAfter]);
+    bench.simulator.script_reads("unclear", vec![shows(Some("SO1"), 99)]);
+    bench.simulator.script_commits("refused", vec![Fault::Error(STATUS_REFUSED.to_owned())]);
+    bench.enqueue(&["unclear", "refused"]).await;
+    bench.run_until_empty().await;
+    assert_eq!(bench.count("held").await, 2);
+    let (held, reads) = (bench.simulator.arrivals().len(), bench.simulator.reads_of("refused").len());
+    let retried = output(bench.command(&["retry", "unclear", "refused"])).await;
+    assert_eq!(retried.status.code(), Some(0), "{retried:?}");
+    bench.run_until_empty().await;
+    bench.assert_each_submitted_once(&["unclear", "refused"]).await;
+    assert_eq!(bench.simulator.commits_of("unclear").len(), 1, "its order was found");
+    assert_eq!(
+        (bench.simulator.commits_of("refused").len(), bench.simulator.reads_of("refused").len()),
+        (2, reads + 1)
+    );
+    assert!(!bench.simulator.arrivals()[held].is_commit(), "what comes first is a read");
+}
+
+#[tokio::test]
+async fn what_is_verified_before_it_is_due_is_sent_when_it_was_wanted() {
+    let bench = bench().await;
+    bench.enqueue(&["next-month"]).await;
+    bench.sql("UPDATE submissions SET due_at = 9000000000").await;
+    let verified = output(bench.command(&["verify", "--pending"])).await;
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    assert_eq!(bench.row("next-month").await.state, "in_doubt");
+    let mut daemon = bench.start().await;
+    daemon.until_count(State::Pending, 1).await;
+    daemon.stop(Stop::Soon).await;
+    assert_eq!(bench.value::<i64>("SELECT due_at FROM submissions").await, 9_000_000_000);
+    assert_eq!(bench.simulator.commits().len(), 0);
 }
