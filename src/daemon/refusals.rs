@@ -22,13 +22,13 @@ pub(super) struct Refusals {
     /// Requests of earlier runs that can't be settled, by their numbers.
     unsettled: BTreeMap<i64, String>,
     /// Submissions that can't be claimed, by their ids.
-    claims: BTreeMap<i64, String>,
+    claims: BTreeMap<i64, RefusedWrite>,
     /// While nothing may be sent: the sentence.
     stopped: Option<String>,
     /// What is refused, in one sentence, as of the last turn.
     why: Option<String>,
     /// The claims that are tried again in this turn.
-    retried: Option<BTreeMap<i64, String>>,
+    retried: Option<BTreeMap<i64, RefusedWrite>>,
     logged: BTreeSet<(Option<i64>, Option<i64>)>,
 }
 
@@ -68,12 +68,10 @@ impl Refusals {
     /// on again, if it does either.
     pub(super) fn turn_ended(&mut self, results: Vec<(Record, String)>, claims: &[RefusedWrite]) -> Option<bool> {
         self.results.extend(results);
-        let ids = claims.iter().filter_map(|one| Some((one.submission?, one.sentence.clone())));
-        self.claims.extend(ids);
+        self.claims.extend(claims.iter().filter_map(|one| Some((one.submission?, one.clone()))));
         let retried = self.retried.take().filter(|_| self.stopped.is_some() && !claims.is_empty());
         self.claims.extend(retried.unwrap_or_default());
-        let sentences = self.claims.values().chain(self.results.iter().map(|(_, sentence)| sentence));
-        let stopped = self.too_many(sentences);
+        let stopped = self.too_many();
         let changed = stopped.is_some() != self.stopped.is_some();
         self.stopped = stopped;
         self.why = self.describe();
@@ -124,7 +122,8 @@ impl Refusals {
 
     fn describe(&self) -> Option<String> {
         let results = self.results.iter().map(|(_, sentence)| sentence).chain(self.unsettled.values());
-        let sentence = self.stopped.as_ref().or_else(|| results.chain(self.claims.values()).next())?;
+        let sentence =
+            self.stopped.as_ref().or_else(|| results.chain(self.claims.values().map(|one| &one.sentence)).next())?;
         let counts = [
             (self.results.len() + self.unsettled.len(), "results of requests"),
             (self.claims.len(), "submissions that are due"),
@@ -144,10 +143,14 @@ impl Refusals {
     }
 
     /// The sentence that so many share that the sending stops.
-    fn too_many<'a>(&self, sentences: impl Iterator<Item = &'a String>) -> Option<String> {
+    fn too_many(&self) -> Option<String> {
+        if self.claims.len() >= MOST {
+            return self.claims.values().next().map(|one| one.sentence.clone());
+        }
+        let claims = self.claims.values().filter(|one| !one.is_malformed).map(|one| &one.sentence);
         let mut counts = BTreeMap::<&String, usize>::new();
         let mut all = 0;
-        for sentence in sentences {
+        for sentence in claims.chain(self.results.iter().map(|(_, sentence)| sentence)) {
             let count = counts.entry(sentence).or_default();
             (*count, all) = (*count + 1, all + 1);
             if *count >= self.after || all >= MOST {
@@ -183,7 +186,13 @@ mod tests {
 
     fn refused(submission: i64, sentence: &str) -> RefusedWrite {
         let sentence = sentence.to_owned();
-        RefusedWrite { submission: Some(submission), certificate_id: None, request: None, sentence }
+        RefusedWrite {
+            submission: Some(submission),
+            certificate_id: None,
+            request: None,
+            is_malformed: false,
+            sentence,
+        }
     }
 
     fn claims(ids: std::ops::Range<i64>, sentence: &str) -> Vec<RefusedWrite> {
@@ -222,6 +231,16 @@ mod tests {
         let mut refusals = Refusals::new(5);
         let different: Vec<RefusedWrite> = (0..100).map(|id| refused(id, &format!("never {id}"))).collect();
         assert_eq!(refusals.turn_ended(Vec::new(), &different), Some(true), "however different, there is an end");
+    }
+
+    #[test]
+    fn malformed_submissions_stop_the_sending_only_once_there_are_too_many() {
+        let malformed = |ids: std::ops::Range<i64>| -> Vec<RefusedWrite> {
+            ids.map(|id| RefusedWrite { is_malformed: true, ..refused(id, "wrong") }).collect()
+        };
+        let mut refusals = Refusals::new(5);
+        assert_eq!(refusals.turn_ended(Vec::new(), &malformed(0..99)), None);
+        assert_eq!(refusals.turn_ended(Vec::new(), &malformed(99..100)), Some(true));
     }
 
     #[test]

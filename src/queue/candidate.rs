@@ -34,16 +34,8 @@ pub(super) struct Valid {
 }
 
 impl Candidate {
-    /// Its values.
-    ///
-    /// # Errors
-    /// [`QueueError::Refused`], as by a rule, if they can't be right.
-    pub(super) fn check(&self) -> Result<Valid, QueueError> {
-        let valid = self.parse();
-        valid.ok_or_else(|| QueueError::Refused("its certificate_id, verify_type or tries can't be right".to_owned()))
-    }
-
-    fn parse(&self) -> Option<Valid> {
+    /// Its values; none if they can't be right.
+    pub(super) fn parse(&self) -> Option<Valid> {
         let certificate_id = self.certificate_id.as_deref()?.parse().ok()?;
         let verify_type = self.verify_type.as_deref().map(str::parse).transpose().ok()?;
         Some(Valid { certificate_id, verify_type, tries: self.tries? })

@@ -144,16 +144,24 @@ impl Claiming<'_> {
         self.write_commits(fit).await
     }
 
+    /// The values of a candidate; none if they can't be right, and it is passed over.
+    fn valid(&mut self, candidate: &Candidate) -> Option<Valid> {
+        let valid = candidate.parse();
+        if valid.is_none() {
+            self.claims.refused.push(RefusedWrite {
+                submission: Some(candidate.id),
+                certificate_id: candidate.certificate_id.clone(),
+                request: None,
+                is_malformed: true,
+                sentence: "its certificate_id, verify_type or tries can't be right".to_owned(),
+            });
+        }
+        valid
+    }
+
     /// Whether a pending row may be sent now. One that has to be read first is, if a read is wanted.
     async fn weigh(&mut self, candidate: &Candidate) -> Result<Option<Fit>, QueueError> {
-        let valid = match candidate.check() {
-            Ok(valid) => valid,
-            Err(QueueError::Refused(sentence)) => {
-                self.pass_over(candidate.id, candidate.certificate_id.clone(), sentence);
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
+        let Some(valid) = self.valid(candidate) else { return Ok(None) };
         let evidence = self.evidence(candidate, &valid).await?;
         if !evidence.needs_read() {
             return Ok(Some(Fit { submission: candidate.id, valid, evidence }));
@@ -169,11 +177,7 @@ impl Claiming<'_> {
 
     /// A rule's sentence, if one refused it.
     async fn read_if_settled(&mut self, candidate: &Candidate) -> Result<Option<String>, QueueError> {
-        let valid = match candidate.check() {
-            Ok(valid) => valid,
-            Err(QueueError::Refused(sentence)) => return Ok(Some(sentence)),
-            Err(error) => return Err(error),
-        };
+        let Some(valid) = self.valid(candidate) else { return Ok(None) };
         let evidence = self.evidence(candidate, &valid).await?;
         if !evidence.has_settled(self.wanted.verify.settle) {
             return Ok(None);
@@ -190,8 +194,13 @@ impl Claiming<'_> {
     }
 
     fn pass_over(&mut self, submission: i64, certificate_id: Option<String>, sentence: String) {
-        let refused = RefusedWrite { submission: Some(submission), certificate_id, request: None, sentence };
-        self.claims.refused.push(refused);
+        self.claims.refused.push(RefusedWrite {
+            submission: Some(submission),
+            certificate_id,
+            request: None,
+            is_malformed: false,
+            sentence,
+        });
     }
 
     /// Claims a read. A rule's sentence, if one refused it: then nothing of it is written.

@@ -71,6 +71,7 @@ impl HalfWritten {
             submission: Some(self.submission),
             certificate_id: Some(self.certificate_id.to_string()),
             request: Some(self.request),
+            is_malformed: false,
             sentence,
         }
     }

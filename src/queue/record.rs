@@ -48,6 +48,7 @@ impl Record {
             submission: Some(self.submission),
             certificate_id: Some(self.certificate_id.to_string()),
             request: Some(self.request),
+            is_malformed: false,
             sentence,
         }
     }

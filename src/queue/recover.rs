@@ -134,6 +134,7 @@ impl Orphan {
             submission: self.submission,
             certificate_id: Some(self.certificate_id.to_string()),
             request: Some(self.number),
+            is_malformed: false,
             sentence,
         }
     }

@@ -12,7 +12,10 @@ pub struct RefusedWrite {
     pub certificate_id: Option<String>,
     /// The number of the request whose outcome was to be written; none: the submission was to be claimed.
     pub request: Option<i64>,
-    /// The sentence of the rule.
+    /// Whether it isn't a rule that refuses it: a value of the submission can't be right, since it came in past the
+    /// rules. It says nothing about the others.
+    pub is_malformed: bool,
+    /// The sentence of the rule, or what is wrong.
     pub sentence: String,
 }
 

@@ -238,7 +238,13 @@ impl Site {
 
 fn refused(submission: i64, certificate_id: &str, request: Option<i64>, sentence: &str) -> RefusedWrite {
     let certificate_id = Some(certificate_id.to_owned());
-    RefusedWrite { submission: Some(submission), certificate_id, request, sentence: sentence.to_owned() }
+    RefusedWrite {
+        submission: Some(submission),
+        certificate_id,
+        request,
+        is_malformed: false,
+        sentence: sentence.to_owned(),
+    }
 }
 
 fn names(claims: &[Claim]) -> Vec<&str> {

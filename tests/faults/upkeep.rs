@@ -87,7 +87,7 @@ async fn a_check_of_everything_beside_a_daemon_at_work_finds_it_whole() {
 async fn old_requests_are_pruned_beside_the_work_and_only_if_that_is_configured() {
     for (keep, left) in [("off", 2), ("1d", 1)] {
         let (bench, ids) = (bench(&[("retention.requests", keep)]).await, ids(40));
-        for outcome in ["retry", "failed"] {
+        for outcome in ["throttled", "failed"] {
             bench.sql(&old_commit(outcome)).await;
         }
         bench.sql("UPDATE submissions SET state = 'canceled'").await;
