@@ -34,7 +34,8 @@ const FILES: &[(&str, &str)] = &[
     ("/var/lib/certcommit/queue.db", "The queue. With its -wal and -shm beside it while somebody has it open."),
     (
         "/var/lib/certcommit/queue.db.mark",
-        "The number of the newest request. A queue that lags behind it, or came without it, starts paused.",
+        "The number of the newest request. A queue that lags behind it, or came without it, starts paused. So does one whose \
+         daemon died and was silent for more than 15 minutes, as a disk that was brought back with the mark is.",
     ),
     ("/var/lib/certcommit/queue.db.lock", "Held by the daemon: one daemon a queue."),
     (

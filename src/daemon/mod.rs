@@ -28,6 +28,7 @@ mod progress;
 mod pruning;
 mod rekeying;
 mod reload;
+mod restoration;
 mod sending;
 mod start;
 mod stopping;

@@ -10,6 +10,7 @@ use super::desk::tell_of_unsettled;
 use super::keys::{CredentialSource, Keys};
 use super::monitor::Monitor;
 use super::reload::Reloading;
+use super::restoration;
 use super::supervisor::Supervisor;
 use super::worker::Worker;
 use super::{Ended, Progress, RunError, Stop, Until};
@@ -97,8 +98,9 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     if keys.source().is_some() {
         tracing::info!("the credentials come from {}", keys.describe(clock::now().instant));
     }
-    notice_restoration(&mut queue, &mut mark).await?;
-    let ended_badly = queue.ended_badly().await?;
+    let last = queue.last_run().await?;
+    restoration::notice(&mut queue, &mut mark, last, clock::now().unix).await?;
+    let ended_badly = last.is_some_and(|last| !last.in_good_order);
     queue.begin_run(&run).await?;
     let recovered = queue.recover(&run, clock::now(), &[], &settings.policy()).await?;
     tell_of_unsettled(&recovered);
@@ -120,35 +122,6 @@ async fn listen(address: SocketAddr) -> Result<Monitor, StartError> {
     let monitor = Monitor::listen(address).await.map_err(|reason| StartError::Metrics { address, reason })?;
     tracing::info!("metrics are served on http://{}/metrics", monitor.address());
     Ok(monitor)
-}
-
-/// A database that lags behind its mark doesn't know what was sent since it was copied. Its requests go on from the
-/// mark, so that the mark never has to go back: the same backup, restored once more, is noticed once more.
-async fn notice_restoration(queue: &mut Queue, mark: &mut Mark) -> Result<(), QueueError> {
-    let newest = queue.newest_request().await?;
-    let (number, what) = match mark.number() {
-        Some(number) if number == newest => return Ok(()),
-        // Its last moments went with the power, or its daemon died just before it wrote it.
-        Some(number) if number < newest => return mark.reset(newest),
-        None if !queue.was_run().await? => return mark.reset(newest),
-        Some(number) => {
-            let what = "this database was restored from a backup, or made anew: it knows of";
-            (number, format!("{what} {newest} requests, and {number} were made"))
-        }
-        // A number that no copy of this database has.
-        None => {
-            let what =
-                "the mark beside this database is missing, as it is where a backup was restored or moved to: whether";
-            (newest + 1, format!("{what} more than the {newest} requests that it knows of were made can't be told"))
-        }
-    };
-    let why = format!(
-        "{what}. What is pending may have been sent: run `certcommit verify --pending` to read it back first, then \
-         `certcommit resume`"
-    );
-    tracing::warn!(event = Event::Paused.as_str(), why, "paused: {why}");
-    queue.pause_restored(&why, number).await?;
-    mark.reset(number)
 }
 
 /// The client's part of the settings.

@@ -46,7 +46,7 @@ pub use record::Record;
 pub use recover::Recovered;
 pub use report::{Counts, DaemonRow, HistoryLine, SubmissionLine};
 pub use request::{Finished, RequestKind};
-pub use run::{Control, Heartbeat, Mode, Run};
+pub use run::{Control, Heartbeat, LastRun, Mode, Run};
 pub use shown::Shown;
 pub use turn::{Turn, TurnReport};
 pub use watch::Watch;
