@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use tokio::sync::watch;
 
@@ -15,7 +14,7 @@ use super::supervisor::Supervisor;
 use super::worker::Worker;
 use super::{Ended, Progress, RunError, Stop, Until};
 use crate::clock;
-use crate::config::{ActionName, Settings};
+use crate::config::{ActionName, DatabaseSettings, Settings};
 use crate::logging::Event;
 use crate::queue::{DaemonLock, Mark, Opening, Queue, QueueError, Run};
 use crate::tencent::{Action, Client, CredentialsError, InvalidEndpoint};
@@ -76,9 +75,8 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
         Some(address) => Some(listen(address).await?),
         None => None,
     };
-    let path: PathBuf = settings.database.path.clone();
-    let lock = DaemonLock::acquire(&path).await?;
-    let mut queue = Queue::open(&path, Opening::Daemon(&lock)).await?;
+    let (lock, mut queue) = open(&settings.database).await?;
+    let path = queue.path().to_owned();
     let mut mark = Mark::open(&path)?;
     let run = Run { id: format!("{:016x}", fastrand::u64(..)), started: clock::now() };
     tracing::info!(
@@ -116,6 +114,24 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     queue.follow_clock(clock::now()).await?;
     queue.ask_often().await?;
     Ok(Daemon { settings, queue, mark, run, client, keys, supervisor, monitor, reloading: None, ended_badly, lock })
+}
+
+async fn open(database: &DatabaseSettings) -> Result<(DaemonLock, Queue), QueueError> {
+    let lock = DaemonLock::acquire(database).await?;
+    let queue = Queue::open(database, Opening::Daemon(&lock)).await?;
+    if queue.path() != lock.database() {
+        // A link that was led elsewhere in between: the lock is another database's.
+        return Err(QueueError::Replaced(database.path.clone()));
+    }
+    if let Some(kind) = queue.unsafe_filesystem() {
+        tracing::warn!(
+            "{} lies on a filesystem ({kind}) that another program or the machine's host serves, as \
+             database.unsafe_filesystem allows: nothing on the other side may open the queue, and locks hold only if \
+             whoever serves it makes them hold",
+            queue.path().display(),
+        );
+    }
+    Ok((lock, queue))
 }
 
 async fn listen(address: SocketAddr) -> Result<Monitor, StartError> {
