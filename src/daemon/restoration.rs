@@ -41,10 +41,10 @@ fn doubt(last: LastRun, now: UnixMillis) -> Option<String> {
     let seconds = now.seconds().saturating_sub(last.heard_of);
     let distance = Duration::from_secs(seconds.unsigned_abs());
     if seconds < 0 && distance > CLOCK_TOLERANCE {
-        let behind = rough(distance);
+        let ahead = rough(distance);
         return Some(format!(
-            "the last run did not end in good order, and by this machine's clock it was last heard of in {behind}: how \
-             long it has been silent can't be told"
+            "the last run did not end in good order, and by this machine's clock its last sign of life lies {ahead} in the \
+             future, so that how long it has been silent can't be told"
         ));
     }
     (seconds > 0 && distance > LONGEST_SILENCE)
@@ -105,7 +105,7 @@ mod tests {
     fn a_run_that_is_heard_of_in_the_future_is_doubted_beyond_what_clocks_differ_by() {
         assert_eq!(doubt_after(false, -5 * 60), None);
         let why = doubt_after(false, -5 * 60 - 1).unwrap();
-        assert!(why.contains("in 5 min 1 s") && why.contains("can't be told"), "{why}");
+        assert!(why.contains("lies 5 min 1 s in the future") && why.contains("can't be told"), "{why}");
     }
 
     #[test]
