@@ -94,7 +94,7 @@ fn against_the_api(skew: Skew) -> String {
 
 async fn database(settings: &Settings) -> Result<String, Failure> {
     let path = printable(&settings.database.path.display().to_string(), LONGEST_PLACE);
-    let mut queue = match Queue::open(&settings.database.path, Opening::Existing).await {
+    let mut queue = match Queue::open(&settings.database, Opening::Existing).await {
         Ok(queue) => queue,
         Err(QueueError::Missing(_)) => return Ok(format!("{path} is not there yet; the first start makes it")),
         Err(error) => return Err(error.into()),
@@ -102,10 +102,15 @@ async fn database(settings: &Settings) -> Result<String, Failure> {
     let counts = queue.counts().await?;
     let version = queue.sqlite_version().await?;
     let daemon = if daemon_lives(&settings.database.path)? { "a daemon runs" } else { "no daemon runs" };
+    let allowed = queue.unsafe_filesystem().map(|kind| {
+        let kind = printable(kind, LONGEST_PLACE);
+        format!("\n{INDENT}on a filesystem ({kind}) that another program or the machine's host serves: locks hold only if that makes them hold")
+    });
     Ok(format!(
-        "{path}: {} pending, {} held; {daemon}; SQLite {version}",
+        "{path}: {} pending, {} held; {daemon}; SQLite {version}{}",
         counts.of(State::Pending),
-        counts.of(State::Held)
+        counts.of(State::Held),
+        allowed.unwrap_or_default()
     ))
 }
 

@@ -121,7 +121,7 @@ fn certificate(number: u32) -> String {
 }
 
 async fn enqueue(settings: &Settings, certificates: u32) -> Result<(), Failure> {
-    let mut queue = Queue::open(&settings.database.path, Opening::Create).await?;
+    let mut queue = Queue::open(&settings.database, Opening::Create).await?;
     let submission = |number| {
         let certificate_id = certificate(number).parse();
         let certificate_id = certificate_id.map_err(|error| Failure::new(Code::Usage, format!("{error}")))?;

@@ -46,7 +46,7 @@ fn parse_time(text: &str) -> Result<i64, String> {
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
-    let mut queue = Queue::open(&settings.database.path, Opening::Create).await?;
+    let mut queue = Queue::open(&settings.database, Opening::Create).await?;
     let mut teller = Teller::default();
     let mut batch = Vec::new();
     for line in lines(&arguments)? {

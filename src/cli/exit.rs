@@ -66,7 +66,7 @@ impl Code {
             Self::Held => "Another daemon holds the database.",
             Self::Replaced => "The database was replaced or deleted while it was open.",
             Self::Permission => "Permission denied.",
-            Self::Config => "Configuration.",
+            Self::Config => "Configuration, or the database lies where none can.",
         }
     }
 
@@ -132,7 +132,10 @@ impl From<QueueError> for Failure {
             QueueError::Held { .. } | QueueError::Older { .. } => Code::Held,
             QueueError::Replaced(_) => Code::Replaced,
             QueueError::Permission { .. } | QueueError::ReadOnly(_) => Code::Permission,
-            QueueError::Network { .. } => Code::Config,
+            QueueError::Network { .. }
+            | QueueError::Served { .. }
+            | QueueError::Linked { .. }
+            | QueueError::MountPoint { .. } => Code::Config,
             QueueError::Refused(_) => Code::PartlyDone,
         };
         Self::new(code, error.to_string())

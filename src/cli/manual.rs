@@ -31,10 +31,15 @@ const ENQUEUE: [&str; 5] = [
 
 const FILES: &[(&str, &str)] = &[
     ("/etc/certcommit/certcommit.toml", "The configuration, unless --config names another file."),
-    ("/var/lib/certcommit/queue.db", "The queue. With its -wal and -shm beside it while somebody has it open."),
+    (
+        "/var/lib/certcommit/queue.db",
+        "The queue. With its -wal and -shm beside it while somebody has it open. If it is a symbolic link, all of these lie \
+         where it leads.",
+    ),
     (
         "/var/lib/certcommit/queue.db.mark",
-        "The number of the newest request. A queue that lags behind it, or came without it, starts paused.",
+        "The number of the newest request. A queue that lags behind it, or came without it, starts paused. So does one whose \
+         daemon died and was silent for more than 15 minutes, as a disk that was brought back with the mark is.",
     ),
     ("/var/lib/certcommit/queue.db.lock", "Held by the daemon: one daemon a queue."),
     (

@@ -132,7 +132,7 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 
 /// Opens the queue for a command that needs it to be there.
 async fn open_queue(settings: &Settings) -> Result<Queue, Failure> {
-    Ok(Queue::open(&settings.database.path, Opening::Existing).await?)
+    Ok(Queue::open(&settings.database, Opening::Existing).await?)
 }
 
 /// Reports what a change by IDs did: which of them were not moved, and why.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::{KEYS, Settings, values};
 
 /// The keys that count from the next start on: they say what the daemon has open.
-const AT_START: [&str; 8] = [
+const AT_START: [&str; 9] = [
     "database.path",
+    "database.unsafe_filesystem",
     "api.endpoint",
     "api.action",
     "api.connect_timeout",
@@ -55,6 +56,7 @@ fn values_of(settings: &Settings) -> [String; KEYS.len()] {
     let span = |duration: Duration| values::friendly(duration);
     [
         database.path.display().to_string(),
+        database.unsafe_filesystem.as_str().to_owned(),
         api.endpoint.clone(),
         api.action.as_str().to_owned(),
         span(api.connect_timeout),
@@ -98,6 +100,7 @@ mod tests {
     /// Each key with another value than its default.
     const OTHERS: [(&str, &str); KEYS.len()] = [
         ("database.path", "other.db"),
+        ("database.unsafe_filesystem", "allow"),
         ("api.endpoint", "http://127.0.0.1:80"),
         ("api.action", "CertificateOrderSubmit"),
         ("api.connect_timeout", "6s"),

@@ -9,6 +9,7 @@ use std::iter;
 /// `api.action` is `CertificateOrderSubmit`.
 pub const KEYS: &[(&str, &str)] = &[
     ("database.path", r#""/var/lib/certcommit/queue.db""#),
+    ("database.unsafe_filesystem", r#""refuse""#),
     ("api.endpoint", r#""https://ssl.tencentcloudapi.com""#),
     ("api.action", r#""CommitCertificateInformation""#),
     ("api.connect_timeout", r#""5s""#),

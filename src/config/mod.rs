@@ -79,6 +79,8 @@ pub struct Settings {
 pub struct DatabaseSettings {
     /// The SQLite database that holds the queue.
     pub path: PathBuf,
+    /// What to do where locks may not hold.
+    pub unsafe_filesystem: UnsafeFilesystem,
 }
 
 /// `[api]`
@@ -195,6 +197,17 @@ macro_rules! names {
 }
 
 names! {
+    /// `database.unsafe_filesystem`: what to do about a filesystem on which locks hold or don't, by whoever serves it:
+    /// FUSE, virtiofs, 9P and what a host shares with its virtual machines.
+    UnsafeFilesystem {
+        /// Refuse it, like a network filesystem.
+        Refuse = "refuse",
+        /// Take it, with a warning.
+        Allow = "allow",
+    }
+}
+
+names! {
     /// `api.action`: what commits a certificate.
     ActionName {
         /// Submits the information of a certificate; at most 20 a second.
@@ -286,7 +299,14 @@ impl Settings {
     fn from_values(values: &Values) -> Result<Self, ConfigError> {
         let action = values.choice("api.action", ActionName::ALL, ActionName::as_str)?;
         let settings = Self {
-            database: DatabaseSettings { path: values.some_text("database.path", "the path of a file")?.into() },
+            database: DatabaseSettings {
+                path: values.some_text("database.path", "the path of a file")?.into(),
+                unsafe_filesystem: values.choice(
+                    "database.unsafe_filesystem",
+                    UnsafeFilesystem::ALL,
+                    UnsafeFilesystem::as_str,
+                )?,
+            },
             api: ApiSettings {
                 endpoint: endpoint(values)?,
                 action,

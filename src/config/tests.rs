@@ -34,7 +34,10 @@ fn refused(text: &str) -> String {
 fn without_file_and_variables_everything_has_its_documented_default() {
     let seconds = Duration::from_secs;
     let expected = Settings {
-        database: DatabaseSettings { path: "/var/lib/certcommit/queue.db".into() },
+        database: DatabaseSettings {
+            path: "/var/lib/certcommit/queue.db".into(),
+            unsafe_filesystem: UnsafeFilesystem::Refuse,
+        },
         api: ApiSettings {
             endpoint: "https://ssl.tencentcloudapi.com".to_owned(),
             action: ActionName::CommitCertificateInformation,
@@ -249,6 +252,7 @@ fn each_value_has_its_range() {
         ("credentials.profile", &["\"production\""], &["\"\"", "1"]),
         ("credentials.role", &["\"CVM_role-1.a\"", "\"\""], &["\"a/b\"", "\"..\"", "\"a b\"", "\"a?b\"", "1"]),
         ("database.path", &["\"q.db\""], &["\"\"", "1", "\"a\\u0000b\""]),
+        ("database.unsafe_filesystem", &["\"refuse\"", "\"allow\""], &["\"\"", "true", "\"warn\""]),
         ("log.level", &["\"trace\"", "\"error\""], &["\"INFO\"", "\"off\"", "\"info,sqlx=debug\""]),
         ("log.format", &["\"json\"", "\"text\"", "\"journald\""], &["\"journal\""]),
         ("log.progress_interval", &["\"1s\""], &["\"999ms\""]),

@@ -117,8 +117,8 @@ pub(super) enum Unsent {
     Paused,
     /// Nothing is to be sent any more.
     Stopped,
-    /// The database's file is no longer the one that is open.
-    Replaced,
+    /// The database's file is no longer the one that is open, or has another name.
+    NotInPlace,
 }
 
 impl Unsent {
@@ -127,7 +127,7 @@ impl Unsent {
         match self {
             Self::Paused => "paused before it was sent",
             Self::Stopped => "stopped before it was sent",
-            Self::Replaced => "the database was replaced",
+            Self::NotInPlace => "the database's file was replaced or has another name",
         }
     }
 }

@@ -60,7 +60,7 @@ impl Worker {
                 tracing::info!("the last run did not end in good order; the database was checked, and is whole");
             }
             Ok(Some(findings)) => {
-                let path = self.settings.database.path.clone();
+                let path = self.place.database().to_owned();
                 let error = QueueError::Corrupt { path, detail: findings.join("; ") };
                 tracing::error!(event = Event::DatabaseUnavailable.as_str(), "{error}");
                 self.exit.fatal.get_or_insert(error);

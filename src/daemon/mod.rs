@@ -29,6 +29,7 @@ mod pruning;
 mod refusals;
 mod rekeying;
 mod reload;
+mod restoration;
 mod sending;
 mod start;
 mod stopping;

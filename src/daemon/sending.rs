@@ -11,7 +11,7 @@ use super::gate::{Ending, Fault, Swing};
 use super::worker::{Reply, Worker};
 use crate::clock::{self, Now};
 use crate::logging::Event;
-use crate::queue::{Claim, RequestKind};
+use crate::queue::{Claim, QueueError, RequestKind};
 use crate::tencent::Credentials;
 
 impl Worker {
@@ -35,8 +35,8 @@ impl Worker {
             return;
         };
         while let Some(claim) = self.commits.next(clock::now().instant) {
-            if !self.is_in_place() {
-                return self.give_back(vec![claim], Unsent::Replaced);
+            if !self.is_in_place(now) {
+                return self.give_back(vec![claim], Unsent::NotInPlace);
             }
             let (client, credentials, sent) = (Arc::clone(&self.client), Arc::clone(&credentials), claim.clone());
             let departed = self.tells_departure(claim.request);
@@ -67,10 +67,15 @@ impl Worker {
         tracing::trace!(request, known, "departed");
     }
 
-    /// Whether the database's file is still the one that is open; if not, nothing more is sent.
-    pub(super) fn is_in_place(&mut self) -> bool {
+    /// Whether the database's file is still the one that is open, and has no other name; if not, nothing more is sent. A
+    /// name that somebody gave it, a backup by hard links for instance, may go again.
+    fn is_in_place(&mut self, now: Now) -> bool {
         match self.place.check() {
             Ok(()) => true,
+            Err(error @ QueueError::Linked { .. }) => {
+                self.meet_trouble(error, now);
+                false
+            }
             Err(error) => {
                 self.exit.fatal.get_or_insert(error);
                 false

@@ -2,18 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use tokio::sync::watch;
 
 use super::keys::{CredentialSource, Keys};
 use super::monitor::Monitor;
 use super::reload::Reloading;
+use super::restoration;
 use super::supervisor::Supervisor;
 use super::worker::Worker;
 use super::{Ended, Progress, RunError, Stop, Until};
 use crate::clock;
-use crate::config::{ActionName, Settings};
+use crate::config::{ActionName, DatabaseSettings, Settings};
 use crate::logging::Event;
 use crate::queue::{DaemonLock, Mark, Opening, Queue, QueueError, Recovered, Run};
 use crate::tencent::{Action, Client, CredentialsError, InvalidEndpoint};
@@ -75,9 +75,8 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
         Some(address) => Some(listen(address).await?),
         None => None,
     };
-    let path: PathBuf = settings.database.path.clone();
-    let lock = DaemonLock::acquire(&path).await?;
-    let mut queue = Queue::open(&path, Opening::Daemon(&lock)).await?;
+    let (lock, mut queue) = open(&settings.database).await?;
+    let path = queue.path().to_owned();
     let mut mark = Mark::open(&path)?;
     let run = Run { id: format!("{:016x}", fastrand::u64(..)), started: clock::now() };
     tracing::info!(
@@ -97,8 +96,9 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     if keys.source().is_some() {
         tracing::info!("the credentials come from {}", keys.describe(clock::now().instant));
     }
-    notice_restoration(&mut queue, &mut mark).await?;
-    let ended_badly = queue.ended_badly().await?;
+    let last = queue.last_run().await?;
+    restoration::notice(&mut queue, &mut mark, last, clock::now().unix).await?;
+    let ended_badly = last.is_some_and(|last| !last.in_good_order);
     queue.begin_run(&run).await?;
     let recovered = queue.recover(&run, clock::now(), &[], &settings.policy()).await?;
     if recovered.in_doubt > 0 {
@@ -128,39 +128,28 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     })
 }
 
+async fn open(database: &DatabaseSettings) -> Result<(DaemonLock, Queue), QueueError> {
+    let lock = DaemonLock::acquire(database).await?;
+    let queue = Queue::open(database, Opening::Daemon(&lock)).await?;
+    if queue.path() != lock.database() {
+        // A link that was led elsewhere in between: the lock is another database's.
+        return Err(QueueError::Replaced(database.path.clone()));
+    }
+    if let Some(kind) = queue.unsafe_filesystem() {
+        tracing::warn!(
+            "{} lies on a filesystem ({kind}) that another program or the machine's host serves, as \
+             database.unsafe_filesystem allows: nothing on the other side may open the queue, and locks hold only if \
+             whoever serves it makes them hold",
+            queue.path().display(),
+        );
+    }
+    Ok((lock, queue))
+}
+
 async fn listen(address: SocketAddr) -> Result<Monitor, StartError> {
     let monitor = Monitor::listen(address).await.map_err(|reason| StartError::Metrics { address, reason })?;
     tracing::info!("metrics are served on http://{}/metrics", monitor.address());
     Ok(monitor)
-}
-
-/// A database that lags behind its mark doesn't know what was sent since it was copied. Its requests go on from the
-/// mark, so that the mark never has to go back: the same backup, restored once more, is noticed once more.
-async fn notice_restoration(queue: &mut Queue, mark: &mut Mark) -> Result<(), QueueError> {
-    let newest = queue.newest_request().await?;
-    let (number, what) = match mark.number() {
-        Some(number) if number == newest => return Ok(()),
-        // Its last moments went with the power, or its daemon died just before it wrote it.
-        Some(number) if number < newest => return mark.reset(newest),
-        None if !queue.was_run().await? => return mark.reset(newest),
-        Some(number) => {
-            let what = "this database was restored from a backup, or made anew: it knows of";
-            (number, format!("{what} {newest} requests, and {number} were made"))
-        }
-        // A number that no copy of this database has.
-        None => {
-            let what =
-                "the mark beside this database is missing, as it is where a backup was restored or moved to: whether";
-            (newest + 1, format!("{what} more than the {newest} requests that it knows of were made can't be told"))
-        }
-    };
-    let why = format!(
-        "{what}. What is pending may have been sent: run `certcommit verify --pending` to read it back first, then \
-         `certcommit resume`"
-    );
-    tracing::warn!(event = Event::Paused.as_str(), why, "paused: {why}");
-    queue.pause_restored(&why, number).await?;
-    mark.reset(number)
 }
 
 /// The client's part of the settings.

@@ -1,5 +1,7 @@
 //! What is done for the database beside the work.
 
+use std::path::PathBuf;
+
 use tokio::time::Instant;
 
 use super::inspection::Inspection;
@@ -14,11 +16,11 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    pub(super) fn new(settings: &Settings, ended_badly: bool, now: Instant) -> Self {
-        let path = settings.database.path.clone();
+    /// With a check of the database at this path, if one is needed.
+    pub(super) fn new(settings: &Settings, to_inspect: Option<PathBuf>, now: Instant) -> Self {
         Self {
             pruning: Pruning::new(settings.retention.requests, now),
-            inspection: if ended_badly { Inspection::begin(path) } else { Inspection::default() },
+            inspection: to_inspect.map(Inspection::begin).unwrap_or_default(),
         }
     }
 }

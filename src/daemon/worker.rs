@@ -115,15 +115,16 @@ impl Worker {
         // Only since the lock is ours does nobody else send.
         let clock = clock::now();
         let now = clock.instant;
-        let waking = Waking::new(&settings.database.path);
+        let place = queue.place().clone();
+        let waking = Waking::new(queue.path());
         Self {
             commits: Lane::new(commit_lane(&settings), now),
             reads: Lane::new(read_lane(&settings), now),
             policy: settings.policy(),
-            place: queue.place().clone(),
             desk: Desk::new(queue, mark, run.clone()),
             progress: ProgressLog::new(now + settings.log.progress_interval),
-            upkeep: Upkeep::new(&settings, ended_badly, now),
+            upkeep: Upkeep::new(&settings, ended_badly.then(|| place.database().to_owned()), now),
+            place,
             settings,
             run,
             client: Arc::new(client),

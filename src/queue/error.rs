@@ -1,7 +1,10 @@
 //! What can go wrong with the database, in the words of an operator.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::permission::{self, Denial, shell};
+use super::place::directory_of;
 
 /// An error of the queue's database. Each kind has its own exit code.
 #[derive(Debug, thiserror::Error)]
@@ -67,15 +70,53 @@ pub enum QueueError {
         /// The file.
         path: PathBuf,
         /// The filesystem.
-        kind: &'static str,
+        kind: String,
+    },
+    /// It lies on a filesystem that another program, or the machine's host, serves.
+    #[error(
+        "{path} lies on a filesystem ({kind}) that another program or the machine's host serves, and locks hold there only \
+         if that makes them hold; move database.path to a local disk. If there is none, and nothing on the other side opens \
+         the queue: database.unsafe_filesystem = \"allow\""
+    )]
+    Served {
+        /// The file.
+        path: PathBuf,
+        /// The filesystem.
+        kind: String,
+    },
+    /// It has more than one name.
+    #[error(
+        "{path} has {names} names (hard links), and under each it would have a log and a lock of its own. Remove the others: \
+         find {} -xdev -samefile {}",
+        shell(root),
+        shell(path)
+    )]
+    Linked {
+        /// The file, by one of its names.
+        path: PathBuf,
+        /// How many names it has.
+        names: u64,
+        /// The directory below which all of them lie.
+        root: PathBuf,
+    },
+    /// Something is mounted right at its path.
+    #[error(
+        "{path} is itself a mount point, as a file that is mounted into a container alone is: its log and its lock would lie \
+         elsewhere than beside the file that is mounted; mount its directory, and not the file (docker: -v \
+         DIRECTORY:{})",
+        shell(directory_of(path))
+    )]
+    MountPoint {
+        /// The file.
+        path: PathBuf,
     },
     /// This user may not use it.
-    #[error("permission denied for {path}; be root, or a member of the group {group}")]
+    #[error("permission denied for {path}{denial}")]
     Permission {
         /// The file.
         path: PathBuf,
-        /// The group that may.
-        group: String,
+        /// Why.
+        denial: Denial,
     },
     /// This user may read it, and not write it.
     #[error(
@@ -136,6 +177,7 @@ mod code {
     pub(super) const INTERRUPT: i32 = 9;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;
+    pub(super) const CANTOPEN: i32 = 14;
     pub(super) const CONSTRAINT: i32 = 19;
     pub(super) const NOTADB: i32 = 26;
     pub(super) const READONLY_ROLLBACK: i32 = READONLY | (3 << 8);
@@ -198,29 +240,38 @@ impl QueueError {
     /// Whether the connection that met this error is as good as before. After an I/O error it may not be.
     #[must_use]
     pub fn spares_the_connection(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Refused(_) | Self::Held { .. } | Self::Replaced(_))
+        matches!(
+            self,
+            Self::Busy { .. } | Self::Refused(_) | Self::Held { .. } | Self::Replaced(_) | Self::Linked { .. }
+        )
     }
 
     /// The error of opening the file at a path.
-    pub(super) fn opening(path: &std::path::Path, error: &sqlx::Error) -> Self {
-        let path = path.to_owned();
+    pub(super) fn opening(path: &Path, error: &sqlx::Error) -> Self {
+        let failed = || Self::Failed { what: "opening", detail: format!("{}: {}", path.display(), words(error)) };
+        // SQLite doesn't say which of its files it was.
+        let denied = || permission::denied(path);
         match primary_code(error) {
-            Some(code::NOTADB) => Self::Foreign { path, why: "it is not an SQLite database".to_owned() },
-            Some(code::CORRUPT) => Self::Corrupt { path, detail: words(error) },
-            Some(code::READONLY) => Self::permission(&path),
-            _ => Self::Failed { what: "opening", detail: format!("{}: {}", path.display(), words(error)) },
+            Some(code::NOTADB) => {
+                Self::Foreign { path: path.to_owned(), why: "it is not an SQLite database".to_owned() }
+            }
+            Some(code::CORRUPT) => Self::Corrupt { path: path.to_owned(), detail: words(error) },
+            Some(code::READONLY) => Self::permission(&denied().unwrap_or_else(|| path.to_owned())),
+            Some(code::CANTOPEN) => denied().map_or_else(failed, |file| Self::permission(&file)),
+            _ => failed(),
         }
     }
 
     /// The error of an operation on the file at a path.
-    pub(super) fn io(path: &std::path::Path, error: io::Error) -> Self {
+    pub(super) fn io(path: &Path, error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::PermissionDenied {
             return Self::permission(path);
         }
         Self::Failed { what: "opening", detail: format!("{}: {error}", path.display()) }
     }
 
-    fn permission(path: &std::path::Path) -> Self {
-        Self::Permission { path: path.to_owned(), group: super::place::group_of(path) }
+    /// The error of a file that this user may not use.
+    pub(super) fn permission(path: &Path) -> Self {
+        Self::Permission { path: path.to_owned(), denial: Denial::of(path) }
     }
 }

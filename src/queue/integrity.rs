@@ -92,17 +92,6 @@ fn complaints(verdicts: Vec<Shown>) -> impl Iterator<Item = String> {
 }
 
 impl Queue {
-    /// Whether the last run on this database ended otherwise than in good order, or it is a copy from while one ran.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn ended_badly(&mut self) -> Result<bool, QueueError> {
-        sqlx::query_scalar("SELECT run_id IS NOT NULL AND mode IS NOT 'stopped' FROM daemon")
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(QueueError::of("looking for how the last run ended"))
-    }
-
     /// Checks everything: the structure with every index, the rules, and what must be so between rows. What is not as it
     /// should be, a sentence each. It reads the whole database, and nobody has to wait for it.
     ///

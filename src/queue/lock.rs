@@ -1,13 +1,14 @@
 //! One daemon a database: a lock on a file beside it. The kernel lets go of it when the process ends, however
 //! it ends.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::QueueError;
+use super::location::{Location, Target, resolve};
+use super::{place, shared_file};
 
 /// `status` looks at the lock by taking it for a moment: a start tries again for this long.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -21,11 +22,16 @@ pub struct DaemonLock {
 }
 
 impl DaemonLock {
-    /// Takes the lock for the database at this path.
+    /// Takes the lock for the database at this path; links are followed.
     ///
     /// # Errors
-    /// When another process has it, or the lock file can't be made.
-    pub async fn acquire(database: &Path) -> Result<Self, QueueError> {
+    /// When the database can't lie there, when another process has the lock, or when its file can't be made.
+    pub async fn acquire(target: impl Into<Target<'_>>) -> Result<Self, QueueError> {
+        Self::beside(&Location::find(target.into())?.path).await
+    }
+
+    /// Takes the lock for the database that lies at this path.
+    pub(super) async fn beside(database: &Path) -> Result<Self, QueueError> {
         let mut waited = Duration::ZERO;
         loop {
             match Self::try_acquire(database) {
@@ -40,12 +46,7 @@ impl DaemonLock {
 
     fn try_acquire(database: &Path) -> Result<Self, QueueError> {
         let path = lock_path(database);
-        let mut file = open(&path, true).map_err(|error| {
-            if error.kind() == io::ErrorKind::PermissionDenied {
-                return QueueError::io(&path, error);
-            }
-            QueueError::Create { path: path.clone(), error }
-        })?;
+        let mut file = shared_file::open(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -58,7 +59,8 @@ impl DaemonLock {
     }
 
     /// The database that it locks.
-    pub(super) fn database(&self) -> &Path {
+    #[must_use]
+    pub fn database(&self) -> &Path {
         &self.database
     }
 }
@@ -68,8 +70,14 @@ impl DaemonLock {
 /// # Errors
 /// When the lock file is there and can't be opened.
 pub fn daemon_lives(database: &Path) -> Result<bool, QueueError> {
-    let path = lock_path(database);
-    let file = match open(&path, false) {
+    let database = match resolve(database) {
+        Ok(database) => database,
+        // Its directory isn't there.
+        Err(QueueError::Create { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let path = lock_path(&database);
+    let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(QueueError::io(&path, error)),
@@ -82,16 +90,7 @@ pub fn daemon_lives(database: &Path) -> Result<bool, QueueError> {
 }
 
 fn lock_path(database: &Path) -> PathBuf {
-    super::place::beside(database, ".lock")
-}
-
-fn open(path: &Path, create: bool) -> io::Result<File> {
-    let fresh = create && !path.exists();
-    let file = OpenOptions::new().read(true).write(create).create(create).truncate(false).mode(0o660).open(path)?;
-    if fresh {
-        file.set_permissions(Permissions::from_mode(0o660))?;
-    }
-    Ok(file)
+    place::beside(database, ".lock")
 }
 
 fn write_pid(file: &mut File) -> io::Result<()> {

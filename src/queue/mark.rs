@@ -1,13 +1,14 @@
 //! The mark beside the database: the number of the newest request. A database that lags behind its mark was
 //! restored from a backup, and one without its mark came from elsewhere: neither knows what was sent since.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::QueueError;
 use super::place::{beside, directory_of};
+use super::shared_file;
 
 const DIGITS: usize = 20;
 
@@ -26,8 +27,7 @@ impl Mark {
     /// When the file can't be opened or made.
     pub fn open(database: &Path) -> Result<Self, QueueError> {
         let path = beside(database, ".mark");
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o660).open(&path);
-        let file = file.map_err(|error| QueueError::io(&path, error))?;
+        let file = shared_file::open(&path)?;
         let number = read(&file).map_err(|error| QueueError::io(&path, error))?;
         Ok(Self { file, path, number })
     }

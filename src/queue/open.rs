@@ -1,9 +1,8 @@
 //! Opening the database: is it ours, of a version that we know, where locks hold; making and migrating it.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -12,14 +11,16 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::backup::back_up;
 use super::error::{QueueError, is_rollback_needed};
+use super::location::{Location, Target};
 use super::lock::DaemonLock;
-use super::place::{Place, beside, directory_of, refuse_network_filesystem};
+use super::permission;
+use super::place::{Place, beside, directory_of};
+use super::shared_file::{self, FILE_MODE, hand_over};
 use crate::clock;
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!();
 /// `PRAGMA application_id` of a certcommit queue: "CCMT".
 const APPLICATION_ID: i64 = 1_128_484_180;
-pub(super) const FILE_MODE: u32 = 0o660;
 /// Well under 1,000 pages: what writers of older SQLite versions checkpoint at has a bug there.
 const CHECKPOINT_PAGES: &str = "400";
 const WAL_BYTES: &str = "4194304";
@@ -41,8 +42,8 @@ pub enum Opening<'a> {
 pub struct Queue {
     pub(super) connection: SqliteConnection,
     asks_often: bool,
-    path: PathBuf,
     place: Place,
+    unsafe_filesystem: Option<String>,
 }
 
 /// What a file is, by what it says of itself.
@@ -53,26 +54,30 @@ enum Identity {
 }
 
 impl Queue {
-    /// Opens the queue at this path.
+    /// Opens the queue at this path; links are followed.
     ///
     /// # Errors
     /// See [`QueueError`]; a database that isn't ours, or not of this version, is left as it is.
-    pub async fn open(path: &Path, opening: Opening<'_>) -> Result<Self, QueueError> {
-        Self::open_with(path, opening, &MIGRATIONS).await
+    pub async fn open(target: impl Into<Target<'_>>, opening: Opening<'_>) -> Result<Self, QueueError> {
+        Self::open_with(target.into(), opening, &MIGRATIONS).await
     }
 
     pub(super) async fn open_with(
-        path: &Path,
+        target: Target<'_>,
         opening: Opening<'_>,
         migrations: &Migrator,
     ) -> Result<Self, QueueError> {
-        refuse_network_filesystem(path)?;
+        let location = Location::find(target)?;
+        let path = location.path.as_path();
         let existed = path.try_exists().map_err(|error| QueueError::io(path, error))?;
         if !existed {
             if matches!(opening, Opening::Existing) {
                 return Err(QueueError::Missing(path.to_owned()));
             }
-            create(path)?;
+            shared_file::create(path)?;
+        }
+        if !matches!(opening, Opening::Existing) && !permission::is_usable(path) {
+            return Err(QueueError::permission(path));
         }
         let newest = migrations.iter().map(|migration| migration.version).max().unwrap_or_default();
         let identity = identify(path).await?;
@@ -87,7 +92,8 @@ impl Queue {
             migrate(path, found, newest, opening, migrations).await?;
         }
         let connection = connect(path).await?;
-        Ok(Self { connection, asks_often: false, path: path.to_owned(), place: Place::of(path)? })
+        let place = Place::of(&location)?;
+        Ok(Self { connection, asks_often: false, place, unsafe_filesystem: location.unsafe_filesystem })
     }
 
     /// Takes a fresh connection to the same file in place of this one, which an error may have left in a
@@ -97,7 +103,7 @@ impl Queue {
     /// When the database fails still, or its file was replaced; then this connection stays.
     pub async fn reconnect(&mut self) -> Result<(), QueueError> {
         self.place.check()?;
-        let mut fresh = connect(&self.path).await?;
+        let mut fresh = connect(self.path()).await?;
         if self.asks_often {
             ask_often(&mut fresh).await?;
         }
@@ -132,10 +138,16 @@ impl Queue {
             .map_err(QueueError::of("asking for the version"))
     }
 
-    /// The path that it was opened by.
+    /// The path of the file itself, however it was named.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.place.database()
+    }
+
+    /// The type of the filesystem that it lies on, if locks may not hold there and somebody allowed it.
+    #[must_use]
+    pub fn unsafe_filesystem(&self) -> Option<&str> {
+        self.unsafe_filesystem.as_deref()
     }
 
     /// The files that are open.
@@ -164,25 +176,6 @@ impl Queue {
     }
 }
 
-/// Makes an empty file, which appears with the right mode or not at all, whatever the umask: the group enqueues. The
-/// -wal and -shm files inherit it.
-pub(super) fn create(path: &Path) -> Result<(), QueueError> {
-    let failed = |error: io::Error| {
-        if error.kind() == io::ErrorKind::PermissionDenied {
-            return QueueError::io(path, error);
-        }
-        QueueError::Create { path: path.to_owned(), error }
-    };
-    let directory = directory_of(path);
-    let file = tempfile::Builder::new().prefix(".new-queue-").tempfile_in(directory).map_err(failed)?;
-    file.as_file().set_permissions(Permissions::from_mode(FILE_MODE)).map_err(failed)?;
-    match file.persist_noclobber(path) {
-        Ok(_) => Ok(()),
-        Err(kept) if kept.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(kept) => Err(failed(kept.error)),
-    }
-}
-
 /// Looks at the file without writing to it, unless a crash left a journal that has to be rolled back first, as
 /// everyone who opens it would.
 async fn identify(path: &Path) -> Result<Identity, QueueError> {
@@ -190,7 +183,9 @@ async fn identify(path: &Path) -> Result<Identity, QueueError> {
     if !metadata.is_file() {
         return Err(QueueError::Foreign { path: path.to_owned(), why: "it is not a file".to_owned() });
     }
-    fs::File::open(path).map_err(|error| QueueError::io(path, error))?;
+    if !permission::is_readable(path) {
+        return Err(QueueError::permission(path));
+    }
     let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT);
     let identified = match read_identity(options.clone().read_only(true)).await {
         Err(error) if is_rollback_needed(&error) => read_identity(options).await,
@@ -241,7 +236,7 @@ async fn migrate(
 ) -> Result<(), QueueError> {
     let _lock = match opening {
         Opening::Daemon(lock) if lock.database() == path => None,
-        Opening::Daemon(_) | Opening::Create | Opening::Existing => match DaemonLock::acquire(path).await {
+        Opening::Daemon(_) | Opening::Create | Opening::Existing => match DaemonLock::beside(path).await {
             Ok(lock) => Some(lock),
             Err(QueueError::Held { .. }) if found > 0 => {
                 return Err(QueueError::Older { path: path.to_owned(), found, known: newest });
@@ -267,7 +262,8 @@ async fn keep_copy(connection: &mut SqliteConnection, copy: &Path) -> Result<(),
         Ok(()) | Err(_) => {}
     }
     back_up(connection, copy, FILE_MODE, clock::now().unix).await?;
-    Ok(())
+    let handed_over = File::open(copy).and_then(|file| hand_over(&file, directory_of(copy)));
+    handed_over.map_err(|error| QueueError::io(copy, error))
 }
 
 async fn ask_often(connection: &mut SqliteConnection) -> Result<(), QueueError> {

@@ -98,17 +98,6 @@ impl Queue {
         Ok(number.unwrap_or(0))
     }
 
-    /// Whether a daemon ever ran on this database, or on what it is a copy of.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn was_run(&mut self) -> Result<bool, QueueError> {
-        sqlx::query_scalar("SELECT run_id IS NOT NULL FROM daemon")
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(QueueError::of("looking for an earlier run"))
-    }
-
     /// Pauses a restored database, and lets its requests go on after this number.
     ///
     /// # Errors

@@ -94,7 +94,30 @@ impl Holder {
     }
 }
 
+/// The last run on a database, or on what it is a copy of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct LastRun {
+    /// Whether it said at its end that it stopped. A copy that was made while it ran doesn't have that.
+    pub in_good_order: bool,
+    /// When it was last heard of, in unix seconds.
+    pub heard_of: i64,
+}
+
 impl Queue {
+    /// The last run; none if there was none yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_run(&mut self) -> Result<Option<LastRun>, QueueError> {
+        sqlx::query_as(
+            "SELECT mode IS 'stopped' AS in_good_order, CAST(coalesce(heartbeat_at, 0) AS INTEGER) AS heard_of
+               FROM daemon WHERE run_id IS NOT NULL",
+        )
+        .fetch_optional(&mut self.connection)
+        .await
+        .map_err(QueueError::of("looking for how the last run ended"))
+    }
+
     /// Begins a run: the `daemon` row says so from now on.
     ///
     /// # Errors

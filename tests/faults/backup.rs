@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
+use certcommit::daemon::Stop;
 use certcommit::simulator::Options;
+use certcommit::submission::State;
 use serde_json::Value;
 
 use crate::support::{Bench, Process, SmallDisk, ids, in_time, output, text};
@@ -105,4 +107,38 @@ async fn a_backup_that_is_killed_in_the_middle_is_in_the_way_of_none() {
     let said = say(&bench, &["backup", &file]).await;
     assert!(said.starts_with("backed up 3000 submissions"), "{said}");
     assert!(!left.exists());
+}
+
+#[tokio::test]
+async fn a_disk_that_is_brought_back_with_its_mark_starts_paused_where_it_was_silent_for_long() {
+    let (bench, ids) = (bench().await, ids(8));
+    bench.enqueue(&ids[..4]).await;
+    let mut daemon = bench.spawn(&["run"]);
+    for _ in 0..4 {
+        daemon.until_event("submitted").await;
+    }
+    bench.sql("UPDATE control SET paused = 1").await;
+    bench.enqueue(&ids[4..]).await;
+    daemon.kill();
+    bench.sql("UPDATE control SET paused = 0; UPDATE daemon SET heartbeat_at = heartbeat_at - 1200").await;
+    // The snapshot, of database and mark together.
+    for suffix in ["", ".mark"] {
+        fs::copy(bench.path(&format!("queue.db{suffix}")), bench.path(&format!("snapshot{suffix}"))).unwrap();
+    }
+    bench.sql("UPDATE daemon SET heartbeat_at = strftime('%s', 'now')").await;
+    bench.run_until_empty().await;
+    assert_eq!(bench.simulator.commits().len(), 8);
+    for suffix in ["", ".mark"] {
+        fs::copy(bench.path(&format!("snapshot{suffix}")), bench.path(&format!("queue.db{suffix}"))).unwrap();
+    }
+    let mut daemon = bench.start().await;
+    let why = daemon.until_paused().await;
+    assert!(why.contains("20 min") && why.contains("snapshot"), "{why}");
+    assert!(why.contains("certcommit verify --pending") && why.contains("certcommit resume"), "{why}");
+    say(&bench, &["verify", "--pending"]).await;
+    say(&bench, &["resume"]).await;
+    daemon.until_count(State::Submitted, 8).await;
+    daemon.stop(Stop::Soon).await;
+    bench.assert_each_submitted_once(&ids).await;
+    assert_eq!(bench.simulator.commits().len(), 8, "nothing was sent again");
 }

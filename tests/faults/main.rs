@@ -13,6 +13,7 @@ mod hostile;
 mod killing;
 mod log;
 mod network;
+mod place;
 mod power;
 mod processes;
 mod secrets;

@@ -110,14 +110,18 @@ async fn what_no_rule_would_have_let_happen_is_told() {
 }
 
 #[tokio::test]
-async fn a_run_that_did_not_say_that_it_stopped_ended_badly() {
+async fn a_run_that_did_not_say_that_it_stopped_did_not_end_in_good_order_and_was_heard_of_at_its_last_heartbeat() {
     let directory = tempfile::tempdir().unwrap();
     let mut queue = Queue::open(&directory.path().join("queue.db"), Opening::Create).await.unwrap();
-    assert!(!queue.ended_badly().await.unwrap(), "there was none yet");
+    assert_eq!(queue.last_run().await.unwrap(), None, "there was none yet");
     let mut site = Site::new().await;
-    assert!(site.queue.ended_badly().await.unwrap());
-    let heartbeat = Heartbeat { mode: Mode::Stopped, why: None, pace: 0.0 };
-    let turn = Turn { heartbeat: Some(&heartbeat), ..asking(site.at(0), 0, 0) };
-    site.queue.turn(&site.run, &turn).await.unwrap();
-    assert!(!site.queue.ended_badly().await.unwrap());
+    let begun = LastRun { in_good_order: false, heard_of: BEGIN };
+    assert_eq!(site.queue.last_run().await.unwrap(), Some(begun));
+    for (mode, in_good_order) in [(Mode::PausedByOperator, false), (Mode::Stopping, false), (Mode::Stopped, true)] {
+        let heartbeat = Heartbeat { mode, why: None, pace: 0.0 };
+        let turn = Turn { heartbeat: Some(&heartbeat), ..asking(site.at(30), 0, 0) };
+        site.queue.turn(&site.run, &turn).await.unwrap();
+        let last = LastRun { in_good_order, heard_of: BEGIN + 30 };
+        assert_eq!(site.queue.last_run().await.unwrap(), Some(last));
+    }
 }

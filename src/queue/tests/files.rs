@@ -123,7 +123,7 @@ async fn a_migration_first_writes_a_copy_beside_the_database() {
     );
     let migrations: Vec<Migration> = MIGRATIONS.iter().cloned().chain([later]).collect();
     let migrator = Migrator::with_migrations(migrations);
-    let mut queue = Queue::open_with(&directory.database(), Opening::Create, &migrator).await.unwrap();
+    let mut queue = Queue::open_with(Target::from(&directory.database()), Opening::Create, &migrator).await.unwrap();
     sqlx::query("SELECT later FROM daemon").fetch_one(&mut queue.connection).await.unwrap();
     let copy = directory.0.path().join("queue.db.schema-2");
     let mut copy = Queue::open(&copy, Opening::Existing).await.unwrap();

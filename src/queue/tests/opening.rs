@@ -3,12 +3,10 @@
 use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-use super::super::open::{MIGRATIONS, create};
-use super::super::place::{group_of, network_filesystem};
+use super::super::open::MIGRATIONS;
 use super::*;
 
 #[tokio::test]
@@ -131,10 +129,10 @@ async fn an_older_queue_that_a_daemon_holds_is_migrated_by_nobody_else() {
     let site = Site::new().await;
     let path = site.path();
     let lock = DaemonLock::acquire(&path).await.unwrap();
-    let error = Queue::open_with(&path, Opening::Existing, &later()).await.unwrap_err();
+    let error = Queue::open_with(Target::from(&path), Opening::Existing, &later()).await.unwrap_err();
     assert!(matches!(error, QueueError::Older { found: 2, known: 99, .. }), "{error:?}");
     site.queue.close().await.unwrap();
-    Queue::open_with(&path, Opening::Daemon(&lock), &later()).await.unwrap();
+    Queue::open_with(Target::from(&path), Opening::Daemon(&lock), &later()).await.unwrap();
 }
 
 #[tokio::test]
@@ -144,7 +142,7 @@ async fn a_migration_whose_copy_cannot_be_written_is_not_begun() {
     site.queue.close().await.unwrap();
     let copy = path.with_file_name("queue.db.schema-2");
     fs::create_dir(&copy).unwrap();
-    let error = Queue::open_with(&path, Opening::Existing, &later()).await.unwrap_err();
+    let error = Queue::open_with(Target::from(&path), Opening::Existing, &later()).await.unwrap_err();
     assert!(
         matches!(&error, QueueError::Failed { what: "opening", detail } if detail.contains("schema-2")),
         "{error:?}"
@@ -152,7 +150,7 @@ async fn a_migration_whose_copy_cannot_be_written_is_not_begun() {
     fs::remove_dir(&copy).unwrap();
     // A copy of an earlier attempt gives way.
     fs::write(&copy, "half a copy").unwrap();
-    Queue::open_with(&path, Opening::Existing, &later()).await.unwrap();
+    Queue::open_with(Target::from(&path), Opening::Existing, &later()).await.unwrap();
     Queue::open(&copy, Opening::Existing).await.unwrap();
 }
 
@@ -164,31 +162,10 @@ async fn a_new_queue_needs_no_copy_of_what_it_was() {
     assert_eq!(copies, 0);
 }
 
-#[test]
-fn whoever_comes_second_to_make_the_file_finds_it_made() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("queue.db");
-    create(&path).unwrap();
-    fs::write(&path, "the first one's").unwrap();
-    create(&path).unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), "the first one's");
-    let error = create(&directory.path().join("missing/queue.db")).unwrap_err();
-    assert!(matches!(error, QueueError::Create { .. }), "{error:?}");
-}
-
 #[tokio::test]
 async fn a_path_without_a_directory_lies_in_the_current_one() {
     let error = Queue::open(Path::new("no-queue-lies-here.db"), Opening::Existing).await.unwrap_err();
     assert!(matches!(error, QueueError::Missing(_)), "{error:?}");
-}
-
-#[test]
-fn network_filesystems_are_told_by_their_magic_numbers() {
-    for (magic, kind) in [(0x6969, "NFS"), (0xff53_4d42, "CIFS"), (-0x00ac_b2be, "CIFS"), (0x0102_1997, "9P")] {
-        assert_eq!(network_filesystem(magic), Some(kind), "{magic:x}");
-    }
-    let (ext4, xfs, tmpfs) = (0xef53, 0x5846_5342, 0x0102_1994);
-    assert_eq!([ext4, xfs, tmpfs].map(network_filesystem), [None; 3]);
 }
 
 #[tokio::test]
@@ -204,14 +181,4 @@ async fn a_path_that_cannot_be_looked_at_is_an_error_and_no_replacement() {
     fs::write(&moved, "").unwrap();
     let error = queue.place().check().unwrap_err();
     assert!(matches!(error, QueueError::Failed { .. }), "{error:?}");
-}
-
-#[test]
-fn a_refusal_names_the_group_that_owns_the_file_or_its_directory() {
-    let directory = tempfile::tempdir().unwrap();
-    let output = Command::new("id").arg("-gn").output().unwrap();
-    let own = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(group_of(directory.path()), own.trim());
-    assert_eq!(group_of(&directory.path().join("missing.db")), own.trim());
-    assert_eq!(group_of(Path::new("/nowhere/at/all.db")), "that owns its directory");
 }
