@@ -24,6 +24,10 @@ pub(super) async fn notice(
     }
     // Database and mark agree, as they do when both were brought back.
     let Some(doubt) = last.and_then(|last| doubt(last, now)) else { return Ok(()) };
+    // What may have been sent since is among what is pending; the rest is read back anyway.
+    if !queue.has_pending().await? {
+        return Ok(());
+    }
     let why = format!(
         "{doubt}. It may have been restored, from a snapshot of the disk for instance, and then it doesn't know what was \
          sent since. If it was: run `certcommit verify --pending` to read what is pending back first. Then, or if it was \
