@@ -31,6 +31,9 @@ pub(super) struct Errand {
     pub(super) follow_clock: bool,
     /// How long what is in doubt settles before it is read.
     pub(super) settle: Duration,
+    /// Which probe the commit is, if it is one.
+    pub(super) probe: Option<u32>,
+    pub(super) reading_paused: bool,
     /// A step of pruning.
     pub(super) prune: Option<Step>,
 }
@@ -202,6 +205,8 @@ impl Books {
             reads: errand.reads,
             settle: errand.settle,
             heartbeat: errand.heartbeat.as_ref(),
+            probe: errand.probe,
+            reading_paused: errand.reading_paused,
         };
         let report = self.queue.turn(&self.run, &turn).await?;
         let newest = report.claims.commits.iter().chain(&report.claims.reads).map(|claim| claim.request).max();

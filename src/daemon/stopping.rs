@@ -133,6 +133,8 @@ impl Worker {
             oldest: false,
             follow_clock: false,
             settle: self.policy.verify.settle,
+            probe: None,
+            reading_paused: false,
             prune: None,
         });
         let done = self.desk.done().await;

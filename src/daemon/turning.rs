@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Progress;
+use super::advice::READING_IS_PAUSED;
 use super::desk::{Done, Errand};
 use super::ending::Unsent;
 use super::lane::Lane;
@@ -93,6 +94,8 @@ impl Worker {
             oldest: progress,
             follow_clock: std::mem::take(&mut self.clock_went_back),
             settle: self.policy.verify.settle,
+            probe: self.commits.gate.probe(),
+            reading_paused: self.reads.gate.fault().is_some(),
             // A clock that is off makes all seem old; a daemon that works has one that the server takes for right.
             prune: self.upkeep.pruning.due(now).filter(|_| mode == Mode::Running && self.trouble.is_none()),
             records: std::mem::take(&mut self.records),
@@ -253,7 +256,7 @@ impl Worker {
             return Some(reason.unwrap_or("paused by hand").to_owned());
         }
         let keyless = self.keyless_since.and_then(|_| self.keys.why_none(clock::now().instant));
-        let reading = || self.advised(&self.reads).map(|why| format!("reading back is paused: {why}"));
+        let reading = || self.advised(&self.reads).map(|why| format!("{READING_IS_PAUSED}{why}"));
         keyless.or_else(|| self.advised(&self.commits)).or_else(reading)
     }
 }

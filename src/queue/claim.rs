@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 
-use super::candidate::{self, Candidate, Due, Most, Valid};
+use super::candidate::{self, Candidate, Due, HIGHEST_PRIORITY, Most, PRIORITIES, Valid};
 use super::error::QueueError;
 use super::evidence;
 use super::poison::{self, Poison};
+use super::postpone::{self, Obstacle, Waiting};
 use super::run::Run;
 use super::savepoint;
 use super::turn::Manner;
@@ -19,6 +20,8 @@ use crate::submission::{CertificateId, Evidence, Row, State, VerifyType};
 
 /// Rows that have to be read first, and can't be now, must not hide those behind them.
 const READ_FIRST_MARGIN: usize = 32;
+/// If there are so many that they do, they are put off, and others looked at: at most about so many in a turn.
+const MOST_LOOKED_AT: usize = 512;
 /// Nor must rows in doubt that are due by a clock that was set forward, and haven't settled.
 const UNSETTLED_MARGIN: usize = 64;
 
@@ -54,6 +57,9 @@ pub(super) struct Wanted {
     pub(super) commits: usize,
     pub(super) reads: usize,
     pub(super) settle: Duration,
+    /// Which probe the commit is, if it is one: each begins with the next priority.
+    pub(super) probe: Option<u32>,
+    pub(super) reading_paused: bool,
 }
 
 /// Claims what is due, up to what is wanted.
@@ -67,8 +73,16 @@ pub(super) async fn claim(
     now: Now,
     wanted: Wanted,
 ) -> Result<Claims, QueueError> {
-    let mut claiming =
-        Claiming { connection, manner, run, now, wanted, claims: Claims::default(), seen: HashSet::new() };
+    let mut claiming = Claiming {
+        connection,
+        manner,
+        run,
+        now,
+        wanted,
+        claims: Claims::default(),
+        seen: HashSet::new(),
+        waiting: Vec::new(),
+    };
     if wanted.commits + wanted.reads > 0 {
         claiming.claim().await?;
     }
@@ -85,6 +99,15 @@ struct Claiming<'a> {
     claims: Claims,
     /// The candidates that were looked at, by their ids.
     seen: HashSet<i64>,
+    /// Those that have to be read first, and can't be now.
+    waiting: Vec<Waiting>,
+}
+
+impl Wanted {
+    /// The priority that goes first.
+    fn first_priority(self) -> i64 {
+        HIGHEST_PRIORITY - i64::from(self.probe.unwrap_or(0)) % PRIORITIES
+    }
 }
 
 /// A commit that may be claimed.
@@ -99,7 +122,9 @@ impl Claiming<'_> {
     async fn claim(&mut self) -> Result<(), QueueError> {
         let Wanted { commits, reads, .. } = self.wanted;
         let in_doubt = if reads > 0 { reads + UNSETTLED_MARGIN } else { 0 };
-        let most = Most { in_doubt, of_each_priority: commits, pending: commits };
+        let first_priority = self.wanted.first_priority();
+        let pending = if self.wanted.probe.is_some() { usize::MAX } else { commits };
+        let most = Most { in_doubt, of_each_priority: commits, pending, first_priority };
         let Due { in_doubt, pending } = candidate::due(self.connection, self.now, most).await?;
         self.read_what_is_in_doubt(in_doubt).await?;
         let is_all = pending.len() < commits;
@@ -108,9 +133,22 @@ impl Claiming<'_> {
             return Ok(());
         }
         let of_each_priority = commits + reads + READ_FIRST_MARGIN;
-        let most = Most { in_doubt: 0, of_each_priority, pending: usize::MAX };
-        let behind = candidate::due(self.connection, self.now, most).await?;
-        self.commit(behind.pending).await
+        let most = Most { in_doubt: 0, of_each_priority, pending: usize::MAX, first_priority };
+        loop {
+            let behind = candidate::due(self.connection, self.now, most).await?;
+            let is_all = !behind.may_hide_others(of_each_priority);
+            self.commit(behind.pending).await?;
+            let is_enough = self.claims.commits.len() >= commits || self.seen.len() >= MOST_LOOKED_AT;
+            if is_all || is_enough || !self.clear_the_way().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts off what has to be read first, and can't be now. Whether there was any.
+    async fn clear_the_way(&mut self) -> Result<bool, QueueError> {
+        let waiting = std::mem::take(&mut self.waiting);
+        Ok(!waiting.is_empty() && postpone::postpone(self.connection, &waiting, self.now).await?)
     }
 
     async fn read_what_is_in_doubt(&mut self, candidates: Vec<Candidate>) -> Result<(), QueueError> {
@@ -150,13 +188,25 @@ impl Claiming<'_> {
         if !evidence.unread_backend_error {
             return Ok(Some(Fit { submission: candidate.id, valid, evidence }));
         }
-        if self.claims.reads.len() < self.wanted.reads && evidence.has_settled(self.wanted.settle) {
-            let row = Row { state: State::Pending, tries: valid.tries, evidence };
-            if let Some(sentence) = self.read(candidate.id, valid.certificate_id, row).await? {
-                self.set_aside(candidate.id, sentence).await?;
-            }
+        if let Some(obstacle) = self.obstacle(&evidence) {
+            self.waiting.push(Waiting::new(candidate.id, obstacle, &evidence));
+            return Ok(None);
+        }
+        let row = Row { state: State::Pending, tries: valid.tries, evidence };
+        if let Some(sentence) = self.read(candidate.id, valid.certificate_id, row).await? {
+            self.set_aside(candidate.id, sentence).await?;
         }
         Ok(None)
+    }
+
+    /// Why a row with this evidence can't be read now, if it can't.
+    fn obstacle(&self, evidence: &Evidence) -> Option<Obstacle> {
+        let Wanted { reads, settle, reading_paused, .. } = self.wanted;
+        if !evidence.has_settled(settle) {
+            return Some(Obstacle::Unsettled(settle.saturating_sub(evidence.age)));
+        }
+        let none_wanted = self.claims.reads.len() >= reads;
+        none_wanted.then_some(if reading_paused { Obstacle::Pause } else { Obstacle::Line })
     }
 
     /// A rule's sentence, if one refused it.

@@ -19,6 +19,7 @@ mod outlook;
 mod overview;
 mod place;
 mod poison;
+mod postpone;
 mod prune;
 mod record;
 mod recover;
