@@ -28,6 +28,7 @@ mod request;
 mod run;
 mod savepoint;
 mod shown;
+mod time_left;
 mod turn;
 mod watch;
 
@@ -49,6 +50,7 @@ pub use report::{Counts, DaemonRow, HistoryLine, SubmissionLine};
 pub use request::{Finished, RequestKind};
 pub use run::{Control, Heartbeat, Mode, Run};
 pub use shown::Shown;
+pub use time_left::Paces;
 pub use turn::{Turn, TurnReport};
 pub use watch::Watch;
 
