@@ -210,12 +210,12 @@ async fn people_at_work(queue: &mut Queue) {
         assert!(queue.resolve(&id(text), &resolution).await.unwrap());
     }
     let ids = Selection::Ids(vec![id("unreadable-3")]);
-    assert_eq!(queue.shift(&ids, &[State::Pending], State::Canceled).await.unwrap(), 1);
+    assert_eq!(queue.shift(&ids, &[State::Pending], State::Canceled).await.unwrap().moved, 1);
     let code = Selection::ErrorCode("FailedOperation.CertificateInvalid".to_owned());
-    assert_eq!(queue.shift(&code, &[State::Failed], State::Pending).await.unwrap(), 1);
+    assert_eq!(queue.shift(&code, &[State::Failed], State::Pending).await.unwrap().moved, 1);
     let reference = Selection::Reference("refused".to_owned());
-    assert_eq!(queue.shift(&reference, &[State::Pending], State::Canceled).await.unwrap(), 1);
-    assert_eq!(queue.shift(&Selection::All, &[State::Pending], State::Canceled).await.unwrap(), 0);
+    assert_eq!(queue.shift(&reference, &[State::Pending], State::Canceled).await.unwrap().moved, 1);
+    assert_eq!(queue.shift(&Selection::All, &[State::Pending], State::Canceled).await.unwrap().moved, 0);
     queue.overview(clock::now().unix.seconds()).await.unwrap();
     queue.oldest_open().await.unwrap();
     queue.submission(&id("plain")).await.unwrap().expect("it is there");

@@ -39,7 +39,7 @@ pub use integrity::inspect;
 pub use lock::{DaemonLock, daemon_lives};
 pub use mark::Mark;
 pub use open::{Opening, Queue};
-pub use operate::{Enqueued, NewSubmission, Resolution, Selection};
+pub use operate::{Enqueued, NewSubmission, Resolution, Selection, Shifted};
 pub use overview::{ErrorCount, MINUTES, Oldest, Overview};
 pub use place::Place;
 pub use poison::Poison;
