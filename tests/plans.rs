@@ -47,7 +47,10 @@ const SMALL: [&str; 13] = [
 const ON_THE_WAY: &str = "USING INDEX requests_unfinished";
 
 /// Every row in a state: that may be most of the queue.
-const OF_A_STATE: &str = "USING INDEX submissions_state (state=?)";
+const OF_A_STATE: [&str; 2] = ["INDEX submissions_state (state=?)", "INDEX submissions_due (state=?)"];
+
+/// Statements that take the first of them alone, or are asked to change all of them.
+const MAY_USE_A_STATE: [&str; 2] = ["SELECT min(id) FROM submissions WHERE state = ", "WHERE (state = 'pending')"];
 
 /// Statements that may sort, and how little, by words of theirs.
 const SORTS_LITTLE: [(&str, &str); 4] = [
@@ -274,7 +277,8 @@ fn is_slow(line: &str, statement: &str) -> bool {
     let small = |what: &str| SMALL.iter().any(|small| what.starts_with(small)) || what.contains(ON_THE_WAY);
     let may_sort = SORTS_LITTLE.iter().any(|(words, _)| statement.contains(words));
     let sorts = line.contains("TEMP B-TREE") && !may_sort;
-    let of_a_state = line.contains(OF_A_STATE);
+    let of_a_state = OF_A_STATE.iter().any(|index| line.contains(index))
+        && !MAY_USE_A_STATE.iter().any(|words| statement.contains(words));
     scanned.is_some_and(|what| !small(what)) || sorts || of_a_state || line.contains("AUTOMATIC")
 }
 

@@ -13,7 +13,7 @@ use super::turns::ENOUGH_RESULTS;
 use super::worker::{HEARTBEAT_EVERY, Worker};
 use crate::clock::{self, Now};
 use crate::logging::Event;
-use crate::queue::{Control, Counts, Heartbeat, Mode, Poison, QueueError, TurnReport};
+use crate::queue::{Claims, Control, Counts, Heartbeat, Mode, Poison, QueueError, TurnReport};
 use crate::submission::State;
 
 /// After an error of the database, it is tried again this much later.
@@ -158,7 +158,8 @@ impl Worker {
         for poison in &report.claims.poison {
             self.tell_of_poison(poison);
         }
-        self.turns.claimed(!(report.claims.commits.is_empty() && report.claims.reads.is_empty()));
+        let Claims { commits, reads, put_off, .. } = &report.claims;
+        self.turns.claimed(!(commits.is_empty() && reads.is_empty()) || *put_off > 0);
         let mut returned = self.commits.take(report.claims.commits, report.next_commit, now.instant);
         returned.extend(self.reads.take(report.claims.reads, report.next_read, now.instant));
         self.give_back(returned, Unsent::Paused);

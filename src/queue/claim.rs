@@ -49,6 +49,8 @@ pub struct Claims {
     pub reads: Vec<Claim>,
     /// Rows that can't be claimed.
     pub poison: Vec<Poison>,
+    /// How many rows that can't be claimed now were put off, since they hid others: there may be more.
+    pub put_off: usize,
 }
 
 /// What a turn may claim.
@@ -148,7 +150,11 @@ impl Claiming<'_> {
     /// Puts off what has to be read first, and can't be now. Whether there was any.
     async fn clear_the_way(&mut self) -> Result<bool, QueueError> {
         let waiting = std::mem::take(&mut self.waiting);
-        Ok(!waiting.is_empty() && postpone::postpone(self.connection, &waiting, self.now).await?)
+        if waiting.is_empty() || !postpone::postpone(self.connection, &waiting, self.now).await? {
+            return Ok(false);
+        }
+        self.claims.put_off += waiting.len();
+        Ok(true)
     }
 
     async fn read_what_is_in_doubt(&mut self, candidates: Vec<Candidate>) -> Result<(), QueueError> {

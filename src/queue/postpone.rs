@@ -75,11 +75,12 @@ async fn write(connection: &mut SqliteConnection, waiting: &[Waiting], now: Now)
     const WHAT: &str = "putting off what can't be read";
     let waiting = serde_json::to_string(waiting).map_err(|error| QueueError::unwritable(WHAT, &error))?;
     sqlx::query(
+        // The plus keeps SQLite from looking through all that is pending, instead of these rows.
         "UPDATE submissions
             SET due_at = ?2 + (new ->> 'at_least') + abs(random() % (new ->> 'spread')), reason = new ->> 'reason',
                 updated_at = ?2
            FROM (SELECT value AS new, value ->> 'submission' AS submission FROM jsonb_each(?1))
-          WHERE id = submission AND state = 'pending'",
+          WHERE id = submission AND +state = 'pending'",
     )
     .bind(waiting)
     .bind(now.unix.seconds())
