@@ -47,7 +47,10 @@ const SMALL: [&str; 13] = [
 const ON_THE_WAY: &str = "USING INDEX requests_unfinished";
 
 /// Every row in a state: that may be most of the queue.
-const OF_A_STATE: &str = "USING INDEX submissions_state (state=?)";
+const OF_A_STATE: [&str; 2] = ["INDEX submissions_state (state=?)", "INDEX submissions_due (state=?)"];
+
+/// Statements that take the first of them alone, or are asked to change all of them.
+const MAY_USE_A_STATE: [&str; 2] = ["SELECT min(id) FROM submissions WHERE state = ", "WHERE (state = 'pending')"];
 
 /// No more rows are in flight than requests are on the way.
 const IN_FLIGHT: &str = "WHERE s.state = 'in_flight'";
@@ -61,7 +64,7 @@ const SORTS_LITTLE: [(&str, &str); 4] = [
 ];
 
 /// The statements of the queue's modules, but for those that check or copy the whole database, as they are asked to.
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     include_str!("../src/queue/candidate.rs"),
     include_str!("../src/queue/claim.rs"),
     include_str!("../src/queue/clock_step.rs"),
@@ -70,6 +73,7 @@ const SOURCES: [&str; 13] = [
     include_str!("../src/queue/outlook.rs"),
     include_str!("../src/queue/overview.rs"),
     include_str!("../src/queue/half_written.rs"),
+    include_str!("../src/queue/postpone.rs"),
     include_str!("../src/queue/prune.rs"),
     include_str!("../src/queue/record.rs"),
     include_str!("../src/queue/recover.rs"),
@@ -133,6 +137,14 @@ const FOUND: &str = "
     WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 500)
       INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at, finished_at, outcome)
       SELECT 'long', 'read', 'before', 0, 0, 1, 'retry' FROM n";
+
+/// More rows whose backend answered in error than may be in the way of the others.
+const UNREAD: &str = "
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100)
+      INSERT INTO submissions (certificate_id, due_at) SELECT 'unread-' || i, 0 FROM n;
+    INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at)
+      SELECT certificate_id, 'commit', 'before', 0, 0 FROM submissions WHERE certificate_id GLOB 'unread-*';
+    UPDATE requests SET finished_at = 1, outcome = 'backend_error' WHERE finished_at IS NULL";
 
 /// SQLite plans by what it knows of the tables: at first nothing, and then what ANALYZE, which anybody may run, counted.
 const NO_STATISTICS: &str = "";
@@ -205,12 +217,12 @@ async fn people_at_work(queue: &mut Queue) {
         assert!(queue.resolve(&id(text), &resolution).await.unwrap());
     }
     let ids = Selection::Ids(vec![id("unreadable-3")]);
-    assert_eq!(queue.shift(&ids, &[State::Pending], State::Canceled).await.unwrap(), 1);
+    assert_eq!(queue.shift(&ids, &[State::Pending], State::Canceled).await.unwrap().moved, 1);
     let code = Selection::ErrorCode("FailedOperation.CertificateInvalid".to_owned());
-    assert_eq!(queue.shift(&code, &[State::Failed], State::Pending).await.unwrap(), 1);
+    assert_eq!(queue.shift(&code, &[State::Failed], State::Pending).await.unwrap().moved, 1);
     let reference = Selection::Reference("refused".to_owned());
-    assert_eq!(queue.shift(&reference, &[State::Pending], State::Canceled).await.unwrap(), 1);
-    assert_eq!(queue.shift(&Selection::All, &[State::Pending], State::Canceled).await.unwrap(), 0);
+    assert_eq!(queue.shift(&reference, &[State::Pending], State::Canceled).await.unwrap().moved, 1);
+    assert_eq!(queue.shift(&Selection::All, &[State::Pending], State::Canceled).await.unwrap().moved, 0);
     queue.overview(clock::now().unix.seconds()).await.unwrap();
     queue.oldest_open().await.unwrap();
     queue.submission(&id("plain")).await.unwrap().expect("it is there");
@@ -219,8 +231,7 @@ async fn people_at_work(queue: &mut Queue) {
     let run = run();
     queue.begin_run(&run).await.unwrap();
     let now = clock::now();
-    let verify = VerifyPolicy { settle: Duration::ZERO, resend_after: Duration::ZERO };
-    assert!(queue.prune(&run, now, &verify, now.unix, 0).await.unwrap().deleted > 0);
+    assert!(queue.prune(&run, now, &VERIFY, now.unix, 0).await.unwrap().deleted > 0);
     let newest = queue.newest_request().await.unwrap();
     queue.pause_restored("restored", newest).await.unwrap();
     assert!(queue.last_run().await.unwrap().is_some() && queue.has_pending().await.unwrap());
@@ -242,6 +253,22 @@ async fn record_once_more(queue: &mut Queue, run: &Run, policy: &Policy) {
     queue.turn(run, &recording).await.unwrap();
 }
 
+const VERIFY: VerifyPolicy = VerifyPolicy { settle: Duration::ZERO, resend_after: Duration::ZERO };
+
+/// What a turn does where rows that can't be read now hide what can be sent.
+async fn clear_the_way(bench: &Bench, queue: &mut Queue) {
+    // Not a statement of ours.
+    let caught = CAUGHT.lock().unwrap().take();
+    bench.sql(UNREAD).await;
+    *CAUGHT.lock().unwrap() = caught;
+    let behind = NewSubmission { priority: 0, ..submission("behind") };
+    queue.enqueue(&[behind]).await.unwrap();
+    let turn = Turn { commits: 9, ..Turn::new(clock::now(), VERIFY) };
+    let run = run();
+    queue.begin_run(&run).await.unwrap();
+    queue.turn(&run, &turn).await.unwrap();
+}
+
 /// The statements of the sources.
 fn written() -> BTreeSet<String> {
     let sources = SOURCES.iter().map(|source| source.split("#[cfg(test)]").next().unwrap());
@@ -256,7 +283,9 @@ fn is_slow(line: &str, statement: &str) -> bool {
     let small = |what: &str| SMALL.iter().any(|small| what.starts_with(small)) || what.contains(ON_THE_WAY);
     let may_sort = SORTS_LITTLE.iter().any(|(words, _)| statement.contains(words));
     let sorts = line.contains("TEMP B-TREE") && !may_sort;
-    let of_a_state = line.contains(OF_A_STATE) && !statement.contains(IN_FLIGHT);
+    let of_a_state = OF_A_STATE.iter().any(|index| line.contains(index))
+        && !statement.contains(IN_FLIGHT)
+        && !MAY_USE_A_STATE.iter().any(|words| statement.contains(words));
     scanned.is_some_and(|what| !small(what)) || sorts || of_a_state || line.contains("AUTOMATIC")
 }
 
@@ -289,6 +318,7 @@ async fn no_statement_that_is_ever_run_reads_through_what_grows() {
     let mut queue = Queue::open(&bench.database(), Opening::Existing).await.unwrap();
     daemon_at_work(&bench, &mut queue).await;
     people_at_work(&mut queue).await;
+    clear_the_way(&bench, &mut queue).await;
     queue.close().await.unwrap();
     let caught = CAUGHT.lock().unwrap().take().unwrap();
 

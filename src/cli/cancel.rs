@@ -19,9 +19,14 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     let mut queue = super::open_queue(settings).await?;
     let selection = match arguments.reference {
         Some(reference) => Selection::Reference(reference),
-        None => Selection::Ids(arguments.ids.clone()),
+        None => Selection::Ids(arguments.ids),
     };
-    let moved = queue.shift(&selection, &[State::Pending], State::Canceled).await?;
-    super::report_moved(&mut queue, &arguments.ids, moved, "canceled; orders that are placed already are unaffected")
-        .await
+    let shifted = queue.shift(&selection, &[State::Pending], State::Canceled).await?;
+    super::report_moved(
+        &mut queue,
+        &shifted,
+        State::Canceled,
+        "canceled; orders that are placed already are unaffected",
+    )
+    .await
 }

@@ -46,10 +46,12 @@ fn parse_time(text: &str) -> Result<i64, String> {
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
+    // First: a file that isn't there makes no queue.
+    let lines = lines(&arguments)?;
     let mut queue = Queue::open(&settings.database, Opening::Create).await?;
     let mut teller = Teller::default();
     let mut batch = Vec::new();
-    for line in lines(&arguments)? {
+    for line in lines {
         let (number, text) = line?;
         match text.parse::<CertificateId>() {
             Ok(certificate_id) => batch.push(arguments.submission(certificate_id)),
@@ -85,21 +87,36 @@ fn lines(arguments: &Arguments) -> Result<Lines, Failure> {
         let ids = arguments.ids.clone().into_iter();
         return Ok(Box::new(ids.map(|id| Ok(("refused".to_owned(), id)))));
     };
-    let reader: Box<dyn BufRead> = if path == Path::new("-") {
-        Box::new(BufReader::new(std::io::stdin()))
+    let (reader, name): (Box<dyn BufRead>, _) = if path == Path::new("-") {
+        (Box::new(BufReader::new(std::io::stdin())), "standard input".to_owned())
     } else {
-        let file = File::open(path);
-        let file = file.map_err(|error| Failure::new(Code::Usage, format!("{}: {error}", path.display())))?;
-        Box::new(BufReader::new(file))
+        let name = path.display().to_string();
+        (Box::new(BufReader::new(open(path).map_err(|error| unreadable(&name, &error))?)), name)
     };
-    let lines = ShortLines(reader).enumerate().map(|(index, line)| {
-        let line = line?;
+    let lines = ShortLines(reader).enumerate().map(move |(index, line)| {
+        let line = line.map_err(|error| unreadable(&name, &error))?;
         let mark = if index == 0 { line.strip_prefix('\u{feff}') } else { None };
         let line = mark.unwrap_or(&line);
         Ok((format!("line {}", index + 1), line.trim().to_owned()))
     });
     let wanted = |line: &Result<(String, String), Failure>| !matches!(line, Ok((_, text)) if text.is_empty() || text.starts_with('#'));
     Ok(Box::new(lines.filter(wanted)))
+}
+
+/// Opens a file. A directory can be opened, too, and fails only when it is read.
+fn open(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
+}
+
+/// What was named as the source of the IDs can't be read: a mistake of whoever named it.
+fn unreadable(name: &str, error: &io::Error) -> Failure {
+    let why = if error.kind() == io::ErrorKind::IsADirectory {
+        format!("{name} is a directory; name a file with one certificate ID a line")
+    } else {
+        format!("{name}: {error}")
+    };
+    Failure::new(Code::Usage, why)
 }
 
 /// Lines, each cut after some length, so that no file fills the memory. What isn't UTF-8 is replaced.

@@ -16,7 +16,7 @@ pub enum Code {
     Done,
     /// Part of it wasn't: submissions failed or held, lines refused.
     PartlyDone,
-    /// Usage.
+    /// Usage, or the file of IDs can't be read.
     Usage,
     /// The database is foreign, newer or corrupt.
     Data,
@@ -58,7 +58,7 @@ impl Code {
         match self {
             Self::Done => "Done.",
             Self::PartlyDone => "Part of it wasn't: submissions failed or held, lines refused.",
-            Self::Usage => "Usage.",
+            Self::Usage => "Usage, or the file of IDs can't be read.",
             Self::Data => "The database is foreign, newer or corrupt.",
             Self::Unavailable => "The API can't be reached or refuses us.",
             Self::CantCreate => "The database can't be created.",

@@ -27,8 +27,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::config::Settings;
-use crate::queue::{Opening, Queue};
-use crate::submission::CertificateId;
+use crate::queue::{Opening, Queue, Shifted, Shown};
+use crate::submission::State;
 pub use exit::{Code, Failure};
 
 /// Commits Tencent Cloud SSL certificate orders in bulk, from a SQLite queue, within the rate limit.
@@ -135,18 +135,20 @@ async fn open_queue(settings: &Settings) -> Result<Queue, Failure> {
     Ok(Queue::open(&settings.database, Opening::Existing).await?)
 }
 
-/// Reports what a change by IDs did: which of them were not moved, and why.
-async fn report_moved(queue: &mut Queue, ids: &[CertificateId], moved: u64, what: &str) -> Result<Code, Failure> {
+/// Reports what a change to this state did: which submissions were not moved, and why. What is in this state already is as
+/// it was asked for.
+async fn report_moved(queue: &mut Queue, shifted: &Shifted, to: State, what: &str) -> Result<Code, Failure> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{moved} {what}")?;
-    if u64::try_from(ids.len()).is_ok_and(|asked| asked <= moved) {
-        return Ok(Code::Done);
-    }
-    for id in ids {
-        match queue.submission(id).await? {
-            None => writeln!(out, "{id}: not in the queue")?,
-            Some(line) => writeln!(out, "{id}: {}", line.state)?,
+    writeln!(out, "{} {what}", shifted.moved)?;
+    let mut code = Code::Done;
+    for id in &shifted.unmoved {
+        match queue.submission(id).await?.map(|line| line.state) {
+            Some(state) if state.as_str() == to.as_str() => writeln!(out, "{id}: {state} already")?,
+            other => {
+                writeln!(out, "{id}: {}", other.as_ref().map_or("not in the queue", Shown::as_str))?;
+                code = Code::PartlyDone;
+            }
         }
     }
-    Ok(Code::PartlyDone)
+    Ok(code)
 }

@@ -19,8 +19,8 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     let mut queue = super::open_queue(settings).await?;
     let (selection, from): (_, &[State]) = match arguments.error_code {
         Some(code) => (Selection::ErrorCode(code), &[State::Failed]),
-        None => (Selection::Ids(arguments.ids.clone()), &[State::Failed, State::Held, State::Canceled]),
+        None => (Selection::Ids(arguments.ids), &[State::Failed, State::Held, State::Canceled]),
     };
-    let moved = queue.shift(&selection, from, State::Pending).await?;
-    super::report_moved(&mut queue, &arguments.ids, moved, "are pending again, and due at once").await
+    let shifted = queue.shift(&selection, from, State::Pending).await?;
+    super::report_moved(&mut queue, &shifted, State::Pending, "are pending again, and due at once").await
 }

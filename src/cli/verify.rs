@@ -24,8 +24,8 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     let (selection, from): (_, &[State]) = match (arguments.held, arguments.pending) {
         (true, _) => (Selection::All, &[State::Held]),
         (_, true) => (Selection::All, &[State::Pending]),
-        _ => (Selection::Ids(arguments.ids.clone()), &[State::Pending, State::Held]),
+        _ => (Selection::Ids(arguments.ids), &[State::Pending, State::Held]),
     };
-    let moved = queue.shift(&selection, from, State::InDoubt).await?;
-    super::report_moved(&mut queue, &arguments.ids, moved, "are read back before anything is sent for them").await
+    let shifted = queue.shift(&selection, from, State::InDoubt).await?;
+    super::report_moved(&mut queue, &shifted, State::InDoubt, "are read back before anything is sent for them").await
 }

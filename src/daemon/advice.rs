@@ -7,8 +7,11 @@ use super::refusals::REFUSED;
 const ASK_FOR_KEYS: &str = "look why the source of the credentials doesn't answer: certcommit check. It asks again by itself, or at once with: \
      certcommit resume";
 
+/// How the reason begins for which nothing is read back, while commits go out.
+pub(super) const READING_IS_PAUSED: &str = "reading back is paused: ";
+
 /// How a reason begins, and what to do about it.
-const ADVICE: [(&str, &str); 12] = [
+const ADVICE: [(&str, &str); 11] = [
     (NO_KEYS, ASK_FOR_KEYS),
     (EXPIRED, ASK_FOR_KEYS),
     (
@@ -45,16 +48,29 @@ const ADVICE: [(&str, &str); 12] = [
         "find the trigger that says so, and correct what it checks: certcommit check names what others added to the \
          schema. What is refused is kept, tried again every 10 s, and goes on by itself",
     ),
+];
+
+/// The same for reasons for which nothing is read back, where it is another: reading has a permission of its own.
+const ADVICE_ON_READING: [(&str, &str); 2] = [
     (
-        "reading back is paused",
+        "several submissions in succession were denied",
         "grant these keys ssl:DescribeCertificate, then: certcommit resume; what is in doubt waits, the rest goes on",
+    ),
+    (
+        "several reads in succession failed",
+        "look at the network and at the API's own status; what has to be read waits, the rest goes on, and reading goes on by \
+         itself, or at once with: certcommit resume",
     ),
 ];
 
 /// What to do about a pause, by the reason that the row `daemon` gives for it.
 #[must_use]
 pub fn advice(why: &str) -> &'static str {
-    let known = ADVICE.iter().find(|(beginning, _)| why.starts_with(beginning));
+    let (on_reading, why) = match why.strip_prefix(READING_IS_PAUSED) {
+        Some(why) => (ADVICE_ON_READING.as_slice(), why),
+        None => (&[][..], why),
+    };
+    let known = on_reading.iter().chain(&ADVICE).find(|(beginning, _)| why.starts_with(beginning));
     known.map_or("mend that; it tries by itself whether it is over, or at once with: certcommit resume", |(_, todo)| {
         todo
     })
@@ -87,10 +103,16 @@ mod tests {
             commit_ending(&CommitOutcome::Throttled(refusal("RequestLimitExceeded")), None),
             commit_ending(&CommitOutcome::InDoubt { why: lost(), refusal: None }, None),
         ];
-        let reads = [read_ending(&ReadOutcome::Denied(refusal("UnauthorizedOperation")), None)];
+        let reads = [
+            read_ending(&ReadOutcome::Account(refusal("AuthFailure")), None),
+            read_ending(&ReadOutcome::NotSent(lost()), None),
+            read_ending(&ReadOutcome::Throttled(refusal("RequestLimitExceeded")), None),
+            read_ending(&ReadOutcome::Denied(refusal("UnauthorizedOperation")), None),
+            read_ending(&ReadOutcome::Retry { why: lost(), refusal: None }, None),
+        ];
         let commits = commits.into_iter().map(reason);
         // As the row `daemon` has it.
-        let reads = reads.into_iter().map(|ending| format!("reading back is paused: {}", reason(ending)));
+        let reads = reads.into_iter().map(|ending| format!("{READING_IS_PAUSED}{}", reason(ending)));
         let keyless = [NO_KEYS, EXPIRED].map(|beginning| format!("{beginning}: no answer"));
         let refused = format!("{REFUSED} 2 results of requests: no");
         commits.chain(reads).chain(keyless).chain([refused]).collect()
@@ -106,8 +128,16 @@ mod tests {
     #[test]
     fn every_reason_to_pause_has_its_advice_and_no_advice_is_for_a_reason_that_never_comes() {
         let advised: BTreeSet<&str> = reasons().iter().map(|why| advice(why)).collect();
-        assert_eq!(advised, ADVICE.iter().map(|(_, todo)| *todo).collect());
+        assert_eq!(advised, ADVICE.iter().chain(&ADVICE_ON_READING).map(|(_, todo)| *todo).collect());
         assert!(reasons().iter().all(|why| advice(why) != advice("something new")));
         assert!(advice("something new").contains("certcommit resume"));
+    }
+
+    #[test]
+    fn only_a_denial_is_mended_by_a_permission_and_reading_has_its_own() {
+        let grants =
+            |why: &str| advice(why).split("grant these keys ").nth(1).map(|rest| rest.split(',').next().unwrap());
+        let granted: Vec<_> = reasons().iter().filter_map(|why| grants(why)).collect();
+        assert_eq!(granted, ["ssl:CommitCertificateInformation", "ssl:DescribeCertificate"]);
     }
 }

@@ -32,6 +32,9 @@ pub(super) struct Errand {
     pub(super) follow_clock: bool,
     /// The waits of the read-back.
     pub(super) verify: VerifyPolicy,
+    /// Which probe the commit is, if it is one.
+    pub(super) probe: Option<u32>,
+    pub(super) reading_paused: bool,
     /// A step of pruning.
     pub(super) prune: Option<Step>,
 }
@@ -203,6 +206,8 @@ impl Books {
             skip: &errand.skip,
             verify: errand.verify,
             heartbeat: errand.heartbeat.as_ref(),
+            probe: errand.probe,
+            reading_paused: errand.reading_paused,
         };
         let report = self.queue.turn(&self.run, &turn).await?;
         let newest = report.claims.commits.iter().chain(&report.claims.reads).map(|claim| claim.request).max();

@@ -96,6 +96,8 @@ struct Closed {
     fault: Fault,
     why: String,
     interval: Duration,
+    /// How many probes were claimed so far.
+    probes: u32,
     /// When to probe; none while a probe is on the way.
     next_probe: Option<Instant>,
 }
@@ -148,10 +150,16 @@ impl Gate {
         self.closed.as_ref().and_then(|closed| closed.next_probe)
     }
 
+    /// Which probe is the next one, counted from 0, if it is closed.
+    pub(super) fn probe(&self) -> Option<u32> {
+        self.closed.as_ref().map(|closed| closed.probes)
+    }
+
     /// A probe was claimed: no other one until it ends.
     pub(super) fn probing(&mut self) {
         if let Some(closed) = &mut self.closed {
             closed.next_probe = None;
+            closed.probes = closed.probes.wrapping_add(1);
         }
     }
 
@@ -248,7 +256,8 @@ impl Gate {
 
     fn close(&mut self, fault: Fault, why: String, now: Instant) -> Swing {
         let interval = self.policy.probe_initial.min(self.policy.longest(&fault));
-        self.closed = Some(Closed { since: now, fault, why: why.clone(), interval, next_probe: Some(now + interval) });
+        let next_probe = Some(now + interval);
+        self.closed = Some(Closed { since: now, fault, why: why.clone(), interval, probes: 0, next_probe });
         Swing::Closed(why)
     }
 }

@@ -93,6 +93,19 @@ fn probes_come_at_doubling_intervals_up_to_the_maximum() {
 }
 
 #[test]
+fn probes_are_counted_from_its_closing_on() {
+    let (mut gate, at) = (Gate::new(POLICY), start());
+    assert_eq!(gate.probe(), None);
+    for _ in 0..2 {
+        gate.observe(1, &account(), at, at);
+        let probes: Vec<_> = [(); 3].into_iter().map(|()| gate.probe().inspect(|_| gate.probing())).collect();
+        assert_eq!(probes, [Some(0), Some(1), Some(2)]);
+        gate.observe(2, &Ending::Answered, at, at);
+        assert_eq!(gate.probe(), None);
+    }
+}
+
+#[test]
 fn a_probe_that_is_answered_opens_it() {
     let (mut gate, at) = (Gate::new(POLICY), start());
     gate.observe(1, &account(), at, at);

@@ -142,10 +142,10 @@ fn unready(situation: Situation<'_>) -> Option<&str> {
 }
 
 fn gauges(situation: Situation<'_>, now: Now) -> Gauges {
-    let Situation { mode, trouble, pace, cap, next_due, .. } = situation;
+    let Situation { mode, trouble, paces, cap, next_due, .. } = situation;
     Gauges {
         oldest_due_s: next_due.map_or(0, |due| (now.unix.seconds() - due).max(0)),
-        pace,
+        pace: paces.commits,
         cap: f64::from(cap),
         paused_by_operator: mode == Mode::PausedByOperator,
         paused_by_fault: mode == Mode::PausedByFault,
@@ -203,7 +203,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
-    use crate::queue::Counts;
+    use crate::queue::{Counts, Paces};
 
     async fn get(address: SocketAddr, path: &'static str) -> (u16, String) {
         let asked = tokio::task::spawn_blocking(move || {
@@ -223,7 +223,8 @@ mod tests {
     }
 
     fn running(counts: &Counts) -> Situation<'_> {
-        Situation { counts, mode: Mode::Running, why: None, trouble: None, pace: 12.5, cap: 20, next_due: None }
+        let paces = Paces { commits: 12.5, reads: 10.0 };
+        Situation { counts, mode: Mode::Running, why: None, trouble: None, paces, cap: 20, next_due: None }
     }
 
     #[tokio::test]

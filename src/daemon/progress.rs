@@ -1,12 +1,11 @@
 //! The log's `progress`: how far the queue is.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use super::worker::Worker;
 use crate::clock::Now;
 use crate::logging::Event;
+use crate::queue::Paces;
 use crate::submission::State;
 
 /// When the log tells the progress next, and since when.
@@ -24,6 +23,11 @@ impl ProgressLog {
 }
 
 impl Worker {
+    /// Requests that it allows itself in a second at present.
+    pub(super) fn paces(&self) -> Paces {
+        Paces { commits: self.commits.limiter.pace(), reads: self.reads.limiter.pace() }
+    }
+
     pub(super) fn log_progress(&mut self, oldest_open: Option<i64>, now: Now) {
         let interval = self.settings.log.progress_interval;
         // The turn that tells it comes a little later than the interval says.
@@ -36,8 +40,7 @@ impl Worker {
         }
         let per_second = f64::from(u32::try_from(done).unwrap_or(0)) / elapsed.as_secs_f64();
         let pace = self.commits.limiter.pace();
-        let left = f64::from(u32::try_from(self.counts.open()).unwrap_or(u32::MAX)) / pace.max(0.1);
-        let left = Duration::from_secs_f64(left).as_secs();
+        let left = self.counts.time_left(self.paces()).as_secs();
         let oldest_s = oldest_open.map(|created| (now.unix.seconds() - created).max(0));
         tracing::info!(
             event = Event::Progress.as_str(),

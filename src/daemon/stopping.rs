@@ -136,6 +136,8 @@ impl Worker {
             oldest: false,
             follow_clock: false,
             verify: self.policy.verify,
+            probe: None,
+            reading_paused: false,
             prune: None,
         });
         let done = self.desk.done().await;

@@ -141,7 +141,7 @@ impl Supervisor {
 
 /// One line for `systemctl status`.
 fn describe(situation: Situation<'_>, rate: f64) -> String {
-    let Situation { counts, why, trouble, pace, .. } = situation;
+    let Situation { counts, why, trouble, paces, .. } = situation;
     let open = counts.open();
     let closed = format!(
         "{} submitted, {} failed, {} held",
@@ -154,12 +154,11 @@ fn describe(situation: Situation<'_>, rate: f64) -> String {
         (None, Some(why)) => format!("paused with {open} open: {why} ({closed})"),
         (None, None) if open == 0 => format!("idle: {closed}"),
         (None, None) => {
-            let left = f64::from(u32::try_from(open).unwrap_or(u32::MAX)) / pace.max(0.1);
             let doubt = match counts.of(State::InDoubt) {
                 0 => String::new(),
                 doubt => format!(" ({doubt} in doubt)"),
             };
-            format!("{open} open{doubt}, {rate:.1}/s, about {} left; {closed}", rough(Duration::from_secs_f64(left)))
+            format!("{open} open{doubt}, {rate:.1}/s, about {} left; {closed}", rough(counts.time_left(paces)))
         }
     };
     // Whatever it quotes can't begin a line of its own.
@@ -172,7 +171,7 @@ mod tests {
 
     use super::*;
     use crate::clock;
-    use crate::queue::{Counts, Mode};
+    use crate::queue::{Counts, Mode, Paces};
 
     /// What was told, in order.
     #[derive(Clone, Default)]
@@ -197,7 +196,8 @@ mod tests {
     }
 
     fn running(counts: &Counts) -> Situation<'_> {
-        Situation { counts, mode: Mode::Running, why: None, trouble: None, pace: 20.0, cap: 20, next_due: None }
+        let paces = Paces { commits: 20.0, reads: 10.0 };
+        Situation { counts, mode: Mode::Running, why: None, trouble: None, paces, cap: 20, next_due: None }
     }
 
     #[test]
@@ -240,6 +240,13 @@ mod tests {
         supervisor.round(running(&counts(0, 100)), at(9000));
         supervisor.round(running(&counts(0, 100)), at(10_000));
         assert_eq!(told.take(), ["STATUS=idle: 100 submitted, 0 failed, 0 held"]);
+    }
+
+    #[test]
+    fn the_time_left_is_also_that_of_reading() {
+        let counts = [(State::Pending, 100), (State::InDoubt, 100)].into_iter().collect();
+        let line = describe(running(&counts), 0.0);
+        assert_eq!(line, "200 open (100 in doubt), 0.0/s, about 20 s left; 0 submitted, 0 failed, 0 held");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::advice::READING_IS_PAUSED;
 use super::desk::{Done, Errand};
 use super::ending::Unsent;
 use super::lane::Lane;
@@ -12,7 +13,7 @@ use super::worker::{HEARTBEAT_EVERY, Worker};
 use super::{Progress, Until};
 use crate::clock::{self, Now};
 use crate::logging::Event;
-use crate::queue::{Control, Counts, Heartbeat, Mode, QueueError, Record, TurnReport};
+use crate::queue::{Claims, Control, Counts, Heartbeat, Mode, QueueError, Record, TurnReport};
 use crate::submission::State;
 
 /// After an error of the database, it is tried again this much later.
@@ -98,6 +99,8 @@ impl Worker {
             oldest: progress,
             follow_clock: std::mem::take(&mut self.clock_went_back),
             verify: self.policy.verify,
+            probe: self.commits.gate.probe(),
+            reading_paused: self.reads.gate.fault().is_some(),
             // A clock that is off makes all seem old; a daemon that works has one that the server takes for right.
             prune: self.upkeep.pruning.due(now).filter(|_| mode == Mode::Running && self.trouble.is_none()),
             records: std::mem::take(&mut self.records),
@@ -150,7 +153,8 @@ impl Worker {
 
     pub(super) fn take_report(&mut self, report: TurnReport, now: Now) {
         self.turns.rest_until = now.instant + report.held.min(LONGEST_REST);
-        self.turns.claimed(!(report.claims.commits.is_empty() && report.claims.reads.is_empty()));
+        let Claims { commits, reads, put_off, .. } = &report.claims;
+        self.turns.claimed(!(commits.is_empty() && reads.is_empty()) || *put_off > 0);
         let mut returned = self.commits.take(report.claims.commits, report.next_commit, now.instant);
         returned.extend(self.reads.take(report.claims.reads, report.next_read, now.instant));
         self.give_back(returned, Unsent::Paused);
@@ -254,7 +258,7 @@ impl Worker {
             return Some(reason.unwrap_or("paused by hand").to_owned());
         }
         let keyless = self.keyless_since.and_then(|_| self.keys.why_none(clock::now().instant));
-        let reading = || self.advised(&self.reads).map(|why| format!("reading back is paused: {why}"));
+        let reading = || self.advised(&self.reads).map(|why| format!("{READING_IS_PAUSED}{why}"));
         let refused = self.refusals.why().map(str::to_owned);
         let (stopped, refused) = if self.refusals.stop_sending() { (refused, None) } else { (None, refused) };
         stopped.or(keyless).or_else(|| self.advised(&self.commits)).or(refused).or_else(reading)

@@ -8,7 +8,7 @@ use super::Progress;
 use super::monitor::Monitor;
 use super::supervisor::Supervisor;
 use crate::clock::Now;
-use crate::queue::{Counts, Finished, Mode, RequestKind};
+use crate::queue::{Counts, Finished, Mode, Paces, RequestKind};
 
 /// What the daemon is at.
 #[derive(Debug, Clone, Copy)]
@@ -21,8 +21,8 @@ pub(super) struct Situation<'a> {
     pub(super) why: Option<&'a str>,
     /// What the database said, while it doesn't work.
     pub(super) trouble: Option<&'a str>,
-    /// Commits a second at present.
-    pub(super) pace: f64,
+    /// Requests a second at present.
+    pub(super) paces: Paces,
     /// Commits a second at most.
     pub(super) cap: u32,
     /// When the submission that is due first is due, in unix seconds.

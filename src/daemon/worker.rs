@@ -195,7 +195,7 @@ impl Worker {
             mode: self.mode(),
             why: why.as_deref(),
             trouble: self.trouble.as_ref().map(|trouble| trouble.what.as_str()),
-            pace: self.commits.limiter.pace(),
+            paces: self.paces(),
             cap: self.settings.rate.per_second,
             next_due: self.commits.next_due().into_iter().chain(self.reads.next_due()).min(),
         };

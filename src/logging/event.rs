@@ -64,7 +64,7 @@ events! {
         [CertificateId State Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue];
     Paused = "paused", WARN, "The queue is paused, by an operator or because of a fault.", [Why ProbeInS];
     Resumed = "resumed", INFO, "The queue goes on after a pause.", [PausedS ResultsWritten];
-    VerifyPaused = "verify_paused", WARN, "Reading back is paused, mostly for want of permission.", [Why ProbeInS];
+    VerifyPaused = "verify_paused", WARN, "Reading back is paused: it isn't permitted, or it fails.", [Why ProbeInS];
     Progress = "progress", INFO, "Comes at every interval while there is work: counts, rate and time left.",
         [Pending InFlight InDoubt Submitted Failed Held PerSecond Pace LeftS OldestS];
     DatabaseUnavailable = "database_unavailable", ERROR, "The database doesn't work; nothing is sent until it does.",

@@ -66,7 +66,7 @@ fields! {
     Held = "held", "submissions", "How many wait for somebody to decide.";
     PerSecond = "per_second", "per second", "Submissions since the last such line.";
     Pace = "pace", "per second", "Commits that the daemon allows itself at present.";
-    LeftS = "left_s", "s", "About how long the open submissions take at that pace.";
+    LeftS = "left_s", "s", "About how long the open submissions take at that pace, and what is in doubt to be read twice.";
     OldestS = "oldest_s", "s", "The age of the oldest open submission.";
     ResultsInHand = "results_in_hand", "results", "What is kept in memory until the database works.";
     OnTheWay = "on_the_way", "requests", "How many are still on the way.";

@@ -1,13 +1,16 @@
 //! Candidates: what is due, the first to go first.
 
-use std::cmp::Reverse;
-
 use serde::Deserialize;
 use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
 use crate::clock::Now;
 use crate::submission::{CertificateId, VerifyType};
+
+/// The priorities are whole numbers from 0 on, and fewer than this.
+pub(super) const PRIORITIES: i64 = 4;
+/// The priority that goes first.
+pub(super) const HIGHEST_PRIORITY: i64 = PRIORITIES - 1;
 
 /// A row as it stands there. The rules let none in whose values can't be right, but rules can be dropped.
 #[derive(Debug, Deserialize)]
@@ -117,14 +120,24 @@ pub(super) struct Most {
     pub(super) of_each_priority: usize,
     /// Of pending ones in all.
     pub(super) pending: usize,
+    /// The priority that goes first; then those below it, and then those above.
+    pub(super) first_priority: i64,
 }
 
 /// What is due.
 pub(super) struct Due {
     /// Rows in doubt, the earliest first.
     pub(super) in_doubt: Vec<Candidate>,
-    /// Pending ones, the highest priority first; none of a queue that is paused.
+    /// Pending ones, by priority and then the earliest first; none of a queue that is paused.
     pub(super) pending: Vec<Candidate>,
+}
+
+impl Due {
+    /// Whether there may be more pending ones behind these, where so many of each priority were looked for.
+    pub(super) fn may_hide_others(&self, of_each_priority: usize) -> bool {
+        let count = |priority| self.pending.iter().filter(|candidate| candidate.priority == priority).count();
+        (0..PRIORITIES).any(|priority| count(priority) >= of_each_priority)
+    }
 }
 
 /// Looks for what is due.
@@ -143,6 +156,6 @@ pub(super) async fn due(connection: &mut SqliteConnection, now: Now, most: Most)
     let mut found = found.map_err(|error| QueueError::unwritable(WHAT, &error))?;
     found.sort_by_key(|candidate| (candidate.due_at, candidate.id));
     let (in_doubt, mut pending): (Vec<_>, Vec<_>) = found.into_iter().partition(|candidate| candidate.is_in_doubt);
-    pending.sort_by_key(|candidate| Reverse(candidate.priority));
+    pending.sort_by_key(|candidate| (most.first_priority - candidate.priority).rem_euclid(PRIORITIES));
     Ok(Due { in_doubt, pending })
 }

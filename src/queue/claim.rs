@@ -6,9 +6,10 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 
-use super::candidate::{self, Candidate, Due, Most, Valid};
+use super::candidate::{self, Candidate, Due, HIGHEST_PRIORITY, Most, PRIORITIES, Valid};
 use super::error::QueueError;
 use super::evidence;
+use super::postpone::{self, Obstacle, Waiting};
 use super::refused::RefusedWrite;
 use super::run::Run;
 use super::savepoint;
@@ -18,6 +19,8 @@ use crate::submission::{CertificateId, Evidence, Row, State, VerifyPolicy, Verif
 
 /// Rows that have to be read first, and can't be now, must not hide those behind them.
 const READ_FIRST_MARGIN: usize = 32;
+/// If there are so many that they do, they are put off, and others looked at: at most about so many in a turn.
+const MOST_LOOKED_AT: usize = 512;
 /// Nor must rows in doubt that are due by a clock that was set forward, and haven't settled.
 const UNSETTLED_MARGIN: usize = 64;
 
@@ -45,6 +48,8 @@ pub struct Claims {
     pub reads: Vec<Claim>,
     /// Rows that a rule of the queue lets nobody claim. They stay as they are.
     pub refused: Vec<RefusedWrite>,
+    /// How many rows that can't be claimed now were put off, since they hid others: there may be more.
+    pub put_off: usize,
 }
 
 /// What a turn may claim.
@@ -55,6 +60,9 @@ pub(super) struct Wanted<'a> {
     /// Submissions that are passed over, by their ids.
     pub(super) skip: &'a [i64],
     pub(super) verify: VerifyPolicy,
+    /// Which probe the commit is, if it is one: each begins with the next priority.
+    pub(super) probe: Option<u32>,
+    pub(super) reading_paused: bool,
 }
 
 /// Claims what is due, up to what is wanted.
@@ -69,7 +77,8 @@ pub(super) async fn claim(
     wanted: Wanted<'_>,
 ) -> Result<Claims, QueueError> {
     let seen = wanted.skip.iter().copied().collect();
-    let mut claiming = Claiming { connection, manner, run, now, wanted, claims: Claims::default(), seen };
+    let claims = Claims::default();
+    let mut claiming = Claiming { connection, manner, run, now, wanted, claims, seen, waiting: Vec::new() };
     if wanted.commits + wanted.reads > 0 {
         claiming.claim().await?;
     }
@@ -86,6 +95,15 @@ struct Claiming<'a> {
     claims: Claims,
     /// The candidates that were looked at, or are passed over, by their ids.
     seen: HashSet<i64>,
+    /// Those that have to be read first, and can't be now.
+    waiting: Vec<Waiting>,
+}
+
+impl Wanted<'_> {
+    /// The priority that goes first.
+    fn first_priority(self) -> i64 {
+        HIGHEST_PRIORITY - i64::from(self.probe.unwrap_or(0)) % PRIORITIES
+    }
 }
 
 /// A commit that may be claimed.
@@ -100,19 +118,38 @@ impl Claiming<'_> {
     async fn claim(&mut self) -> Result<(), QueueError> {
         let Wanted { commits, reads, skip, .. } = self.wanted;
         let in_doubt = if reads > 0 { reads + UNSETTLED_MARGIN + skip.len() } else { 0 };
-        let pending = if commits > 0 { commits + skip.len() } else { 0 };
-        let most = Most { in_doubt, of_each_priority: pending, pending };
+        let of_each = if commits > 0 { commits + skip.len() } else { 0 };
+        let first_priority = self.wanted.first_priority();
+        let pending = if self.wanted.probe.is_some() { usize::MAX } else { of_each };
+        let most = Most { in_doubt, of_each_priority: of_each, pending, first_priority };
         let Due { in_doubt, pending: first } = candidate::due(self.connection, self.now, most).await?;
         self.read_what_is_in_doubt(in_doubt).await?;
-        let is_all = first.len() < pending;
+        let is_all = first.len() < of_each;
         self.commit(first).await?;
         if is_all || self.claims.commits.len() >= commits {
             return Ok(());
         }
-        let of_each_priority = pending + reads + READ_FIRST_MARGIN;
-        let most = Most { in_doubt: 0, of_each_priority, pending: usize::MAX };
-        let behind = candidate::due(self.connection, self.now, most).await?;
-        self.commit(behind.pending).await
+        let of_each_priority = of_each + reads + READ_FIRST_MARGIN;
+        let most = Most { in_doubt: 0, of_each_priority, pending: usize::MAX, first_priority };
+        loop {
+            let behind = candidate::due(self.connection, self.now, most).await?;
+            let is_all = !behind.may_hide_others(of_each_priority);
+            self.commit(behind.pending).await?;
+            let is_enough = self.claims.commits.len() >= commits || self.seen.len() >= MOST_LOOKED_AT;
+            if is_all || is_enough || !self.clear_the_way().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts off what has to be read first, and can't be now. Whether there was any.
+    async fn clear_the_way(&mut self) -> Result<bool, QueueError> {
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.is_empty() || !postpone::postpone(self.connection, &waiting, self.now).await? {
+            return Ok(false);
+        }
+        self.claims.put_off += waiting.len();
+        Ok(true)
     }
 
     async fn read_what_is_in_doubt(&mut self, candidates: Vec<Candidate>) -> Result<(), QueueError> {
@@ -166,13 +203,26 @@ impl Claiming<'_> {
         if !evidence.needs_read() {
             return Ok(Some(Fit { submission: candidate.id, valid, evidence }));
         }
-        if self.claims.reads.len() < self.wanted.reads && evidence.counts_reads(&self.wanted.verify) {
-            let row = Row { state: State::Pending, tries: valid.tries, evidence };
-            if let Some(sentence) = self.read(candidate.id, valid.certificate_id, row).await? {
-                self.pass_over(candidate.id, candidate.certificate_id.clone(), sentence);
-            }
+        if let Some(obstacle) = self.obstacle(&evidence) {
+            self.waiting.push(Waiting::new(candidate.id, obstacle, &evidence));
+            return Ok(None);
+        }
+        let row = Row { state: State::Pending, tries: valid.tries, evidence };
+        if let Some(sentence) = self.read(candidate.id, valid.certificate_id, row).await? {
+            self.pass_over(candidate.id, candidate.certificate_id.clone(), sentence);
         }
         Ok(None)
+    }
+
+    /// Why a row with this evidence can't be read now, if it can't.
+    fn obstacle(&self, evidence: &Evidence) -> Option<Obstacle> {
+        let Wanted { reads, verify, reading_paused, .. } = self.wanted;
+        let too_early = evidence.reads_count_in(&verify);
+        if !too_early.is_zero() {
+            return Some(Obstacle::Unsettled(too_early));
+        }
+        let none_wanted = self.claims.reads.len() >= reads;
+        none_wanted.then_some(if reading_paused { Obstacle::Pause } else { Obstacle::Line })
     }
 
     /// A rule's sentence, if one refused it.

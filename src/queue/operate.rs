@@ -1,5 +1,7 @@
 //! What people do with the queue through the commands. Each is plain SQL that they could write themselves.
 
+use std::collections::HashSet;
+
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, QueryBuilder, Sqlite};
 
@@ -46,6 +48,15 @@ pub enum Selection {
     All,
 }
 
+/// What a change of submissions did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shifted {
+    /// How many were moved.
+    pub moved: u64,
+    /// Those that were named and are in none of the states, or not in the queue; each once.
+    pub unmoved: Vec<CertificateId>,
+}
+
 /// An operator's decision on a submission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
@@ -80,30 +91,34 @@ impl Queue {
         Ok(enqueued)
     }
 
-    /// Moves the selected submissions that are in one of the states `from` to another, and says how many.
+    /// Moves the selected submissions that are in one of the states `from` to another.
     ///
     /// # Errors
     /// When the database fails, or a rule refuses; then nothing is moved.
-    pub async fn shift(&mut self, selection: &Selection, from: &[State], to: State) -> Result<u64, QueueError> {
+    pub async fn shift(&mut self, selection: &Selection, from: &[State], to: State) -> Result<Shifted, QueueError> {
         let failed = QueueError::of("changing submissions");
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-        let mut moved = 0;
+        let mut shifted = Shifted::default();
         match selection {
             Selection::Ids(ids) => {
-                for id in ids {
-                    moved += run_shift(&mut transaction, Some(("certificate_id", id.as_str())), from, to).await?;
+                let mut seen = HashSet::new();
+                for id in ids.iter().filter(|id| seen.insert(id.as_str())) {
+                    match run_shift(&mut transaction, Some(("certificate_id", id.as_str())), from, to).await? {
+                        0 => shifted.unmoved.push(id.clone()),
+                        moved => shifted.moved += moved,
+                    }
                 }
             }
             Selection::ErrorCode(code) => {
-                moved += run_shift(&mut transaction, Some(("error_code", code)), from, to).await?;
+                shifted.moved = run_shift(&mut transaction, Some(("error_code", code)), from, to).await?;
             }
             Selection::Reference(reference) => {
-                moved += run_shift(&mut transaction, Some(("reference", reference)), from, to).await?;
+                shifted.moved = run_shift(&mut transaction, Some(("reference", reference)), from, to).await?;
             }
-            Selection::All => moved += run_shift(&mut transaction, None, from, to).await?,
+            Selection::All => shifted.moved = run_shift(&mut transaction, None, from, to).await?,
         }
         transaction.commit().await.map_err(&failed)?;
-        Ok(moved)
+        Ok(shifted)
     }
 
     /// Carries out an operator's decision on a submission that is held or in doubt. False: it is neither.

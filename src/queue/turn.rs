@@ -35,13 +35,29 @@ pub struct Turn<'a> {
     pub verify: VerifyPolicy,
     /// The `daemon` row, when it is to be written.
     pub heartbeat: Option<&'a Heartbeat>,
+    /// Which probe the commit is, counted from 0, if it is one. Probes take turns among the priorities: what one
+    /// certificate gets says nothing of the others.
+    pub probe: Option<u32>,
+    /// Whether reading is paused, so that what has to be read first waits for longer.
+    pub reading_paused: bool,
 }
 
 impl Turn<'_> {
     /// A turn that brings nothing and asks for nothing, under these waits of the read-back.
     #[must_use]
     pub fn new(now: Now, verify: VerifyPolicy) -> Self {
-        Self { now, records: &[], may_be_written: false, commits: 0, reads: 0, skip: &[], verify, heartbeat: None }
+        Self {
+            now,
+            records: &[],
+            may_be_written: false,
+            commits: 0,
+            reads: 0,
+            skip: &[],
+            verify,
+            heartbeat: None,
+            probe: None,
+            reading_paused: false,
+        }
     }
 }
 
@@ -111,8 +127,8 @@ async fn take(
     turn: &Turn<'_>,
 ) -> Result<TurnReport, QueueError> {
     let refused = record::write(connection, manner, turn.records, turn.now.unix).await?;
-    let Turn { commits, reads, skip, verify, .. } = *turn;
-    let wanted = Wanted { commits, reads, skip, verify };
+    let Turn { commits, reads, skip, verify, probe, reading_paused, .. } = *turn;
+    let wanted = Wanted { commits, reads, skip, verify, probe, reading_paused };
     let claims = claim::claim(connection, manner, run, turn.now, wanted).await?;
     if let Some(heartbeat) = turn.heartbeat {
         run::beat(connection, heartbeat, turn.now.unix).await?;

@@ -66,10 +66,10 @@ impl Evidence {
         !open || self.age >= settle
     }
 
-    /// Whether a read that goes out now, and finds nothing submitted, counts.
+    /// How long until a read that finds nothing submitted counts.
     #[must_use]
-    pub fn counts_reads(&self, policy: &VerifyPolicy) -> bool {
-        self.age >= self.shows_after(policy)
+    pub fn reads_count_in(&self, policy: &VerifyPolicy) -> Duration {
+        self.shows_after(policy).saturating_sub(self.age)
     }
 
     /// The evidence after one more commit, which ended like this and was signed so long ago. One that wasn't executed

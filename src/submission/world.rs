@@ -152,8 +152,8 @@ impl World {
             State::Pending if !evidence.needs_read() => self.commit(step, evidence),
             // The queue claims no read of it yet.
             State::InDoubt if !evidence.has_settled(settle) => self.pass((settle - evidence.age).as_secs()),
-            State::Pending if !evidence.counts_reads(&self.policy.verify) => {
-                self.pass((settle - evidence.age).as_secs());
+            State::Pending if !evidence.reads_count_in(&self.policy.verify).is_zero() => {
+                self.pass(evidence.reads_count_in(&self.policy.verify).as_secs());
             }
             State::Pending | State::InDoubt => self.read(step, evidence),
             State::InFlight | State::Submitted | State::Failed | State::Held | State::Canceled => {}

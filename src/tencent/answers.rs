@@ -1,10 +1,8 @@
-//! The request IDs of the last answers. HTTP/1.1 tells answers apart by their order alone: when something on the way
-//! sends one twice, the second copy looks like the answer to the next request on that connection. The server gives each
-//! request an ID of its own, so a copy is known by its ID.
+//! The request IDs of the last answers, and the connections that brought them. The server gives each request an ID of its
+//! own, so a second copy of an answer is known by its ID.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Mutex, PoisonError};
 
 /// More than can be on the way at once, so that the copied answer is among them.
 const REMEMBERED: usize = 1024;
@@ -14,22 +12,30 @@ const REMEMBERED: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     hasher: RandomState,
-    known: Mutex<VecDeque<u64>>,
+    known: VecDeque<(u64, u64)>,
+}
+
+/// Where an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// No other one had its request ID.
+    New,
+    /// This connection brought one with its request ID.
+    Earlier(u64),
 }
 
 impl Answers {
-    /// Takes note of an answer's request ID. False: an earlier answer had the same.
-    pub(super) fn is_first(&self, request_id: &str) -> bool {
+    /// Takes note of an answer's request ID and of the connection that brought it.
+    pub(super) fn origin(&mut self, request_id: &str, connection: u64) -> Origin {
         let hash = self.hasher.hash_one(request_id);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.contains(&hash) {
-            return false;
+        if let Some((_, earlier)) = self.known.iter().find(|(known, _)| *known == hash) {
+            return Origin::Earlier(*earlier);
         }
-        if known.len() == REMEMBERED {
-            known.pop_front();
+        if self.known.len() == REMEMBERED {
+            self.known.pop_front();
         }
-        known.push_back(hash);
-        true
+        self.known.push_back((hash, connection));
+        Origin::New
     }
 }
 
@@ -38,18 +44,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_known_by_its_id() {
-        let answers = Answers::default();
-        assert!(answers.is_first("a") && answers.is_first("b"));
-        assert!(!answers.is_first("a") && !answers.is_first("b"));
+    fn an_answer_is_known_by_its_id_and_so_is_the_connection_that_brought_it() {
+        let mut answers = Answers::default();
+        assert_eq!([answers.origin("a", 1), answers.origin("b", 2)], [Origin::New; 2]);
+        assert_eq!(answers.origin("a", 3), Origin::Earlier(1));
+        assert_eq!(answers.origin("b", 2), Origin::Earlier(2));
     }
 
     #[test]
     fn the_memory_is_bounded() {
-        let answers = Answers::default();
-        assert!((0..=REMEMBERED).all(|number| answers.is_first(&number.to_string())));
-        assert!(!answers.is_first(&REMEMBERED.to_string()));
-        assert!(answers.is_first("0"), "the oldest is forgotten");
-        assert_eq!(answers.known.lock().unwrap().len(), REMEMBERED);
+        let mut answers = Answers::default();
+        assert!((0..=REMEMBERED).all(|number| answers.origin(&number.to_string(), 1) == Origin::New));
+        assert_eq!(answers.origin(&REMEMBERED.to_string(), 1), Origin::Earlier(1));
+        assert_eq!(answers.origin("0", 1), Origin::New, "the oldest is forgotten");
+        assert_eq!(answers.known.len(), REMEMBERED);
     }
 }

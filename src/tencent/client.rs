@@ -3,14 +3,13 @@
 //! Nothing hidden happens here: no retries, no redirects, no proxy, no decompression; HTTP/1.1 with
 //! keep-alive, TLS by rustls with the platform's certificate authorities.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Response, StatusCode, header};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use super::answers::Answers;
+use super::connections::{Connection, Connections};
 use super::credentials::Credentials;
 use super::departure::{OnDeparture, Watched};
 use super::failure::describe;
@@ -23,8 +22,6 @@ use crate::submission::{CertificateId, CommitOutcome, ReadOutcome, VerifyType};
 const SERVICE: &str = "ssl";
 /// The largest reply that is read: a genuine one has a few hundred bytes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
-/// Below the server's idle timeout of about 60 s, so that it doesn't close a connection under a request.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 const REQUEST_CLIENT: &str = concat!("certcommit_", env!("CARGO_PKG_VERSION"));
 
 /// How the API is called.
@@ -45,12 +42,10 @@ pub struct Settings {
 /// A client for one endpoint. It holds no credentials: each call brings them.
 #[derive(Debug)]
 pub struct Client {
-    /// The connections; none, if those of before are not to be used any more.
-    http: Mutex<Option<reqwest::Client>>,
+    connections: Connections,
     settings: Settings,
     url: reqwest::Url,
     host: String,
-    answers: Answers,
 }
 
 /// An endpoint, or a platform, with which no client can be made.
@@ -89,7 +84,8 @@ struct Sent {
 }
 
 enum Transport {
-    Answered(u16, Vec<u8>),
+    /// By this status and body, on a connection that is not to be used again before the answer was judged.
+    Answered(u16, Vec<u8>, Connection),
     /// The reply began and could not be read to its end.
     Broken(u16, String),
     Lost(String),
@@ -109,8 +105,7 @@ impl Client {
             (Some(host), None) => host.to_owned(),
             (None, _) => return Err(invalid()),
         };
-        let http = Mutex::new(Some(connect(&settings)?));
-        Ok(Self { http, settings, url, host, answers: Answers::default() })
+        Ok(Self { connections: Connections::new(settings.clone())?, settings, url, host })
     }
 
     /// Commits a certificate: places an order. Signs with the time at which it is called, and calls
@@ -128,7 +123,9 @@ impl Client {
         let Sent { transport, departed, skew } =
             self.send(credentials, action, body, sent, Box::new(on_departure)).await;
         let (http_status, outcome) = match transport {
-            Transport::Answered(status, body) => (Some(status), self.own_commit(commit_outcome(status, &body))),
+            Transport::Answered(status, body, connection) => {
+                (Some(status), self.own_commit(commit_outcome(status, &body), connection))
+            }
             Transport::Broken(status, why) => (Some(status), CommitOutcome::InDoubt { why, refusal: None }),
             Transport::Lost(why) => (None, CommitOutcome::InDoubt { why, refusal: None }),
             Transport::NotSent(why) => (None, CommitOutcome::NotSent(why)),
@@ -148,7 +145,9 @@ impl Client {
         let Sent { transport, departed, skew } =
             self.send(credentials, Action::Describe, body, sent, Box::new(on_departure)).await;
         let (http_status, outcome) = match transport {
-            Transport::Answered(status, body) => (Some(status), self.own_read(read_outcome(status, &body))),
+            Transport::Answered(status, body, connection) => {
+                (Some(status), self.own_read(read_outcome(status, &body), connection))
+            }
             Transport::Broken(status, why) => (Some(status), ReadOutcome::Retry { why, refusal: None }),
             Transport::Lost(why) => (None, ReadOutcome::Retry { why, refusal: None }),
             Transport::NotSent(why) => (None, ReadOutcome::NotSent(why)),
@@ -156,44 +155,19 @@ impl Client {
         Exchange { outcome, http_status, duration: elapsed_since(sent), sent, departed, skew }
     }
 
-    /// The outcome, unless the answer belongs to an earlier request.
-    fn own_commit(&self, outcome: CommitOutcome) -> CommitOutcome {
-        match self.own_answer(outcome.request_id()) {
+    /// The outcome, unless the answer may be another request's.
+    fn own_commit(&self, outcome: CommitOutcome, connection: Connection) -> CommitOutcome {
+        match self.connections.keep(connection, outcome.request_id()) {
             Ok(()) => outcome,
-            Err(why) => CommitOutcome::InDoubt { why, refusal: None },
+            Err(doubt) => CommitOutcome::InDoubt { why: doubt.to_string(), refusal: None },
         }
     }
 
-    /// The outcome, unless the answer belongs to an earlier request.
-    fn own_read(&self, outcome: ReadOutcome) -> ReadOutcome {
-        match self.own_answer(outcome.request_id()) {
+    /// The outcome, unless the answer may be another request's.
+    fn own_read(&self, outcome: ReadOutcome, connection: Connection) -> ReadOutcome {
+        match self.connections.keep(connection, outcome.request_id()) {
             Ok(()) => outcome,
-            Err(why) => ReadOutcome::Retry { why, refusal: None },
-        }
-    }
-
-    /// Refuses an answer whose request ID came before. Its connection is out of step: whatever it still brings is the
-    /// answer to an earlier request. Which one it is isn't known here, so none is used again.
-    fn own_answer(&self, request_id: Option<&str>) -> Result<(), String> {
-        match request_id {
-            Some(id) if !self.answers.is_first(id) => {
-                *self.http() = None;
-                Err("the answer had the RequestId of an earlier one, so it is not this request's".to_owned())
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn http(&self) -> MutexGuard<'_, Option<reqwest::Client>> {
-        self.http.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The client whose connections are in step.
-    fn connected(&self) -> Result<reqwest::Client, InvalidEndpoint> {
-        let mut http = self.http();
-        match &*http {
-            Some(client) => Ok(client.clone()),
-            None => Ok(http.insert(connect(&self.settings)?).clone()),
+            Err(doubt) => ReadOutcome::Retry { why: doubt.to_string(), refusal: None },
         }
     }
 
@@ -205,8 +179,8 @@ impl Client {
         sent: Now,
         on_departure: OnDeparture,
     ) -> Sent {
-        let http = match self.connected() {
-            Ok(http) => http,
+        let connection = match self.connections.lend() {
+            Ok(connection) => connection,
             Err(error) => {
                 return Sent { transport: Transport::NotSent(error.to_string()), departed: None, skew: None };
             }
@@ -215,7 +189,8 @@ impl Client {
         let headers = [("content-type", CONTENT_TYPE), ("host", self.host.as_str())];
         let signed = CanonicalRequest { headers: &headers, body: body.as_bytes() };
         let authorization = authorization(&credentials.secret_id, &credentials.secret_key, &scope, &signed);
-        let mut request = http
+        let mut request = connection
+            .http
             .post(self.url.clone())
             .header(header::CONTENT_TYPE, CONTENT_TYPE)
             .header(header::HOST, &self.host)
@@ -233,7 +208,7 @@ impl Client {
         let transport = match request.body(reqwest::Body::wrap(watched)).send().await {
             Ok(response) => {
                 skew = skew_of(&response, clock::now());
-                receive(response).await
+                receive(response, connection).await
             }
             // What never departed can't have arrived, whatever the error: a connection that could not be set
             // up, or a time-out while waiting for one.
@@ -249,11 +224,11 @@ fn skew_of(response: &Response, now: Now) -> Option<Skew> {
     Skew::from_date(date, now.unix)
 }
 
-async fn receive(mut response: Response) -> Transport {
+async fn receive(mut response: Response, connection: Connection) -> Transport {
     let status = response.status();
     if status != StatusCode::OK {
         // Not the API's: its body says nothing that could be relied on.
-        return Transport::Answered(status.as_u16(), Vec::new());
+        return Transport::Answered(status.as_u16(), Vec::new(), connection);
     }
     let mut body = Vec::new();
     loop {
@@ -262,7 +237,7 @@ async fn receive(mut response: Response) -> Transport {
                 return Transport::Broken(status.as_u16(), "the answer was longer than 1 MiB".to_owned());
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Transport::Answered(status.as_u16(), body),
+            Ok(None) => return Transport::Answered(status.as_u16(), body, connection),
             Err(error) => return Transport::Broken(status.as_u16(), describe(error)),
         }
     }
@@ -280,29 +255,4 @@ fn sensitive(value: &str) -> header::HeaderValue {
 
 fn elapsed_since(sent: Now) -> Duration {
     clock::now().instant.duration_since(sent.instant)
-}
-
-/// A client with no connections yet.
-fn connect(settings: &Settings) -> Result<reqwest::Client, InvalidEndpoint> {
-    install_crypto();
-    reqwest::Client::builder()
-        .http1_only()
-        .no_proxy()
-        .referer(false)
-        .retry(reqwest::retry::never())
-        .redirect(reqwest::redirect::Policy::none())
-        .https_only(!settings.endpoint.starts_with("http:"))
-        .tcp_nodelay(true)
-        .connect_timeout(settings.connect_timeout)
-        .timeout(settings.request_timeout)
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .build()
-        .map_err(|error| InvalidEndpoint::Tls(describe(error)))
-}
-
-pub(super) fn install_crypto() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // An error means that another thread has just installed it.
-        rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
-    }
 }

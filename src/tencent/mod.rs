@@ -7,6 +7,7 @@
 
 mod answers;
 mod client;
+mod connections;
 mod credentials;
 mod departure;
 mod errors;

@@ -8,6 +8,7 @@ mod late;
 mod pace;
 mod redirects;
 mod replies;
+mod steps;
 mod trust;
 
 use serde_json::Value;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use certcommit::daemon::Stop;
+use certcommit::daemon::{Stop, advice};
 use certcommit::simulator::{Fault, ReadFault};
 use certcommit::submission::State;
 
-use crate::support::{Bench, in_time, output};
+use crate::support::{Bench, ids, in_time, output};
 
 const STATUS_REFUSED: &str = "FailedOperation.InvalidCertificateStatusCode";
 const UNAUTHORIZED: &str = "UnauthorizedOperation";
@@ -145,7 +145,7 @@ async fn without_permission_to_read_reading_pauses_until_it_is_granted_and_nothi
     let mut bench = Bench::new().await;
     bench.set("pause.probe_initial", "15m");
     bench.set("pause.probe_max", "15m");
-    let ids = crate::support::ids(2 * unreadable);
+    let ids = ids(2 * unreadable);
     let in_doubt = ids.iter().step_by(2);
     for id in in_doubt.clone() {
         bench.simulator.script_commits(id, vec![Fault::CutAfter]);
@@ -182,6 +182,38 @@ async fn one_certificate_that_may_not_be_read_waits_unsent_and_reading_goes_on_f
     let row = bench.row("hidden").await;
     assert_eq!((row.state.as_str(), bench.simulator.commits_of("hidden").len()), ("pending", 1), "nothing unread");
     assert!(row.reason.is_some_and(|reason| reason.contains(UNAUTHORIZED)), "the row says why it waits");
+}
+
+#[tokio::test]
+async fn while_nothing_can_be_read_what_needs_no_reading_is_sent_past_what_does() {
+    let bench = Bench::new().await;
+    let (unread, new) = (ids(150), ["new-1", "new-2", "new-3"]);
+    for id in &unread {
+        bench.simulator.script_reads_forever(id, ReadFault::Error("InternalError".to_owned()));
+    }
+    bench.enqueue(&unread).await;
+    // As a daemon left them whose CA was busy.
+    bench
+        .sql(
+            "INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at)
+               SELECT certificate_id, 'commit', 'before', 0, 0 FROM submissions;
+             UPDATE requests SET finished_at = 1, outcome = 'backend_error';
+             UPDATE submissions SET due_at = due_at - 100",
+        )
+        .await;
+    let mut daemon = bench.start().await;
+    let paused = |why: Option<&str>| says(why, "reading back is paused: several reads in succession failed");
+    let why = daemon.until("reading to pause", |progress| paused(progress.paused.as_deref())).await.paused.unwrap();
+    assert!(!advice(&why).contains("grant"), "no permission is missing: {}", advice(&why));
+    bench.enqueue(&new).await;
+    daemon.until_count(State::Submitted, 3).await;
+    assert_eq!(bench.simulator.commits().len(), new.len(), "nothing unread is sent again");
+    unread.iter().for_each(|id| bench.simulator.clear_scripts(id));
+    bench.sql("UPDATE control SET probe_requested = 1").await;
+    daemon.until_count(State::Submitted, 153).await;
+    daemon.stop(Stop::Soon).await;
+    bench.assert_each_submitted_once(&unread).await;
+    bench.assert_each_submitted_once(&new).await;
 }
 
 #[tokio::test]

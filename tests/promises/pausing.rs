@@ -112,6 +112,46 @@ async fn a_missing_permission_pauses_after_five_rows_instead_of_burning_them_all
 }
 
 #[tokio::test]
+async fn denied_rows_of_a_high_priority_do_not_keep_the_gate_closed_for_those_of_a_low_one() {
+    let bench = Bench::new().await;
+    let denied = ids(20);
+    for id in &denied {
+        bench.simulator.script_commits_forever(id, Fault::Error(DENIED.to_owned()));
+    }
+    bench.enqueue(&denied).await;
+    bench.sql("UPDATE submissions SET priority = 3").await;
+    bench.enqueue(&["allowed"]).await;
+    let mut daemon = bench.start().await;
+    daemon.until_count(State::Submitted, 1).await;
+    daemon.stop(Stop::Soon).await;
+    let commits = bench.simulator.commits();
+    let refused: Vec<_> =
+        commits.iter().filter(|commit| got(DENIED)(commit)).map(|commit| &commit.certificate_id).collect();
+    let different: std::collections::BTreeSet<_> = refused.iter().collect();
+    assert_eq!(different.len(), refused.len(), "each probe takes another row: {refused:?}");
+    bench.assert_each_submitted_once(&["allowed"]).await;
+}
+
+#[tokio::test]
+async fn one_denied_row_of_a_high_priority_does_not_take_all_probes() {
+    let bench = Bench::new().await;
+    let denied = ids(9);
+    for id in &denied {
+        bench.simulator.script_commits_forever(id, Fault::Error(DENIED.to_owned()));
+    }
+    // Fewer than would pause, once the others have.
+    bench.enqueue(&denied[..8]).await;
+    let mut daemon = bench.start().await;
+    daemon.until_paused().await;
+    bench.enqueue(&denied[8..]).await;
+    bench.sql("UPDATE submissions SET priority = 3 WHERE certificate_id = 'cert-0009'").await;
+    bench.enqueue(&["allowed"]).await;
+    daemon.until_count(State::Submitted, 1).await;
+    daemon.stop(Stop::Soon).await;
+    bench.assert_each_submitted_once(&["allowed"]).await;
+}
+
+#[tokio::test]
 async fn five_rows_in_succession_that_meet_a_busy_ca_pause_the_queue_until_it_is_over() {
     let bench = Bench::new().await;
     let ids = ids(12);

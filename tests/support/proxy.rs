@@ -56,6 +56,10 @@ pub(crate) enum Act {
     /// Again and again, with this pause between.
     Forever(Vec<u8>, Duration),
     Wait(Duration),
+    /// Nothing, until so many connections were accepted.
+    UntilConnections(usize),
+    /// Nothing, until so many requests came.
+    UntilRequests(usize),
     /// Nothing more, as long as the client waits.
     Hang,
     Close,
@@ -237,6 +241,14 @@ impl Shared {
         self.state.lock().unwrap()
     }
 
+    /// Waits until this is so.
+    async fn until(&self, so: impl Fn(&State) -> bool) {
+        let mut changes = self.changes.subscribe();
+        while !so(&self.state()) {
+            changes.changed().await.unwrap();
+        }
+    }
+
     /// Takes note of a request, and says what becomes of it.
     fn receive(&self, message: &Message, connection: usize) -> Answer {
         let body: Value = serde_json::from_slice(&message.body).unwrap();
@@ -356,6 +368,8 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, number: usize
                     sleep(pause).await;
                 },
                 Act::Wait(pause) => sleep(pause).await,
+                Act::UntilConnections(count) => shared.until(|state| state.connections >= count).await,
+                Act::UntilRequests(count) => shared.until(|state| state.received.len() >= count).await,
                 Act::Hang => return until_closed(&mut stream).await,
                 Act::Close => return stream.shutdown().await,
             }

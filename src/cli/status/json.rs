@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn the_keys_and_types_are_those_that_are_documented() {
         let text = Shown::of("text");
-        let nothing = Situation { overview: Overview::default(), alive: false, now: 1, cap: 20 };
+        let nothing = Situation { overview: Overview::default(), alive: false, now: 1, cap: 20, reads_cap: 10 };
         let mut everything = nothing.clone();
         everything.alive = true;
         let overview = &mut everything.overview;

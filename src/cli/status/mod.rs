@@ -67,7 +67,7 @@ async fn look(settings: &Settings) -> Result<Situation, Failure> {
     let overview = queue.overview(now).await?;
     queue.close().await?;
     let alive = daemon_lives(&settings.database.path)?;
-    Ok(Situation { overview, alive, now, cap: settings.rate.per_second })
+    Ok(Situation { overview, alive, now, cap: settings.rate.per_second, reads_cap: settings.verify.per_second })
 }
 
 fn plain(situation: &Situation, size: Option<Size>) -> String {

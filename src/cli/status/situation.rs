@@ -1,7 +1,7 @@
 //! What the queue is at: judged from what the database says, and from whether a daemon lives. Pure.
 
 use crate::daemon::advice;
-use crate::queue::Overview;
+use crate::queue::{Overview, Paces};
 
 /// A daemon that lives writes its row every ten seconds.
 const SILENT_AFTER: i64 = 35;
@@ -16,6 +16,8 @@ pub(super) struct Situation {
     pub(super) now: i64,
     /// The most commits in a second.
     pub(super) cap: u32,
+    /// The most reads in a second.
+    pub(super) reads_cap: u32,
 }
 
 /// What it comes to.
@@ -112,10 +114,10 @@ impl Situation {
         }
     }
 
-    /// Commits a second that there are to be: the daemon's own figure, or the limit.
-    fn pace(&self) -> f64 {
+    /// Requests a second that there are to be: the daemon's own figure for commits, or the limits.
+    fn paces(&self) -> Paces {
         let told = self.overview.daemon.pace.filter(|pace| self.alive && pace.is_finite() && *pace > 0.0);
-        told.unwrap_or(f64::from(self.cap)).max(0.1)
+        Paces { commits: told.unwrap_or(f64::from(self.cap)), reads: f64::from(self.reads_cap) }
     }
 
     /// How long the open submissions take at this pace, in seconds: from when the next is due, and at least until the
@@ -129,10 +131,9 @@ impl Situation {
         Some((wait(self.overview.next_due) + self.work()).max(wait(self.overview.last_due)))
     }
 
-    /// How long sending them takes alone, in seconds.
+    /// How long their requests take alone, in seconds.
     pub(super) fn work(&self) -> i64 {
-        let open = u32::try_from(self.overview.counts.open()).unwrap_or(u32::MAX);
-        let seconds = std::time::Duration::from_secs_f64(f64::from(open) / self.pace()).as_secs();
+        let seconds = self.overview.counts.time_left(self.paces()).as_secs();
         i64::try_from(seconds).unwrap_or(i64::MAX).saturating_add(1)
     }
 

@@ -39,7 +39,7 @@ fn at_work() -> Situation {
         ],
         per_minute,
     };
-    Situation { overview, alive: true, now: NOW, cap: 20 }
+    Situation { overview, alive: true, now: NOW, cap: 20, reads_cap: 10 }
 }
 
 fn shown(situation: &Situation) -> String {
@@ -163,6 +163,15 @@ fn the_pace_is_the_daemons_own_as_long_as_it_lives() {
     situation.overview.daemon.pace = Some(f64::NAN);
     situation.alive = true;
     assert_eq!(situation.work(), 51);
+}
+
+#[test]
+fn what_is_in_doubt_takes_as_long_as_reading_it_twice() {
+    let mut situation = at_work();
+    situation.overview.counts = [(State::InDoubt, 200_000)].into_iter().collect();
+    assert!(shown(&situation).contains("time left    about 11 h 6 min, until 2023-11-15T09:20:01Z"));
+    situation.reads_cap = 5;
+    assert_eq!(situation.time_left(), Some(80_001));
 }
 
 #[test]

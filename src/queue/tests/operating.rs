@@ -53,8 +53,9 @@ async fn what_was_said_of_a_new_submission_is_kept_and_a_known_one_stays_as_it_w
 async fn the_named_submissions_are_moved_and_counted_if_they_are_in_one_of_the_states() {
     let mut site = failed("Some.Code", &["a", "b", "c"]).await;
     site.enqueue(new("d")).await;
-    let moved = site.queue.shift(&ids(&["a", "b", "d", "unknown"]), &[State::Failed], State::Pending).await.unwrap();
-    assert_eq!(moved, 2);
+    let moved =
+        site.queue.shift(&ids(&["a", "b", "d", "a", "unknown", "d"]), &[State::Failed], State::Pending).await.unwrap();
+    assert_eq!(moved, Shifted { moved: 2, unmoved: vec![id("d"), id("unknown")] });
     for (text, state) in [("a", "pending"), ("b", "pending"), ("c", "failed"), ("d", "pending")] {
         assert_eq!(site.state(text).await, state, "{text}");
     }
@@ -65,20 +66,20 @@ async fn the_named_submissions_are_moved_and_counted_if_they_are_in_one_of_the_s
 async fn submissions_are_chosen_by_error_code_by_reference_or_all() {
     let mut site = failed("This.Code", &["a", "b"]).await;
     let moved = site.queue.shift(&Selection::ErrorCode("Other.Code".into()), &[State::Failed], State::Pending).await;
-    assert_eq!(moved.unwrap(), 0);
+    assert_eq!(moved.unwrap().moved, 0);
     let moved = site.queue.shift(&Selection::ErrorCode("This.Code".into()), &[State::Failed], State::Pending).await;
-    assert_eq!(moved.unwrap(), 2);
+    assert_eq!(moved.unwrap().moved, 2);
     for text in ["c", "d"] {
         site.enqueue(NewSubmission { reference: Some("mine".into()), ..new(text) }).await;
     }
     let moved = site.queue.shift(&Selection::Reference("mine".into()), &[State::Pending], State::Canceled).await;
-    assert_eq!(moved.unwrap(), 2);
+    assert_eq!(moved.unwrap().moved, 2);
     assert_eq!((site.state("a").await.as_str(), site.state("c").await.as_str()), ("pending", "canceled"));
     let from = [State::Canceled, State::Pending];
     let moved = site.queue.shift(&Selection::All, &[State::Pending], State::Canceled).await;
-    assert_eq!(moved.unwrap(), 2);
+    assert_eq!(moved.unwrap().moved, 2);
     let moved = site.queue.shift(&Selection::All, &from, State::Pending).await;
-    assert_eq!(moved.unwrap(), 4);
+    assert_eq!(moved.unwrap().moved, 4);
 }
 
 #[tokio::test]

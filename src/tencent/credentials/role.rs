@@ -18,7 +18,7 @@ use super::{Credentials, CredentialsError, Holding, Source};
 use crate::clock::{self, Now, UnixMillis};
 use crate::config::is_role_name;
 use crate::logging::printable;
-use crate::tencent::client::install_crypto;
+use crate::tencent::connections::install_crypto;
 use crate::tencent::failure::describe;
 
 const SERVICE: &str = "http://metadata.tencentyun.com";

@@ -124,3 +124,58 @@ async fn a_database_path_of_odd_characters_is_a_path_like_any_other() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_file_of_ids_that_can_not_be_read_is_a_mistake_of_usage_and_makes_no_queue() {
+    let bench = Bench::new().await;
+    let (database, directory, missing) = (bench.path("new.db"), bench.path("ids"), bench.path("missing"));
+    std::fs::create_dir(&directory).unwrap();
+    for (path, says) in [(&directory, "is a directory; name a file"), (&missing, "No such file or directory")] {
+        let mut command = bench.command(&["enqueue", "--file", path.to_str().unwrap()]);
+        command.env(variable("database.path"), &database);
+        let (code, printed, errors) = run(command).await;
+        assert_eq!((code, printed.as_str()), (Some(2), ""), "{errors}");
+        assert!(errors.contains(path.to_str().unwrap()) && errors.contains(says), "{errors}");
+        assert!(!database.exists());
+    }
+    let (code, _, errors) = run(from_file(&bench.command(&["enqueue", "--file", "-"]), &directory)).await;
+    assert_eq!(code, Some(2), "{errors}");
+    assert!(errors.contains("standard input is a directory"), "{errors}");
+}
+
+#[tokio::test]
+async fn canceling_more_than_once_is_as_good_as_once() {
+    let bench = Bench::new().await;
+    bench.enqueue(&["a", "b"]).await;
+    const CANCELED: &str = "canceled; orders that are placed already are unaffected";
+    let steps: [(&[&str], i32, &[&str]); 4] = [
+        (&["cancel", "a", "a"], 0, &["1"]),
+        (&["cancel", "a"], 0, &["0", "a: canceled already"]),
+        (&["cancel", "b", "a", "b", "a"], 0, &["1", "a: canceled already"]),
+        (&["cancel", "unknown", "a", "unknown"], 1, &["0", "unknown: not in the queue", "a: canceled already"]),
+    ];
+    for (arguments, expected, told) in steps {
+        let (code, printed, errors) = run(bench.command(arguments)).await;
+        assert_eq!((code, errors.as_str()), (Some(expected), ""), "{arguments:?}: {printed}");
+        let told = told.iter().enumerate();
+        let told: Vec<_> =
+            told.map(|(at, line)| if at == 0 { format!("{line} {CANCELED}") } else { (*line).to_owned() }).collect();
+        assert_eq!(printed.lines().collect::<Vec<_>>(), told, "{arguments:?}");
+    }
+    assert_eq!(bench.count("canceled").await, 2);
+}
+
+#[tokio::test]
+async fn a_submission_that_can_not_be_moved_is_told_with_its_state_and_the_others_are_moved() {
+    let bench = Bench::new().await;
+    bench.enqueue(&["sent"]).await;
+    bench.run_until_empty().await;
+    bench.enqueue(&["a"]).await;
+    let (code, printed, _) = run(bench.command(&["cancel", "sent", "a"])).await;
+    assert_eq!(code, Some(1));
+    assert!(printed.starts_with("1 canceled; ") && printed.ends_with("\nsent: submitted\n"), "{printed}");
+    let (code, printed, _) = run(bench.command(&["retry", "a", "sent", "a"])).await;
+    assert_eq!((code, printed.as_str()), (Some(1), "1 are pending again, and due at once\nsent: submitted\n"));
+    let (code, printed, _) = run(bench.command(&["verify", "a", "a"])).await;
+    assert_eq!((code, printed.as_str()), (Some(0), "1 are read back before anything is sent for them\n"));
+}

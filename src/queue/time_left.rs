@@ -1,0 +1,80 @@
+//! How long the open submissions take: the one place where that is worked out.
+
+use std::time::Duration;
+
+use super::report::Counts;
+use crate::submission::{CommitClass, State};
+
+/// No pace is taken for lower than this: nothing takes for ever.
+const LOWEST: f64 = 0.1;
+
+/// How many requests of each kind there are to be in a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Paces {
+    /// Commits.
+    pub commits: f64,
+    /// Reads.
+    pub reads: f64,
+}
+
+impl Counts {
+    /// How long the open submissions take at these paces: each a commit, and each in doubt also the reads that it takes to
+    /// be sent again. Commits and reads go on beside each other.
+    #[must_use]
+    pub fn time_left(&self, paces: Paces) -> Duration {
+        let reads = self.of(State::InDoubt).saturating_mul(i64::from(CommitClass::InDoubt.reads_to_disprove()));
+        at(self.open(), paces.commits).max(at(reads, paces.reads))
+    }
+}
+
+/// How long so many requests take.
+fn at(requests: i64, pace: f64) -> Duration {
+    let requests = f64::from(u32::try_from(requests.max(0)).unwrap_or(u32::MAX));
+    let pace = if pace.is_finite() { pace.max(LOWEST) } else { LOWEST };
+    Duration::from_secs_f64(requests / pace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACES: Paces = Paces { commits: 20.0, reads: 10.0 };
+
+    fn left(pending: i64, in_flight: i64, in_doubt: i64, paces: Paces) -> u64 {
+        let counts = [(State::Pending, pending), (State::InFlight, in_flight), (State::InDoubt, in_doubt)];
+        counts.into_iter().collect::<Counts>().time_left(paces).as_secs()
+    }
+
+    #[test]
+    fn what_is_sent_takes_a_commit_each() {
+        assert_eq!(left(0, 0, 0, PACES), 0);
+        assert_eq!(left(190, 10, 0, PACES), 10);
+        assert_eq!(left(190, 10, 0, Paces { commits: 4.0, ..PACES }), 50);
+        assert_eq!(
+            [(State::Submitted, 1000), (State::Held, 5)].into_iter().collect::<Counts>().time_left(PACES).as_secs(),
+            0
+        );
+    }
+
+    #[test]
+    fn what_is_in_doubt_takes_two_reads_each() {
+        assert_eq!(left(0, 0, 200_000, PACES), 40_000, "eleven hours");
+        assert_eq!(left(0, 0, 200_000, Paces { reads: 5.0, ..PACES }), 80_000);
+        assert_eq!(left(0, 0, 100, Paces { commits: 1.0, reads: 100.0 }), 100, "and it may be sent again");
+    }
+
+    #[test]
+    fn commits_and_reads_go_on_beside_each_other() {
+        assert_eq!(left(1000, 0, 100, PACES), 55);
+        assert_eq!(left(100, 0, 100, PACES), 20);
+    }
+
+    #[test]
+    fn a_pace_that_can_not_be_takes_long_and_not_for_ever() {
+        for pace in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(left(1, 0, 1, Paces { commits: pace, reads: pace }), 20, "{pace}");
+        }
+        let most = i64::MAX;
+        assert!(left(most, 0, 0, PACES) > 0 && left(0, 0, most, PACES) > 0);
+    }
+}

@@ -1,0 +1,102 @@
+//! Answers out of step: HTTP/1.1 tells them apart by their order alone, and something on the way spoils it.
+
+use std::time::Duration;
+
+use super::{told, until_submitted};
+use crate::support::{Act, Answer, Authority, Bench, Greeting, Process, Proxy, Retelling, text};
+
+const HOST: &str = "localhost";
+/// What is wrong with an answer that came before.
+const REPEATED: &str = "the answer had the RequestId of an earlier one";
+
+/// An answer to a commit that orders nothing, whoever it is for.
+fn refusal(request_id: &str) -> Vec<u8> {
+    let error = r#"{"Code":"FailedOperation.CertificateNotFound","Message":"no"}"#;
+    let body = format!(r#"{{"Response":{{"Error":{error},"RequestId":"{request_id}"}}}}"#);
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+async fn stop(daemon: Process) -> Vec<serde_json::Value> {
+    daemon.signal("TERM");
+    daemon.end().await.1
+}
+
+/// Each request on the connection gets the answer to the one before it, from the second one on. The third one waits for a
+/// connection meanwhile: those that are opened don't come to stand.
+#[tokio::test]
+async fn what_waits_for_a_connection_that_is_out_of_step_gets_no_answer_of_another_request() {
+    let mut bench = Bench::new().await;
+    let authority = Authority::new("Trusted");
+    let proxy = Proxy::with_tls(&bench.simulator, authority.server(HOST)).await;
+    bench.set("api.endpoint", &format!("https://{HOST}:{}", proxy.port()));
+    let trusted = bench.path("authority.pem");
+    authority.write(&trusted);
+    let mut command = bench.command(&["run"]);
+    command.env("SSL_CERT_FILE", text(&trusted));
+    let mut daemon = Process::spawn(command);
+    bench.enqueue(&["first"]).await;
+    until_submitted(&mut daemon, 1).await;
+    proxy.greet(Greeting::Silence);
+    let behind: Retelling = |reply| {
+        vec![Act::UntilConnections(2), Act::Again, Act::Wait(Duration::from_millis(500)), Act::Send(reply.whole())]
+    };
+    proxy.script("next", Answer::Forwarded(behind));
+    bench.enqueue(&["next", "waiting"]).await;
+    daemon.until_event("in_doubt").await;
+    proxy.greet(Greeting::Serve);
+    until_submitted(&mut daemon, 3).await;
+    let line = told(&stop(daemon).await, "in_doubt", "next");
+    assert!(line.contains(REPEATED), "{line}");
+    bench.assert_each_submitted_once(&["first", "next", "waiting"]).await;
+    let of = |id| proxy.commits_of(id)[0].connection;
+    assert_eq!(of("first"), of("next"));
+    assert_ne!(of("next"), of("waiting"), "it isn't used again");
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_on_another_connection_than_before_puts_all_that_is_on_the_way_in_doubt() {
+    let mut bench = Bench::new().await;
+    let proxy = Proxy::start(&bench.simulator).await;
+    bench.set("api.endpoint", &proxy.endpoint());
+    let mut daemon = bench.spawn(&["run"]);
+    proxy.script("refused", Answer::Kept(vec![Act::Send(refusal("r"))]));
+    bench.enqueue(&["refused"]).await;
+    daemon.until_event("failed").await;
+    let late: Retelling = |reply| vec![Act::Wait(Duration::from_secs(1)), Act::Send(reply.whole())];
+    proxy.script("on-the-way", Answer::Forwarded(late));
+    proxy.script("crossed", Answer::Kept(vec![Act::UntilRequests(3), Act::Send(refusal("r"))]));
+    bench.enqueue(&["on-the-way", "crossed"]).await;
+    until_submitted(&mut daemon, 2).await;
+    let lines = stop(daemon).await;
+    let line = told(&lines, "in_doubt", "crossed");
+    assert!(line.contains(REPEATED), "{line}");
+    let line = told(&lines, "in_doubt", "on-the-way");
+    assert!(line.contains("answers came to the wrong requests"), "{line}");
+    let of = |id| proxy.commits_of(id)[0].connection;
+    assert_eq!((of("refused"), of("crossed")), (1, 2));
+    assert_eq!(of("on-the-way"), 1);
+    bench.assert_each_submitted_once(&["on-the-way", "crossed"]).await;
+    bench.assert_nothing_blind().await;
+}
+
+/// A page from something in between says nothing of whose answer it is, and a second copy of it can't be told.
+#[tokio::test]
+async fn a_connection_that_brought_an_answer_without_a_request_id_is_not_used_again() {
+    let mut bench = Bench::new().await;
+    bench.set("pause.after", "1000");
+    let proxy = Proxy::start(&bench.simulator).await;
+    bench.set("api.endpoint", &proxy.endpoint());
+    let page = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\n\r\nbusy";
+    proxy.script("page", Answer::Kept(vec![Act::Send(page.to_vec())]));
+    let again: Retelling = |reply| vec![Act::Again, Act::Wait(Duration::from_millis(500)), Act::Send(reply.whole())];
+    proxy.script("next", Answer::Forwarded(again));
+    let mut daemon = bench.spawn(&["run"]);
+    bench.enqueue(&["page"]).await;
+    daemon.until_event("in_doubt").await;
+    bench.enqueue(&["next"]).await;
+    until_submitted(&mut daemon, 2).await;
+    stop(daemon).await;
+    bench.assert_each_submitted_once(&["page", "next"]).await;
+    assert_ne!(proxy.commits_of("page")[0].connection, proxy.commits_of("next")[0].connection);
+    assert_eq!(bench.row("next").await.resolved_by.as_deref(), Some("reply"));
+}
