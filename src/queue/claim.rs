@@ -135,8 +135,8 @@ impl Claiming<'_> {
             let behind = candidate::due(self.connection, self.now, most).await?;
             let is_all = !behind.may_hide_others(of_each_priority);
             self.commit(behind.pending).await?;
-            let is_enough = self.claims.commits.len() >= commits || self.seen.len() >= MOST_LOOKED_AT;
-            if is_all || is_enough || !self.clear_the_way().await? {
+            let is_enough = self.claims.commits.len() >= commits;
+            if is_all || is_enough || !self.clear_the_way().await? || self.seen.len() >= MOST_LOOKED_AT {
                 return Ok(());
             }
         }

@@ -81,6 +81,13 @@ async fn thousands_are_in_the_way_of_others_for_a_few_turns_only() {
 }
 
 #[tokio::test]
+async fn however_many_commits_are_wanted_each_turn_clears_a_part_of_the_way() {
+    let mut site = Site::with_unread(1500).await;
+    assert!(site.turn(NOW, &[], 1000, 0).await.claims.put_off > 1000);
+    assert_eq!(names(&site.commits(NOW, 1000).await), ["behind"]);
+}
+
+#[tokio::test]
 async fn those_that_have_not_settled_are_put_off_until_they_have() {
     let mut site = Site::with_unread(300).await;
     assert_eq!(names(&site.turn(1, &[], 16, 5).await.claims.commits), ["behind"]);
