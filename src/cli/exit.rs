@@ -125,9 +125,16 @@ impl From<QueueError> for Failure {
         let code = match &error {
             QueueError::Foreign { .. }
             | QueueError::Newer { .. }
+            | QueueError::Unmarked(_)
+            | QueueError::Altered { .. }
             | QueueError::Corrupt { .. }
             | QueueError::Damaged { .. } => Code::Data,
-            QueueError::Missing(_) | QueueError::Busy { .. } | QueueError::Failed { .. } => Code::Io,
+            QueueError::Missing(_)
+            | QueueError::Empty(_)
+            | QueueError::Outdated { .. }
+            | QueueError::Uncompared
+            | QueueError::Busy { .. }
+            | QueueError::Failed { .. } => Code::Io,
             QueueError::Create { .. } => Code::CantCreate,
             QueueError::Held { .. } | QueueError::Older { .. } => Code::Held,
             QueueError::Replaced(_) => Code::Replaced,

@@ -135,6 +135,11 @@ async fn open_queue(settings: &Settings) -> Result<Queue, Failure> {
     Ok(Queue::open(&settings.database.path, Opening::Existing).await?)
 }
 
+/// Opens the queue for a command that only looks at it.
+async fn look_at_queue(settings: &Settings) -> Result<Queue, Failure> {
+    Ok(Queue::open(&settings.database.path, Opening::Looking).await?)
+}
+
 /// Reports what a change by IDs did: which of them were not moved, and why.
 async fn report_moved(queue: &mut Queue, ids: &[CertificateId], moved: u64, what: &str) -> Result<Code, Failure> {
     let mut out = std::io::stdout().lock();

@@ -16,7 +16,7 @@ use super::{Ended, Progress, RunError, Stop, Until};
 use crate::clock;
 use crate::config::{ActionName, Settings};
 use crate::logging::Event;
-use crate::queue::{DaemonLock, Mark, Opening, Queue, QueueError, Run};
+use crate::queue::{DaemonLock, Gap, Mark, Opening, Queue, QueueError, Run};
 use crate::tencent::{Action, Client, CredentialsError, InvalidEndpoint};
 
 /// A daemon that has what it needs and has not begun to send.
@@ -122,28 +122,21 @@ async fn listen(address: SocketAddr) -> Result<Monitor, StartError> {
     Ok(monitor)
 }
 
-/// A database that lags behind its mark doesn't know what was sent since it was copied. Its requests go on from the
+/// A database that lags behind its mark, or was emptied, doesn't know what was sent. Its requests go on from the
 /// mark, so that the mark never has to go back: the same backup, restored once more, is noticed once more.
 async fn notice_restoration(queue: &mut Queue, mark: &mut Mark) -> Result<(), QueueError> {
-    let newest = queue.newest_request().await?;
-    let (number, what) = match mark.number() {
-        Some(number) if number == newest => return Ok(()),
+    let Some(gap) = queue.gap(mark.number()).await? else {
         // Its last moments went with the power, or its daemon died just before it wrote it.
-        Some(number) if number < newest => return mark.reset(newest),
-        None if !queue.was_run().await? => return mark.reset(newest),
-        Some(number) => {
-            let what = "this database was restored from a backup, or made anew: it knows of";
-            (number, format!("{what} {newest} requests, and {number} were made"))
-        }
+        let newest = queue.newest_request().await?;
+        return if mark.number() == Some(newest) { Ok(()) } else { mark.reset(newest) };
+    };
+    let number = match gap {
+        Gap::Behind { made, .. } | Gap::Emptied { made } if mark.number().is_some() => made,
         // A number that no copy of this database has.
-        None => {
-            let what =
-                "the mark beside this database is missing, as it is where a backup was restored or moved to: whether";
-            (newest + 1, format!("{what} more than the {newest} requests that it knows of were made can't be told"))
-        }
+        Gap::Behind { made: newest, .. } | Gap::Emptied { made: newest } | Gap::Unmarked { newest } => newest + 1,
     };
     let why = format!(
-        "{what}. What is pending may have been sent: run `certcommit verify --pending` to read it back first, then \
+        "{gap}. What is pending may have been sent: run `certcommit verify --pending` to read it back first, then \
          `certcommit resume`"
     );
     tracing::warn!(event = Event::Paused.as_str(), why, "paused: {why}");

@@ -88,11 +88,12 @@ impl Worker {
         let now = clock::now();
         if self.exit.fatal.is_some() {
             return self.on_the_way() == 0 || self.exit.deadline.is_some_and(|deadline| now.instant >= deadline) || {
-                let corrupt = matches!(self.exit.fatal, Some(QueueError::Corrupt { .. }));
-                self.begin_stop(
-                    now,
-                    if corrupt { "the database is corrupt" } else { "the database is not ours any more" },
-                );
+                let why = match self.exit.fatal {
+                    Some(QueueError::Corrupt { .. }) => "the database is corrupt",
+                    Some(QueueError::Altered { .. }) => "rules of the queue are gone",
+                    _ => "the database is not ours any more",
+                };
+                self.begin_stop(now, why);
                 self.on_the_way() == 0
             };
         }
@@ -106,18 +107,46 @@ impl Worker {
     }
 
     /// Whether all that is open has a result that a rule of the queue refuses: its row is in flight although nothing is
-    /// on the way, or waits for a read whose result is refused.
+    /// on the way, or waits for a read whose result is refused. The counts alone don't say so: anybody can write them.
     fn only_refused_is_left(&self) -> bool {
         let at_rest = self.desk.is_free() && self.trouble.is_none() && self.held().len() == self.refused.len();
+        let is_due = self.commits.next_due().is_some() || self.reads.next_due().is_some();
         let reads = self.refused.iter().filter(|record| record.from != State::InFlight).count();
         let others = self.counts.open() - self.counts.of(State::InFlight);
-        at_rest && i64::try_from(reads).is_ok_and(|reads| others <= reads)
+        at_rest && !is_due && i64::try_from(reads).is_ok_and(|reads| others <= reads)
+    }
+
+    /// Without some of the rules, results can be written all the same, and what is sent and on record is sent no second time.
+    /// How many could not be.
+    async fn write_what_can_be_written(&mut self) -> usize {
+        self.give_back_ready(clock::now(), Unsent::Stopped);
+        self.records.append(&mut self.refused);
+        self.desk.begin(Errand {
+            records: std::mem::take(&mut self.records),
+            commits: 0,
+            reads: 0,
+            heartbeat: None,
+            only_if_changed: false,
+            reconcile: None,
+            oldest: false,
+            follow_clock: false,
+            settle: self.policy.verify.settle,
+            prune: None,
+            without_rules: true,
+        });
+        let done = self.desk.done().await;
+        done.records.len() + done.refused.len()
     }
 
     pub(super) async fn end(mut self) -> Result<Ended, RunError> {
         self.end_inspection().await;
         if let Some(error) = self.exit.fatal.take() {
-            return Err(stopped_by(error, self.records.len() + self.refused.len()));
+            let unwritten = if matches!(error, QueueError::Altered { .. }) {
+                self.write_what_can_be_written().await
+            } else {
+                self.records.len() + self.refused.len()
+            };
+            return Err(stopped_by(error, unwritten));
         }
         let heartbeat = Some(Heartbeat { mode: Mode::Stopped, why: None, pace: self.commits.limiter.pace() });
         self.records.append(&mut self.refused);
@@ -134,6 +163,7 @@ impl Worker {
             follow_clock: false,
             settle: self.policy.verify.settle,
             prune: None,
+            without_rules: false,
         });
         let done = self.desk.done().await;
         let counts = match done.result {
@@ -170,11 +200,13 @@ impl Worker {
 
 /// The last line of a run that the database ends. What it couldn't write, the log has, and the next run reads back.
 fn stopped_by(error: QueueError, unwritten: usize) -> RunError {
-    tracing::error!(
-        event = Event::Stopped.as_str(),
-        unwritten,
-        "stopped: {error}. {unwritten} results could not be written: the lines above tell them, and their submissions \
-         are in doubt until the next run has read them back",
-    );
+    let left = match unwritten {
+        0 => String::new(),
+        _ => format!(
+            ". {unwritten} results could not be written: the lines above tell them, and their submissions are in doubt \
+             until the next run has read them back"
+        ),
+    };
+    tracing::error!(event = Event::Stopped.as_str(), unwritten, "stopped: {error}{left}");
     error.into()
 }

@@ -32,6 +32,19 @@ impl Mark {
         Ok(Self { file, path, number })
     }
 
+    /// The number that the mark of the database at this path holds, without making one; none if it isn't there, or
+    /// unreadable.
+    ///
+    /// # Errors
+    /// When the file is there and can't be opened.
+    pub fn look(database: &Path) -> Result<Option<i64>, QueueError> {
+        let path = beside(database, ".mark");
+        match File::open(&path).and_then(|file| read(&file)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            looked => looked.map_err(|error| QueueError::io(&path, error)),
+        }
+    }
+
     /// The number that it holds; none if it is new, or unreadable.
     #[must_use]
     pub fn number(&self) -> Option<i64> {
@@ -97,13 +110,17 @@ mod tests {
     fn a_mark_holds_the_highest_number_and_none_when_it_is_new_or_unreadable() {
         let directory = tempfile::tempdir().unwrap();
         let database = directory.path().join("queue.db");
+        assert_eq!(Mark::look(&database).unwrap(), None);
+        assert!(!directory.path().join("queue.db.mark").exists(), "who only looks makes none");
         let mut mark = Mark::open(&database).unwrap();
         assert_eq!(mark.number(), None);
+        assert_eq!(Mark::look(&database).unwrap(), None);
         mark.reset(7).unwrap();
         mark.advance(5).unwrap();
         mark.advance(12).unwrap();
         mark.rewrite().unwrap();
         assert_eq!(Mark::open(&database).unwrap().number(), Some(12));
+        assert_eq!(Mark::look(&database).unwrap(), Some(12));
         std::fs::write(directory.path().join("queue.db.mark"), "not a number at all, really").unwrap();
         assert_eq!(Mark::open(&database).unwrap().number(), None);
     }

@@ -37,9 +37,10 @@ fn at_work() -> Situation {
             ErrorCount { code: Some(text("FailedOperation.CertificateNotFound")), count: 10_000, at_least: true },
             ErrorCount { code: None, count: 5, at_least: false },
         ],
+        miscounted: false,
         per_minute,
     };
-    Situation { overview, alive: true, now: NOW, cap: 20 }
+    Situation { overview, flaws: Vec::new(), gap: None, alive: true, now: NOW, cap: 20 }
 }
 
 fn shown(situation: &Situation) -> String {
