@@ -18,7 +18,7 @@ pub enum Code {
     PartlyDone,
     /// Usage.
     Usage,
-    /// The database is foreign, newer or corrupt.
+    /// The database is foreign, newer, corrupt or emptied, or rules of it are gone.
     Data,
     /// The API can't be reached or refuses us.
     Unavailable,
@@ -59,7 +59,7 @@ impl Code {
             Self::Done => "Done.",
             Self::PartlyDone => "Part of it wasn't: submissions failed or held, lines refused.",
             Self::Usage => "Usage.",
-            Self::Data => "The database is foreign, newer or corrupt.",
+            Self::Data => "The database is foreign, newer, corrupt or emptied, or rules of it are gone.",
             Self::Unavailable => "The API can't be reached or refuses us.",
             Self::CantCreate => "The database can't be created.",
             Self::Io => "The database failed.",
@@ -126,6 +126,7 @@ impl From<QueueError> for Failure {
             QueueError::Foreign { .. }
             | QueueError::Newer { .. }
             | QueueError::Unmarked(_)
+            | QueueError::Emptied { .. }
             | QueueError::Altered { .. }
             | QueueError::Corrupt { .. }
             | QueueError::Damaged { .. } => Code::Data,

@@ -18,6 +18,16 @@ pub enum QueueError {
     /// There is a file, and nothing in it yet.
     #[error("{0} holds no queue yet; `certcommit run` or `certcommit enqueue` makes one in it")]
     Empty(PathBuf),
+    /// There is nothing in the file, or no file, where a queue was.
+    #[error(
+        "{path} holds no queue, and {made} requests were made on one here: it was emptied or taken away. Restore a backup; one that is made anew starts paused"
+    )]
+    Emptied {
+        /// The file.
+        path: PathBuf,
+        /// The newest request, by the mark beside it.
+        made: i64,
+    },
     /// It is another program's.
     #[error("{path} is not a certcommit queue ({why}); it was left untouched")]
     Foreign {

@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use super::backup::back_up;
 use super::error::{QueueError, is_rollback_needed};
 use super::lock::DaemonLock;
+use super::mark::Mark;
 use super::place::{Place, beside, directory_of, refuse_network_filesystem};
 use super::schema;
 use crate::clock;
@@ -102,12 +103,12 @@ impl Queue {
         let existed = path.try_exists().map_err(|error| QueueError::io(path, error))?;
         if !existed {
             if !opening.makes() {
-                return Err(QueueError::Missing(path.to_owned()));
+                return Err(none_there(path, QueueError::Missing));
             }
             create(path)?;
         }
         let applied = match identify(path).await? {
-            Identity::Empty if !opening.makes() => return Err(QueueError::Empty(path.to_owned())),
+            Identity::Empty if !opening.makes() => return Err(none_there(path, QueueError::Empty)),
             Identity::Empty => BTreeSet::new(),
             Identity::Unmarked(_) => return Err(QueueError::Unmarked(path.to_owned())),
             Identity::Queue(applied) => applied,
@@ -198,6 +199,15 @@ impl Queue {
     /// When the database fails.
     pub async fn close(self) -> Result<(), QueueError> {
         self.connection.close().await.map_err(QueueError::of("closing"))
+    }
+}
+
+/// Why there is no queue: none was made yet, or the mark beside it says otherwise.
+pub(super) fn none_there(path: &Path, not_yet: fn(PathBuf) -> QueueError) -> QueueError {
+    match Mark::look(path) {
+        Ok(Some(made)) if made > 0 => QueueError::Emptied { path: path.to_owned(), made },
+        Ok(_) => not_yet(path.to_owned()),
+        Err(error) => error,
     }
 }
 

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use super::backup::copy_as_it_is;
 use super::error::QueueError;
 use super::lock::DaemonLock;
-use super::open::{APPLICATION_ID, FILE_MODE, Identity, MIGRATIONS, connect, identify, pending};
+use super::open::{APPLICATION_ID, FILE_MODE, Identity, MIGRATIONS, connect, identify, none_there, pending};
 use super::place::beside;
 use super::rebuild::{make_table, quoted};
 use super::recount;
@@ -63,11 +63,11 @@ pub struct Saved {
 /// When a daemon holds it, it is no queue or a damaged one, or the copy can't be written.
 pub async fn repair(path: &Path, now: UnixMillis) -> Result<Repaired, QueueError> {
     if !path.try_exists().map_err(|error| QueueError::io(path, error))? {
-        return Err(QueueError::Missing(path.to_owned()));
+        return Err(none_there(path, QueueError::Missing));
     }
     let _lock = DaemonLock::acquire(path).await?;
     let (applied, was_a_dump) = match identify(path).await? {
-        Identity::Empty => return Err(QueueError::Empty(path.to_owned())),
+        Identity::Empty => return Err(none_there(path, QueueError::Empty)),
         Identity::Queue(applied) => (applied, false),
         Identity::Unmarked(applied) => (applied, true),
     };

@@ -15,6 +15,7 @@ mod log;
 mod network;
 mod power;
 mod processes;
+mod salvage;
 mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
