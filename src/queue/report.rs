@@ -109,6 +109,14 @@ impl Queue {
         if outlook.miscounted { self.counted().await } else { Ok(outlook.counts) }
     }
 
+    /// Whether the counts that are kept are certainly wrong. The daemon counts anew when it meets that.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_miscounted(&mut self) -> Result<bool, QueueError> {
+        outlook(&mut self.connection).await.map(|outlook| outlook.miscounted)
+    }
+
     /// When the oldest open submission was created, in unix seconds.
     ///
     /// # Errors

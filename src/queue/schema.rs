@@ -47,6 +47,12 @@ impl fmt::Display for Flaw {
 }
 
 impl Flaw {
+    /// For tests of what shows it.
+    #[cfg(test)]
+    pub(crate) fn of(kind: &'static str, name: &str) -> Self {
+        Self { kind, name: name.to_owned(), missing: true }
+    }
+
     /// Whether it is a table, a column, an index, a trigger, a view or a row.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -40,17 +40,24 @@ pub(super) async fn check(out: &mut impl Write, settings: &Settings, integrity: 
     if integrity {
         return check_integrity(out, &mut queue, &path).await;
     }
-    let mut wrong: Vec<String> = flaws.iter().map(ToString::to_string).collect();
     if flaws.is_empty() {
-        wrong.extend(queue.gap(mark).await?.map(|gap| gap.to_string()));
+        return tell_of_the_record(out, &mut queue, mark).await;
     }
-    for finding in &wrong {
-        writeln!(out, "rules          {}", printable(finding, LONGEST_PLACE))?;
-    }
-    if flaws.is_empty() {
-        return Ok(());
+    for flaw in &flaws {
+        writeln!(out, "rules          {}", printable(&flaw.to_string(), LONGEST_PLACE))?;
     }
     Err(Failure::new(Code::Data, format!("{path} is not as certcommit made it, as the lines above tell. {REPAIR}")))
+}
+
+/// What the daemon deals with by itself when it starts: it pauses, or counts anew.
+async fn tell_of_the_record(out: &mut impl Write, queue: &mut Queue, mark: Option<i64>) -> Result<(), Failure> {
+    if let Some(gap) = queue.gap(mark).await? {
+        writeln!(out, "record         {}", printable(&gap.to_string(), LONGEST_PLACE))?;
+    }
+    if queue.is_miscounted().await? {
+        writeln!(out, "record         the counts in state_counts are wrong; the daemon counts anew")?;
+    }
+    Ok(())
 }
 
 const REPAIR: &str = "If rules are missing or altered, stop the daemon and run: certcommit check --repair";

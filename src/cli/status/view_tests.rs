@@ -1,5 +1,5 @@
 use super::*;
-use crate::queue::{Control, Counts, DaemonRow, ErrorCount, MINUTES, Oldest, Overview, Shown};
+use crate::queue::{Control, Counts, DaemonRow, ErrorCount, Flaw, Gap, MINUTES, Oldest, Overview, Shown};
 
 const NOW: i64 = 1_700_000_000;
 
@@ -164,6 +164,22 @@ fn the_pace_is_the_daemons_own_as_long_as_it_lives() {
     situation.overview.daemon.pace = Some(f64::NAN);
     situation.alive = true;
     assert_eq!(situation.work(), 51);
+}
+
+#[test]
+fn what_is_wrong_with_the_database_is_told_before_all_else() {
+    let mut situation = at_work();
+    situation.gap = Some(Gap::Emptied { made: 308 });
+    situation.overview.miscounted = true;
+    let expected = "\
+RUNNING      up for 3 h 12 min, process 4756
+damage       this database was emptied: 308 requests were made, and none of them
+             is on record; the counts in state_counts are wrong";
+    assert_eq!(top(&situation), expected);
+    situation.flaws = vec![Flaw::of("trigger", "submissions_moved")];
+    let top = top(&situation);
+    assert!(top.contains("\ndamage       trigger submissions_moved is missing; this database"), "{top}");
+    assert!(top.ends_with("\ndo           stop the daemon; certcommit check --repair"), "{top}");
 }
 
 #[test]
