@@ -18,7 +18,7 @@ pub enum Code {
     PartlyDone,
     /// Usage, or the file of IDs can't be read.
     Usage,
-    /// The database is foreign, newer or corrupt.
+    /// The database is foreign, newer, corrupt or emptied, or rules of it are gone.
     Data,
     /// The API can't be reached or refuses us.
     Unavailable,
@@ -59,7 +59,7 @@ impl Code {
             Self::Done => "Done.",
             Self::PartlyDone => "Part of it wasn't: submissions failed or held, lines refused.",
             Self::Usage => "Usage, or the file of IDs can't be read.",
-            Self::Data => "The database is foreign, newer or corrupt.",
+            Self::Data => "The database is foreign, newer, corrupt or emptied, or rules of it are gone.",
             Self::Unavailable => "The API can't be reached or refuses us.",
             Self::CantCreate => "The database can't be created.",
             Self::Io => "The database failed.",
@@ -125,9 +125,17 @@ impl From<QueueError> for Failure {
         let code = match &error {
             QueueError::Foreign { .. }
             | QueueError::Newer { .. }
+            | QueueError::Unmarked(_)
+            | QueueError::Emptied { .. }
+            | QueueError::Altered { .. }
             | QueueError::Corrupt { .. }
             | QueueError::Damaged { .. } => Code::Data,
-            QueueError::Missing(_) | QueueError::Busy { .. } | QueueError::Failed { .. } => Code::Io,
+            QueueError::Missing(_)
+            | QueueError::Empty(_)
+            | QueueError::Outdated { .. }
+            | QueueError::Uncompared
+            | QueueError::Busy { .. }
+            | QueueError::Failed { .. } => Code::Io,
             QueueError::Create { .. } => Code::CantCreate,
             QueueError::Held { .. } | QueueError::Older { .. } => Code::Held,
             QueueError::Replaced(_) => Code::Replaced,

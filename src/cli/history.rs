@@ -17,7 +17,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
-    let mut queue = super::open_queue(settings).await?;
+    let mut queue = super::look_at_queue(settings).await?;
     let id = &arguments.id;
     let submission = queue.submission(id).await?;
     let requests = queue.history(id).await?;

@@ -12,6 +12,7 @@ use super::exit::{Code, Failure};
 use super::status::KEYS;
 use crate::logging::{Event, Field};
 use crate::metrics::CATALOGUE;
+use crate::queue::SALVAGE;
 use crate::tencent::ERROR_TABLE;
 
 const SAMPLE: &str = include_str!("../../config/certcommit.toml");
@@ -41,6 +42,10 @@ const FILES: &[(&str, &str)] = &[
         "The number of the newest request. A queue that lags behind it, or came without it, starts paused. So does one whose \
          daemon died and was silent for more than 15 minutes, as a disk that was brought back with the mark is.",
     ),
+    (
+        "/var/lib/certcommit/queue.db.schema-VERSION, queue.db.before-repair-SECONDS",
+        "Copies of the queue from before it was migrated, or repaired by certcommit check --repair.",
+    ),
     ("/var/lib/certcommit/queue.db.lock", "Held by the daemon: one daemon a queue."),
     (
         "$CREDENTIALS_DIRECTORY/secret_id, secret_key, token",
@@ -65,6 +70,11 @@ CERTCOMMIT_REQUEST_ID, and so on; a field without a value is left out.";
 const STATUS: &str = "\
 What certcommit status --json prints, as one object on one line; with --watch one a second. These keys and types stay; others \
 may come beside them. Times are unix seconds. While watching, a queue that can't be read is an object with the key error alone.";
+
+const DAMAGE: &str = "\
+A daemon whose queue lacks a trigger, an index, a column or a view, as after a tool that rewrites tables, sends nothing more \
+and ends with 65; check and status name what is missing, and certcommit check --repair makes it again. Where the structure of \
+the database is damaged,";
 
 const SIGNALS: &[(&str, &str)] = &[
     ("SIGTERM, SIGINT", "Stop: requests on the way get worker.stop_timeout to end. A second one ends the wait."),
@@ -110,6 +120,7 @@ fn write(page: &mut Vec<u8>) -> io::Result<()> {
         Code::ALL.iter().map(|code| (code.number().to_string(), code.describe())).collect();
     section(&mut roff, "EXIT STATUS", numbers.iter().map(|(number, meaning)| (number.as_str(), *meaning)));
     section(&mut roff, "SIGNALS", SIGNALS.iter().copied());
+    roff.control("SH", ["A DAMAGED QUEUE"]).text([roman(format!("{DAMAGE} {SALVAGE}."))]);
     roff.control("SH", ["ERROR CODES"]).text([roman(ERROR_CODES)]);
     entries(&mut roff, ERROR_TABLE.iter().map(|(code, class)| (*code, class.as_str())));
     roff.control("SH", ["METRICS"]).text([roman(METRICS)]);

@@ -135,6 +135,11 @@ async fn open_queue(settings: &Settings) -> Result<Queue, Failure> {
     Ok(Queue::open(&settings.database, Opening::Existing).await?)
 }
 
+/// Opens the queue for a command that only looks at it.
+async fn look_at_queue(settings: &Settings) -> Result<Queue, Failure> {
+    Ok(Queue::open(&settings.database, Opening::Looking).await?)
+}
+
 /// Reports what a change to this state did: which submissions were not moved, and why. What is in this state already is as
 /// it was asked for.
 async fn report_moved(queue: &mut Queue, shifted: &Shifted, to: State, what: &str) -> Result<Code, Failure> {

@@ -37,6 +37,8 @@ pub(super) struct Errand {
     pub(super) reading_paused: bool,
     /// A step of pruning.
     pub(super) prune: Option<Step>,
+    /// Whatever becomes of the queue's rules: to write at the end what can be written.
+    pub(super) without_rules: bool,
 }
 
 /// What came of it.
@@ -176,6 +178,21 @@ impl Books {
             self.queue.reconnect().await?;
             (self.suspect, self.seen) = (false, None);
         }
+        if errand.without_rules {
+            self.queue.waive_rules();
+        }
+        match self.work(errand).await {
+            // A table or a column that is gone: that it is gone tells more than what asked for it.
+            Err(error @ QueueError::Failed { .. }) if !errand.without_rules => match self.queue.insist_on_rules().await
+            {
+                Err(altered @ QueueError::Altered { .. }) => Err(altered),
+                Ok(()) | Err(_) => Err(error),
+            },
+            worked => worked,
+        }
+    }
+
+    async fn work(&mut self, errand: &Errand) -> Result<Option<TurnReport>, QueueError> {
         if let Some((held, policy)) = &errand.reconcile {
             // What is claimed and can't be marked is given back, over and over: nothing is claimed before this works.
             self.mark.rewrite()?;
@@ -209,7 +226,11 @@ impl Books {
             probe: errand.probe,
             reading_paused: errand.reading_paused,
         };
-        let report = self.queue.turn(&self.run, &turn).await?;
+        let mut report = self.queue.turn(&self.run, &turn).await?;
+        if report.miscounted {
+            report.counts = self.queue.recount().await?;
+            tracing::warn!("the counts in state_counts were wrong, and are counted anew");
+        }
         let newest = report.claims.commits.iter().chain(&report.claims.reads).map(|claim| claim.request).max();
         if let Some(number) = newest {
             // Without its mark, a restored database could not be told: claims that it lacks are not sent.

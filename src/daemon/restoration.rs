@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::{UnixMillis, rough};
 use crate::logging::Event;
-use crate::queue::{LastRun, Mark, Queue, QueueError};
+use crate::queue::{Gap, LastRun, Mark, Queue, QueueError};
 
 /// A machine or a daemon that dies is back within minutes, by itself. A run that ended otherwise than in good order and
 /// was last heard of longer ago may be the one that a snapshot or a copy of the files was taken of.
@@ -19,7 +19,7 @@ pub(super) async fn notice(
     last: Option<LastRun>,
     now: UnixMillis,
 ) -> Result<(), QueueError> {
-    if lags_behind(queue, mark, last.is_some()).await? {
+    if lags_behind(queue, mark).await? {
         return Ok(());
     }
     // Database and mark agree, as they do when both were brought back.
@@ -55,29 +55,25 @@ fn doubt(last: LastRun, now: UnixMillis) -> Option<String> {
         .then(|| format!("the last run did not end in good order, and was last heard of {} ago", rough(distance)))
 }
 
-/// A database that lags behind its mark doesn't know what was sent since it was copied. Its requests go on from the
+/// A database that lags behind its mark, or was emptied, doesn't know what was sent. Its requests go on from the
 /// mark, so that the mark never has to go back: the same backup, restored once more, is noticed once more. Whether it
 /// was paused.
-async fn lags_behind(queue: &mut Queue, mark: &mut Mark, was_run: bool) -> Result<bool, QueueError> {
-    let newest = queue.newest_request().await?;
-    let (number, what) = match mark.number() {
-        Some(number) if number == newest => return Ok(false),
+async fn lags_behind(queue: &mut Queue, mark: &mut Mark) -> Result<bool, QueueError> {
+    let Some(gap) = queue.gap(mark.number()).await? else {
         // Its last moments went with the power, or its daemon died just before it wrote it.
-        Some(number) if number < newest => return mark.reset(newest).map(|()| false),
-        None if !was_run => return mark.reset(newest).map(|()| false),
-        Some(number) => {
-            let what = "this database was restored from a backup, or made anew: it knows of";
-            (number, format!("{what} {newest} requests, and {number} were made"))
+        let newest = queue.newest_request().await?;
+        if mark.number() != Some(newest) {
+            mark.reset(newest)?;
         }
+        return Ok(false);
+    };
+    let number = match gap {
+        Gap::Behind { made, .. } | Gap::Emptied { made } if mark.number().is_some() => made,
         // A number that no copy of this database has.
-        None => {
-            let what =
-                "the mark beside this database is missing, as it is where a backup was restored or moved to: whether";
-            (newest + 1, format!("{what} more than the {newest} requests that it knows of were made can't be told"))
-        }
+        Gap::Behind { made: newest, .. } | Gap::Emptied { made: newest } | Gap::Unmarked { newest } => newest + 1,
     };
     let why = format!(
-        "{what}. What is pending may have been sent: run `certcommit verify --pending` to read it back first, then \
+        "{gap}. What is pending may have been sent: run `certcommit verify --pending` to read it back first, then \
          `certcommit resume`"
     );
     tracing::warn!(event = Event::Paused.as_str(), why, "paused: {why}");

@@ -88,11 +88,12 @@ impl Worker {
         let now = clock::now();
         if self.exit.fatal.is_some() {
             return self.on_the_way() == 0 || self.exit.deadline.is_some_and(|deadline| now.instant >= deadline) || {
-                let corrupt = matches!(self.exit.fatal, Some(QueueError::Corrupt { .. }));
-                self.begin_stop(
-                    now,
-                    if corrupt { "the database is corrupt" } else { "the database is not ours any more" },
-                );
+                let why = match self.exit.fatal {
+                    Some(QueueError::Corrupt { .. }) => "the database is corrupt",
+                    Some(QueueError::Altered { .. }) => "rules of the queue are gone",
+                    _ => "the database is not ours any more",
+                };
+                self.begin_stop(now, why);
                 self.on_the_way() == 0
             };
         }
@@ -106,19 +107,53 @@ impl Worker {
     }
 
     /// Whether a rule of the queue refuses all that is open: its row is in flight although nothing is on the way, waits for
-    /// a read whose result is refused, or can't be claimed.
+    /// a read whose result is refused, or can't be claimed. The counts alone don't say so: anybody can write them.
     fn only_refused_is_left(&self) -> bool {
         let at_rest =
             self.desk.is_free() && self.trouble.is_none() && self.held().len() == self.refusals.held().count();
+        let is_due = self.commits.next_due().is_some() || self.reads.next_due().is_some();
         let reads = self.refusals.results().filter(|record| record.from != State::InFlight).count();
         let others = self.counts.open() - self.counts.of(State::InFlight);
-        at_rest && i64::try_from(reads + self.refusals.unclaimable()).is_ok_and(|refused| others <= refused)
+        let unclaimable = self.refusals.unclaimable();
+        let refused = i64::try_from(reads + unclaimable).unwrap_or(i64::MAX);
+        at_rest && (unclaimable > 0 || !is_due) && others <= refused
+    }
+
+    /// Without some of the rules, results can be written all the same, and what is sent and on record is sent no second time.
+    /// How many could not be.
+    async fn write_what_can_be_written(&mut self) -> usize {
+        self.give_back_ready(clock::now(), Unsent::Stopped);
+        let refused = self.refusals.take_results();
+        self.records.extend(refused);
+        self.desk.begin(Errand {
+            records: std::mem::take(&mut self.records),
+            commits: 0,
+            reads: 0,
+            skip: Vec::new(),
+            heartbeat: None,
+            only_if_changed: false,
+            reconcile: None,
+            oldest: false,
+            follow_clock: false,
+            verify: self.policy.verify,
+            probe: None,
+            reading_paused: false,
+            prune: None,
+            without_rules: true,
+        });
+        let done = self.desk.done().await;
+        done.records.len() + done.refused.len()
     }
 
     pub(super) async fn end(mut self) -> Result<Ended, RunError> {
         self.end_inspection().await;
         if let Some(error) = self.exit.fatal.take() {
-            return Err(stopped_by(error, self.records.len() + self.refusals.held().count()));
+            let unwritten = if matches!(error, QueueError::Altered { .. }) {
+                self.write_what_can_be_written().await
+            } else {
+                self.records.len() + self.refusals.held().count()
+            };
+            return Err(stopped_by(error, unwritten));
         }
         let heartbeat = Some(Heartbeat { mode: Mode::Stopped, why: None, pace: self.commits.limiter.pace() });
         let refused = self.refusals.take_results();
@@ -139,6 +174,7 @@ impl Worker {
             probe: None,
             reading_paused: false,
             prune: None,
+            without_rules: false,
         });
         let done = self.desk.done().await;
         let counts = match done.result {
@@ -176,11 +212,13 @@ impl Worker {
 
 /// The last line of a run that the database ends. What it couldn't write, the log has, and the next run reads back.
 fn stopped_by(error: QueueError, unwritten: usize) -> RunError {
-    tracing::error!(
-        event = Event::Stopped.as_str(),
-        unwritten,
-        "stopped: {error}. {unwritten} results could not be written: the lines above tell them, and their submissions \
-         are in doubt until the next run has read them back",
-    );
+    let left = match unwritten {
+        0 => String::new(),
+        _ => format!(
+            ". {unwritten} results could not be written: the lines above tell them, and their submissions are in doubt \
+             until the next run has read them back"
+        ),
+    };
+    tracing::error!(event = Event::Stopped.as_str(), unwritten, "stopped: {error}{left}");
     error.into()
 }

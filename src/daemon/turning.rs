@@ -104,6 +104,7 @@ impl Worker {
             // A clock that is off makes all seem old; a daemon that works has one that the server takes for right.
             prune: self.upkeep.pruning.due(now).filter(|_| mode == Mode::Running && self.trouble.is_none()),
             records: std::mem::take(&mut self.records),
+            without_rules: false,
         });
     }
 
@@ -208,7 +209,10 @@ impl Worker {
     }
 
     pub(super) fn meet_trouble(&mut self, error: QueueError, now: Now) {
-        if matches!(error, QueueError::Replaced(_) | QueueError::Held { .. }) {
+        if matches!(error, QueueError::Altered { .. }) {
+            tracing::error!(event = Event::DatabaseUnavailable.as_str(), "{error}");
+        }
+        if matches!(error, QueueError::Altered { .. } | QueueError::Replaced(_) | QueueError::Held { .. }) {
             self.exit.fatal.get_or_insert(error);
             return;
         }

@@ -44,22 +44,38 @@ impl Queue {
     }
 }
 
-/// Copies a database to a new file of this mode.
+/// Copies a queue to a new file of this mode, and marks the copy as one.
 pub(super) async fn back_up(
     connection: &mut SqliteConnection,
     file: &Path,
     mode: u32,
     now: UnixMillis,
 ) -> Result<Backup, QueueError> {
-    let refused = |error| QueueError::Create { path: file.to_owned(), error };
-    if file.try_exists().map_err(refused)? {
-        return Err(refused(io::ErrorKind::AlreadyExists.into()));
-    }
-    let partial = Partial::begin(file).map_err(refused)?;
-    write(connection, &partial.path, file).await?;
-    let backup = finish(&partial.path, file, now).await?;
-    partial.publish(file, mode).map_err(refused)?;
+    let partial = copy(connection, file).await?;
+    let backup = mark(&partial.path, file, now).await?;
+    partial.publish(file, mode).map_err(|error| refused(file, error))?;
     Ok(backup)
+}
+
+/// Copies a database that may lack what a queue has to a new file of this mode.
+pub(super) async fn copy_as_it_is(connection: &mut SqliteConnection, file: &Path, mode: u32) -> Result<(), QueueError> {
+    let partial = copy(connection, file).await?;
+    partial.publish(file, mode).map_err(|error| refused(file, error))
+}
+
+fn refused(file: &Path, error: io::Error) -> QueueError {
+    QueueError::Create { path: file.to_owned(), error }
+}
+
+/// Copies a database beside the file that is to be made, and checks the copy.
+async fn copy(connection: &mut SqliteConnection, file: &Path) -> Result<Partial, QueueError> {
+    if file.try_exists().map_err(|error| refused(file, error))? {
+        return Err(refused(file, io::ErrorKind::AlreadyExists.into()));
+    }
+    let partial = Partial::begin(file).map_err(|error| refused(file, error))?;
+    write(connection, &partial.path, file).await?;
+    check(&partial.path, file).await?;
+    Ok(partial)
 }
 
 /// The copy while it is written: beside the file that it becomes, and gone if it doesn't.
@@ -138,19 +154,30 @@ fn failed(what: &'static str, file: &Path, error: &sqlx::Error) -> QueueError {
     QueueError::about(what, error)
 }
 
-/// Checks the copy, and marks it as one.
-async fn finish(partial: &Path, file: &Path, now: UnixMillis) -> Result<Backup, QueueError> {
-    let failed = |error: sqlx::Error| failed("checking the copy", file, &error);
+async fn open(partial: &Path, file: &Path) -> Result<SqliteConnection, QueueError> {
     // Nobody has the copy yet, and it is synced as a whole: a journal would only be left behind by a process that dies.
     let options = SqliteConnectOptions::new()
         .filename(partial)
         .journal_mode(SqliteJournalMode::Off)
         .synchronous(SqliteSynchronous::Off);
-    let mut copy = options.connect().await.map_err(failed)?;
+    options.connect().await.map_err(|error| failed("checking the copy", file, &error))
+}
+
+async fn check(partial: &Path, file: &Path) -> Result<(), QueueError> {
+    let failed = |error: sqlx::Error| failed("checking the copy", file, &error);
+    let mut copy = open(partial, file).await?;
     let verdict: String = sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut copy).await.map_err(failed)?;
-    if verdict != "ok" {
-        return Err(QueueError::Damaged { what: "checking the copy", detail: verdict });
+    copy.close().await.map_err(failed)?;
+    if verdict == "ok" {
+        return Ok(());
     }
+    Err(QueueError::Damaged { what: "checking the copy", detail: verdict })
+}
+
+/// Says in the copy that it is one, and what it holds.
+async fn mark(partial: &Path, file: &Path, now: UnixMillis) -> Result<Backup, QueueError> {
+    let failed = |error: sqlx::Error| failed("marking the copy", file, &error);
+    let mut copy = open(partial, file).await?;
     let reason = format!(
         "this is a backup of {now}: what is pending may have been sent since. Run `certcommit verify --pending` to \
          read it back first, then `certcommit resume`"

@@ -6,12 +6,31 @@ use std::path::{Path, PathBuf};
 use super::permission::{self, Denial, shell};
 use super::place::directory_of;
 
+/// What to do with a damaged database. The `.recover` of Debian's shell makes nothing, and its `.dump` takes everything back
+/// at the end where it met damage, unless that line is replaced.
+pub const SALVAGE: &str = "stop the daemon and restore a backup; or save what can be read, to a new file: sqlite3 queue.db \
+    .dump | sed 's/^ROLLBACK; -- due to errors$/COMMIT;/' | sqlite3 saved.db; put that in its place, without the old \
+    queue.db-wal and queue.db-shm and beside the old queue.db.mark; and then: certcommit check --repair";
+
 /// An error of the queue's database. Each kind has its own exit code.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// There is no database, and this command doesn't make one.
     #[error("there is no queue at {0}; `certcommit run` or `certcommit enqueue` makes one (database.path says where)")]
     Missing(PathBuf),
+    /// There is a file, and nothing in it yet.
+    #[error("{0} holds no queue yet; `certcommit run` or `certcommit enqueue` makes one in it")]
+    Empty(PathBuf),
+    /// There is nothing in the file, or no file, where a queue was.
+    #[error(
+        "{path} holds no queue, and {made} requests were made on one here: it was emptied or taken away. Restore a backup; one that is made anew starts paused"
+    )]
+    Emptied {
+        /// The file.
+        path: PathBuf,
+        /// The newest request, by the mark beside it.
+        made: i64,
+    },
     /// It is another program's.
     #[error("{path} is not a certcommit queue ({why}); it was left untouched")]
     Foreign {
@@ -44,10 +63,38 @@ pub enum QueueError {
         /// The newest schema that this version knows.
         known: i64,
     },
-    /// It is damaged.
+    /// An older version wrote it, and a command only looks.
     #[error(
-        "{path} is corrupt: {detail}. Nothing more is written to it; restore a backup, or save what is left with sqlite3's .recover"
+        "{path} has an older schema ({found} of {known}), which the next start of the daemon brings up to date; start it"
     )]
+    Outdated {
+        /// The file.
+        path: PathBuf,
+        /// Its schema's version.
+        found: i64,
+        /// The newest schema that this version knows.
+        known: i64,
+    },
+    /// It was made from a dump of a queue.
+    #[error(
+        "{0} has the tables of a queue, and not its application_id, like what is read in from sqlite3's .dump; `certcommit check --repair` makes it a queue again"
+    )]
+    Unmarked(PathBuf),
+    /// Rules of the queue are gone.
+    #[error(
+        "{path} is not as certcommit made it, and its rules don't hold: {flaws}. Nothing more is sent; with the daemon stopped, `certcommit check --repair` makes again what can be made"
+    )]
+    Altered {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or altered.
+        flaws: String,
+    },
+    /// The schema was changed by somebody, and has to be compared first.
+    #[error("the schema was changed, and has not been compared yet")]
+    Uncompared,
+    /// It is damaged.
+    #[error("{path} is corrupt: {detail}. Nothing more is written to it; {}", SALVAGE)]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -147,9 +194,7 @@ pub enum QueueError {
         detail: String,
     },
     /// It was found damaged while it was open.
-    #[error(
-        "the database can't be read as it should ({what}): {detail}. If that lasts, it is damaged: stop the daemon, and restore a backup, or save what is left with sqlite3's .recover"
-    )]
+    #[error("the database can't be read as it should ({what}): {detail}. If that lasts, it is damaged: {}", SALVAGE)]
     Damaged {
         /// What was being done.
         what: &'static str,

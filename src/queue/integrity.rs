@@ -4,11 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use super::error::{QueueError, is_interrupted};
-use super::open::{BUSY_TIMEOUT, MIGRATIONS, Queue};
+use super::gap::Gap;
+use super::mark::Mark;
+use super::open::{BUSY_TIMEOUT, Queue};
 use super::shown::Shown;
 
 /// Of each kind of damage, so many are told.
@@ -17,7 +19,7 @@ const MOST_FINDINGS: usize = 10;
 const STEPS: i32 = 1000;
 
 /// What must be so in a queue besides its structure: a query for what is otherwise, and what to say of it.
-const INVARIANTS: [(&str, &str); 6] = [
+const INVARIANTS: [(&str, &str); 9] = [
     (
         "SELECT n.state || ': ' || n.count || ', and ' || (SELECT count(*) FROM submissions s WHERE s.state = n.state)
            FROM state_counts n WHERE n.count <> (SELECT count(*) FROM submissions s WHERE s.state = n.state)",
@@ -48,6 +50,20 @@ const INVARIANTS: [(&str, &str); 6] = [
         "SELECT max(number) FROM requests
           HAVING max(number) > coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'requests'), 0)",
         "the numbers of requests could restart below: ",
+    ),
+    (
+        "SELECT certificate_id FROM submissions GROUP BY certificate_id HAVING count(*) > 1",
+        "in the queue more than once: ",
+    ),
+    (
+        "SELECT certificate_id FROM requests WHERE finished_at IS NULL GROUP BY certificate_id HAVING count(*) > 1",
+        "more than one request on its way: ",
+    ),
+    (
+        "SELECT certificate_id FROM submissions s
+          WHERE (tries > 0 OR state = 'submitted' AND resolved_by <> 'operator') AND NOT EXISTS (SELECT 1 FROM requests r
+                 WHERE r.certificate_id = s.certificate_id)",
+        "sent, by its row, and without any request on record: ",
     ),
 ];
 
@@ -98,32 +114,45 @@ impl Queue {
     /// # Errors
     /// When the database can't be read, for another reason than damage.
     pub async fn check_integrity(&mut self) -> Result<Vec<String>, QueueError> {
-        self.everything().await.or_else(|error| damage(&error))
-    }
-
-    async fn everything(&mut self) -> Result<Vec<String>, sqlx::Error> {
-        let verdicts = sqlx::query_scalar("PRAGMA integrity_check").fetch_all(&mut self.connection).await?;
-        let mut findings: Vec<String> = complaints(verdicts).collect();
-        findings.extend(self.missing_rules().await?);
+        let mark = Mark::look(self.path())?;
+        let mut findings = self.structure().await.or_else(|error| damage(&error))?;
+        match self.flaws().await {
+            Ok(flaws) => findings.extend(flaws.iter().map(ToString::to_string)),
+            Err(QueueError::Damaged { detail, .. }) if findings.is_empty() => return Ok(vec![detail]),
+            Err(QueueError::Damaged { .. }) => return Ok(findings),
+            Err(error) => return Err(error),
+        }
         for (query, words) in INVARIANTS {
-            let found: Vec<Shown> = sqlx::query_scalar(query).fetch_all(&mut self.connection).await?;
-            findings.extend(found.iter().take(MOST_FINDINGS).map(|found| format!("{words}{found}")));
+            findings.extend(self.broken(query, words).await?);
+        }
+        match self.gap(mark).await {
+            // A copy that lies somewhere has no mark, and may be whole.
+            Ok(None | Some(Gap::Unmarked { .. })) => {}
+            Ok(Some(gap)) => findings.push(gap.to_string()),
+            Err(error) => findings.extend(unanswered(error)?),
         }
         Ok(findings)
     }
 
-    /// Tables, views, indexes and rules that are not there as certcommit made them. What somebody added is theirs.
-    async fn missing_rules(&mut self) -> Result<Vec<String>, sqlx::Error> {
-        const SCHEMA: &str =
-            "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE '\\_sqlx%' ESCAPE '\\'";
-        let mut model = SqliteConnection::connect("sqlite::memory:").await?;
-        MIGRATIONS.run(&mut model).await?;
-        let expected: Vec<(String, String, String)> = sqlx::query_as(SCHEMA).fetch_all(&mut model).await?;
-        let found: Vec<(String, String, String)> = sqlx::query_as(SCHEMA).fetch_all(&mut self.connection).await?;
-        let missing = expected.iter().filter(|object| !found.contains(object)).map(|(kind, name, _)| {
-            let there = found.iter().any(|(_, other, _)| other == name);
-            format!("the {kind} {name} is {}", if there { "altered" } else { "missing" })
-        });
-        Ok(missing.collect())
+    async fn structure(&mut self) -> Result<Vec<String>, sqlx::Error> {
+        let verdicts = sqlx::query_scalar("PRAGMA integrity_check").fetch_all(&mut self.connection).await?;
+        Ok(complaints(verdicts).collect())
     }
+
+    /// The rows for which this isn't so.
+    async fn broken(&mut self, query: &'static str, words: &str) -> Result<Vec<String>, QueueError> {
+        let found: Result<Vec<Shown>, _> = sqlx::query_scalar(query).fetch_all(&mut self.connection).await;
+        match found {
+            Ok(found) => Ok(found.iter().take(MOST_FINDINGS).map(|found| format!("{words}{found}")).collect()),
+            Err(error) => unanswered(QueueError::about("checking the rows", &error)),
+        }
+    }
+}
+
+/// Where a table or a column is missing, or damaged, which is told already, not all can be asked.
+fn unanswered(error: QueueError) -> Result<Vec<String>, QueueError> {
+    if matches!(error, QueueError::Failed { .. } | QueueError::Damaged { .. }) {
+        return Ok(Vec::new());
+    }
+    Err(error)
 }

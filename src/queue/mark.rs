@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::QueueError;
+use super::location::resolve;
 use super::place::{beside, directory_of};
 use super::shared_file;
 
@@ -30,6 +31,25 @@ impl Mark {
         let file = shared_file::open(&path)?;
         let number = read(&file).map_err(|error| QueueError::io(&path, error))?;
         Ok(Self { file, path, number })
+    }
+
+    /// The number that the mark of the database at this path holds, without making one; none if it isn't there, or
+    /// unreadable.
+    ///
+    /// # Errors
+    /// When the file is there and can't be opened.
+    pub fn look(database: &Path) -> Result<Option<i64>, QueueError> {
+        let database = match resolve(database) {
+            Ok(database) => database,
+            // Its directory isn't there.
+            Err(QueueError::Create { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let path = beside(&database, ".mark");
+        match File::open(&path).and_then(|file| read(&file)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            looked => looked.map_err(|error| QueueError::io(&path, error)),
+        }
     }
 
     /// The number that it holds; none if it is new, or unreadable.
@@ -97,13 +117,17 @@ mod tests {
     fn a_mark_holds_the_highest_number_and_none_when_it_is_new_or_unreadable() {
         let directory = tempfile::tempdir().unwrap();
         let database = directory.path().join("queue.db");
+        assert_eq!(Mark::look(&database).unwrap(), None);
+        assert!(!directory.path().join("queue.db.mark").exists(), "who only looks makes none");
         let mut mark = Mark::open(&database).unwrap();
         assert_eq!(mark.number(), None);
+        assert_eq!(Mark::look(&database).unwrap(), None);
         mark.reset(7).unwrap();
         mark.advance(5).unwrap();
         mark.advance(12).unwrap();
         mark.rewrite().unwrap();
         assert_eq!(Mark::open(&database).unwrap().number(), Some(12));
+        assert_eq!(Mark::look(&database).unwrap(), Some(12));
         std::fs::write(directory.path().join("queue.db.mark"), "not a number at all, really").unwrap();
         assert_eq!(Mark::open(&database).unwrap().number(), None);
     }

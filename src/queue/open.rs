@@ -1,8 +1,9 @@
 //! Opening the database: is it ours, of a version that we know, where locks hold; making and migrating it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -13,18 +14,24 @@ use super::backup::back_up;
 use super::error::{QueueError, is_rollback_needed};
 use super::location::{Location, Target};
 use super::lock::DaemonLock;
+use super::mark::Mark;
 use super::permission;
 use super::place::{Place, beside, directory_of};
+use super::schema;
 use super::shared_file::{self, FILE_MODE, hand_over};
 use crate::clock;
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!();
 /// `PRAGMA application_id` of a certcommit queue: "CCMT".
-const APPLICATION_ID: i64 = 1_128_484_180;
+pub(super) const APPLICATION_ID: i64 = 1_128_484_180;
 /// Well under 1,000 pages: what writers of older SQLite versions checkpoint at has a bug there.
 const CHECKPOINT_PAGES: &str = "400";
 const WAL_BYTES: &str = "4194304";
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// What the migrations are written down in.
+const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
+/// A database that has all of these is a queue, or was made of one.
+const OWN_TABLES: [&str; 5] = [MIGRATIONS_TABLE, "submissions", "requests", "control", "state_counts"];
 
 /// Who opens a queue.
 #[derive(Debug, Clone, Copy)]
@@ -33,14 +40,36 @@ pub enum Opening<'a> {
     Daemon(&'a DaemonLock),
     /// A command that writes, and makes the database if there is none.
     Create,
-    /// A command that needs the database to be there.
+    /// A command that needs the queue to be there, and brings its schema up to date.
     Existing,
+    /// A command that only looks: nothing is made, and nothing brought up to date.
+    Looking,
+}
+
+impl Opening<'_> {
+    fn makes(self) -> bool {
+        matches!(self, Self::Daemon(_) | Self::Create)
+    }
+}
+
+/// What was seen in a file.
+enum Seen {
+    Known(Identity),
+    /// A queue that doesn't say which migrations it went through.
+    Nameless,
+    /// Another program's.
+    Foreign {
+        application_id: i64,
+        objects: i64,
+    },
 }
 
 /// An open queue.
 #[derive(Debug)]
 pub struct Queue {
     pub(super) connection: SqliteConnection,
+    /// The version of the schema that was compared, and whose rules are insisted on.
+    pub(super) compared: Option<i64>,
     asks_often: bool,
     place: Place,
     unsafe_filesystem: Option<String>,
@@ -48,9 +77,13 @@ pub struct Queue {
 
 /// What a file is, by what it says of itself.
 #[derive(Debug, PartialEq, Eq)]
-enum Identity {
+pub(super) enum Identity {
+    /// No queue yet.
     Empty,
-    Schema(i64),
+    /// A queue that went through these migrations.
+    Queue(BTreeSet<i64>),
+    /// What a dump of a queue makes: all of it but the application id.
+    Unmarked(BTreeSet<i64>),
 }
 
 impl Queue {
@@ -71,29 +104,34 @@ impl Queue {
         let path = location.path.as_path();
         let existed = path.try_exists().map_err(|error| QueueError::io(path, error))?;
         if !existed {
-            if matches!(opening, Opening::Existing) {
-                return Err(QueueError::Missing(path.to_owned()));
+            if !opening.makes() {
+                return Err(none_there(path, QueueError::Missing));
             }
             shared_file::create(path)?;
         }
         if !matches!(opening, Opening::Existing) && !permission::is_usable(path) {
             return Err(QueueError::permission(path));
         }
-        let newest = migrations.iter().map(|migration| migration.version).max().unwrap_or_default();
-        let identity = identify(path).await?;
-        let found = match identity {
-            Identity::Empty => 0,
-            Identity::Schema(found) if found > newest => {
-                return Err(QueueError::Newer { path: path.to_owned(), found, known: newest });
-            }
-            Identity::Schema(found) => found,
+        let applied = match identify(path).await? {
+            Identity::Empty if !opening.makes() => return Err(none_there(path, QueueError::Empty)),
+            Identity::Empty => BTreeSet::new(),
+            Identity::Unmarked(_) => return Err(QueueError::Unmarked(path.to_owned())),
+            Identity::Queue(applied) => applied,
         };
-        if found < newest {
-            migrate(path, found, newest, opening, migrations).await?;
+        if let Some(known) = pending(path, &applied, migrations)? {
+            if let (Opening::Looking, Some(found)) = (opening, applied.last()) {
+                return Err(QueueError::Outdated { path: path.to_owned(), found: *found, known });
+            }
+            migrate(path, &applied, opening, migrations).await?;
         }
         let connection = connect(path).await?;
         let place = Place::of(&location)?;
-        Ok(Self { connection, asks_often: false, place, unsafe_filesystem: location.unsafe_filesystem })
+        let unsafe_filesystem = location.unsafe_filesystem;
+        let mut queue = Self { connection, compared: None, asks_often: false, place, unsafe_filesystem };
+        if matches!(opening, Opening::Daemon(_)) {
+            queue.insist_on_rules().await?;
+        }
+        Ok(queue)
     }
 
     /// Takes a fresh connection to the same file in place of this one, which an error may have left in a
@@ -176,9 +214,28 @@ impl Queue {
     }
 }
 
+/// Why there is no queue: none was made yet, or the mark beside it says otherwise.
+pub(super) fn none_there(path: &Path, not_yet: fn(PathBuf) -> QueueError) -> QueueError {
+    match Mark::look(path) {
+        Ok(Some(made)) if made > 0 => QueueError::Emptied { path: path.to_owned(), made },
+        Ok(_) => not_yet(path.to_owned()),
+        Err(error) => error,
+    }
+}
+
+/// The newest version that is known here, if the database lacks any that is.
+pub(super) fn pending(path: &Path, applied: &BTreeSet<i64>, migrations: &Migrator) -> Result<Option<i64>, QueueError> {
+    let known: BTreeSet<i64> = migrations.iter().map(|migration| migration.version).collect();
+    let newest = known.last().copied().unwrap_or_default();
+    match applied.difference(&known).last() {
+        Some(found) => Err(QueueError::Newer { path: path.to_owned(), found: *found, known: newest }),
+        None => Ok((!known.is_subset(applied)).then_some(newest)),
+    }
+}
+
 /// Looks at the file without writing to it, unless a crash left a journal that has to be rolled back first, as
 /// everyone who opens it would.
-async fn identify(path: &Path) -> Result<Identity, QueueError> {
+pub(super) async fn identify(path: &Path) -> Result<Identity, QueueError> {
     let metadata = fs::metadata(path).map_err(|error| QueueError::io(path, error))?;
     if !metadata.is_file() {
         return Err(QueueError::Foreign { path: path.to_owned(), why: "it is not a file".to_owned() });
@@ -191,61 +248,69 @@ async fn identify(path: &Path) -> Result<Identity, QueueError> {
         Err(error) if is_rollback_needed(&error) => read_identity(options).await,
         identified => identified,
     };
-    let (identity, application_id, objects) = identified.map_err(|error| QueueError::opening(path, &error))?;
-    identity.ok_or_else(|| QueueError::Foreign {
-        path: path.to_owned(),
-        why: format!("an SQLite database of another program: application_id {application_id}, {objects} objects"),
-    })
+    let path = path.to_owned();
+    match identified.map_err(|error| QueueError::opening(&path, &error))? {
+        Seen::Known(identity) => Ok(identity),
+        Seen::Nameless => {
+            let detail = format!("the table {MIGRATIONS_TABLE}, which says of what version it is, is missing");
+            Err(QueueError::Corrupt { path, detail })
+        }
+        Seen::Foreign { application_id, objects } => {
+            let why =
+                format!("an SQLite database of another program: application_id {application_id}, {objects} objects");
+            Err(QueueError::Foreign { path, why })
+        }
+    }
 }
 
-/// What the file is, none if it is another program's; its application id; how many objects its schema has.
-async fn read_identity(options: SqliteConnectOptions) -> Result<(Option<Identity>, i64, i64), sqlx::Error> {
+async fn read_identity(options: SqliteConnectOptions) -> Result<Seen, sqlx::Error> {
     let mut connection = options.connect().await?;
     let application_id: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut connection).await?;
     let objects: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master").fetch_one(&mut connection).await?;
-    let identity = match (application_id, objects) {
-        (0, 0) => Some(Identity::Empty),
-        (APPLICATION_ID, _) => {
-            let version: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
-                .fetch_one(&mut connection)
-                .await?;
-            Some(Identity::Schema(version.unwrap_or_default()))
-        }
-        (0, _) if only_migrations(&mut connection).await? => Some(Identity::Empty),
-        (_, _) => None,
+    let tables: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table'").fetch_all(&mut connection).await?;
+    let has = |names: &[&str]| names.iter().all(|name| tables.iter().any(|table| table == name));
+    // A process may have died after it made the table of migrations and before it made the queue.
+    let only_migrations = objects == 0 || has(&[MIGRATIONS_TABLE]) && tables.len() == 1;
+    let seen = match application_id {
+        0 | APPLICATION_ID if only_migrations => Seen::Known(Identity::Empty),
+        APPLICATION_ID if !has(&[MIGRATIONS_TABLE]) => Seen::Nameless,
+        APPLICATION_ID => Seen::Known(Identity::Queue(schema::applied(&mut connection).await?)),
+        0 if has(&OWN_TABLES) => Seen::Known(Identity::Unmarked(schema::applied(&mut connection).await?)),
+        _ => Seen::Foreign { application_id, objects },
     };
     connection.close().await?;
-    Ok((identity, application_id, objects))
-}
-
-/// Whether a process died after it made the table of migrations and before it made the queue.
-async fn only_migrations(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    let others: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE tbl_name <> '_sqlx_migrations'")
-        .fetch_one(connection)
-        .await?;
-    Ok(others == 0)
+    Ok(seen)
 }
 
 /// Brings the schema up to date, under the daemon's lock, with a copy beside the database first.
 async fn migrate(
     path: &Path,
-    found: i64,
-    newest: i64,
+    applied: &BTreeSet<i64>,
     opening: Opening<'_>,
     migrations: &Migrator,
 ) -> Result<(), QueueError> {
+    let found = applied.last().copied();
     let _lock = match opening {
         Opening::Daemon(lock) if lock.database() == path => None,
-        Opening::Daemon(_) | Opening::Create | Opening::Existing => match DaemonLock::beside(path).await {
-            Ok(lock) => Some(lock),
-            Err(QueueError::Held { .. }) if found > 0 => {
-                return Err(QueueError::Older { path: path.to_owned(), found, known: newest });
+        Opening::Daemon(_) | Opening::Create | Opening::Existing | Opening::Looking => {
+            match (DaemonLock::beside(path).await, found) {
+                (Ok(lock), _) => Some(lock),
+                (Err(QueueError::Held { .. }), Some(found)) => {
+                    let known = migrations.iter().map(|migration| migration.version).max().unwrap_or_default();
+                    return Err(QueueError::Older { path: path.to_owned(), found, known });
+                }
+                (Err(error), _) => return Err(error),
             }
-            Err(error) => return Err(error),
-        },
+        }
     };
     let mut connection = connect(path).await?;
-    if found > 0 {
+    if let Some(found) = found {
+        // What is migrated has to be what the migrations were written for.
+        let flaws = schema::flaws(&mut connection, migrations).await?;
+        if !flaws.is_empty() {
+            return Err(QueueError::Altered { path: path.to_owned(), flaws: schema::list(&flaws) });
+        }
         keep_copy(&mut connection, &beside(path, &format!(".schema-{found}"))).await?;
     }
     migrations
@@ -271,7 +336,7 @@ async fn ask_often(connection: &mut SqliteConnection) -> Result<(), QueueError> 
     asked.map(drop).map_err(QueueError::of("opening"))
 }
 
-async fn connect(path: &Path) -> Result<SqliteConnection, QueueError> {
+pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, QueueError> {
     let opening = |error: sqlx::Error| QueueError::opening(path, &error);
     let mut connection = SqliteConnectOptions::new()
         .filename(path)

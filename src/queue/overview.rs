@@ -58,6 +58,8 @@ pub(super) const PER_MINUTE: &str = "SELECT max(0, (?1 - finished_at) / 60000) A
 pub struct Overview {
     /// Submissions by state.
     pub counts: Counts,
+    /// Whether the counts that the queue keeps are wrong; then these were counted one by one.
+    pub miscounted: bool,
     /// The daemon's row.
     pub daemon: DaemonRow,
     /// What people asked of it.
@@ -102,9 +104,11 @@ impl Queue {
     /// # Errors
     /// When the database fails.
     pub async fn overview(&mut self, now: i64) -> Result<Overview, QueueError> {
-        let Outlook { control, next_commit, next_read, counts, .. } = outlook(&mut self.connection).await?;
+        let outlook = outlook(&mut self.connection).await?;
+        let Outlook { control, next_commit, next_read, counts, miscounted, .. } = outlook;
         Ok(Overview {
-            counts,
+            counts: if miscounted { self.counted().await? } else { counts },
+            miscounted,
             daemon: self.daemon_row().await?,
             control,
             oldest: self.oldest().await?,

@@ -91,11 +91,7 @@ impl Queue {
     /// # Errors
     /// When the database fails.
     pub async fn newest_request(&mut self) -> Result<i64, QueueError> {
-        let number: Option<i64> = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'requests'")
-            .fetch_optional(&mut self.connection)
-            .await
-            .map_err(QueueError::of("looking for the newest request"))?;
-        Ok(number.unwrap_or(0))
+        self.requests_made().await.map(|(newest, _)| newest)
     }
 
     /// Pauses a restored database, and lets its requests go on after this number.

@@ -100,12 +100,21 @@ pub struct HistoryLine {
 }
 
 impl Queue {
-    /// Submissions by state; costs the same however long the queue is.
+    /// Submissions by state; costs the same however long the queue is, as long as the counts that are kept may be right.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn counts(&mut self) -> Result<Counts, QueueError> {
-        outlook(&mut self.connection).await.map(|outlook| outlook.counts)
+        let outlook = outlook(&mut self.connection).await?;
+        if outlook.miscounted { self.counted().await } else { Ok(outlook.counts) }
+    }
+
+    /// Whether the counts that are kept are certainly wrong. The daemon counts anew when it meets that.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_miscounted(&mut self) -> Result<bool, QueueError> {
+        outlook(&mut self.connection).await.map(|outlook| outlook.miscounted)
     }
 
     /// When the oldest open submission was created, in unix seconds.

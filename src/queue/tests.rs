@@ -3,7 +3,9 @@
 
 mod checking;
 mod claiming;
+mod comparing;
 mod files;
+mod mending;
 mod opening;
 mod operating;
 mod probing;

@@ -76,6 +76,8 @@ pub struct TurnReport {
     pub next_read: Option<i64>,
     /// Submissions by state.
     pub counts: Counts,
+    /// Whether they are certainly wrong, but for whether there are any.
+    pub miscounted: bool,
     /// For how long nobody else could write.
     pub held: Duration,
 }
@@ -93,10 +95,18 @@ impl Queue {
     /// Does one turn, all of it or nothing.
     ///
     /// # Errors
-    /// When the database fails, its file was replaced, or another daemon took the queue over. After a failure
-    /// the turn may have landed all the same: write the records again, and reconcile with
+    /// When the database fails, its file was replaced, another daemon took the queue over, or rules that are insisted on
+    /// are gone. After a failure the turn may have landed all the same: write the records again, and reconcile with
     /// [`recover`](Self::recover) before the next claims.
     pub async fn turn(&mut self, run: &Run, turn: &Turn<'_>) -> Result<TurnReport, QueueError> {
+        let turned = self.turn_as_it_suits(run, turn).await;
+        let Err(QueueError::Uncompared) = turned else { return turned };
+        self.insist_on_rules().await?;
+        // Who changes the schema again and again has it compared at the next turn.
+        self.turn_as_it_suits(run, turn).await
+    }
+
+    async fn turn_as_it_suits(&mut self, run: &Run, turn: &Turn<'_>) -> Result<TurnReport, QueueError> {
         if turn.may_be_written {
             return self.turn_in(Manner::RowByRow, run, turn).await;
         }
@@ -110,9 +120,14 @@ impl Queue {
     async fn turn_in(&mut self, manner: Manner, run: &Run, turn: &Turn<'_>) -> Result<TurnReport, QueueError> {
         self.place().check()?;
         let failed = QueueError::of("taking a turn");
+        let compared = self.compared;
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
         let since = clock::now().instant;
-        let mut report = take(&mut transaction, manner, run, turn).await?;
+        let (mut report, schema_version) = take(&mut transaction, manner, run, turn).await?;
+        // Nothing of the turn stands yet: without the rules, no claim may be written.
+        if compared.is_some_and(|compared| compared != schema_version) {
+            return Err(QueueError::Uncompared);
+        }
         transaction.commit().await.map_err(&failed)?;
         report.held = clock::now().instant.duration_since(since);
         self.place().check()?;
@@ -120,12 +135,13 @@ impl Queue {
     }
 }
 
+/// What it did and found, and the version of the schema.
 async fn take(
     connection: &mut SqliteConnection,
     manner: Manner,
     run: &Run,
     turn: &Turn<'_>,
-) -> Result<TurnReport, QueueError> {
+) -> Result<(TurnReport, i64), QueueError> {
     let refused = record::write(connection, manner, turn.records, turn.now.unix).await?;
     let Turn { commits, reads, skip, verify, probe, reading_paused, .. } = *turn;
     let wanted = Wanted { commits, reads, skip, verify, probe, reading_paused };
@@ -133,10 +149,12 @@ async fn take(
     if let Some(heartbeat) = turn.heartbeat {
         run::beat(connection, heartbeat, turn.now.unix).await?;
     }
-    let Outlook { holder, control, next_commit, next_read, counts } = outlook(connection).await?;
+    let outlook = outlook(connection).await?;
+    let Outlook { holder, control, next_commit, next_read, counts, miscounted, schema_version } = outlook;
     holder.check(run)?;
     if control.probe_requested {
         run::accept_probe(connection).await?;
     }
-    Ok(TurnReport { claims, refused, control, next_commit, next_read, counts, held: Duration::ZERO })
+    let held = Duration::ZERO;
+    Ok((TurnReport { claims, refused, control, next_commit, next_read, counts, miscounted, held }, schema_version))
 }

@@ -16,6 +16,7 @@ mod network;
 mod place;
 mod power;
 mod processes;
+mod salvage;
 mod secrets;
 #[path = "../support/mod.rs"]
 mod support;

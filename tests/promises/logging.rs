@@ -144,7 +144,7 @@ async fn every_trouble_of_the_database(bench: &Bench, daemon: &mut Process) {
 
     let rules: String = bench.value("SELECT sql FROM sqlite_master WHERE name = 'submissions_insert_rules'").await;
     let smuggled = "INSERT INTO submissions (certificate_id) VALUES ('not an id')";
-    bench.sql(&format!("DROP TRIGGER submissions_insert_rules; {smuggled}; {rules};")).await;
+    bench.sql(&format!("BEGIN; DROP TRIGGER submissions_insert_rules; {smuggled}; {rules}; COMMIT;")).await;
     daemon.until_line("the row that can't be sent", |line| line["submission"].is_i64()).await;
 
     bench

@@ -8,6 +8,7 @@ mod changing;
 mod counting;
 mod deleting;
 mod enqueueing;
+mod guarding;
 mod moving;
 mod outsider;
 mod replacing;

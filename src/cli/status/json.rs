@@ -20,6 +20,11 @@ pub(in crate::cli) const KEYS: &[(&str, &str, &str)] = &[
     ("cap", "integer", "The most commits in a second, by the configuration."),
     ("paused", "boolean", "Whether an operator paused it."),
     ("pause_reason", "text or null", "The operator's reason."),
+    (
+        "damage",
+        "text or null",
+        "What is wrong with the database: rules that are missing, requests that are not on record, counts that are wrong. The words may change.",
+    ),
     ("todo", "text or null", "What to do, if something is wrong. The words may change."),
     ("counts.STATE", "integer", "Submissions in this state, for each of the seven."),
     (
@@ -68,6 +73,7 @@ pub(super) fn machine(situation: &Situation) -> Value {
         "cap": situation.cap,
         "paused": overview.control.paused,
         "pause_reason": overview.control.pause_reason.as_deref(),
+        "damage": situation.damage(),
         "todo": situation.todo(),
         "counts": counts,
         "submitted_per_minute": overview.per_minute,
@@ -82,7 +88,7 @@ pub(super) fn machine(situation: &Situation) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::{DaemonRow, ErrorCount, Oldest, Overview, Shown};
+    use crate::queue::{DaemonRow, ErrorCount, Gap, Oldest, Overview, Shown};
 
     /// Every key with the type of its value. The states stand for one another, as do the entries of a list.
     fn typed(prefix: &str, value: &Value, found: &mut Vec<(String, &'static str)>) {
@@ -118,9 +124,18 @@ mod tests {
     #[test]
     fn the_keys_and_types_are_those_that_are_documented() {
         let text = Shown::of("text");
-        let nothing = Situation { overview: Overview::default(), alive: false, now: 1, cap: 20, reads_cap: 10 };
+        let nothing = Situation {
+            overview: Overview::default(),
+            flaws: Vec::new(),
+            gap: None,
+            alive: false,
+            now: 1,
+            cap: 20,
+            reads_cap: 10,
+        };
         let mut everything = nothing.clone();
         everything.alive = true;
+        everything.gap = Some(Gap::Emptied { made: 1 });
         let overview = &mut everything.overview;
         overview.counts = [(State::Pending, 1)].into_iter().collect();
         overview.daemon = DaemonRow {

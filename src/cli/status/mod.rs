@@ -14,7 +14,7 @@ use super::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
 use crate::logging::printable;
-use crate::queue::daemon_lives;
+use crate::queue::{Mark, QueueError, daemon_lives};
 
 pub(super) use json::KEYS;
 use screen::{Screen, Size};
@@ -63,11 +63,20 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
 /// Opens the queue anew each time: it may have been moved, restored or locked in between.
 async fn look(settings: &Settings) -> Result<Situation, Failure> {
     let now = clock::now().unix.seconds();
-    let mut queue = super::open_queue(settings).await?;
-    let overview = queue.overview(now).await?;
+    // Before the database: a daemon at work goes on.
+    let mark = Mark::look(&settings.database.path)?;
+    let mut queue = super::look_at_queue(settings).await?;
+    let flaws = queue.flaws().await?;
+    let overview = match queue.overview(now).await {
+        // What is missing tells more than what asked for it.
+        Err(QueueError::Failed { .. }) if !flaws.is_empty() => return Err(queue.altered(&flaws).into()),
+        overview => overview?,
+    };
+    let gap = if flaws.is_empty() { queue.gap(mark).await? } else { None };
     queue.close().await?;
     let alive = daemon_lives(&settings.database.path)?;
-    Ok(Situation { overview, alive, now, cap: settings.rate.per_second, reads_cap: settings.verify.per_second })
+    let (cap, reads_cap) = (settings.rate.per_second, settings.verify.per_second);
+    Ok(Situation { overview, flaws, gap, alive, now, cap, reads_cap })
 }
 
 fn plain(situation: &Situation, size: Option<Size>) -> String {

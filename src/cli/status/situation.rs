@@ -1,7 +1,7 @@
 //! What the queue is at: judged from what the database says, and from whether a daemon lives. Pure.
 
 use crate::daemon::advice;
-use crate::queue::{Overview, Paces};
+use crate::queue::{Flaw, Gap, Overview, Paces};
 
 /// A daemon that lives writes its row every ten seconds.
 const SILENT_AFTER: i64 = 35;
@@ -10,6 +10,10 @@ const SILENT_AFTER: i64 = 35;
 #[derive(Debug, Clone)]
 pub(super) struct Situation {
     pub(super) overview: Overview,
+    /// What of the schema is missing or altered.
+    pub(super) flaws: Vec<Flaw>,
+    /// What the numbers of requests tell of those that are missing on record.
+    pub(super) gap: Option<Gap>,
     /// Whether a daemon holds the queue.
     pub(super) alive: bool,
     /// Now, in unix seconds.
@@ -92,8 +96,20 @@ impl Situation {
         }
     }
 
+    /// What is wrong with the database, in a line; nothing, if all is well.
+    pub(super) fn damage(&self) -> Option<String> {
+        let flaws = self.flaws.iter().map(ToString::to_string);
+        let gap = self.gap.iter().map(ToString::to_string);
+        let counts = self.overview.miscounted.then(|| "the counts in state_counts are wrong".to_owned());
+        let damage: Vec<String> = flaws.chain(gap).chain(counts).collect();
+        (!damage.is_empty()).then(|| damage.join("; "))
+    }
+
     /// What there is to do about it.
     pub(super) fn todo(&self) -> Option<String> {
+        if !self.flaws.is_empty() {
+            return Some("stop the daemon; certcommit check --repair".to_owned());
+        }
         let open = self.overview.counts.open();
         match self.condition() {
             Condition::PausedByHand => Some("certcommit resume".to_owned()),

@@ -54,6 +54,7 @@ impl Line {
 /// Everything, the most urgent first, in lines of at most this width.
 pub(super) fn view(situation: &Situation, width: usize) -> Vec<Line> {
     let mut lines = vec![headline(situation)];
+    lines.extend(situation.damage().map(|damage| Line::new("damage", damage).toned(Tone::Alarm)));
     lines.extend(situation.why().map(|why| Line::new("why", why)));
     lines.extend(situation.todo().map(|todo| Line::new("do", todo)));
     lines.extend(counts(situation));

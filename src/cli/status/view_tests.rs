@@ -1,5 +1,5 @@
 use super::*;
-use crate::queue::{Control, Counts, DaemonRow, ErrorCount, MINUTES, Oldest, Overview, Shown};
+use crate::queue::{Control, Counts, DaemonRow, ErrorCount, Flaw, Gap, MINUTES, Oldest, Overview, Shown};
 
 const NOW: i64 = 1_700_000_000;
 
@@ -37,9 +37,10 @@ fn at_work() -> Situation {
             ErrorCount { code: Some(text("FailedOperation.CertificateNotFound")), count: 10_000, at_least: true },
             ErrorCount { code: None, count: 5, at_least: false },
         ],
+        miscounted: false,
         per_minute,
     };
-    Situation { overview, alive: true, now: NOW, cap: 20, reads_cap: 10 }
+    Situation { overview, flaws: Vec::new(), gap: None, alive: true, now: NOW, cap: 20, reads_cap: 10 }
 }
 
 fn shown(situation: &Situation) -> String {
@@ -172,6 +173,22 @@ fn what_is_in_doubt_takes_as_long_as_reading_it_twice() {
     assert!(shown(&situation).contains("time left    about 11 h 6 min, until 2023-11-15T09:20:01Z"));
     situation.reads_cap = 5;
     assert_eq!(situation.time_left(), Some(80_001));
+}
+
+#[test]
+fn what_is_wrong_with_the_database_is_told_before_all_else() {
+    let mut situation = at_work();
+    situation.gap = Some(Gap::Emptied { made: 308 });
+    situation.overview.miscounted = true;
+    let expected = "\
+RUNNING      up for 3 h 12 min, process 4756
+damage       this database was emptied: 308 requests were made, and none of them
+             is on record; the counts in state_counts are wrong";
+    assert_eq!(top(&situation), expected);
+    situation.flaws = vec![Flaw::of("trigger", "submissions_moved")];
+    let top = top(&situation);
+    assert!(top.contains("\ndamage       trigger submissions_moved is missing; this database"), "{top}");
+    assert!(top.ends_with("\ndo           stop the daemon; certcommit check --repair"), "{top}");
 }
 
 #[test]

@@ -38,8 +38,23 @@ async fn a_queue_at_work_is_whole() {
     let mut site = filled().await;
     assert_eq!(site.queue.check_integrity().await.unwrap(), Vec::<String>::new());
     assert_eq!(inspected(&site).await, Some(Vec::new()));
-    site.sql("CREATE INDEX theirs ON submissions (created_at); CREATE TABLE notes (text)").await;
+    site.sql(
+        "CREATE INDEX theirs ON submissions (created_at); CREATE TABLE notes (text); CREATE VIEW names AS SELECT 1;
+         ALTER TABLE requests ADD COLUMN note TEXT NOT NULL DEFAULT 'x'; ALTER TABLE submissions ADD COLUMN note TEXT;
+         CREATE TRIGGER audit AFTER INSERT ON submissions BEGIN INSERT INTO notes VALUES (NEW.certificate_id); END",
+    )
+    .await;
     assert_eq!(site.queue.check_integrity().await.unwrap(), Vec::<String>::new(), "what somebody added is theirs");
+}
+
+#[tokio::test]
+async fn a_copy_that_has_no_mark_can_be_whole_and_one_that_lags_behind_its_mark_is_not() {
+    let mut site = filled().await;
+    Mark::open(&site.path()).unwrap().reset(2).unwrap();
+    assert_eq!(site.queue.check_integrity().await.unwrap(), Vec::<String>::new());
+    Mark::open(&site.path()).unwrap().reset(3).unwrap();
+    let findings = site.queue.check_integrity().await.unwrap();
+    assert!(findings.len() == 1 && findings[0].ends_with("it knows of 2 requests, and 3 were made"), "{findings:?}");
 }
 
 #[tokio::test]
@@ -67,7 +82,7 @@ async fn a_check_that_is_told_to_give_up_says_nothing() {
 async fn what_no_rule_would_have_let_happen_is_told() {
     let cases = [
         (
-            "UPDATE state_counts SET count = 7 WHERE state = 'held'",
+            "DROP TRIGGER state_counts_rules; UPDATE state_counts SET count = 7 WHERE state = 'held'",
             "state_counts says otherwise than the rows: held: 7, and 0",
         ),
         (
@@ -76,7 +91,7 @@ async fn what_no_rule_would_have_let_happen_is_told() {
         ),
         (
             "DROP TRIGGER submissions_update_rules; UPDATE submissions SET order_id = NULL WHERE state = 'submitted'",
-            "the trigger submissions_update_rules is missing",
+            "trigger submissions_update_rules is missing",
         ),
         (
             "DROP TRIGGER submissions_update_rules; UPDATE submissions SET order_id = NULL WHERE state = 'submitted'",
@@ -94,12 +109,25 @@ async fn what_no_rule_would_have_let_happen_is_told() {
             "UPDATE sqlite_sequence SET seq = 0 WHERE name = 'requests'",
             "the numbers of requests could restart below: 2",
         ),
-        ("DROP INDEX submissions_due", "the index submissions_due is missing"),
+        ("DROP INDEX submissions_due", "index submissions_due is missing"),
         (
             "DROP INDEX submissions_due; CREATE INDEX submissions_due ON submissions (due_at)",
-            "the index submissions_due is altered",
+            "index submissions_due is altered",
         ),
-        ("ALTER TABLE requests ADD COLUMN note TEXT", "the table requests is altered"),
+        ("ALTER TABLE requests DROP COLUMN duration_ms", "column requests.duration_ms is missing"),
+        (
+            "DROP INDEX requests_unfinished; DROP TRIGGER requests_insert_rules; INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at)
+             SELECT certificate_id, kind, run_id, 0, 0 FROM requests WHERE finished_at IS NULL",
+            "more than one request on its way: b",
+        ),
+        (
+            "DROP TRIGGER requests_delete_rules; DELETE FROM requests WHERE certificate_id = 'a'",
+            "sent, by its row, and without any request on record: a",
+        ),
+        (
+            "DROP TRIGGER requests_delete_rules; DELETE FROM requests",
+            "this database was emptied: 2 requests were made, and none of them is on record",
+        ),
     ];
     for (statement, finding) in cases {
         let mut site = filled().await;

@@ -125,7 +125,8 @@ async fn a_migration_first_writes_a_copy_beside_the_database() {
     let migrator = Migrator::with_migrations(migrations);
     let mut queue = Queue::open_with(Target::from(&directory.database()), Opening::Create, &migrator).await.unwrap();
     sqlx::query("SELECT later FROM daemon").fetch_one(&mut queue.connection).await.unwrap();
-    let copy = directory.0.path().join("queue.db.schema-2");
+    let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap();
+    let copy = directory.0.path().join(format!("queue.db.schema-{newest}"));
     let mut copy = Queue::open(&copy, Opening::Existing).await.unwrap();
     let rows: i64 =
         sqlx::query_scalar("SELECT count(*) FROM submissions").fetch_one(&mut copy.connection).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
@@ -18,7 +18,8 @@ async fn a_queue_that_is_there_is_opened_with_all_that_is_in_it() {
         let mut queue = Queue::open(&path, opening).await.unwrap();
         assert_eq!(queue.counts().await.unwrap().of(State::Pending), 1);
     }
-    assert!(!path.with_file_name("queue.db.schema-2").exists(), "nothing was migrated, so nothing was copied");
+    let copy = path.with_file_name(format!("queue.db.schema-{}", newest()));
+    assert!(!copy.exists(), "nothing was migrated, so nothing was copied");
 }
 
 #[tokio::test]
@@ -40,10 +41,9 @@ async fn the_data_version_changes_with_what_others_commit_and_only_then() {
     assert_ne!(site.queue.data_version().await.unwrap(), before);
 }
 
-#[tokio::test]
-async fn an_empty_file_or_one_with_the_table_of_migrations_alone_becomes_a_queue() {
-    let directory = tempfile::tempdir().unwrap();
-    let (empty, begun) = (directory.path().join("empty.db"), directory.path().join("begun.db"));
+/// A file without a byte, and one with the table of migrations alone.
+async fn begun_files(directory: &Path) -> [PathBuf; 2] {
+    let (empty, begun) = (directory.join("empty.db"), directory.join("begun.db"));
     fs::write(&empty, "").unwrap();
     // A process died after it made this table and before it made the queue.
     sql(
@@ -53,10 +53,73 @@ async fn an_empty_file_or_one_with_the_table_of_migrations_alone_becomes_a_queue
            execution_time BIGINT NOT NULL)",
     )
     .await;
-    for path in [empty, begun] {
-        let mut queue = Queue::open(&path, Opening::Existing).await.unwrap();
+    [empty, begun]
+}
+
+#[tokio::test]
+async fn an_empty_file_or_one_with_the_table_of_migrations_alone_becomes_a_queue() {
+    let directory = tempfile::tempdir().unwrap();
+    for path in begun_files(directory.path()).await {
+        let mut queue = Queue::open(&path, Opening::Create).await.unwrap();
         assert_eq!(queue.counts().await.unwrap().open(), 0);
     }
+}
+
+#[tokio::test]
+async fn whoever_needs_a_queue_or_looks_at_one_writes_nothing_into_a_file_without() {
+    let directory = tempfile::tempdir().unwrap();
+    for path in begun_files(directory.path()).await {
+        let before = fs::read(&path).unwrap();
+        for opening in [Opening::Existing, Opening::Looking] {
+            let error = Queue::open(&path, opening).await.unwrap_err();
+            assert!(matches!(error, QueueError::Empty(_)), "{error:?}");
+            assert!(error.to_string().contains("holds no queue yet; `certcommit run`"), "{error}");
+        }
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
+}
+
+#[tokio::test]
+async fn where_requests_were_made_a_queue_that_is_not_there_was_emptied_or_taken_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue.db");
+    Mark::open(&path).unwrap().reset(7).unwrap();
+    for _ in ["missing", "empty"] {
+        let error = Queue::open(&path, Opening::Looking).await.unwrap_err();
+        assert!(matches!(error, QueueError::Emptied { made: 7, .. }), "{error:?}");
+        fs::write(&path, "").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn whoever_only_looks_leaves_an_older_queue_as_it_is() {
+    let site = Site::new().await;
+    let path = site.path();
+    site.queue.close().await.unwrap();
+    let before = fs::read(&path).unwrap();
+    let error = Queue::open_with(Target::from(&path), Opening::Looking, &later()).await.unwrap_err();
+    assert!(matches!(error, QueueError::Outdated { known: 99, .. }), "{error:?}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_queue_whose_rules_are_gone_is_not_migrated() {
+    let site = Site::new().await;
+    let path = site.path();
+    site.queue.close().await.unwrap();
+    sql(&path, "DROP TRIGGER submissions_moved").await;
+    let error = Queue::open_with(Target::from(&path), Opening::Existing, &later()).await.unwrap_err();
+    assert!(error.to_string().contains("trigger submissions_moved is missing"), "{error}");
+}
+
+#[tokio::test]
+async fn a_queue_that_lost_the_table_of_its_migrations_is_told_for_one() {
+    let site = Site::new().await;
+    let path = site.path();
+    site.queue.close().await.unwrap();
+    sql(&path, "DROP TABLE _sqlx_migrations").await;
+    let error = Queue::open(&path, Opening::Existing).await.unwrap_err();
+    assert!(matches!(&error, QueueError::Corrupt { detail, .. } if detail.contains("_sqlx_migrations")), "{error:?}");
 }
 
 #[tokio::test]
@@ -117,6 +180,11 @@ async fn while_a_daemon_holds_it_a_command_does_not_make_the_queue() {
     Queue::open(&path, Opening::Create).await.unwrap();
 }
 
+/// The newest version of the schema.
+fn newest() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap()
+}
+
 /// The migrations of a version to come.
 fn later() -> Migrator {
     let statement = sqlx::SqlSafeStr::into_sql_str("ALTER TABLE daemon ADD COLUMN later INTEGER");
@@ -130,7 +198,7 @@ async fn an_older_queue_that_a_daemon_holds_is_migrated_by_nobody_else() {
     let path = site.path();
     let lock = DaemonLock::acquire(&path).await.unwrap();
     let error = Queue::open_with(Target::from(&path), Opening::Existing, &later()).await.unwrap_err();
-    assert!(matches!(error, QueueError::Older { found: 2, known: 99, .. }), "{error:?}");
+    assert!(matches!(error, QueueError::Older { found, known: 99, .. } if found == newest()), "{error:?}");
     site.queue.close().await.unwrap();
     Queue::open_with(Target::from(&path), Opening::Daemon(&lock), &later()).await.unwrap();
 }
@@ -140,11 +208,11 @@ async fn a_migration_whose_copy_cannot_be_written_is_not_begun() {
     let site = Site::new().await;
     let path = site.path();
     site.queue.close().await.unwrap();
-    let copy = path.with_file_name("queue.db.schema-2");
+    let copy = path.with_file_name(format!("queue.db.schema-{}", newest()));
     fs::create_dir(&copy).unwrap();
     let error = Queue::open_with(Target::from(&path), Opening::Existing, &later()).await.unwrap_err();
     assert!(
-        matches!(&error, QueueError::Failed { what: "opening", detail } if detail.contains("schema-2")),
+        matches!(&error, QueueError::Failed { what: "opening", detail } if detail.contains(".schema-")),
         "{error:?}"
     );
     fs::remove_dir(&copy).unwrap();

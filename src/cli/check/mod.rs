@@ -1,14 +1,15 @@
 //! `certcommit check`.
 
-use std::io::{self, Write as _};
+mod database;
+
+use std::io::Write as _;
 
 use super::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
 use crate::daemon::client_settings;
 use crate::logging::printable;
-use crate::queue::{Opening, Queue, QueueError, daemon_lives};
-use crate::submission::{CertificateId, ReadOutcome, State};
+use crate::submission::{CertificateId, ReadOutcome};
 use crate::tencent::{Client, Found, Skew, Source};
 
 /// A certificate that nobody has: that it isn't found proves that we are let in.
@@ -33,6 +34,10 @@ pub(super) struct Arguments {
     /// million rows that are in memory, and longer from a disk.
     #[arg(long)]
     integrity: bool,
+    /// Make rules of the queue again that are missing or altered, and count anew; with the daemon stopped. A copy of the queue
+    /// is written beside it first. Rows are not changed; those that break the rules are told, as by --integrity.
+    #[arg(long, conflicts_with_all = ["configuration", "online"])]
+    repair: bool,
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
@@ -45,10 +50,11 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     if arguments.configuration {
         return Ok(Code::Done);
     }
-    writeln!(out, "database       {}", database(settings).await?)?;
-    if arguments.integrity {
-        check_integrity(&mut out, settings).await?;
+    if arguments.repair {
+        database::mend(&mut out, settings).await?;
+        return database::check(&mut out, settings, true).await.map(|()| Code::Done);
     }
+    database::check(&mut out, settings, arguments.integrity).await?;
     let found = super::credentials::find(&settings.credentials).await?;
     writeln!(out, "credentials    {}", credentials(settings, &found))?;
     writeln!(out, "clock          {} (signatures need it right to five minutes)", clock::now().unix)?;
@@ -90,45 +96,6 @@ fn against_the_api(skew: Skew) -> String {
         return "agrees with the API's".to_owned();
     }
     format!("it is {skew}; set it (chronyc makestep, timedatectl)")
-}
-
-async fn database(settings: &Settings) -> Result<String, Failure> {
-    let path = printable(&settings.database.path.display().to_string(), LONGEST_PLACE);
-    let mut queue = match Queue::open(&settings.database, Opening::Existing).await {
-        Ok(queue) => queue,
-        Err(QueueError::Missing(_)) => return Ok(format!("{path} is not there yet; the first start makes it")),
-        Err(error) => return Err(error.into()),
-    };
-    let counts = queue.counts().await?;
-    let version = queue.sqlite_version().await?;
-    let daemon = if daemon_lives(&settings.database.path)? { "a daemon runs" } else { "no daemon runs" };
-    let allowed = queue.unsafe_filesystem().map(|kind| {
-        let kind = printable(kind, LONGEST_PLACE);
-        format!("\n{INDENT}on a filesystem ({kind}) that another program or the machine's host serves: locks hold only if that makes them hold")
-    });
-    Ok(format!(
-        "{path}: {} pending, {} held; {daemon}; SQLite {version}{}",
-        counts.of(State::Pending),
-        counts.of(State::Held),
-        allowed.unwrap_or_default()
-    ))
-}
-
-/// Tells that the database is whole, or what isn't, a line each.
-async fn check_integrity(out: &mut impl io::Write, settings: &Settings) -> Result<(), Failure> {
-    let mut queue = super::open_queue(settings).await?;
-    let findings = queue.check_integrity().await?;
-    if findings.is_empty() {
-        writeln!(out, "integrity      whole: the structure, the rules, and the rows among each other")?;
-        return Ok(());
-    }
-    for finding in &findings {
-        writeln!(out, "integrity      {}", printable(finding, LONGEST_PLACE))?;
-    }
-    let path = printable(&settings.database.path.display().to_string(), LONGEST_PLACE);
-    let advice =
-        "If it is damaged, stop the daemon, and restore a backup, or save what is left with sqlite3's .recover";
-    Err(Failure::new(Code::Data, format!("{path} is not whole, as the lines above tell. {advice}")))
 }
 
 fn verdict(outcome: &ReadOutcome) -> Result<String, String> {

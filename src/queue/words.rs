@@ -1,0 +1,178 @@
+//! The words of a statement of the schema, as far as two of them mean the same: SQLite keeps the text as it was written,
+//! and puts names into quotes when it renames.
+
+use std::ops::Range;
+
+/// A word: what it says, and where it stands.
+#[derive(Debug)]
+struct Word {
+    says: String,
+    at: Range<usize>,
+}
+
+/// The words of a statement, without blanks, comments, quotes around names, and the case of letters outside of texts.
+pub(super) fn words(statement: &str) -> Vec<String> {
+    split(statement).into_iter().map(|word| word.says).collect()
+}
+
+/// A table's definition: its columns and constraints, and what follows them.
+#[derive(Debug, Default)]
+pub(super) struct Definition<'a> {
+    pub(super) parts: Vec<Part<'a>>,
+    /// Where the last of them ends, with the comments behind it.
+    pub(super) end: usize,
+    /// WITHOUT ROWID, STRICT.
+    pub(super) options: Vec<String>,
+}
+
+/// A column or a constraint of a table.
+#[derive(Debug)]
+pub(super) struct Part<'a> {
+    pub(super) words: Vec<String>,
+    /// As it was written.
+    pub(super) text: &'a str,
+}
+
+impl Part<'_> {
+    /// The column's name; none if it is a constraint of the table.
+    pub(super) fn column(&self) -> Option<&str> {
+        const CONSTRAINTS: [&str; 5] = ["constraint", "primary", "unique", "check", "foreign"];
+        let first = self.words.first()?;
+        let quoted = self.text.starts_with(['"', '[', '`']);
+        (quoted || !CONSTRAINTS.contains(&first.as_str())).then_some(first)
+    }
+}
+
+/// Takes a CREATE TABLE apart; nothing of what is none.
+pub(super) fn definition(statement: &str) -> Definition<'_> {
+    let words = split(statement);
+    let mut definition = Definition::default();
+    let (mut depth, mut part_begins) = (0_usize, 0);
+    for (index, word) in words.iter().enumerate() {
+        let ends = match (word.says.as_str(), depth) {
+            ("(", _) => {
+                depth += 1;
+                if depth == 1 {
+                    part_begins = index + 1;
+                }
+                false
+            }
+            (")", 1) => {
+                depth = 0;
+                definition.end = word.at.start;
+                definition.options = words.iter().skip(index + 1).map(|word| word.says.clone()).collect();
+                true
+            }
+            (")", _) => {
+                depth = depth.saturating_sub(1);
+                false
+            }
+            (",", 1) => true,
+            (_, _) => false,
+        };
+        if ends {
+            definition.parts.extend(part(statement, words.get(part_begins..index).unwrap_or_default()));
+            part_begins = index + 1;
+        }
+        if ends && depth == 0 {
+            break;
+        }
+    }
+    definition
+}
+
+fn part<'a>(statement: &'a str, words: &[Word]) -> Option<Part<'a>> {
+    let at = words.first()?.at.start..words.last()?.at.end;
+    Some(Part { words: words.iter().map(|word| word.says.clone()).collect(), text: statement.get(at)? })
+}
+
+fn split(statement: &str) -> Vec<Word> {
+    let mut words = Vec::new();
+    let mut at = 0;
+    while let Some(rest) = statement.get(at..).filter(|rest| !rest.is_empty()) {
+        let (length, says) = next(rest);
+        words.extend(says.map(|says| Word { says, at: at..at + length }));
+        at += length;
+    }
+    words
+}
+
+/// The length of what comes first, and what it says; nothing, if that is a blank or a comment.
+fn next(rest: &str) -> (usize, Option<String>) {
+    let is_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '$') || !letter.is_ascii();
+    let first = rest.chars().next().unwrap_or_default();
+    let until = |end: &str| rest.find(end).map_or(rest.len(), |at| at + end.len());
+    match first {
+        _ if rest.starts_with("--") => (until("\n"), None),
+        _ if rest.starts_with("/*") => (until("*/"), None),
+        _ if first.is_whitespace() => (first.len_utf8(), None),
+        '\'' => {
+            let length = quoted(rest, '\'');
+            (length, rest.get(..length).map(str::to_owned))
+        }
+        '"' | '`' => {
+            let length = quoted(rest, first);
+            let inner = rest.get(1..length.saturating_sub(1).max(1)).unwrap_or_default();
+            (length, Some(inner.replace(&format!("{first}{first}"), &first.to_string()).to_lowercase()))
+        }
+        '[' => {
+            let length = until("]");
+            (length, rest.get(1..length.saturating_sub(1).max(1)).map(str::to_lowercase))
+        }
+        _ if is_name(first) => {
+            let length = rest.find(|letter| !is_name(letter)).unwrap_or(rest.len());
+            (length, rest.get(..length).map(str::to_lowercase))
+        }
+        _ => (first.len_utf8(), Some(first.to_string())),
+    }
+}
+
+/// The length of a quoted word; a quote in it is doubled.
+fn quoted(rest: &str, quote: char) -> usize {
+    let mut letters = rest.char_indices().skip(1).peekable();
+    while let Some((at, letter)) = letters.next() {
+        if letter == quote && letters.next_if(|(_, next)| *next == quote).is_none() {
+            return at + quote.len_utf8();
+        }
+    }
+    rest.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sqlite_and_tools_rewrite_says_the_same() {
+        let written = "CREATE TRIGGER a BEFORE INSERT ON submissions BEGIN -- a comment\n  SELECT RAISE(ABORT, 'It''s  so') WHERE NEW.x<>1; END";
+        let rewritten = "create trigger \"a\" before insert on [submissions] begin /* other */ select raise(ABORT,'It''s  so')\nwhere `new`.X <> 1;END";
+        assert_eq!(words(written), words(rewritten));
+    }
+
+    #[test]
+    fn what_differs_in_a_text_a_name_or_an_operator_does_not_say_the_same() {
+        let statement = words("SELECT 'a' WHERE x <> 1");
+        for other in ["SELECT 'A' WHERE x <> 1", "SELECT 'a' WHERE y <> 1", "SELECT 'a' WHERE x = 1", "SELECT 'a'"] {
+            assert_ne!(words(other), statement, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_table_has_its_columns_its_constraints_and_its_options() {
+        let table = "CREATE TABLE t ( -- one\n id INTEGER PRIMARY KEY CHECK (id IN (1, 2)), -- two\n \"check\" TEXT DEFAULT 'a,)', UNIQUE (id) ) WITHOUT ROWID";
+        let Definition { parts, end, options } = definition(table);
+        let columns: Vec<Option<&str>> = parts.iter().map(Part::column).collect();
+        assert_eq!(columns, [Some("id"), Some("check"), None]);
+        assert_eq!(parts[1].text, "\"check\" TEXT DEFAULT 'a,)'");
+        assert_eq!(&table[end..], ") WITHOUT ROWID");
+        assert_eq!(options, ["without", "rowid"]);
+    }
+
+    #[test]
+    fn what_is_not_closed_ends_with_the_text() {
+        for text in ["'a", "\"a", "[a", "/* a", "-- a", "`"] {
+            assert!(words(text).len() <= 1, "{text}");
+            assert!(definition(&format!("CREATE TABLE t (a, {text}")).parts.len() <= 1, "{text}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A damaged database whose rows are saved by the steps that certcommit tells, with the shell of the distribution.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::process::Command;
+
+use certcommit::daemon::Stop;
+use certcommit::queue::SALVAGE;
+
+use crate::support::{Bench, ids, output};
+
+/// The steps that read the rows out.
+const STEPS: &str = "sqlite3 queue.db .dump | sed 's/^ROLLBACK; -- due to errors$/COMMIT;/' | sqlite3 saved.db";
+
+/// Overwrites the page with the oldest submissions.
+async fn damage(bench: &Bench) {
+    let size: i64 = bench.value("PRAGMA page_size").await;
+    let statements = "PRAGMA wal_checkpoint(TRUNCATE);
+        SELECT 'page ' || pageno FROM dbstat WHERE name = 'submissions' AND pagetype = 'leaf' ORDER BY path LIMIT 1";
+    let shell = Command::new("sqlite3").arg(bench.database()).arg(statements).output().unwrap();
+    let told = String::from_utf8(shell.stdout).unwrap();
+    let page: i64 = told.lines().find_map(|line| line.strip_prefix("page ")?.parse().ok()).expect("a page");
+    let file = fs::OpenOptions::new().write(true).open(bench.database()).unwrap();
+    let at = u64::try_from((page - 1) * size).unwrap();
+    file.write_all_at(&vec![0x5a; usize::try_from(size).unwrap()], at).unwrap();
+}
+
+/// Puts what was saved in the place of the queue.
+fn put_in_place(bench: &Bench) {
+    for old in ["queue.db", "queue.db-wal", "queue.db-shm"] {
+        if bench.path(old).exists() {
+            fs::remove_file(bench.path(old)).unwrap();
+        }
+    }
+    fs::rename(bench.path("saved.db"), bench.database()).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_damaged_database_is_a_queue_again_that_repeats_nothing() {
+    assert!(SALVAGE.contains(STEPS), "{SALVAGE}");
+    let (bench, sent) = (Bench::new().await, ids(8));
+    bench.enqueue(&sent).await;
+    bench.run_until_empty().await;
+    let later = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+                 INSERT INTO submissions (certificate_id, due_at) SELECT 'later-' || i, 9999999999 FROM n";
+    bench.sql(later).await;
+    damage(&bench).await;
+    let checked = output(bench.command(&["check", "--integrity"])).await;
+    assert_eq!(checked.status.code(), Some(65), "{checked:?}");
+
+    let directory = bench.database().parent().unwrap().to_owned();
+    let saved = Command::new("sh").arg("-c").arg(STEPS).current_dir(&directory).output().unwrap();
+    assert!(saved.status.success(), "{saved:?}");
+    put_in_place(&bench);
+    let refused = output(bench.command(&["run", "--until-empty"])).await;
+    let stderr = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(65) && stderr.contains("certcommit check --repair"), "{stderr}");
+    let repaired = output(bench.command(&["check", "--repair"])).await;
+    let stdout = String::from_utf8(repaired.stdout).unwrap();
+    assert!(repaired.status.success() && stdout.contains("\nintegrity      whole"), "{stdout}");
+    assert!(stdout.contains("where ids up to 608 were given out; 8 certificates have requests on record"), "{stdout}");
+    let left = bench.rows().await.len();
+    assert!((300..600).contains(&left), "{left} are left");
+
+    let mut daemon = bench.start().await;
+    let why = daemon.until_paused().await;
+    assert!(why.contains("read in from a dump") && why.contains("certcommit verify --pending"), "{why}");
+    daemon.stop(Stop::Soon).await;
+    // What was sent stands in the record of requests, which the damage spared.
+    let mut again = bench.command(&["enqueue"]);
+    again.args(&sent);
+    let again = output(again).await;
+    assert!(String::from_utf8(again.stdout).unwrap().contains("0 new, 0 known, 8 refused"));
+}
