@@ -53,7 +53,14 @@ const ON_THE_WAY: &str = "USING INDEX requests_unfinished";
 const OF_A_STATE: [&str; 2] = ["INDEX submissions_state (state=?)", "INDEX submissions_due (state=?)"];
 
 /// Statements that take the first of them alone, or are asked to change all of them.
-const MAY_USE_A_STATE: [&str; 2] = ["SELECT min(id) FROM submissions WHERE state = ", "WHERE (state = 'pending')"];
+const MAY_USE_A_STATE: [&str; 3] = [
+    "SELECT min(id) FROM submissions WHERE state = ",
+    "WHERE (state = 'pending')",
+    "EXISTS (SELECT 1 FROM submissions WHERE",
+];
+
+/// The rule of `state_counts` counts a state, but only for a correction, and not for what changes by one.
+const RULE_THAT_COUNTS: &str = "-SEARCH submissions USING COVERING INDEX submissions_state (state=?)";
 
 /// No more rows are in flight than requests are on the way.
 const IN_FLIGHT: &str = "WHERE s.state = 'in_flight'";
@@ -202,7 +209,10 @@ async fn daemon_at_work(bench: &Bench, queue: &mut Queue) {
         .until("the end of all work", |progress| ends.map(|(state, _)| (state, progress.counts.of(state))) == ends)
         .await;
     daemon.stop(Stop::Soon).await;
+    // Not a statement of ours.
+    let caught = CAUGHT.lock().unwrap().take();
     bench.sql("DELETE FROM submissions WHERE certificate_id = 'spoilt'").await;
+    *CAUGHT.lock().unwrap() = caught;
 }
 
 fn submission(id: &str) -> NewSubmission {
@@ -290,6 +300,7 @@ fn is_slow(line: &str, statement: &str) -> bool {
     let sorts = line.contains("TEMP B-TREE") && !may_sort;
     let of_a_state = OF_A_STATE.iter().any(|index| line.contains(index))
         && !statement.contains(IN_FLIGHT)
+        && !line.contains(RULE_THAT_COUNTS)
         && !MAY_USE_A_STATE.iter().any(|words| statement.contains(words));
     scanned.is_some_and(|what| !small(what)) || sorts || of_a_state || line.contains("AUTOMATIC")
 }
