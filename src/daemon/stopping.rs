@@ -182,11 +182,11 @@ impl Worker {
             Err(error) => return Err(stopped_by(error, done.records.len())),
         };
         self.desk.close().await?;
-        let blocked = self.refusals.unclaimable() > 0 || !done.refused.is_empty();
+        let blocked =
+            self.refusals.unclaimable() > 0 || self.refusals.has_unsettled() || !done.refused.is_empty();
         if !done.refused.is_empty() {
             tracing::error!(
                 event = Event::WriteRefused.as_str(),
-                results_in_hand = done.refused.len(),
                 "the queue's own rules refuse {} results to the end: the lines above tell them, and the next start reads \
                  their submissions back",
                 done.refused.len(),

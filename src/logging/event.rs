@@ -71,7 +71,7 @@ events! {
         [ResultsInHand OnTheWay];
     WriteRefused = "write_refused", ERROR,
         "A rule of the queue, or a trigger of somebody's own, refuses a claim or a result; it is tried again.",
-        [CertificateId ResultsInHand Request Submission];
+        [CertificateId Request Submission];
     Reloaded = "reloaded", INFO,
         "The configuration was read anew, or could not be (then it is an error).",
         [Changed RestartNeeded Error];
