@@ -182,8 +182,7 @@ impl Worker {
             Err(error) => return Err(stopped_by(error, done.records.len())),
         };
         self.desk.close().await?;
-        let blocked =
-            self.refusals.unclaimable() > 0 || self.refusals.has_unsettled() || !done.refused.is_empty();
+        let blocked = self.refusals.unclaimable() > 0 || self.refusals.has_unsettled() || !done.refused.is_empty();
         if !done.refused.is_empty() {
             tracing::error!(
                 event = Event::WriteRefused.as_str(),

@@ -207,11 +207,9 @@ impl World {
         if class.may_have_been_executed() {
             let settle = self.policy.verify.settle.as_secs();
             self.doubt = (class == CommitClass::InDoubt).then(|| (signed, Vec::new()));
-            self.unread = match class {
-                CommitClass::InDoubt => None,
-                CommitClass::BackendError | CommitClass::StatusRefused => Some((signed, settle)),
-                _ => Some((signed, 0)),
-            };
+            let shows_late = matches!(class, CommitClass::BackendError | CommitClass::StatusRefused);
+            let shows_after = if shows_late { settle } else { 0 };
+            self.unread = (class != CommitClass::InDoubt).then_some((signed, shows_after));
         }
         self.record.push(Entry::Commit { class, signed });
         self.apply(&row, &event, step.dice);
