@@ -204,7 +204,8 @@ impl World {
         self.pass(step.takes);
         self.restart_if(step.crash);
         self.counted += u32::from(class.spends_a_try());
-        if class.may_have_been_executed() {
+        // The model's own words for what may have been executed.
+        if !matches!(class, CommitClass::Throttled | CommitClass::Account | CommitClass::NotSent) {
             let settle = self.policy.verify.settle.as_secs();
             self.doubt = (class == CommitClass::InDoubt).then(|| (signed, Vec::new()));
             let shows_late = matches!(class, CommitClass::BackendError | CommitClass::StatusRefused);
