@@ -105,6 +105,10 @@ impl Object {
         }
     }
 
+    fn is_of_a_table(&self) -> bool {
+        matches!(self.kind(), "index" | "trigger")
+    }
+
     fn is(&self, other: &Self) -> bool {
         self.kind == other.kind && self.name.eq_ignore_ascii_case(&other.name)
     }
@@ -151,6 +155,8 @@ impl Schema {
         for object in &self.objects {
             let flaw = |missing| Flaw { kind: object.kind(), name: object.name.clone(), missing };
             match found.find(object) {
+                // With its table, it goes without saying.
+                None if object.is_of_a_table() && !found.has_table(&object.table) => {}
                 None => flaws.push(flaw(true)),
                 Some(here) if object.kind == "table" => flaws.extend(flaws_in_table(object, here)),
                 Some(here) if words(&object.sql()) != words(&here.sql()) => flaws.push(flaw(false)),
@@ -160,10 +166,13 @@ impl Schema {
         flaws
     }
 
+    fn has_table(&self, name: &str) -> bool {
+        self.all("table").any(|table| table.name.eq_ignore_ascii_case(name))
+    }
+
     /// Others' triggers on the tables of this schema.
     fn foreign_triggers<'a>(&'a self, found: &'a Self) -> impl Iterator<Item = &'a Object> {
-        let is_ours = |table: &str| self.all("table").any(|ours| ours.name.eq_ignore_ascii_case(table));
-        found.all("trigger").filter(move |trigger| is_ours(&trigger.table) && self.find(trigger).is_none())
+        found.all("trigger").filter(move |trigger| self.has_table(&trigger.table) && self.find(trigger).is_none())
     }
 }
 

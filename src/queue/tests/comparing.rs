@@ -145,3 +145,10 @@ async fn a_daemon_does_not_start_on_a_queue_whose_rules_are_gone() {
     let error = Queue::open(&path, Opening::Daemon(&lock)).await.unwrap_err();
     assert!(error.to_string().contains("index requests_unfinished is missing"), "{error}");
 }
+
+#[tokio::test]
+async fn a_table_that_is_gone_is_named_without_all_that_went_with_it() {
+    let mut site = Site::new().await;
+    site.sql("DROP TABLE requests").await;
+    assert_eq!(flaws(&mut site).await, ["table requests is missing"]);
+}
