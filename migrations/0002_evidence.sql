@@ -38,7 +38,7 @@ END;
 ALTER TABLE submissions ADD COLUMN not_before INTEGER;
 
 CREATE TRIGGER submissions_deferred AFTER UPDATE OF state ON submissions
-WHEN OLD.state = 'pending' AND NEW.state = 'in_doubt' AND OLD.due_at > CAST(strftime('%s', 'now') AS INTEGER) BEGIN
+WHEN OLD.state IN ('pending', 'in_flight') AND NEW.state = 'in_doubt' AND OLD.due_at > CAST(strftime('%s', 'now') AS INTEGER) BEGIN
   UPDATE submissions SET not_before = OLD.due_at WHERE id = NEW.id;
 END;
 CREATE TRIGGER submissions_due_again AFTER UPDATE OF state ON submissions

@@ -138,7 +138,7 @@ impl From<QueueError> for Failure {
             | QueueError::Failed { .. } => Code::Io,
             QueueError::Create { .. } => Code::CantCreate,
             QueueError::Held { .. } | QueueError::Older { .. } => Code::Held,
-            QueueError::Replaced(_) => Code::Replaced,
+            QueueError::Replaced(_) | QueueError::Rewound { .. } => Code::Replaced,
             QueueError::Permission { .. } | QueueError::ReadOnly(_) => Code::Permission,
             QueueError::Network { .. }
             | QueueError::Served { .. }

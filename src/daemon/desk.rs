@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::pruning::Step;
-use crate::clock;
+use crate::clock::{self, UnixMillis};
 use crate::queue::{Heartbeat, Mark, Pruned, Queue, QueueError, Record, Recovered, Run, Turn, TurnReport};
 use crate::submission::{Policy, VerifyPolicy};
 
@@ -173,6 +173,18 @@ async fn visit(mut books: Books, errand: Errand) -> (Books, Done) {
 }
 
 impl Books {
+    /// A step of pruning. What keeps it from being done keeps nothing else: the pass is over then.
+    async fn prune(&mut self, verify: &VerifyPolicy, before: UnixMillis, after: i64) -> Result<Pruned, QueueError> {
+        match self.queue.prune(&self.run, clock::now(), verify, before, after).await {
+            Err(error @ (QueueError::Refused(_) | QueueError::Failed { .. })) => {
+                tracing::warn!("old requests can't be pruned: {error}. The next pass is in a day");
+                self.queue.reconnect().await?;
+                Ok(Pruned { deleted: 0, up_to: None })
+            }
+            pruned => pruned,
+        }
+    }
+
     async fn serve(&mut self, errand: &Errand) -> Result<Option<TurnReport>, QueueError> {
         if self.suspect {
             self.queue.reconnect().await?;
@@ -194,6 +206,7 @@ impl Books {
 
     async fn work(&mut self, errand: &Errand) -> Result<Option<TurnReport>, QueueError> {
         if let Some((held, policy)) = &errand.reconcile {
+            self.queue.check_newest(self.mark.number().unwrap_or(0)).await?;
             // What is claimed and can't be marked is given back, over and over: nothing is claimed before this works.
             self.mark.rewrite()?;
             // What this errand brings was sent, whoever made the list.
@@ -206,7 +219,7 @@ impl Books {
             self.queue.follow_clock(clock::now()).await?;
         }
         if let Some(Step { before, after }) = errand.prune {
-            self.pruned = Some(self.queue.prune(&self.run, clock::now(), &errand.verify, before, after).await?);
+            self.pruned = Some(self.prune(&errand.verify, before, after).await?);
         }
         if errand.only_if_changed {
             let version = self.queue.data_version().await?;
@@ -222,6 +235,7 @@ impl Books {
             reads: errand.reads,
             skip: &errand.skip,
             verify: errand.verify,
+            newest_request: self.mark.number().unwrap_or(0),
             heartbeat: errand.heartbeat.as_ref(),
             probe: errand.probe,
             reading_paused: errand.reading_paused,

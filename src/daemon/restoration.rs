@@ -24,14 +24,10 @@ pub(super) async fn notice(
     }
     // Database and mark agree, as they do when both were brought back.
     let Some(doubt) = last.and_then(|last| doubt(last, now)) else { return Ok(()) };
-    // What may have been sent since is among what is pending; the rest is read back anyway.
-    if !queue.has_pending().await? {
-        return Ok(());
-    }
     let why = format!(
         "{doubt}. It may have been restored, from a snapshot of the disk for instance, and then it doesn't know what was \
-         sent since. If it was: run `certcommit verify --pending` to read what is pending back first. Then, or if it was \
-         not: `certcommit resume`"
+         sent since. If it was: enqueue again what is missing, and run `certcommit verify --pending` to read what is \
+         pending back first. Then, or if it was not: `certcommit resume`"
     );
     tracing::warn!(event = Event::Paused.as_str(), why, "paused: {why}");
     queue.set_paused(true, Some(&why)).await
@@ -73,8 +69,8 @@ async fn lags_behind(queue: &mut Queue, mark: &mut Mark) -> Result<bool, QueueEr
         Gap::Behind { made: newest, .. } | Gap::Emptied { made: newest } | Gap::Unmarked { newest } => newest + 1,
     };
     let why = format!(
-        "{gap}. What is pending may have been sent: run `certcommit verify --pending` to read it back first, then \
-         `certcommit resume`"
+        "{gap}. What is pending may have been sent: enqueue again what is missing, run `certcommit verify --pending` to \
+         read all of it back first, then `certcommit resume`"
     );
     tracing::warn!(event = Event::Paused.as_str(), why, "paused: {why}");
     queue.pause_restored(&why, number).await?;

@@ -212,7 +212,11 @@ impl Worker {
         if matches!(error, QueueError::Altered { .. }) {
             tracing::error!(event = Event::DatabaseUnavailable.as_str(), "{error}");
         }
-        if matches!(error, QueueError::Altered { .. } | QueueError::Replaced(_) | QueueError::Held { .. }) {
+        let ends = matches!(
+            error,
+            QueueError::Altered { .. } | QueueError::Replaced(_) | QueueError::Rewound { .. } | QueueError::Held { .. }
+        );
+        if ends {
             self.exit.fatal.get_or_insert(error);
             return;
         }

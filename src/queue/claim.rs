@@ -260,7 +260,10 @@ impl Claiming<'_> {
         certificate_id: CertificateId,
         row: Row,
     ) -> Result<Option<String>, QueueError> {
-        match write_read(self.connection, self.run, self.now, &certificate_id).await {
+        savepoint::begin(self.connection).await?;
+        let written = write_read(self.connection, self.run, self.now, &certificate_id).await;
+        savepoint::end(self.connection, &written).await?;
+        match written {
             Ok(request) => {
                 // A read has no way of validation.
                 self.claims.reads.push(Claim { request, submission, certificate_id, verify_type: None, row });
@@ -345,7 +348,8 @@ async fn write_commits(
          UPDATE submissions SET state = 'in_flight', updated_at = ?5
           WHERE id IN (SELECT value ->> 'submission' FROM jsonb_each(?1));
          SELECT json_group_object(certificate_id, number) FROM requests
-          WHERE finished_at IS NULL AND certificate_id IN (SELECT value ->> 'certificate_id' FROM jsonb_each(?1))",
+          WHERE finished_at IS NULL AND certificate_id IN (SELECT value ->> 'certificate_id' FROM jsonb_each(?1))
+            AND EXISTS (SELECT 1 FROM submissions s WHERE s.certificate_id = requests.certificate_id AND s.state = 'in_flight')",
     )
     .bind(serde_json::to_string(asked).map_err(unwritable)?)
     .bind(&run.id)
@@ -355,7 +359,8 @@ async fn write_commits(
     .fetch_one(connection)
     .await
     .map_err(QueueError::of("claiming"))?;
-    serde_json::from_str(&numbers).map_err(unwritable)
+    let numbers: Numbers = serde_json::from_str(&numbers).map_err(unwritable)?;
+    if numbers.len() < asked.len() { Err(QueueError::ignored()) } else { Ok(numbers) }
 }
 
 /// Writes the request of a read.
@@ -365,14 +370,15 @@ async fn write_read(
     now: Now,
     certificate_id: &CertificateId,
 ) -> Result<i64, QueueError> {
-    sqlx::query_scalar(
+    let number = sqlx::query_scalar(
         "INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at) VALUES (?, 'read', ?, ?, ?) RETURNING number",
     )
     .bind(certificate_id.as_str())
     .bind(&run.id)
     .bind(run.millis_at(now))
     .bind(now.unix.0)
-    .fetch_one(connection)
+    .fetch_optional(connection)
     .await
-    .map_err(QueueError::of("writing a request"))
+    .map_err(QueueError::of("writing a request"))?;
+    number.ok_or_else(QueueError::ignored)
 }

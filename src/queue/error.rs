@@ -201,6 +201,19 @@ pub enum QueueError {
         /// SQLite's words.
         detail: String,
     },
+    /// Its content was put back to an earlier one while it was open.
+    #[error(
+        "{path} was put back to an earlier state while it was open: it knows of {newest} requests, and {made} were made. \
+         Nothing more is sent; the next start is paused"
+    )]
+    Rewound {
+        /// The database.
+        path: PathBuf,
+        /// The newest request that it knows of.
+        newest: i64,
+        /// The newest that was made.
+        made: i64,
+    },
     /// A rule of the queue refused a statement: the rule's own sentence.
     #[error("{0}")]
     Refused(String),
@@ -262,6 +275,11 @@ fn words(error: &sqlx::Error) -> String {
 }
 
 impl QueueError {
+    /// A trigger lets a write pass by, with `RAISE(IGNORE)`.
+    pub(super) fn ignored() -> Self {
+        Self::Refused("a trigger ignores what is written (RAISE(IGNORE))".to_owned())
+    }
+
     /// The error of a statement on an open queue.
     pub(super) fn of(what: &'static str) -> impl Fn(sqlx::Error) -> Self {
         move |error| Self::about(what, &error)

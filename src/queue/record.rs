@@ -109,16 +109,19 @@ pub(super) async fn write_at_once(
     let completions: Vec<Completion<'_>> = records.iter().map(Completion::of).collect();
     let moves: Vec<Move<'_>> = records.iter().filter_map(|record| Move::of(record, now)).collect();
     let json = |json: Result<String, _>| json.map_err(|error| QueueError::unwritable("recording an outcome", &error));
-    sqlx::query(
+    // What a trigger ignores is no error, and isn't written all the same.
+    let ignored: bool = sqlx::query_scalar(
         "UPDATE requests
             SET finished_at = new ->> 'finished_at', run_ms = new ->> 'run_ms', outcome = new ->> 'outcome',
                 http_status = new ->> 'http_status', error_code = new ->> 'error_code',
                 request_id = new ->> 'request_id', order_id = new ->> 'order_id', status = new ->> 'status',
                 duration_ms = new ->> 'duration_ms'
            FROM (SELECT value AS new, value ->> 'request' AS request FROM jsonb_each(?1))
-          WHERE number = request AND requests.finished_at IS NULL;
+          WHERE number = request AND certificate_id = new ->> 'certificate_id' AND requests.finished_at IS NULL;
          UPDATE submissions
-            SET state = new ->> 'to', tries = tries + (new ->> 'spends'), due_at = new ->> 'due_at',
+            SET state = new ->> 'to', tries = tries + (new ->> 'spends'),
+                due_at = CASE WHEN new ->> 'to' = 'pending' AND due_at > new ->> 'updated_at'
+                              THEN max(due_at, new ->> 'due_at') ELSE new ->> 'due_at' END,
                 order_id = coalesce(new ->> 'order_id', order_id), status = coalesce(new ->> 'status', status),
                 request_id = coalesce(new ->> 'request_id', request_id),
                 error_code = CASE WHEN new ->> 'to' = 'submitted' THEN NULL
@@ -128,20 +131,25 @@ pub(super) async fn write_at_once(
                 reason = new ->> 'reason', resolved_by = new ->> 'resolved_by', finished_at = new ->> 'finished_at',
                 updated_at = new ->> 'updated_at'
            FROM (SELECT value AS new, value ->> 'submission' AS submission FROM jsonb_each(?2))
-          WHERE id = submission AND state = new ->> 'from'",
+          WHERE id = submission AND certificate_id = new ->> 'certificate_id' AND state = new ->> 'from';
+         SELECT EXISTS (SELECT 1 FROM jsonb_each(?1) JOIN requests ON number = value ->> 'request'
+                         WHERE requests.finished_at IS NULL)
+             OR EXISTS (SELECT 1 FROM jsonb_each(?2) JOIN submissions ON submissions.id = value ->> 'submission'
+                         WHERE state = value ->> 'from' AND state <> value ->> 'to')",
     )
     .bind(json(serde_json::to_string(&completions))?)
     .bind(json(serde_json::to_string(&moves))?)
-    .execute(connection)
+    .fetch_one(connection)
     .await
     .map_err(QueueError::of("recording an outcome"))?;
-    Ok(())
+    if ignored { Err(QueueError::ignored()) } else { Ok(()) }
 }
 
 /// What becomes of a request, as its statement takes it.
 #[derive(Debug, Serialize)]
 struct Completion<'a> {
     request: i64,
+    certificate_id: &'a str,
     finished_at: i64,
     run_ms: i64,
     outcome: &'a str,
@@ -158,6 +166,7 @@ impl<'a> Completion<'a> {
         let finished = &record.finished;
         Self {
             request: record.request,
+            certificate_id: record.certificate_id.as_str(),
             finished_at: finished.at.0,
             run_ms: finished.run_ms,
             outcome: finished.outcome,
@@ -175,6 +184,7 @@ impl<'a> Completion<'a> {
 #[derive(Debug, Default, Serialize)]
 struct Move<'a> {
     submission: i64,
+    certificate_id: &'a str,
     from: &'a str,
     to: &'a str,
     due_at: i64,
@@ -196,6 +206,7 @@ impl<'a> Move<'a> {
         let due_at = if change.due_in.is_zero() { now.seconds() } else { now.plus(change.due_in).seconds_rounded_up() };
         let stays = Self {
             submission: record.submission,
+            certificate_id: record.certificate_id.as_str(),
             from: record.from.as_str(),
             to: change.to.as_str(),
             due_at,

@@ -86,6 +86,15 @@ impl Queue {
         Ok(recovered)
     }
 
+    /// Checks that the database knows of as many requests as were made.
+    ///
+    /// # Errors
+    /// [`QueueError::Rewound`], and when the database fails.
+    pub async fn check_newest(&mut self, made: i64) -> Result<(), QueueError> {
+        let newest = self.newest_request().await?;
+        if newest < made { Err(QueueError::Rewound { path: self.path().to_owned(), newest, made }) } else { Ok(()) }
+    }
+
     /// The number of the newest request ever made.
     ///
     /// # Errors

@@ -29,6 +29,11 @@ const ROWS: &str = "INSERT OR IGNORE INTO daemon (id) VALUES (1);
     INSERT OR IGNORE INTO control (id, paused, pause_reason)
       VALUES (1, 1, 'the table control was lost and made again: whether the queue was paused is not known')";
 
+/// What operators established, as far as their submissions tell it still.
+const RESOLUTIONS: &str = "INSERT OR IGNORE INTO resolutions (certificate_id, order_id, resolved_at)
+      SELECT certificate_id, order_id, coalesce(finished_at, updated_at) FROM submissions
+       WHERE state = 'submitted' AND resolved_by = 'operator'";
+
 /// Numbers that were given out are given out no second time.
 const SEQUENCES: [(&str, &str); 2] = [("submissions", "id"), ("requests", "number")];
 
@@ -175,6 +180,9 @@ impl<'a> Mending<'a> {
                 }));
             }
             self.attempt("the rows", &rows).await?;
+        }
+        if self.flaws.iter().any(|flaw| flaw.belongs_to("resolutions")) {
+            self.attempt("resolutions", &[RESOLUTIONS.to_owned()]).await?;
         }
         for kind in ["index", "view"] {
             for object in self.flawed(kind) {

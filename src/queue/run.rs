@@ -118,17 +118,6 @@ impl Queue {
         .map_err(QueueError::of("looking for how the last run ended"))
     }
 
-    /// Whether anything waits to be sent.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn has_pending(&mut self) -> Result<bool, QueueError> {
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM submissions WHERE state = 'pending')")
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(QueueError::of("looking for what waits to be sent"))
-    }
-
     /// Begins a run: the `daemon` row says so from now on.
     ///
     /// # Errors

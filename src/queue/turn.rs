@@ -33,6 +33,8 @@ pub struct Turn<'a> {
     pub skip: &'a [i64],
     /// The waits of the read-back.
     pub verify: VerifyPolicy,
+    /// The number of the newest request, as the mark has it: a database that knows of fewer was put back.
+    pub newest_request: i64,
     /// The `daemon` row, when it is to be written.
     pub heartbeat: Option<&'a Heartbeat>,
     /// Which probe the commit is, counted from 0, if it is one. Probes take turns among the priorities: what one
@@ -54,6 +56,7 @@ impl Turn<'_> {
             reads: 0,
             skip: &[],
             verify,
+            newest_request: 0,
             heartbeat: None,
             probe: None,
             reading_paused: false,
@@ -123,10 +126,15 @@ impl Queue {
         let compared = self.compared;
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
         let since = clock::now().instant;
-        let (mut report, schema_version) = take(&mut transaction, manner, run, turn).await?;
+        let (mut report, versions) = take(&mut transaction, manner, run, turn).await?;
         // Nothing of the turn stands yet: without the rules, no claim may be written.
-        if compared.is_some_and(|compared| compared != schema_version) {
+        if compared.is_some_and(|compared| compared != versions.schema) {
             return Err(QueueError::Uncompared);
+        }
+        let (newest, made) = (versions.newest_request, turn.newest_request);
+        if newest < made {
+            drop(transaction);
+            return Err(QueueError::Rewound { path: self.path().to_owned(), newest, made });
         }
         transaction.commit().await.map_err(&failed)?;
         report.held = clock::now().instant.duration_since(since);
@@ -135,13 +143,19 @@ impl Queue {
     }
 }
 
-/// What it did and found, and the version of the schema.
+/// What tells whether the database is still what it was.
+struct Versions {
+    schema: i64,
+    newest_request: i64,
+}
+
+/// What it did and found.
 async fn take(
     connection: &mut SqliteConnection,
     manner: Manner,
     run: &Run,
     turn: &Turn<'_>,
-) -> Result<(TurnReport, i64), QueueError> {
+) -> Result<(TurnReport, Versions), QueueError> {
     let refused = record::write(connection, manner, turn.records, turn.now.unix).await?;
     let Turn { commits, reads, skip, verify, probe, reading_paused, .. } = *turn;
     let wanted = Wanted { commits, reads, skip, verify, probe, reading_paused };
@@ -150,11 +164,13 @@ async fn take(
         run::beat(connection, heartbeat, turn.now.unix).await?;
     }
     let outlook = outlook(connection).await?;
-    let Outlook { holder, control, next_commit, next_read, counts, miscounted, schema_version } = outlook;
+    let Outlook { holder, control, next_commit, next_read, counts, miscounted, schema_version, newest_request } =
+        outlook;
     holder.check(run)?;
     if control.probe_requested {
         run::accept_probe(connection).await?;
     }
     let held = Duration::ZERO;
-    Ok((TurnReport { claims, refused, control, next_commit, next_read, counts, miscounted, held }, schema_version))
+    let report = TurnReport { claims, refused, control, next_commit, next_read, counts, miscounted, held };
+    Ok((report, Versions { schema: schema_version, newest_request }))
 }

@@ -110,26 +110,6 @@ async fn a_backup_that_is_killed_in_the_middle_is_in_the_way_of_none() {
 }
 
 #[tokio::test]
-async fn a_queue_that_was_silent_for_long_with_nothing_pending_starts_as_ever() {
-    let bench = bench().await;
-    bench.enqueue(&["abcb1234"]).await;
-    let mut daemon = bench.spawn(&["run"]);
-    daemon.until_event("submitted").await;
-    daemon.signal("TERM");
-    daemon.end().await;
-    // As if it had died.
-    bench.sql("UPDATE daemon SET mode = 'running'").await;
-    bench.sql("UPDATE daemon SET heartbeat_at = heartbeat_at - 1200").await;
-    let mut daemon = bench.spawn(&["run"]);
-    daemon.until_event("ready").await;
-    bench.enqueue(&["abcb1235"]).await;
-    daemon.until_event("submitted").await;
-    daemon.signal("TERM");
-    let (code, lines) = daemon.end().await;
-    assert!(code == Some(0) && lines.iter().all(|line| line["event"] != "paused"), "{lines:#?}");
-}
-
-#[tokio::test]
 async fn a_disk_that_is_brought_back_with_its_mark_starts_paused_where_it_was_silent_for_long() {
     let (bench, ids) = (bench().await, ids(8));
     bench.enqueue(&ids[..4]).await;

@@ -212,3 +212,46 @@ fn restore(bench: &Bench) {
     }
     std::fs::copy(bench.path("backup.db"), bench.database()).unwrap();
 }
+
+#[tokio::test]
+async fn a_database_that_is_put_back_under_a_running_daemon_ends_it_and_nothing_is_sent_again() {
+    let bench = bench().await;
+    let (before, since) = (["before-1", "before-2"], ["since-1", "since-2"]);
+    let mut daemon = bench.spawn(&["run"]);
+    daemon.until_event("ready").await;
+    bench.enqueue(&before).await;
+    in_time("the first orders", bench.simulator.until_orders(2)).await;
+    bench.enqueue(&since).await;
+    let mut connection = bench.connect().await;
+    let backup = format!("VACUUM INTO '{}'", bench.path("nightly.db").display());
+    sqlx::raw_sql("UPDATE submissions SET due_at = 9000000000 WHERE certificate_id LIKE 'since%'")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(backup)).execute(&mut connection).await.unwrap();
+    let sent = bench.simulator.commits().len();
+    sqlx::raw_sql("UPDATE submissions SET due_at = 1 WHERE certificate_id LIKE 'since%' AND state = 'pending'")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    in_time("the other orders", bench.simulator.until_orders(4)).await;
+    daemon
+        .until_line("the last of them", |line| line["event"] == "submitted" && line["certificate_id"] == "since-2")
+        .await;
+    // As the shell's .restore does: page by page, into the file that is open.
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        "ATTACH '{}' AS nightly; BEGIN IMMEDIATE; DROP TRIGGER requests_delete_rules; DELETE FROM requests;
+         DELETE FROM sqlite_sequence WHERE name = 'requests';
+         INSERT INTO sqlite_sequence SELECT * FROM nightly.sqlite_sequence WHERE name = 'requests';
+         {}; COMMIT",
+        bench.path("nightly.db").display(),
+        bench.value::<String>("SELECT sql FROM sqlite_master WHERE name = 'requests_delete_rules'").await,
+    )))
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    assert!(sent <= 4);
+    let (code, lines) = daemon.end().await;
+    assert_eq!(code, Some(76), "{lines:?}");
+    assert_eq!(bench.simulator.commits().len(), 4, "nothing was sent again");
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use certcommit::daemon::Stop;
-use certcommit::simulator::Options;
+use certcommit::simulator::{Fault, Options};
 use certcommit::submission::State;
 use serde_json::Value;
 
@@ -107,4 +107,50 @@ async fn what_recovery_may_not_settle_is_settled_by_itself_once_it_may() {
     daemon.stop(Stop::Soon).await;
     bench.assert_each_submitted_once(&["audited"]).await;
     assert_eq!(bench.simulator.commits().len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_trigger_ignores_counts_as_refused_and_is_never_sent_behind_the_rows_back() {
+    let ignoring = |when: &str| {
+        format!("CREATE TRIGGER audit BEFORE UPDATE ON submissions WHEN {when} BEGIN SELECT RAISE(IGNORE); END")
+    };
+    for when in ["NEW.state = 'in_flight'", "OLD.state = 'in_flight'"] {
+        let bench = Bench::new().await;
+        bench.enqueue(&["audited", "other"]).await;
+        bench.sql(&ignoring(&format!("OLD.certificate_id = 'audited' AND {when}"))).await;
+        let mut daemon = bench.spawn(&["run"]);
+        let line = daemon.until_event("write_refused").await;
+        assert!(line["message"].as_str().is_some_and(|text| text.contains("RAISE(IGNORE)")), "{line}");
+        daemon.until_line("the other", |line| line["certificate_id"] == "other" && line["event"] == "submitted").await;
+        bench.sql("DROP TRIGGER audit").await;
+        daemon.signal("TERM");
+        assert_eq!(daemon.end().await.0, Some(0), "{when}");
+        bench.run_until_empty().await;
+        bench.assert_each_submitted_once(&["audited", "other"]).await;
+        assert_eq!(bench.simulator.commits_of("audited").len(), 1, "{when}");
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_a_trigger_refuses_after_it_was_written_is_undone_and_claimed_again_later() {
+    for how in ["RAISE(FAIL, 'not in the audit table')", "RAISE(IGNORE)"] {
+        let bench = Bench::new().await;
+        let when = if how.contains("FAIL") { "AFTER" } else { "BEFORE" };
+        bench.simulator.script_commits("audited", vec![Fault::CutAfter]);
+        bench.enqueue(&["audited"]).await;
+        bench
+            .sql(&format!(
+                "CREATE TRIGGER audit {when} INSERT ON requests WHEN NEW.kind = 'read' BEGIN SELECT {how}; END"
+            ))
+            .await;
+        let mut daemon = bench.spawn(&["run"]);
+        daemon.until_event("write_refused").await;
+        bench.enqueue(&["other"]).await;
+        daemon.until_line("the other", |line| line["certificate_id"] == "other" && line["event"] == "submitted").await;
+        bench.sql("DROP TRIGGER audit").await;
+        daemon.until_line("the read", |line| line["certificate_id"] == "audited" && line["event"] == "submitted").await;
+        daemon.signal("TERM");
+        assert_eq!(daemon.end().await.0, Some(0), "{how}");
+        bench.assert_each_submitted_once(&["audited", "other"]).await;
+    }
 }
