@@ -6,6 +6,7 @@
 mod connections;
 mod late;
 mod pace;
+mod proxies;
 mod redirects;
 mod replies;
 mod steps;

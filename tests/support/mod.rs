@@ -5,6 +5,7 @@
 
 mod authority;
 mod clock;
+mod connect_proxy;
 mod daemon;
 mod journal;
 mod lateness;
@@ -32,6 +33,7 @@ use thread::OwnThread;
 use tokio::runtime::EnterGuard;
 
 pub(crate) use authority::Authority;
+pub(crate) use connect_proxy::{ConnectProxy, Reception};
 pub(crate) use daemon::{in_time, within};
 pub(crate) use journal::Journal;
 pub(crate) use lateness::lateness;

@@ -1,6 +1,7 @@
 //! What a proxy says when it is asked for a tunnel. The HTTP client only tells that it wasn't granted; so the proxy is asked
 //! once more, and what it says is its reason. If it grants the tunnel this time, that is closed: nothing is sent in it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,11 +57,13 @@ async fn connect(
         request = request.header(PROXY_AUTHORIZATION, authorization);
     }
     let request = request.body(Nothing).ok()?;
-    tokio::select! {
-        answer = sender.send_request(request) => Some(answer.ok()?.status()),
-        // It ends first only where the peer ends it.
-        _ = connection => None,
-    }
+    let mut answer = pin!(sender.send_request(request));
+    let answer = tokio::select! {
+        answer = &mut answer => answer,
+        // The answer may have come with the end of the connection.
+        _ = connection => answer.await,
+    };
+    Some(answer.ok()?.status())
 }
 
 /// A request's body that there isn't.
