@@ -10,6 +10,7 @@ mod proxies;
 mod redirects;
 mod replies;
 mod steps;
+mod tinyproxy;
 mod trust;
 
 use serde_json::Value;

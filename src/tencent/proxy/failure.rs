@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use rustls::CertificateError;
 use tower_service::Service;
 
 use super::Proxy;
 use crate::tencent::failure::{causes, describe, describe_tls, innermost, tls_error};
 
-/// Why a tunnel doesn't stand. Its type has no other name.
+/// Why a tunnel doesn't stand. The types have no other names.
 type NoTunnel = <Tunnel<HttpConnector> as Service<hyper::Uri>>::Error;
+type NoSocks = <SocksV5<HttpConnector> as Service<hyper::Uri>>::Error;
 
 /// What is needed to ask a proxy for its reason.
 pub(in crate::tencent) struct Asking<'a> {
@@ -29,6 +30,9 @@ impl Asking<'_> {
     /// Why nothing was sent through the proxy.
     pub(in crate::tencent) async fn why_unsent(self, error: reqwest::Error) -> String {
         let Self { proxy, target, tls, patience } = &self;
+        if let Some(problem) = causes(&error).find_map(|cause| cause.downcast_ref::<NoSocks>()) {
+            return proxy.refused_by_socks(target, problem);
+        }
         let no_tunnel = causes(&error).find_map(|cause| cause.downcast_ref::<NoTunnel>());
         match no_tunnel {
             Some(NoTunnel::ConnectFailed(cause)) => proxy.unreached(cause.as_ref()),
@@ -50,6 +54,20 @@ impl Proxy {
         }
     }
 
+    fn refused_by_socks(&self, target: &str, problem: &NoSocks) -> String {
+        match problem {
+            NoSocks::Inner(cause) => self.unreached(cause),
+            NoSocks::V5(problem) => format!(
+                "the proxy {self} refuses a way to {target}: {problem}. If it wants a user and a password, or others: set \
+                 api.proxy"
+            ),
+            NoSocks::Parsing(_) | NoSocks::Io(_) => {
+                format!("the proxy {self} doesn't answer in SOCKS 5; is it an HTTP proxy?")
+            }
+            other => self.names(&other.to_string()),
+        }
+    }
+
     /// The proxy refuses a tunnel, with this status if it says one.
     fn refused(&self, target: &str, status: Option<StatusCode>) -> String {
         let Some(status) = status else {
@@ -59,10 +77,11 @@ impl Proxy {
         };
         let code = status.as_u16();
         match status {
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED if self.url.has_user() => format!(
+            // Of a wrong password, some proxies say this.
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED if self.url.has_user() => format!(
                 "the proxy {self} refuses the user and the password that it is given (HTTP {code}): set api.proxy"
             ),
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED => {
                 format!("the proxy {self} wants a user and a password (HTTP {code}): set api.proxy")
             }
             StatusCode::FORBIDDEN => {
@@ -79,17 +98,15 @@ impl Proxy {
     }
 
     /// Something failed at the proxy or behind it, and where can't be told.
-    pub(in crate::tencent) fn behind(&self, error: reqwest::Error) -> String {
-        let unknown =
-            |error: &rustls::Error| matches!(error, rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
-        let interception = causes(&error).find_map(tls_error).filter(|error| unknown(error)).map(describe_tls);
-        match interception {
-            Some(problem) => format!(
-                "through the proxy {self}: {problem}. If the proxy opens TLS by intent, add its authority to those of this \
-                 machine, or set SSL_CERT_FILE"
-            ),
-            None => self.names(&describe(error)),
-        }
+    fn behind(&self, error: reqwest::Error) -> String {
+        let advice = match causes(&error).find_map(tls_error) {
+            Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+                ". If the proxy opens TLS by intent, add its authority to those of this machine, or set SSL_CERT_FILE"
+            }
+            Some(rustls::Error::InvalidMessage(_)) => ". The proxy may have sent a page in place of a tunnel",
+            Some(_) | None => "",
+        };
+        format!("{}{advice}", self.names(&describe(error)))
     }
 
     /// A reason, with the proxy that it came through.
