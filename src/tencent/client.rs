@@ -142,11 +142,10 @@ impl Client {
             Transport::Lost(why) => (None, CommitOutcome::InDoubt { why, refusal: None }),
             Transport::NotSent(why) => (None, CommitOutcome::NotSent(why)),
         };
-        let outcome = match outcome {
-            CommitOutcome::InDoubt { why, refusal: None } => {
-                CommitOutcome::InDoubt { why: self.with_way(why), refusal: None }
-            }
-            other => other,
+        let outcome = if let CommitOutcome::InDoubt { why, refusal: None } = outcome {
+            CommitOutcome::InDoubt { why: self.with_way(why), refusal: None }
+        } else {
+            outcome
         };
         Exchange { outcome, http_status, duration: elapsed_since(sent), sent, departed, skew }
     }
@@ -170,9 +169,10 @@ impl Client {
             Transport::Lost(why) => (None, ReadOutcome::Retry { why, refusal: None }),
             Transport::NotSent(why) => (None, ReadOutcome::NotSent(why)),
         };
-        let outcome = match outcome {
-            ReadOutcome::Retry { why, refusal: None } => ReadOutcome::Retry { why: self.with_way(why), refusal: None },
-            other => other,
+        let outcome = if let ReadOutcome::Retry { why, refusal: None } = outcome {
+            ReadOutcome::Retry { why: self.with_way(why), refusal: None }
+        } else {
+            outcome
         };
         Exchange { outcome, http_status, duration: elapsed_since(sent), sent, departed, skew }
     }

@@ -17,6 +17,7 @@ mod repeats;
 mod scale;
 mod service_manager;
 mod small_disk;
+mod socks_proxy;
 mod strace;
 mod thread;
 mod usage;
@@ -44,6 +45,7 @@ pub(crate) use proxy::{Act, Answer, Greeting, Proxy, Reply, Retelling};
 pub(crate) use scale::{extent, new_seed, scale, seed};
 pub(crate) use service_manager::ServiceManager;
 pub(crate) use small_disk::SmallDisk;
+pub(crate) use socks_proxy::SocksProxy;
 pub(crate) use strace::Injection;
 pub(crate) use usage::processor_time;
 

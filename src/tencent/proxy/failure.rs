@@ -1,5 +1,7 @@
 //! What went wrong at a proxy or behind it, in words for an operator: they name the proxy, which is where to look.
 
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,12 @@ pub(in crate::tencent) struct Asking<'a> {
     pub(in crate::tencent) patience: Duration,
 }
 
+/// Whether the peer ended the connection.
+fn is_end(cause: &(dyn Error + 'static)) -> bool {
+    let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(kind, Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset))
+}
+
 impl Asking<'_> {
     /// Why nothing was sent through the proxy.
     pub(in crate::tencent) async fn why_unsent(self, error: reqwest::Error) -> String {
@@ -47,7 +55,7 @@ impl Asking<'_> {
 }
 
 impl Proxy {
-    fn unreached(&self, cause: &(dyn std::error::Error + 'static)) -> String {
+    fn unreached(&self, cause: &(dyn Error + 'static)) -> String {
         match causes(cause).find_map(tls_error) {
             Some(error) => format!("the proxy {self} is asked over TLS, and that failed: {}", describe_tls(error)),
             None => format!("the proxy {self} can't be reached: {}", innermost(cause)),
@@ -64,7 +72,11 @@ impl Proxy {
             NoSocks::Parsing(_) | NoSocks::Io(_) => {
                 format!("the proxy {self} doesn't answer in SOCKS 5; is it an HTTP proxy?")
             }
-            other => self.names(&other.to_string()),
+            NoSocks::DnsFailure
+            | NoSocks::MissingHost
+            | NoSocks::MissingPort
+            | NoSocks::Serialize(_)
+            | NoSocks::V4(_) => self.names(&problem.to_string()),
         }
     }
 
@@ -104,7 +116,11 @@ impl Proxy {
                 ". If the proxy opens TLS by intent, add its authority to those of this machine, or set SSL_CERT_FILE"
             }
             Some(rustls::Error::InvalidMessage(_)) => ". The proxy may have sent a page in place of a tunnel",
-            Some(_) | None => "",
+            Some(_) => "",
+            None if causes(&error).any(is_end) => {
+                ". It granted a tunnel and ended it before TLS stood; it may have sent a page in place of one"
+            }
+            None => "",
         };
         format!("{}{advice}", self.names(&describe(error)))
     }
