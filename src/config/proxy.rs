@@ -1,7 +1,7 @@
 //! What may stand as `api.proxy`, and what a proxy's URL may be.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -155,9 +155,8 @@ fn address(place: &str, usual: u16) -> Option<String> {
         }
         None => {
             let (host, port) = place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port)));
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            (!host.is_empty() && host.bytes().all(fits)).then_some(())?;
-            (host.to_ascii_lowercase(), port)
+            let host = host.to_ascii_lowercase();
+            (host.parse::<Ipv4Addr>().is_ok() || is_name(&host)).then_some((host, port))?
         }
     };
     let port = match port {
@@ -166,6 +165,15 @@ fn address(place: &str, usual: u16) -> Option<String> {
         None => usual,
     };
     Some(format!("{host}:{port}"))
+}
+
+/// Whether this is a host's name. A last label that is a number isn't: clients read that as an IPv4 address in one of its odd
+/// spellings.
+fn is_name(host: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let top = host.rsplit('.').next().unwrap_or_default();
+    let is_number = top.bytes().all(|byte| byte.is_ascii_digit()) || top.starts_with("0x");
+    !is_number && host.split('.').all(|label| !label.is_empty() && label.bytes().all(fits))
 }
 
 /// Whether this can stand for a user, or a user and a password, in a URL.
@@ -226,6 +234,11 @@ mod tests {
             "http://proxy/path",
             "http://proxy?query",
             "http://pro xy",
+            "http://.proxy",
+            "http://proxy.",
+            "http://127.1",
+            "http://0x7f.0x1",
+            "http://256.0.0.1",
             "http://[proxy]",
             "http://[::1]3128",
             "http://us er@proxy",

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -17,6 +18,8 @@ use super::line::{Distance, far_away};
 pub(crate) enum Reception {
     /// The tunnel is granted.
     Tunnel,
+    /// The tunnel is granted once so many were asked for.
+    TunnelOnceAsked(usize),
     /// The tunnel is granted to whoever brings this `Proxy-Authorization`, and refused with 407 otherwise.
     TunnelFor(&'static str),
     /// This is said, and the connection closed.
@@ -42,6 +45,8 @@ struct Shared {
     distance: Distance,
     tls: Option<Arc<ServerConfig>>,
     state: Mutex<State>,
+    /// Fires whenever a tunnel is asked for.
+    changes: watch::Sender<()>,
 }
 
 struct State {
@@ -70,7 +75,13 @@ impl ConnectProxy {
     pub(crate) fn on(listener: TcpListener, port: u16, tls: Option<Arc<ServerConfig>>, distance: Distance) -> Self {
         let address = listener.local_addr().unwrap();
         let state = Mutex::new(State { reception: Reception::Tunnel, asked: Vec::new(), tunnels: 0 });
-        let shared = Arc::new(Shared { end: (Ipv4Addr::LOCALHOST, port).into(), distance, tls, state });
+        let shared = Arc::new(Shared {
+            end: (Ipv4Addr::LOCALHOST, port).into(),
+            distance,
+            tls,
+            state,
+            changes: watch::Sender::new(()),
+        });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self { address, shared, accepting }
     }
@@ -140,8 +151,16 @@ async fn meet(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) 
         state.asked.push(head.clone());
         state.reception.clone()
     };
+    shared.changes.send_replace(());
     let said = match reception {
         Reception::Tunnel => return tunnel(stream, shared).await,
+        Reception::TunnelOnceAsked(count) => {
+            let mut asked = shared.changes.subscribe();
+            while shared.state().asked.len() < count {
+                asked.changed().await.unwrap();
+            }
+            return tunnel(stream, shared).await;
+        }
         Reception::TunnelFor(authorization) => {
             if head.contains(&format!("\r\nProxy-Authorization: {authorization}\r\n")) {
                 return tunnel(stream, shared).await;

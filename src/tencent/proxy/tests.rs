@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use proptest::prelude::*;
+
 use super::*;
 
 const API: &str = "https://ssl.tencentcloudapi.com";
@@ -144,6 +146,21 @@ fn the_http_client_takes_every_proxy_that_is_found() {
             let url = ProxyUrl::parse(&format!("{scheme}://{place}")).unwrap();
             let proxy = Proxy { url, found: Place::Configuration };
             assert!(proxy.of_client().is_ok(), "{scheme}://{place}");
+        }
+    }
+}
+
+proptest! {
+    /// It would go past the proxy otherwise, without a word.
+    #[test]
+    fn the_http_client_takes_whatever_is_taken_for_a_url(user in "([!-~]{0,12}@)?", host in "[!-~]{1,12}", port in "(:[0-9]{1,5})?") {
+        if let Some(url) = ProxyUrl::parse(&format!("http://{user}{host}{port}")) {
+            let address = url.address().to_owned();
+            let proxy = Proxy { url, found: Place::Configuration };
+            prop_assert!(proxy.of_client().is_ok());
+            let intercept = proxy.intercept().unwrap();
+            prop_assert_eq!(intercept.uri().authority().unwrap().as_str(), address);
+            prop_assert_eq!(intercept.basic_auth().is_some(), proxy.url.has_user());
         }
     }
 }

@@ -84,6 +84,11 @@ async fn orders_go_through_a_real_proxy_with_a_password_that_nothing_shows() {
     assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
     bench.assert_each_submitted_once(&ids).await;
     said.extend([ended.stdout, ended.stderr]);
+    let received = api.received();
+    assert!(
+        !received.iter().any(|request| request.head.contains("proxy-")),
+        "that is for the proxy alone: {received:#?}"
+    );
 
     let elsewhere = format!("https://{HOST}:1");
     let cases = [
