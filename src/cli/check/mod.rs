@@ -55,10 +55,10 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
         return database::check(&mut out, settings, true).await.map(|()| Code::Done);
     }
     database::check(&mut out, settings, arguments.integrity).await?;
-    let found = super::credentials::find(&settings.credentials).await?;
-    writeln!(out, "credentials    {}", credentials(settings, &found))?;
     let way = way_to_api(settings)?;
     writeln!(out, "proxy          {}", printable(&way.to_string(), LONGEST_PLACE))?;
+    let found = super::credentials::find(&settings.credentials).await?;
+    writeln!(out, "credentials    {}", credentials(settings, &found))?;
     writeln!(out, "clock          {} (signatures need it right to five minutes)", clock::now().unix)?;
     let client = Client::new(client_settings(settings, way.proxy()))?;
     if !arguments.online {
