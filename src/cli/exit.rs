@@ -7,7 +7,7 @@ use crate::config::ConfigError;
 use crate::daemon::{RunError, StartError};
 use crate::logging::LoggingError;
 use crate::queue::QueueError;
-use crate::tencent::{CredentialsError, InvalidEndpoint};
+use crate::tencent::{CredentialsError, InvalidEndpoint, ProxyError};
 
 /// An exit code. Those from 64 on follow sysexits.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +156,7 @@ impl From<StartError> for Failure {
             StartError::Queue(error) => error.into(),
             StartError::Credentials(error) => error.into(),
             StartError::Endpoint(error) => error.into(),
+            StartError::Proxy(error) => error.into(),
             // The address may be another process's for a moment, or not be up yet: to start again may help.
             StartError::Metrics { .. } | StartError::ServiceManager(_) => Self::new(Code::Io, error.to_string()),
         }
@@ -190,7 +191,7 @@ macro_rules! configuration {
     };
 }
 
-configuration!(ConfigError, InvalidEndpoint, LoggingError);
+configuration!(ConfigError, InvalidEndpoint, LoggingError, ProxyError);
 
 impl From<CredentialsError> for Failure {
     fn from(error: CredentialsError) -> Self {

@@ -51,12 +51,18 @@ const FILES: &[(&str, &str)] = &[
         "$CREDENTIALS_DIRECTORY/secret_id, secret_key, token",
         "The credentials that systemd hands over by LoadCredential= or LoadCredentialEncrypted=.",
     ),
+    ("$CREDENTIALS_DIRECTORY/proxy", "The URL of the proxy that systemd hands over, for api.proxy = \"systemd\"."),
     ("~/.tencentcloud/credentials, /etc/tencentcloud/credentials", "The credentials, in the vendor's format."),
 ];
 
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY", "The credentials."),
     ("TENCENTCLOUD_TOKEN, TENCENTCLOUD_SESSION_TOKEN", "The token that goes with temporary keys."),
+    (
+        "https_proxy, HTTPS_PROXY, all_proxy, ALL_PROXY, no_proxy, NO_PROXY",
+        "The proxy on the way to the API, and what is reached without it, as curl reads them, unless api.proxy says otherwise.",
+    ),
+    ("SSL_CERT_FILE, SSL_CERT_DIR", "Certificate authorities in place of the system's."),
     ("CERTCOMMIT_METADATA", "The loopback address of a stand-in for the metadata service, to rehearse cvm-role."),
     ("CERTCOMMIT__SECTION__KEY", "Sets a key of the configuration, before the file: CERTCOMMIT__RATE__PER_SECOND=10."),
     ("JOURNAL_STREAM", "Set by systemd: the log goes to its journal (log.format = \"auto\")."),

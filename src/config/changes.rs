@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::{KEYS, Settings, values};
 
 /// The keys that count from the next start on: they say what the daemon has open.
-const AT_START: [&str; 9] = [
+const AT_START: [&str; 10] = [
     "database.path",
     "database.unsafe_filesystem",
     "api.endpoint",
+    "api.proxy",
     "api.action",
     "api.connect_timeout",
     "api.request_timeout",
@@ -45,9 +46,14 @@ impl Settings {
 
 fn differences(from: &Settings, to: &Settings) -> Vec<Change> {
     let pairs = KEYS.iter().zip(values_of(from)).zip(values_of(to));
-    let differing = pairs.filter(|((_, from), to)| from != to);
-    let change = |((&(key, _), from), to)| Change { key, from, to, at_start: AT_START.contains(&key) };
-    differing.map(change).collect()
+    // Of a proxy's URL, a user and a password are not shown.
+    let hidden = |key: &str, shown: bool| key == "api.proxy" && !shown && from.api.proxy != to.api.proxy;
+    let differing = pairs.filter_map(|((&(key, _), from), to)| match (from != to, hidden(key, from != to)) {
+        (true, _) => Some((key, from, to)),
+        (false, true) => Some((key, from, format!("{to}, with another user or password"))),
+        (false, false) => None,
+    });
+    differing.map(|(key, from, to)| Change { key, from, to, at_start: AT_START.contains(&key) }).collect()
 }
 
 /// The value of every key, in the order of [`KEYS`].
@@ -58,6 +64,7 @@ fn values_of(settings: &Settings) -> [String; KEYS.len()] {
         database.path.display().to_string(),
         database.unsafe_filesystem.as_str().to_owned(),
         api.endpoint.clone(),
+        api.proxy.to_string(),
         api.action.as_str().to_owned(),
         span(api.connect_timeout),
         span(api.request_timeout),
@@ -102,6 +109,7 @@ mod tests {
         ("database.path", "other.db"),
         ("database.unsafe_filesystem", "allow"),
         ("api.endpoint", "http://127.0.0.1:80"),
+        ("api.proxy", "http://proxy:3128"),
         ("api.action", "CertificateOrderSubmit"),
         ("api.connect_timeout", "6s"),
         ("api.request_timeout", "31s"),
@@ -141,6 +149,15 @@ mod tests {
             let told: Vec<_> = changes.iter().map(|change| (change.key, change.to.as_str())).collect();
             assert_eq!(told, [(key, other)]);
         }
+    }
+
+    #[test]
+    fn another_password_of_a_proxy_is_told_without_showing_it() {
+        let with = |password: &str| settings(&format!("api.proxy = \"http://user:{password}@proxy:3128\""));
+        let changes = differences(&with("old"), &with("new"));
+        let told: Vec<_> = changes.iter().map(|change| (change.from.as_str(), change.to.as_str())).collect();
+        assert_eq!(told, [("http://***@proxy:3128", "http://***@proxy:3128, with another user or password")]);
+        assert_eq!(differences(&with("old"), &with("old")), []);
     }
 
     #[test]

@@ -44,6 +44,12 @@ pub enum ConfigError {
         /// What would be right.
         wanted: String,
     },
+    /// A password in a file that every user of the machine can read.
+    #[error(
+        "`api.proxy` has a user or a password in {path}, which every user of this machine can read: write the URL into a \
+         file of its own with the mode 0600, and set api.proxy to \"file:\" and its path", path = .0.display()
+    )]
+    Exposed(PathBuf),
     /// The settings can't be put together: a defect of this program, not of the configuration.
     #[error("the settings can't be put together: {0}")]
     Internal(String),

@@ -11,6 +11,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("database.path", r#""/var/lib/certcommit/queue.db""#),
     ("database.unsafe_filesystem", r#""refuse""#),
     ("api.endpoint", r#""https://ssl.tencentcloudapi.com""#),
+    ("api.proxy", r#""environment""#),
     ("api.action", r#""CommitCertificateInformation""#),
     ("api.connect_timeout", r#""5s""#),
     ("api.request_timeout", r#""30s""#),

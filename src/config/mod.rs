@@ -1,17 +1,21 @@
 //! The settings: built-in defaults, under a TOML file, under the environment, as typed and checked values.
 //!
 //! It refuses what it doesn't know and what can't be meant, and says which key, where it stood, and what
-//! would be right. It holds no secrets: those come from where `credentials.source` points.
+//! would be right. It holds no keys: those come from where `credentials.source` points. The one secret that may stand in it
+//! is the password of `api.proxy`.
 
 mod changes;
 mod endpoint;
 mod error;
 mod keys;
 mod layers;
+mod proxy;
 mod values;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +24,7 @@ use crate::submission::{Policy, RetryPolicy, VerifyPolicy};
 pub use changes::Change;
 pub use error::ConfigError;
 pub use keys::KEYS;
+pub use proxy::{ProxySetting, ProxyUrl};
 
 use values::{Span, Values};
 
@@ -88,6 +93,8 @@ pub struct DatabaseSettings {
 pub struct ApiSettings {
     /// Scheme, host and perhaps port: `https://`, or `http://` with a literal loopback address.
     pub endpoint: String,
+    /// The way there.
+    pub proxy: ProxySetting,
     /// What commits a certificate.
     pub action: ActionName,
     /// How long setting up a connection may take.
@@ -274,12 +281,17 @@ impl Settings {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let path = file.unwrap_or(fallback);
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(reason) if file.is_none() && reason.kind() == io::ErrorKind::NotFound => String::new(),
+        let (text, public) = match read(path) {
+            Ok(read) => read,
+            Err(reason) if file.is_none() && reason.kind() == io::ErrorKind::NotFound => (String::new(), false),
             Err(reason) => return Err(ConfigError::Unreadable { path: path.to_owned(), reason }),
         };
-        Self::from_text(path, &text, environment)
+        let settings = Self::from_text(path, &text, environment)?;
+        // What the environment says instead doesn't hide what stands there.
+        if public && Self::from_text(path, &text, []).is_ok_and(|own| own.api.proxy.is_secret()) {
+            return Err(ConfigError::Exposed(path.to_owned()));
+        }
+        Ok(settings)
     }
 
     /// The settings by a file's text and the variables of an environment, over the defaults. Pure; the path only
@@ -309,6 +321,7 @@ impl Settings {
             },
             api: ApiSettings {
                 endpoint: endpoint(values)?,
+                proxy: proxy(values)?,
                 action,
                 connect_timeout: values.duration("api.connect_timeout", Span::Positive)?,
                 request_timeout: values.duration("api.request_timeout", Span::Positive)?,
@@ -359,12 +372,27 @@ impl Settings {
     }
 }
 
+/// A file's text, and whether every user of the machine can read it.
+fn read(path: &Path) -> io::Result<(String, bool)> {
+    const OTHERS_READ: u32 = 0o004;
+    let mut file = File::open(path)?;
+    let public = file.metadata()?.permissions().mode() & OTHERS_READ != 0;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok((text, public))
+}
+
 fn endpoint(values: &Values) -> Result<String, ConfigError> {
     let text = values.text("api.endpoint")?;
     match endpoint::check(&text) {
         Ok(()) => Ok(text),
         Err(wanted) => Err(values.invalid("api.endpoint", wanted)),
     }
+}
+
+fn proxy(values: &Values) -> Result<ProxySetting, ConfigError> {
+    let text = values.text("api.proxy")?;
+    ProxySetting::parse(&text).ok_or_else(|| values.invalid("api.proxy", proxy::WANTED))
 }
 
 fn role(values: &Values) -> Result<Option<String>, ConfigError> {

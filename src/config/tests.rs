@@ -14,6 +14,7 @@ fn load(text: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("c.toml");
     fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Settings::load(Some(&path), variables).map_err(|error| {
         let place = path.display().to_string();
@@ -40,6 +41,7 @@ fn without_file_and_variables_everything_has_its_documented_default() {
         },
         api: ApiSettings {
             endpoint: "https://ssl.tencentcloudapi.com".to_owned(),
+            proxy: ProxySetting::Environment,
             action: ActionName::CommitCertificateInformation,
             connect_timeout: seconds(5),
             request_timeout: seconds(30),
@@ -246,6 +248,11 @@ fn each_value_has_its_range() {
         ("api.request_timeout", &["\"1ms\""], &["\"0s\""]),
         ("api.language", &["\"zh-CN\"", "\"en-US\""], &["\"en\"", "\"de-DE\""]),
         ("api.action", &["\"CertificateOrderSubmit\""], &["\"certificateordersubmit\"", "\"DescribeCertificate\""]),
+        (
+            "api.proxy",
+            &["\"off\"", "\"systemd\"", "\"file:/run/proxy\"", "\"socks5h://user:password@proxy:9050\""],
+            &["\"on\"", "\"\"", "3128", "\"file:proxy\"", "\"proxy:3128\""],
+        ),
         ("api.endpoint", &["\"http://127.0.0.1:80\""], &["\"http://localhost\"", "\"https://host/\"", "5"]),
         ("credentials.source", &["\"systemd\"", "\"cvm-role\""], &["\"role\"", "\"Auto\"", "\"\""]),
         ("credentials.file", &["\"/run/credentials\"", "\"\""], &["1", "\"a\\u0000b\""]),
@@ -339,8 +346,31 @@ fn no_error_shows_a_secret() {
     );
     let error = refused(&format!("api.endpoint = \"https://user:{secret}@host/?token={secret}\""));
     assert!(error.starts_with("`api.endpoint` is \"https://***@host/\" in FILE") && !error.contains(secret), "{error}");
+    for wrong in ["http://user:Zx9Zx9@", "http://Zx9Zx9", "http://user:Zx9Zx9@proxy:0", "user:Zx9Zx9@proxy:3128"] {
+        let error = refused(&format!("api.proxy = \"{wrong}/x\""));
+        assert!(error.starts_with("`api.proxy` is \"") && !error.contains(secret), "{error}");
+    }
     let variables = [("TENCENTCLOUD_SECRET_KEY", secret), ("CERTCOMMIT__RATE__FOO", secret)];
     assert!(!load("", &variables).unwrap_err().contains(secret));
+}
+
+#[test]
+fn a_password_of_a_proxy_stands_in_no_file_that_every_user_can_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("c.toml");
+    let load = |text: &str, mode, variables: &[(&str, &str)]| {
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::load(Some(&path), variables).map_err(|error| error.to_string())
+    };
+    let with = "api.proxy = \"http://user:Zx9Zx9@proxy:3128\"";
+    let error = load(with, 0o644, &[]).unwrap_err();
+    assert!(error.starts_with("`api.proxy` has a user or a password in ") && !error.contains("Zx9Zx9"), "{error}");
+    assert!(load(with, 0o644, &[("CERTCOMMIT__API__PROXY", "off")]).is_err(), "it stands there all the same");
+    assert!(load(with, 0o640, &[]).is_ok());
+    assert!(load("api.proxy = \"http://proxy:3128\"", 0o644, &[]).is_ok());
+    assert!(load("", 0o644, &[("CERTCOMMIT__API__PROXY", "http://user:Zx9Zx9@proxy:3128")]).is_ok());
 }
 
 proptest! {

@@ -160,7 +160,11 @@ fn shown(key: &str, value: &ValueKind) -> String {
         return "a list".to_owned();
     }
     let Some(text) = text(value) else { return value.to_string() };
-    let text = if key == "api.endpoint" { super::endpoint::redacted(text) } else { text.to_owned() };
+    let text = match key {
+        "api.endpoint" => super::endpoint::redacted(text),
+        "api.proxy" => super::proxy::redacted(text),
+        _ => text.to_owned(),
+    };
     let shortened: String = text.chars().take(LONGEST_SHOWN).collect();
     let more = if shortened.len() < text.len() { "…" } else { "" };
     format!("{shortened:?}{more}")

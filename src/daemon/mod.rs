@@ -46,7 +46,7 @@ use crate::queue::{Counts, QueueError};
 pub use advice::advice;
 pub use keys::CredentialSource;
 pub use reload::Reloading;
-pub use start::{Daemon, StartError, client_settings, start};
+pub use start::{Daemon, StartError, client_settings, start, way_to_api};
 
 /// How people ask the daemon to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::config::{ActionName, DatabaseSettings, Settings};
 use crate::logging::Event;
 use crate::queue::{DaemonLock, Mark, Opening, Queue, QueueError, Recovered, Run};
-use crate::tencent::{Action, Client, CredentialsError, InvalidEndpoint};
+use crate::tencent::{Action, Client, CredentialsError, InvalidEndpoint, Proxy, ProxyError, Way, find_way};
 
 /// A daemon that has what it needs and has not begun to send.
 #[derive(Debug)]
@@ -49,6 +49,9 @@ pub enum StartError {
     /// The endpoint.
     #[error(transparent)]
     Endpoint(#[from] InvalidEndpoint),
+    /// The proxy.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// The service manager.
     #[error("the service manager's socket, NOTIFY_SOCKET, can't be used: {0}")]
     ServiceManager(io::Error),
@@ -69,7 +72,8 @@ pub enum StartError {
 /// See [`StartError`].
 pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemon, StartError> {
     let keys = Keys::obtain(source).await?;
-    let client = Client::new(client_settings(&settings))?;
+    let way = way_to_api(&settings)?;
+    let client = Client::new(client_settings(&settings, way.clone().proxy()))?;
     let supervisor = Supervisor::of_environment().map_err(StartError::ServiceManager)?;
     let monitor = match settings.metrics.listen {
         Some(address) => Some(listen(address).await?),
@@ -93,6 +97,9 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
         settings.rate.per_second,
         settings.api.endpoint,
     );
+    if let Way::Through(_) = &way {
+        tracing::info!("requests go through the proxy {way}");
+    }
     if keys.source().is_some() {
         tracing::info!("the credentials come from {}", keys.describe(clock::now().instant));
     }
@@ -152,11 +159,22 @@ async fn listen(address: SocketAddr) -> Result<Monitor, StartError> {
     Ok(monitor)
 }
 
+/// The way to the API, by the settings and the environment.
+///
+/// # Errors
+/// When the proxy that is named there can't be used.
+pub fn way_to_api(settings: &Settings) -> Result<Way, ProxyError> {
+    // What is no text is no URL either, and is to be refused.
+    let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    find_way(&settings.api.proxy, &settings.api.endpoint, &variable)
+}
+
 /// The client's part of the settings.
 #[must_use]
-pub fn client_settings(settings: &Settings) -> crate::tencent::Settings {
+pub fn client_settings(settings: &Settings, proxy: Option<Proxy>) -> crate::tencent::Settings {
     crate::tencent::Settings {
         endpoint: settings.api.endpoint.clone(),
+        proxy,
         commit_action: match settings.api.action {
             ActionName::CommitCertificateInformation => Action::Commit,
             ActionName::CertificateOrderSubmit => Action::OrderSubmit,

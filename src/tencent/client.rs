@@ -1,6 +1,6 @@
 //! The HTTP client: one call is one request on the wire, with one outcome.
 //!
-//! Nothing hidden happens here: no retries, no redirects, no proxy, no decompression; HTTP/1.1 with
+//! Nothing hidden happens here: no retries, no redirects, no proxy but the one that is set, no decompression; HTTP/1.1 with
 //! keep-alive, TLS by rustls with the platform's certificate authorities.
 
 use std::time::Duration;
@@ -13,6 +13,7 @@ use super::connections::{Connection, Connections};
 use super::credentials::Credentials;
 use super::departure::{OnDeparture, Watched};
 use super::failure::describe;
+use super::proxy::Proxy;
 use super::signing::{CanonicalRequest, Scope, authorization};
 use super::skew::Skew;
 use super::wire::{Action, CONTENT_TYPE, VERSION, commit_outcome, read_outcome};
@@ -29,6 +30,8 @@ const REQUEST_CLIENT: &str = concat!("certcommit_", env!("CARGO_PKG_VERSION"));
 pub struct Settings {
     /// Scheme and host, such as `https://ssl.tencentcloudapi.com`.
     pub endpoint: String,
+    /// The proxy on the way to it, if there is one.
+    pub proxy: Option<Proxy>,
     /// The action that commits.
     pub commit_action: Action,
     /// From resolving the name to a connection that stands.
@@ -46,6 +49,8 @@ pub struct Client {
     settings: Settings,
     url: reqwest::Url,
     host: String,
+    /// Where a tunnel leads: host and port.
+    target: String,
 }
 
 /// An endpoint, or a platform, with which no client can be made.
@@ -54,6 +59,9 @@ pub enum InvalidEndpoint {
     /// The endpoint isn't a URL with a host.
     #[error("api.endpoint: {0:?} is not a URL with a host")]
     Url(String),
+    /// The proxy is none.
+    #[error("the proxy {0} can't be used")]
+    Proxy(String),
     /// The platform's certificate authorities or TLS could not be set up.
     #[error("the HTTPS client can't be set up: {0}")]
     Tls(String),
@@ -105,7 +113,11 @@ impl Client {
             (Some(host), None) => host.to_owned(),
             (None, _) => return Err(invalid()),
         };
-        Ok(Self { connections: Connections::new(settings.clone())?, settings, url, host })
+        let target = match (url.host_str(), url.port_or_known_default()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (_, _) => return Err(invalid()),
+        };
+        Ok(Self { connections: Connections::new(settings.clone())?, settings, url, host, target })
     }
 
     /// Commits a certificate: places an order. Signs with the time at which it is called, and calls
@@ -130,6 +142,11 @@ impl Client {
             Transport::Lost(why) => (None, CommitOutcome::InDoubt { why, refusal: None }),
             Transport::NotSent(why) => (None, CommitOutcome::NotSent(why)),
         };
+        let outcome = if let CommitOutcome::InDoubt { why, refusal: None } = outcome {
+            CommitOutcome::InDoubt { why: self.with_way(why), refusal: None }
+        } else {
+            outcome
+        };
         Exchange { outcome, http_status, duration: elapsed_since(sent), sent, departed, skew }
     }
 
@@ -152,7 +169,20 @@ impl Client {
             Transport::Lost(why) => (None, ReadOutcome::Retry { why, refusal: None }),
             Transport::NotSent(why) => (None, ReadOutcome::NotSent(why)),
         };
+        let outcome = if let ReadOutcome::Retry { why, refusal: None } = outcome {
+            ReadOutcome::Retry { why: self.with_way(why), refusal: None }
+        } else {
+            outcome
+        };
         Exchange { outcome, http_status, duration: elapsed_since(sent), sent, departed, skew }
+    }
+
+    /// What became of a request that departed and got no answer of the API's, with the proxy that may have caused it.
+    fn with_way(&self, why: String) -> String {
+        match &self.settings.proxy {
+            Some(proxy) => proxy.names(&why),
+            None => why,
+        }
     }
 
     /// The outcome, unless the answer may be another request's.
@@ -212,7 +242,9 @@ impl Client {
             }
             // What never departed can't have arrived, whatever the error: a connection that could not be set
             // up, or a time-out while waiting for one.
-            Err(error) if departed.get().is_none() => Transport::NotSent(describe(error)),
+            Err(error) if departed.get().is_none() => {
+                Transport::NotSent(self.connections.why_unsent(error, &self.target).await)
+            }
             Err(error) => Transport::Lost(describe(error)),
         };
         Sent { transport, departed: departed.get().copied(), skew }

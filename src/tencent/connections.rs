@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::answers::{Answers, Origin};
 use super::client::{InvalidEndpoint, Settings};
 use super::failure::describe;
+use super::proxy::failure::Asking;
 use crate::clock;
 
 /// Below the server's idle timeout of about 60 s, so that it doesn't close a connection under a request.
@@ -110,12 +111,20 @@ impl Connections {
         Ok(())
     }
 
+    /// Why a request never departed.
+    pub(super) async fn why_unsent(&self, error: reqwest::Error, target: &str) -> String {
+        let Some(proxy) = &self.settings.proxy else { return describe(error) };
+        let mut tls = self.tls.clone();
+        tls.alpn_protocols.clear();
+        Asking { proxy, target, tls: &Arc::new(tls), patience: self.settings.connect_timeout }.why_unsent(error).await
+    }
+
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn build(&self) -> Result<reqwest::Client, InvalidEndpoint> {
-        reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .http1_only()
             .no_proxy()
             .referer(false)
@@ -127,9 +136,11 @@ impl Connections {
             .connect_timeout(self.settings.connect_timeout)
             .timeout(self.settings.request_timeout)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(1)
-            .build()
-            .map_err(|error| InvalidEndpoint::Tls(describe(error)))
+            .pool_max_idle_per_host(1);
+        if let Some(proxy) = &self.settings.proxy {
+            builder = builder.proxy(proxy.of_client()?);
+        }
+        builder.build().map_err(|error| InvalidEndpoint::Tls(describe(error)))
     }
 }
 
@@ -168,6 +179,7 @@ mod tests {
     fn connections() -> Connections {
         Connections::new(Settings {
             endpoint: "http://localhost".to_owned(),
+            proxy: None,
             commit_action: Action::Commit,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),

@@ -17,27 +17,31 @@ pub(super) fn describe(error: reqwest::Error) -> String {
     if let Some(error) = causes(&error).find_map(tls_error) {
         return describe_tls(error);
     }
-    let mut texts: Vec<String> = causes(&error).map(ToString::to_string).collect();
-    texts.dedup();
-    let innermost = texts.split_off(texts.len().saturating_sub(2));
-    let text = innermost.join(": ");
+    let text = innermost(&error);
     if timed_out && !text.contains("timed out") { format!("{text}: timed out") } else { text }
 }
 
+/// The words of the two innermost causes.
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut texts: Vec<String> = causes(error).map(ToString::to_string).collect();
+    texts.dedup();
+    texts.split_off(texts.len().saturating_sub(2)).join(": ")
+}
+
 /// The error, what caused it, what caused that, and so on.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(super) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&cause| cause.source())
 }
 
 /// An I/O error may hold another one, which is no cause of it.
-fn tls_error<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+pub(super) fn tls_error<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     match cause.downcast_ref::<io::Error>() {
         Some(error) => tls_error(error.get_ref()?),
         None => cause.downcast_ref(),
     }
 }
 
-fn describe_tls(error: &rustls::Error) -> String {
+pub(super) fn describe_tls(error: &rustls::Error) -> String {
     if let rustls::Error::InvalidCertificate(problem) = error {
         return format!("the server's certificate is not trusted: {}", describe_certificate(problem));
     }

@@ -12,6 +12,7 @@ mod credentials;
 mod departure;
 mod errors;
 mod failure;
+mod proxy;
 mod signing;
 mod skew;
 mod wire;
@@ -22,6 +23,7 @@ pub use credentials::{
     vendor_files,
 };
 pub use errors::{Class, ERROR_TABLE, classify_code, code_label};
+pub use proxy::{Proxy, ProxyError, Way, find_way};
 pub use signing::{CanonicalRequest, Scope, authorization};
 pub use skew::Skew;
 pub use wire::{Action, CONTENT_TYPE, VERSION, commit_outcome, read_outcome};

@@ -6,9 +6,11 @@
 mod connections;
 mod late;
 mod pace;
+mod proxies;
 mod redirects;
 mod replies;
 mod steps;
+mod tinyproxy;
 mod trust;
 
 use serde_json::Value;

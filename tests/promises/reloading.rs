@@ -84,6 +84,23 @@ async fn what_needs_a_restart_is_named_and_stays() {
 }
 
 #[tokio::test]
+async fn another_proxy_needs_a_restart_and_its_password_is_not_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = bench().await;
+    let mut daemon = bench.spawn(&["run"]);
+    daemon.until_event("ready").await;
+    let toml = "[api]\nproxy = \"http://user:Zx9Zx9@proxy.example:3128\"\n";
+    let public = bench.reload(&mut daemon, toml).await;
+    let error = public["error"].as_str().unwrap();
+    assert!(error.starts_with("`api.proxy` has a user or a password in ") && !error.contains("Zx9Zx9"), "{error}");
+    std::fs::set_permissions(bench.path("empty.toml"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    let line = bench.reload(&mut daemon, toml).await;
+    assert_eq!(line["restart_needed"], "api.proxy from \"environment\" to \"http://***@proxy.example:3128\"");
+    let other = bench.reload(&mut daemon, &toml.replace("Zx9Zx9", "Zx9Zx8")).await;
+    assert_eq!(other["restart_needed"], line["restart_needed"], "it is compared with what is in force");
+}
+
+#[tokio::test]
 async fn keys_that_were_replaced_count_at_once_and_what_was_paused_for_the_old_ones_goes_on() {
     let mut bench = bench().await;
     let file = bench.path("keys");

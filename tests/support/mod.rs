@@ -5,6 +5,7 @@
 
 mod authority;
 mod clock;
+mod connect_proxy;
 mod daemon;
 mod journal;
 mod lateness;
@@ -16,6 +17,7 @@ mod repeats;
 mod scale;
 mod service_manager;
 mod small_disk;
+mod socks_proxy;
 mod strace;
 mod thread;
 mod usage;
@@ -32,6 +34,7 @@ use thread::OwnThread;
 use tokio::runtime::EnterGuard;
 
 pub(crate) use authority::Authority;
+pub(crate) use connect_proxy::{ConnectProxy, Reception};
 pub(crate) use daemon::{in_time, within};
 pub(crate) use journal::Journal;
 pub(crate) use lateness::lateness;
@@ -42,6 +45,7 @@ pub(crate) use proxy::{Act, Answer, Greeting, Proxy, Reply, Retelling};
 pub(crate) use scale::{extent, new_seed, scale, seed};
 pub(crate) use service_manager::ServiceManager;
 pub(crate) use small_disk::SmallDisk;
+pub(crate) use socks_proxy::SocksProxy;
 pub(crate) use strace::Injection;
 pub(crate) use usage::processor_time;
 

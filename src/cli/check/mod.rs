@@ -7,7 +7,7 @@ use std::io::Write as _;
 use super::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
-use crate::daemon::client_settings;
+use crate::daemon::{client_settings, way_to_api};
 use crate::logging::printable;
 use crate::submission::{CertificateId, ReadOutcome};
 use crate::tencent::{Client, Found, Skew, Source};
@@ -55,10 +55,12 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
         return database::check(&mut out, settings, true).await.map(|()| Code::Done);
     }
     database::check(&mut out, settings, arguments.integrity).await?;
+    let way = way_to_api(settings)?;
+    writeln!(out, "proxy          {}", printable(&way.to_string(), LONGEST_PLACE))?;
     let found = super::credentials::find(&settings.credentials).await?;
     writeln!(out, "credentials    {}", credentials(settings, &found))?;
     writeln!(out, "clock          {} (signatures need it right to five minutes)", clock::now().unix)?;
-    let client = Client::new(client_settings(settings))?;
+    let client = Client::new(client_settings(settings, way.proxy()))?;
     if !arguments.online {
         return Ok(Code::Done);
     }

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use environment::{SECRET_ID, SECRET_KEY};
 
+pub(super) use reading::read as read_secret;
 pub use role::{DMI, Role};
 pub use vendor_file::{parse_credentials, vendor_files};
 

@@ -20,7 +20,7 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 ///
 /// # Errors
 /// When the file is there and can't, or must not, be read. Its place is what the error names.
-pub(super) fn read(path: &Path, place: &Source) -> Result<Option<String>, CredentialsError> {
+pub(in crate::tencent) fn read(path: &Path, place: &Source) -> Result<Option<String>, CredentialsError> {
     read_bytes(path, place)?.map(|bytes| text(&bytes, place).map(str::to_owned)).transpose()
 }
 

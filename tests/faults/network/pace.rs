@@ -9,7 +9,7 @@ use std::time::Duration;
 use certcommit::simulator::{Options, rate, worst_second};
 use tokio::net::TcpListener;
 
-use crate::support::{Authority, Bench, Distance, Process, Proxy, ids, lateness, scale};
+use crate::support::{Authority, Bench, ConnectProxy, Distance, Process, Proxy, Reception, ids, lateness, scale};
 
 const CAP: usize = 20;
 
@@ -47,6 +47,73 @@ async fn cold_connections_over_tls_neither_break_the_limit_nor_cost_the_rate() {
         proxy.connections(),
     );
     assert_eq!(times.len(), rows);
+    assert!(worst <= CAP, "{worst} in one second, at a guard of {guard} ms; timers were up to {late} ms late");
+    assert!(worst > CAP / 2, "a delay doesn't slow it down, yet no second saw more than {worst}");
+}
+
+/// What a proxy keeps back departs in a bunch once it is let go: the bunch itself has to be within the limit.
+#[tokio::test]
+async fn a_proxy_that_grants_its_tunnels_all_at_once_does_not_break_the_limit() {
+    const HOST: &str = "ssl.certcommit.invalid";
+    let options = Options { rate_limit: None, ..Options::default() };
+    let mut bench = Bench::with(options, &[("rate.guard", "150ms")]).await;
+    bench.set("api.connect_timeout", "20s");
+    let authority = Authority::new("Trusted");
+    authority.write(&bench.path("authority.pem"));
+    let api = Proxy::with_tls(&bench.simulator, authority.server(HOST)).await;
+    let proxy = ConnectProxy::to(api.port()).await;
+    proxy.receive(Reception::TunnelOnceAsked(CAP));
+    bench.set("api.endpoint", &format!("https://{HOST}"));
+    bench.set("api.proxy", &proxy.url());
+    let ids = ids(3 * CAP);
+    bench.enqueue(&ids).await;
+    let mut command = bench.command(&["run", "--until-empty"]);
+    command.env("SSL_CERT_FILE", bench.path("authority.pem"));
+    let (code, _) = Process::spawn(command).end().await;
+    assert_eq!(code, Some(0));
+    bench.assert_each_submitted_once(&ids).await;
+    let times = bench.simulator.commit_times();
+    let worst = worst_second(&times);
+    assert_eq!(times.len(), ids.len());
+    assert!(worst <= CAP, "{worst} in one second");
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_far_away_neither_breaks_the_limit_nor_costs_the_rate() {
+    const HOST: &str = "ssl.certcommit.invalid";
+    let rows: usize = scale("ROWS", 60);
+    let guard: u64 = scale("GUARD_MS", 150);
+    let round_trip: u64 = scale("ROUND_TRIP_MS", 100);
+    let latency: u64 = scale("LATENCY_MS", 200);
+    let options = Options { latency: Duration::from_millis(latency), rate_limit: None, ..Options::default() };
+    let mut bench = Bench::with(options, &[("rate.guard", &format!("{guard}ms"))]).await;
+    bench.set("api.connect_timeout", "5s");
+    let authority = Authority::new("Trusted");
+    authority.write(&bench.path("authority.pem"));
+    let api = Proxy::with_tls(&bench.simulator, authority.server(HOST)).await;
+    let distance = Distance { round_trip: Duration::from_millis(round_trip), ..Distance::default() };
+    let proxy = ConnectProxy::on(ConnectProxy::listener().await, api.port(), None, distance);
+    bench.set("api.endpoint", &format!("https://{HOST}"));
+    bench.set("api.proxy", &proxy.url());
+    let ids = ids(rows);
+    bench.enqueue(&ids).await;
+    let late = lateness();
+    let mut command = bench.command(&["run", "--until-empty"]);
+    command.env("SSL_CERT_FILE", bench.path("authority.pem"));
+    let (code, _) = Process::spawn(command).end().await;
+    assert_eq!(code, Some(0));
+    bench.assert_each_submitted_once(&ids).await;
+    let times = bench.simulator.commit_times();
+    let (worst, rate) = (worst_second(&times), rate(&times));
+    let late = late.borrow().as_millis();
+    println!(
+        "{} commits through {} tunnels, guard {guard} ms, round trip {round_trip} ms, latency {latency} ms: at most \
+         {worst} in a second, {rate:.2} a second; timers were up to {late} ms late",
+        times.len(),
+        proxy.tunnels(),
+    );
+    assert_eq!(times.len(), rows);
+    assert!(proxy.tunnels() < rows, "{} tunnels are used again", proxy.tunnels());
     assert!(worst <= CAP, "{worst} in one second, at a guard of {guard} ms; timers were up to {late} ms late");
     assert!(worst > CAP / 2, "a delay doesn't slow it down, yet no second saw more than {worst}");
 }

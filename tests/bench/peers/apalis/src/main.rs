@@ -97,6 +97,7 @@ async fn about(pool: &SqlitePool) -> Result<(), BoxDynError> {
 
 fn api() -> Result<Api, BoxDynError> {
     let settings = Settings {
+        proxy: None,
         endpoint: variable("BENCH_ENDPOINT"),
         commit_action: Action::Commit,
         connect_timeout: Duration::from_secs(5),

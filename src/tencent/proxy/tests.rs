@@ -1,0 +1,166 @@
+//! Which way is found, and what is refused.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const API: &str = "https://ssl.tencentcloudapi.com";
+const CANARY: &str = "canaryPassword";
+
+fn with(variables: &[(&str, &str)], endpoint: &str) -> Result<String, String> {
+    let variable = |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+    let way = find_way(&ProxySetting::Environment, endpoint, &variable);
+    way.map(|way| way.to_string()).map_err(|error| error.to_string())
+}
+
+fn way(variables: &[(&str, &str)]) -> String {
+    with(variables, API).unwrap()
+}
+
+#[test]
+fn the_environment_is_read_as_curl_reads_it() {
+    let (small, large) = (("https_proxy", "http://small:1"), ("HTTPS_PROXY", "http://large:1"));
+    let (small_all, large_all) = (("all_proxy", "socks5h://small-all:1"), ("ALL_PROXY", "large-all"));
+    assert_eq!(way(&[large_all, small_all, large, small]), "small:1, from the environment's https_proxy");
+    assert_eq!(way(&[large_all, small_all, large]), "large:1, from the environment's HTTPS_PROXY");
+    assert_eq!(way(&[large_all, small_all]), "small-all:1, from the environment's all_proxy");
+    assert_eq!(way(&[large_all]), "large-all:1080, from the environment's ALL_PROXY");
+    assert_eq!(way(&[("https_proxy", ""), large]), "large:1, from the environment's HTTPS_PROXY");
+    let none = "none: the environment has neither HTTPS_PROXY nor ALL_PROXY";
+    assert_eq!(way(&[]), none);
+    assert_eq!(way(&[("http_proxy", "http://plain:1"), ("HTTP_PROXY", "http://plain:1")]), none);
+}
+
+#[test]
+fn the_environments_exceptions_are_those_that_curl_knows() {
+    let is_straight = |list: &str, endpoint: &str| {
+        let way = with(&[("HTTPS_PROXY", "http://proxy:1"), ("NO_PROXY", list)], endpoint).unwrap();
+        way.starts_with("none: the environment has HTTPS_PROXY, but NO_PROXY names ")
+    };
+    for list in [
+        "*",
+        "ssl.tencentcloudapi.com",
+        "SSL.TencentCloudAPI.com.",
+        "tencentcloudapi.com",
+        ".tencentcloudapi.com",
+        "a.example, .com",
+        "a.example tencentcloudapi.com",
+    ] {
+        assert!(is_straight(list, API), "{list}");
+    }
+    for list in ["", "cloudapi.com", "x.ssl.tencentcloudapi.com", "*.com", "10.0.0.0/8", ",", "."] {
+        assert!(!is_straight(list, API), "{list}");
+    }
+    let addresses = [
+        ("10.1.2.3", "https://10.1.2.3", true),
+        ("10.0.0.0/8", "https://10.1.2.3", true),
+        ("10.1.2.0/23", "https://10.1.3.3", true),
+        ("10.1.2.0/24", "https://10.1.3.3", false),
+        ("0.0.0.0/0", "https://10.1.3.3", true),
+        ("10.0.0.0/33", "https://10.1.2.3", false),
+        ("10.1.2.4", "https://10.1.2.3", false),
+        ("2001:db8::/32", "https://[2001:db8::1]:443", true),
+        ("[2001:db8::1]", "https://[2001:db8::1]", true),
+        ("2001:db9::/32", "https://[2001:db8::1]", false),
+        ("3", "https://10.1.2.3", false),
+    ];
+    for (list, endpoint, straight) in addresses {
+        assert_eq!(is_straight(list, endpoint), straight, "{list} {endpoint}");
+    }
+    let both = [("HTTPS_PROXY", "http://proxy:1"), ("NO_PROXY", "a.example"), ("no_proxy", "*")];
+    assert!(way(&both).contains("no_proxy names"), "the small spelling counts");
+}
+
+#[test]
+fn a_value_that_is_no_url_is_refused_by_its_variables_name_and_is_not_shown() {
+    for value in ["http://user:canaryPassword", "ftp://canaryPassword@proxy", "socks4://proxy", "http://a b"] {
+        let error = with(&[("HTTPS_PROXY", value)], API).unwrap_err();
+        assert!(error.starts_with("the environment's HTTPS_PROXY is not the URL of a proxy: "), "{error}");
+        assert!(!error.contains(CANARY), "{error}");
+    }
+}
+
+#[test]
+fn what_is_on_this_machine_is_asked_straight_whatever_is_set() {
+    let url = ProxySetting::Url(ProxyUrl::parse("http://proxy:1").unwrap());
+    for endpoint in ["https://localhost:8443", "http://127.0.0.1:80", "https://127.8.9.1", "https://[::1]:443"] {
+        let set = find_way(&url, endpoint, &|_| None).unwrap();
+        assert!(set.to_string().ends_with(" is this machine"), "{set}");
+        let way = with(&[("HTTPS_PROXY", "http://proxy:1")], endpoint).unwrap();
+        assert!(way.ends_with(" is this machine"), "{way}");
+    }
+}
+
+#[test]
+fn the_configuration_counts_before_the_environment() {
+    let variable = |_: &str| Some("http://other:1".to_owned());
+    let url = ProxyUrl::parse(&format!("http://user:{CANARY}@proxy:1")).unwrap();
+    let set = find_way(&ProxySetting::Url(url), API, &variable).unwrap();
+    assert_eq!(set.to_string(), "proxy:1, with a user, from api.proxy");
+    assert!(!format!("{set:?} {set:#?}").contains(CANARY));
+    let off = find_way(&ProxySetting::Off, API, &variable).unwrap();
+    assert_eq!((off.to_string().as_str(), off.proxy()), ("none: api.proxy is \"off\"", None));
+}
+
+#[test]
+fn a_file_holds_the_url_for_its_owner_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("proxy");
+    let write = |text: &str, mode| {
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let handed_over = |name: &str| (name == DIRECTORY).then(|| directory.path().display().to_string());
+    let found = |setting: &ProxySetting| {
+        let way = find_way(setting, API, &handed_over).map(|way| way.to_string());
+        way.map_err(|error| error.to_string()).map_err(|text| text.replace(&path.display().to_string(), "FILE"))
+    };
+    let (named, systemd) = (ProxySetting::File(path.clone()), ProxySetting::Systemd);
+    assert_eq!(found(&named).unwrap_err(), "api.proxy: the file FILE is not there");
+    let advice = "give the unit LoadCredential=proxy:/etc/certcommit/proxy";
+    assert_eq!(found(&systemd).unwrap_err(), format!("api.proxy is \"systemd\", and FILE is not there: {advice}"));
+    let none = find_way(&systemd, API, &|_| None).unwrap_err().to_string();
+    assert_eq!(none, format!("api.proxy is \"systemd\", and $CREDENTIALS_DIRECTORY is not set: {advice}"));
+    for setting in [&named, &systemd] {
+        write("http://user:canaryPassword@proxy:1\n", 0o600);
+        let expected = format!("proxy:1, with a user, from the file {}", path.display());
+        assert_eq!(found(setting), Ok(expected));
+        write("http://user:canaryPassword@proxy:1\n", 0o644);
+        assert!(found(setting).unwrap_err().contains("FILE can be read by every user of this machine"));
+        for wrong in ["", "canaryPassword", "http://user:canaryPassword@"] {
+            write(wrong, 0o600);
+            let error = found(setting).unwrap_err();
+            assert!(error.starts_with("what the file FILE holds is not the URL of a proxy: "), "{error}");
+            assert!(!error.contains(CANARY), "{error}");
+        }
+    }
+}
+
+#[test]
+fn the_http_client_takes_every_proxy_that_is_found() {
+    for scheme in ["http", "https", "socks5", "socks5h"] {
+        for place in ["proxy", "10.0.0.1:1", "[2001:db8::1]:1", "my_proxy:1", "u%40:p%3A%2F'!$&()*+,;=~:@proxy:1"] {
+            let url = ProxyUrl::parse(&format!("{scheme}://{place}")).unwrap();
+            let proxy = Proxy { url, found: Place::Configuration };
+            assert!(proxy.of_client().is_ok(), "{scheme}://{place}");
+        }
+    }
+}
+
+proptest! {
+    /// It would go past the proxy otherwise, without a word.
+    #[test]
+    fn the_http_client_takes_whatever_is_taken_for_a_url(user in "([!-~]{0,12}@)?", host in "[!-~]{1,12}", port in "(:[0-9]{1,5})?") {
+        if let Some(url) = ProxyUrl::parse(&format!("http://{user}{host}{port}")) {
+            let address = url.address().to_owned();
+            let proxy = Proxy { url, found: Place::Configuration };
+            prop_assert!(proxy.of_client().is_ok());
+            let intercept = proxy.intercept().unwrap();
+            prop_assert_eq!(intercept.uri().authority().unwrap().as_str(), address);
+            prop_assert_eq!(intercept.basic_auth().is_some(), proxy.url.has_user());
+        }
+    }
+}

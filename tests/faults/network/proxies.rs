@@ -1,0 +1,331 @@
+//! Proxies on the way: what fails before the tunnel and TLS stand was not sent, what fails afterwards is in doubt, and
+//! either way the log names the proxy.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use tokio_rustls::rustls::ServerConfig;
+
+use super::{assert_waits_until_mended, told, until_submitted};
+use crate::support::{Act, Answer, Authority, Bench, ConnectProxy, Process, Proxy, Reception, SocksProxy, ids, output};
+
+/// A name that only the proxy knows.
+const HOST: &str = "ssl.certcommit.invalid";
+const HTML: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 29\r\n\r\n<html>Please log in.</html>\r\n";
+
+/// A daemon whose API is behind TLS and known to a proxy alone.
+struct Behind {
+    bench: Bench,
+    authority: Authority,
+    api: Proxy,
+    proxy: ConnectProxy,
+}
+
+impl Behind {
+    async fn new() -> Self {
+        let behind = Self::unset().await;
+        let url = behind.proxy.url();
+        behind.set("api.proxy", &url)
+    }
+
+    /// The same, without a word of the proxy in the settings.
+    async fn unset() -> Self {
+        let mut bench = Bench::new().await;
+        let authority = Authority::new("Trusted");
+        authority.write(&trusted(&bench));
+        let api = Proxy::with_tls(&bench.simulator, authority.server(HOST)).await;
+        let proxy = ConnectProxy::to(api.port()).await;
+        bench.set("api.endpoint", &format!("https://{HOST}"));
+        Self { bench, authority, api, proxy }
+    }
+
+    fn set(mut self, key: &str, value: &str) -> Self {
+        self.bench.set(key, value);
+        self
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bench.command(arguments);
+        command.env("SSL_CERT_FILE", trusted(&self.bench));
+        command
+    }
+
+    fn spawn(&self) -> Process {
+        Process::spawn(self.command(&["run"]))
+    }
+
+    /// Holds that nothing is sent while whoever asks is met so, that the log says why in these words and names the proxy,
+    /// and that all is sent once tunnels are granted.
+    async fn assert_waits_for_tunnels(self, reception: Reception, says: &[&str]) {
+        self.proxy.receive(reception);
+        let address = self.proxy.address();
+        self.assert_waits_until(&[says, &[&address]].concat(), |proxy, _, _| proxy.receive(Reception::Tunnel)).await;
+    }
+
+    async fn assert_waits_until(self, says: &[&str], mend: impl FnOnce(&ConnectProxy, &Proxy, Arc<ServerConfig>)) {
+        let daemon = self.spawn();
+        let Self { bench, authority, api, proxy } = self;
+        bench.enqueue(&ids(8)).await;
+        assert_waits_until_mended(&bench, daemon, says, async || mend(&proxy, &api, authority.server(HOST))).await;
+    }
+}
+
+fn trusted(bench: &Bench) -> PathBuf {
+    bench.path("authority.pem")
+}
+
+#[tokio::test]
+async fn orders_go_through_the_tunnels_of_a_proxy_which_are_used_again() {
+    let behind = Behind::new().await;
+    let mut daemon = behind.spawn();
+    let ids = ids(5);
+    for id in &ids {
+        behind.bench.enqueue(&[id]).await;
+        daemon.until_line("its order", |line| line["event"] == "submitted" && line["certificate_id"] == **id).await;
+    }
+    let through = format!("requests go through the proxy {}, from api.proxy", behind.proxy.address());
+    assert!(daemon.seen().iter().any(|line| line["message"] == *through), "{:#?}", daemon.seen());
+    daemon.signal("TERM");
+    assert_eq!(daemon.end().await.0, Some(0));
+    behind.bench.assert_each_submitted_once(&ids).await;
+    let asked = behind.proxy.asked();
+    assert_eq!((asked.len(), behind.proxy.tunnels(), behind.api.connections()), (1, 1, 1), "{asked:#?}");
+    assert!(asked[0].starts_with(&format!("CONNECT {HOST}:443 HTTP/1.1\r\n")), "{asked:#?}");
+    assert_eq!(behind.bench.simulator.arrivals().len(), ids.len());
+}
+
+#[tokio::test]
+async fn a_proxy_that_wants_a_password_costs_no_try() {
+    let wants = Reception::TunnelFor("Basic dXNlcjpwYXNzd29yZA==");
+    let says = ["wants a user and a password (HTTP 407): set api.proxy"];
+    Behind::new().await.assert_waits_for_tunnels(wants, &says).await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_the_password_costs_no_try() {
+    let behind = Behind::new().await;
+    let url = behind.proxy.url().replace("http://", "http://user:wrong@");
+    let wants = Reception::TunnelFor("Basic dXNlcjpwYXNzd29yZA==");
+    let says = ["refuses the user and the password that it is given (HTTP 407): set api.proxy"];
+    behind.set("api.proxy", &url).assert_waits_for_tunnels(wants, &says).await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_forbids_the_way_costs_no_try() {
+    let forbids = Reception::Say("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    let says = ["forbids a tunnel to ssl.certcommit.invalid:443 (HTTP 403)"];
+    Behind::new().await.assert_waits_for_tunnels(forbids, &says).await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_can_not_resolve_or_reach_the_api_costs_no_try() {
+    for (status, answer) in [
+        ("502", "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"),
+        ("503", "HTTP/1.0 503 Service Unavailable\r\n\r\n<html>unable to resolve</html>"),
+        ("504", "HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n"),
+    ] {
+        let says = format!("can't reach {HOST}:443 (HTTP {status})");
+        Behind::new().await.assert_waits_for_tunnels(Reception::Say(answer), &[&says]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_in_place_of_a_tunnel_costs_no_try() {
+    Behind::new()
+        .await
+        .assert_waits_for_tunnels(
+            Reception::Say(HTML),
+            &["through the proxy ", "it may have sent a page in place of one"],
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_speaks_no_http_costs_no_try() {
+    let says = ["refuses a tunnel to ssl.certcommit.invalid:443, and says nothing in HTTP; is it an HTTP proxy?"];
+    Behind::new().await.assert_waits_for_tunnels(Reception::Say("220 mail.example ESMTP\r\n"), &says).await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_cuts_the_connection_before_the_tunnel_stands_costs_no_try() {
+    let says = ["closed the connection when it was asked for a tunnel to ssl.certcommit.invalid:443"];
+    Behind::new().await.assert_waits_for_tunnels(Reception::Cut, &says).await;
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_cut_before_tls_stands_costs_no_try() {
+    Behind::new()
+        .await
+        .assert_waits_for_tunnels(Reception::CutAtFirstByte, &["It granted a tunnel and ended it before TLS stood"])
+        .await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_does_not_answer_costs_no_try() {
+    let behind = Behind::new().await.set("api.connect_timeout", "500ms");
+    behind.assert_waits_for_tunnels(Reception::Silence, &["through the proxy ", "timed out"]).await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_there_costs_no_try() {
+    let behind = Behind::new().await;
+    let listener = ConnectProxy::listener().await;
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let behind = behind.set("api.proxy", &format!("http://{address}"));
+    let says = format!("the API can't be reached: the proxy {address} can't be reached: ");
+    behind.bench.enqueue(&ids(8)).await;
+    let mut daemon = behind.spawn();
+    let paused = daemon.until_event("paused").await;
+    let why = paused["why"].as_str().unwrap();
+    assert!(why.starts_with(&says) && why.contains("Connection refused"), "{why}");
+    let rows = behind.bench.rows().await;
+    assert!(rows.iter().all(|row| row.tries == 0), "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_opens_tls_with_an_authority_that_nobody_trusts_gets_no_request() {
+    let behind = Behind::new().await;
+    behind.api.set_tls(Authority::new("The proxy's own").server(HOST));
+    let says = [
+        "through the proxy ",
+        &behind.proxy.address(),
+        "the server's certificate is not trusted: unknown issuer",
+        "add its authority to those of this machine, or set SSL_CERT_FILE",
+    ];
+    behind.assert_waits_until(&says, |_, api, trusted| api.set_tls(trusted)).await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_opens_tls_with_an_authority_that_is_trusted_here_may() {
+    let behind = Behind::new().await;
+    let own = Authority::new("The proxy's own");
+    own.write(&trusted(&behind.bench));
+    behind.api.set_tls(own.server(HOST));
+    behind.bench.enqueue(&ids(3)).await;
+    let ended = output(behind.command(&["run", "--until-empty"])).await;
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    behind.bench.assert_each_submitted_once(&ids(3)).await;
+}
+
+#[tokio::test]
+async fn what_fails_after_a_request_departed_in_the_tunnel_is_in_doubt_and_names_the_proxy() {
+    let behind = Behind::new().await;
+    let fates = [
+        ("cut", vec![Act::Close], "connection closed before message completed"),
+        ("page", vec![Act::Send(HTML.into())], "the answer was not JSON, or not all of it"),
+        (
+            "bad-gateway",
+            vec![Act::Send(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n".to_vec())],
+            "the answer was HTTP 502",
+        ),
+    ];
+    let mut daemon = behind.spawn();
+    for (id, fate, _) in &fates {
+        behind.api.script(id, Answer::Kept(fate.clone()));
+        behind.bench.enqueue(&[id]).await;
+    }
+    until_submitted(&mut daemon, fates.len()).await;
+    daemon.signal("TERM");
+    let (_, lines) = daemon.end().await;
+    for (id, _, says) in &fates {
+        let line = told(&lines, "in_doubt", id);
+        assert!(
+            line.contains(&format!("through the proxy {}: ", behind.proxy.address())) && line.contains(says),
+            "{line}"
+        );
+        behind.bench.assert_each_submitted_once(&[id]).await;
+    }
+    behind.bench.assert_nothing_blind().await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_asked_over_tls_proves_who_it_is() {
+    let behind = Behind::new().await;
+    let secure = ConnectProxy::with_tls(behind.api.port(), behind.authority.server("localhost")).await;
+    let url = format!("https://localhost:{}", secure.address().rsplit(':').next().unwrap());
+    let behind = behind.set("api.proxy", &url);
+    behind.bench.enqueue(&ids(3)).await;
+    let ended = output(behind.command(&["run", "--until-empty"])).await;
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    behind.bench.assert_each_submitted_once(&ids(3)).await;
+
+    secure.receive(Reception::Say("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"));
+    let refused = output(behind.command(&["check", "--online"])).await;
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("forbids a tunnel to ssl.certcommit.invalid:443 (HTTP 403)"), "{said}");
+
+    let mut unknown = behind.bench.command(&["check", "--online"]);
+    let other = behind.bench.path("other.pem");
+    Authority::new("Another").write(&other);
+    unknown.env("SSL_CERT_FILE", other);
+    let said = String::from_utf8(output(unknown).await.stderr).unwrap();
+    assert!(said.contains("is asked over TLS, and that failed: the server's certificate is not trusted"), "{said}");
+}
+
+#[tokio::test]
+async fn a_socks_proxy_resolves_the_name_and_wants_its_password() {
+    let behind = Behind::new().await;
+    let socks = SocksProxy::to(behind.api.port(), "user", "p@ss").await;
+    let behind = behind.set("api.proxy", &format!("socks5h://user:p%40ss@{}", socks.address()));
+    behind.bench.enqueue(&ids(3)).await;
+    let ended = output(behind.command(&["run", "--until-empty"])).await;
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    behind.bench.assert_each_submitted_once(&ids(3)).await;
+    assert!(socks.asked().iter().all(|asked| *asked == format!("{HOST}:443")), "{:?}", socks.asked());
+
+    let mut refused = behind.command(&["check", "--online"]);
+    refused.env("CERTCOMMIT__API__PROXY", format!("socks5h://user:wrong@{}", socks.address()));
+    let said = String::from_utf8(output(refused).await.stderr).unwrap();
+    let words = format!("the proxy {} refuses a way to {HOST}:443: credentials not accepted", socks.address());
+    assert!(said.contains(&words) && said.contains("set api.proxy"), "{said}");
+}
+
+#[tokio::test]
+async fn the_environments_proxy_is_used_and_named_and_its_exceptions_go_straight() {
+    let behind = Behind::unset().await;
+    let check = |variables: &[(&str, &str)]| {
+        let mut command = behind.command(&["check", "--online"]);
+        command.envs(variables.iter().copied());
+        command
+    };
+    let url = behind.proxy.url();
+    let told = output(check(&[("HTTPS_PROXY", &url)])).await;
+    let said = String::from_utf8(told.stdout).unwrap();
+    let line = format!("proxy          {}, from the environment's HTTPS_PROXY\n", behind.proxy.address());
+    assert!(told.status.success() && said.contains(&line), "{said}{}", String::from_utf8_lossy(&told.stderr));
+    assert!(said.contains("api            reached"), "{said}");
+    assert_eq!(behind.proxy.tunnels(), 1);
+
+    let straight = output(check(&[("HTTPS_PROXY", &url), ("NO_PROXY", ".certcommit.invalid")])).await;
+    let said = String::from_utf8(straight.stdout).unwrap();
+    assert!(said.contains("but NO_PROXY names ssl.certcommit.invalid\n"), "{said}");
+    let said = String::from_utf8(straight.stderr).unwrap();
+    assert!(said.contains("failed to lookup address") && !said.contains("proxy"), "{said}");
+
+    let wrong = output(check(&[("HTTPS_PROXY", "ftp://user:canary@proxy")])).await;
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert!(said.contains("HTTPS_PROXY is not the URL of a proxy") && !said.contains("canary"), "{said}");
+    assert_eq!((wrong.status.code(), behind.proxy.tunnels()), (Some(78), 1));
+}
+
+#[tokio::test]
+async fn neither_this_machine_nor_the_metadata_service_is_asked_through_a_proxy() {
+    let mut bench = Bench::new().await;
+    let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
+    let proxy = ConnectProxy::to(metadata.address().port()).await;
+    bench.set("credentials.source", "cvm-role");
+    bench.set("api.proxy", &proxy.url());
+    bench.enqueue(&ids(3)).await;
+    let mut command = bench.command_without_keys(&["run", "--until-empty"]);
+    command.env("CERTCOMMIT_METADATA", metadata.address().to_string());
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"] {
+        command.env(name, proxy.url());
+    }
+    let ended = output(command).await;
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    bench.assert_each_submitted_once(&ids(3)).await;
+    assert!(proxy.asked().is_empty(), "{:?}", proxy.asked());
+}
