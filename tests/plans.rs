@@ -274,6 +274,7 @@ async fn clear_the_way(bench: &Bench, queue: &mut Queue) {
     // Not a statement of ours.
     let caught = CAUGHT.lock().unwrap().take();
     bench.sql(UNREAD).await;
+    bench.sql(AHEAD).await;
     *CAUGHT.lock().unwrap() = caught;
     let behind = NewSubmission { priority: 0, ..submission("behind") };
     queue.enqueue(&[behind]).await.unwrap();
@@ -281,7 +282,13 @@ async fn clear_the_way(bench: &Bench, queue: &mut Queue) {
     let run = run();
     queue.begin_run(&run).await.unwrap();
     queue.turn(&run, &turn).await.unwrap();
+    assert_eq!(queue.follow_clock(clock::now()).await.unwrap(), 0, "a trigger refuses it");
 }
+
+/// A row that was written by a clock that was ahead, and that nobody may move.
+const AHEAD: &str = "
+    INSERT INTO submissions (certificate_id, due_at, updated_at) VALUES ('ahead', 9000000000, 9100000000);
+    CREATE TRIGGER frozen BEFORE UPDATE ON submissions WHEN OLD.certificate_id = 'ahead' BEGIN SELECT RAISE(ABORT, 'no'); END";
 
 /// The statements of the sources.
 fn written() -> BTreeSet<String> {
