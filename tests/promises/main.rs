@@ -13,7 +13,6 @@ mod layers;
 mod logging;
 mod pacing;
 mod pausing;
-mod questions;
 mod recovering;
 mod refusing;
 mod reloading;
