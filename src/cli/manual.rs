@@ -52,6 +52,10 @@ const FILES: &[(&str, &str)] = &[
         "The credentials that systemd hands over by LoadCredential= or LoadCredentialEncrypted=.",
     ),
     ("~/.tencentcloud/credentials, /etc/tencentcloud/credentials", "The credentials, in the vendor's format."),
+    (
+        "~/.tccli/PROFILE.credential",
+        "The credentials as tccli configure, or a login with tccli, writes them; looked for after the vendor's format.",
+    ),
 ];
 
 const ENVIRONMENT: &[(&str, &str)] = &[
