@@ -63,6 +63,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("TENCENTCLOUD_TOKEN, TENCENTCLOUD_SESSION_TOKEN", "The token that goes with temporary keys."),
     ("CERTCOMMIT_METADATA", "The loopback address of a stand-in for the metadata service, to rehearse cvm-role."),
     ("CERTCOMMIT__SECTION__KEY", "Sets a key of the configuration, before the file: CERTCOMMIT__RATE__PER_SECOND=10."),
+    ("SSL_CERT_FILE, SSL_CERT_DIR", "The certificate authorities to trust, in place of the machine's."),
     ("JOURNAL_STREAM", "Set by systemd: the log goes to its journal (log.format = \"auto\")."),
     ("NO_COLOR", "No colours on a terminal, in the log and in status."),
 ];

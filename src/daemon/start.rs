@@ -49,9 +49,6 @@ pub enum StartError {
     /// The endpoint.
     #[error(transparent)]
     Endpoint(#[from] InvalidEndpoint),
-    /// The service manager.
-    #[error("the service manager's socket, NOTIFY_SOCKET, can't be used: {0}")]
-    ServiceManager(io::Error),
     /// The address of the metrics.
     #[error("metrics.listen: {address} can't be listened on: {reason}")]
     Metrics {
@@ -70,7 +67,7 @@ pub enum StartError {
 pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemon, StartError> {
     let keys = Keys::obtain(source).await?;
     let client = Client::new(client_settings(&settings))?;
-    let supervisor = Supervisor::of_environment().map_err(StartError::ServiceManager)?;
+    let supervisor = Supervisor::of_environment();
     let monitor = match settings.metrics.listen {
         Some(address) => Some(listen(address).await?),
         None => None,

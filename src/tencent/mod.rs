@@ -6,6 +6,7 @@
 //! [`submission`](crate::submission).
 
 mod answers;
+mod authorities;
 mod client;
 mod connections;
 mod credentials;

@@ -17,6 +17,7 @@ mod recovering;
 mod refusing;
 mod reloading;
 mod retrying;
+mod starting;
 mod stopping;
 mod submitting;
 #[path = "../support/mod.rs"]
