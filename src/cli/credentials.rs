@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{CredentialSettings, Settings, SourceName};
 use crate::daemon::CredentialSource;
-use crate::tencent::{CredentialsError, DMI, Found, Place, Role, find_credentials, vendor_files};
+use crate::tencent::{CredentialsError, DMI, Found, Place, Role, find_credentials, tccli_file, vendor_files};
 
 /// Where systemd puts the files of `LoadCredential=`.
 const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
@@ -37,8 +37,7 @@ fn home() -> Option<String> {
 fn places(settings: &CredentialSettings) -> Result<Vec<Place>, CredentialsError> {
     let stand_in = variable(METADATA).map(|address| loopback(&address)).transpose()?;
     let directory = std::env::var_os(DIRECTORY).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let files = settings.file.clone().map_or_else(|| vendor_files(home().as_deref()), |file| vec![file]);
-    let files = files.into_iter().map(|path| Place::File(path, settings.profile.clone()));
+    let files = files(settings).into_iter();
     let role = Role::new(settings.role.clone());
     Ok(match settings.source {
         SourceName::Systemd => vec![Place::Systemd(directory)],
@@ -57,6 +56,17 @@ fn places(settings: &CredentialSettings) -> Result<Vec<Place>, CredentialsError>
                 .collect()
         }
     })
+}
+
+/// The file that is named, or the vendor's places: its format's own, and then what its command-line tool writes.
+fn files(settings: &CredentialSettings) -> Vec<Place> {
+    let of_format = |path| Place::File(path, settings.profile.clone());
+    if let Some(file) = &settings.file {
+        return vec![of_format(file.clone())];
+    }
+    let home = home();
+    let of_tool = home.as_deref().map(|home| Place::Tccli(tccli_file(home, &settings.profile)));
+    vendor_files(home.as_deref()).into_iter().map(of_format).chain(of_tool).collect()
 }
 
 fn at(role: Role, stand_in: Option<SocketAddr>) -> Role {

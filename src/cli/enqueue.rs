@@ -13,6 +13,8 @@ use crate::submission::{CertificateId, VerifyType};
 const BATCH: usize = 5_000;
 /// A line is cut after so many bytes: no ID is nearly as long.
 const LONGEST_LINE: u64 = 4096;
+/// The names of a column of IDs, in small letters and without `_` and `-`.
+const HEADERS: [&str; 5] = ["certificateid", "certificateids", "certid", "certids", "id"];
 /// Refusals that are shown one by one.
 const SHOWN: u64 = 20;
 
@@ -21,7 +23,7 @@ pub(super) struct Arguments {
     /// Certificate IDs.
     #[arg(value_name = "ID", required_unless_present = "file", conflicts_with = "file")]
     ids: Vec<String>,
-    /// A file with one certificate ID a line; - for standard input. Empty lines and lines with # are skipped.
+    /// A file with one certificate ID a line; - for standard input. Empty lines, lines with # and a header are skipped.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// How the domain is validated: DNS_AUTO, DNS, FILE, DNS_PROXY or FILE_PROXY.
@@ -53,6 +55,10 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     let mut batch = Vec::new();
     for line in lines {
         let (number, text) = line?;
+        if arguments.file.is_some() && is_header(&text) {
+            teller.pass_over(&format!("{number}: {text} is the header of a column, and no ID; it was not enqueued"))?;
+            continue;
+        }
         match text.parse::<CertificateId>() {
             Ok(certificate_id) => batch.push(arguments.submission(certificate_id)),
             Err(error) => teller.refuse(&format!("{number}: {error}"))?,
@@ -77,6 +83,12 @@ impl Arguments {
             reference: self.reference.clone(),
         }
     }
+}
+
+/// Whether a line of a file names the column, as exports of tables begin. It would pass for an ID.
+fn is_header(line: &str) -> bool {
+    let letters: String = line.chars().filter(|letter| !matches!(letter, '_' | '-')).collect();
+    HEADERS.contains(&letters.to_ascii_lowercase().as_str())
 }
 
 type Lines = Box<dyn Iterator<Item = Result<(String, String), Failure>>>;
@@ -149,6 +161,7 @@ struct Teller {
     new: u64,
     known: u64,
     refused: u64,
+    passed_over: u64,
 }
 
 impl Teller {
@@ -164,6 +177,15 @@ impl Teller {
     fn refuse(&mut self, why: &str) -> Result<(), Failure> {
         self.refused += 1;
         if self.refused <= SHOWN {
+            writeln!(std::io::stderr(), "{why}")?;
+        }
+        Ok(())
+    }
+
+    /// Tells of a line that is neither enqueued nor refused.
+    fn pass_over(&mut self, why: &str) -> Result<(), Failure> {
+        self.passed_over += 1;
+        if self.passed_over <= SHOWN {
             writeln!(std::io::stderr(), "{why}")?;
         }
         Ok(())

@@ -135,6 +135,7 @@ impl From<QueueError> for Failure {
             | QueueError::Outdated { .. }
             | QueueError::Uncompared
             | QueueError::Busy { .. }
+            | QueueError::ReadOnlyFilesystem { .. }
             | QueueError::Failed { .. } => Code::Io,
             QueueError::Create { .. } => Code::CantCreate,
             QueueError::Held { .. } | QueueError::Older { .. } => Code::Held,
@@ -158,7 +159,7 @@ impl From<StartError> for Failure {
             StartError::Endpoint(error) => error.into(),
             StartError::Proxy(error) => error.into(),
             // The address may be another process's for a moment, or not be up yet: to start again may help.
-            StartError::Metrics { .. } | StartError::ServiceManager(_) => Self::new(Code::Io, error.to_string()),
+            StartError::Metrics { .. } => Self::new(Code::Io, error.to_string()),
         }
     }
 }

@@ -53,6 +53,10 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("$CREDENTIALS_DIRECTORY/proxy", "The URL of the proxy that systemd hands over, for api.proxy = \"systemd\"."),
     ("~/.tencentcloud/credentials, /etc/tencentcloud/credentials", "The credentials, in the vendor's format."),
+    (
+        "~/.tccli/PROFILE.credential",
+        "The credentials as tccli configure, or a login with tccli, writes them; looked for after the vendor's format.",
+    ),
 ];
 
 const ENVIRONMENT: &[(&str, &str)] = &[
@@ -65,6 +69,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SSL_CERT_FILE, SSL_CERT_DIR", "Certificate authorities in place of the system's."),
     ("CERTCOMMIT_METADATA", "The loopback address of a stand-in for the metadata service, to rehearse cvm-role."),
     ("CERTCOMMIT__SECTION__KEY", "Sets a key of the configuration, before the file: CERTCOMMIT__RATE__PER_SECOND=10."),
+    ("SSL_CERT_FILE, SSL_CERT_DIR", "The certificate authorities to trust, in place of the machine's."),
     ("JOURNAL_STREAM", "Set by systemd: the log goes to its journal (log.format = \"auto\")."),
     ("NO_COLOR", "No colours on a terminal, in the log and in status."),
 ];

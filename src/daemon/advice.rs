@@ -32,8 +32,8 @@ const ADVICE: [(&str, &str); 11] = [
     ),
     (
         "several submissions in succession were denied",
-        "grant these keys ssl:CommitCertificateInformation, then: certcommit resume; and for what failed until then: \
-         certcommit retry --error-code CODE",
+        "grant these keys ssl:CommitCertificateInformation, or give the account what the answer says that it lacks, then: \
+         certcommit resume; and for what failed until then: certcommit retry --error-code CODE",
     ),
     (
         "the API refuses every request for its rate",

@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::pruning::Step;
 use crate::clock::{self, UnixMillis};
 use crate::queue::{Heartbeat, Mark, Pruned, Queue, QueueError, Record, Recovered, Run, Turn, TurnReport};
@@ -12,6 +14,9 @@ use crate::submission::{Policy, VerifyPolicy};
 
 /// How long a lock that somebody else holds is asked for, again and again.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A turn that takes longer is told, but not each of many.
+const SLOW: Duration = Duration::from_secs(1);
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// What a turn is to do.
 #[derive(Debug)]
@@ -74,6 +79,8 @@ struct Books {
     recovered: Option<Recovered>,
     /// Whether the connection may be spoilt.
     suspect: bool,
+    /// When a slow turn was told last.
+    told_slow: Option<Instant>,
 }
 
 type Visit = Pin<Box<dyn Future<Output = (Books, Done)> + Send>>;
@@ -87,7 +94,16 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new(queue: Queue, mark: Mark, run: Run) -> Self {
         Self {
-            books: Some(Books { queue, mark, run, seen: None, pruned: None, recovered: None, suspect: false }),
+            books: Some(Books {
+                queue,
+                mark,
+                run,
+                seen: None,
+                pruned: None,
+                recovered: None,
+                suspect: false,
+                told_slow: None,
+            }),
             visit: None,
         }
     }
@@ -136,13 +152,15 @@ impl Desk {
 }
 
 async fn visit(mut books: Books, errand: Errand) -> (Books, Done) {
-    let until = clock::now().instant + PATIENCE;
+    let began = clock::now().instant;
+    let until = began + PATIENCE;
     let served = loop {
         match books.serve(&errand).await {
             Err(QueueError::Busy { .. }) if clock::now().instant < until => {}
             served => break served,
         }
     };
+    books.tell_if_slow(began, served.is_ok());
     let (result, oldest_open) = match (served, errand.oldest) {
         // Claims of a turn that ends in an error are given back by the recovery before the next one.
         (Ok(Some(report)), true) => match books.queue.oldest_open().await {
@@ -182,6 +200,20 @@ impl Books {
                 Ok(Pruned { deleted: 0, up_to: None })
             }
             pruned => pruned,
+        }
+    }
+
+    /// Tells that a turn took long. Of one that failed, the failure is told.
+    fn tell_if_slow(&mut self, began: Instant, worked: bool) {
+        let now = clock::now().instant;
+        let took = now.saturating_duration_since(began);
+        let told = self.told_slow.is_some_and(|at| now.saturating_duration_since(at) < TELL_EVERY);
+        if worked && took > SLOW && !told {
+            self.told_slow = Some(now);
+            tracing::warn!(
+                "the database took {} ms for one transaction: the disk is slow or busy, or another program kept the database locked",
+                took.as_millis(),
+            );
         }
     }
 

@@ -32,6 +32,11 @@ impl NotifySocket {
         Self::to(address)
     }
 
+    /// No socket.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
     fn to(address: SocketAddr) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
@@ -81,6 +86,6 @@ mod tests {
 
     #[test]
     fn where_no_service_manager_listens_nothing_is_said() {
-        NotifySocket(None).tell(&[NotifyState::Ready]).unwrap();
+        NotifySocket::none().tell(&[NotifyState::Ready]).unwrap();
     }
 }

@@ -52,9 +52,6 @@ pub enum StartError {
     /// The proxy.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
-    /// The service manager.
-    #[error("the service manager's socket, NOTIFY_SOCKET, can't be used: {0}")]
-    ServiceManager(io::Error),
     /// The address of the metrics.
     #[error("metrics.listen: {address} can't be listened on: {reason}")]
     Metrics {
@@ -74,7 +71,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     let keys = Keys::obtain(source).await?;
     let way = way_to_api(&settings)?;
     let client = Client::new(client_settings(&settings, way.clone().proxy()))?;
-    let supervisor = Supervisor::of_environment().map_err(StartError::ServiceManager)?;
+    let supervisor = Supervisor::of_environment();
     let monitor = match settings.metrics.listen {
         Some(address) => Some(listen(address).await?),
         None => None,

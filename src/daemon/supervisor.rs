@@ -48,13 +48,16 @@ impl fmt::Debug for Supervisor {
 }
 
 impl Supervisor {
-    /// The one that the environment names.
-    ///
-    /// # Errors
-    /// When its socket can't be used.
-    pub(super) fn of_environment() -> io::Result<Self> {
-        let socket = NotifySocket::of_environment()?;
-        Ok(Self::new(Box::new(move |states| socket.tell(states)), sd_notify::watchdog_enabled()))
+    /// The one that the environment names. Where that can't be one, the work goes on without.
+    pub(super) fn of_environment() -> Self {
+        let socket = NotifySocket::of_environment().unwrap_or_else(|error| {
+            tracing::warn!(
+                "NOTIFY_SOCKET can't be used, so the service manager is told nothing: {error}. A socket's name has 107 bytes at \
+                 most; correct it, or unset it"
+            );
+            NotifySocket::none()
+        });
+        Self::new(Box::new(move |states| socket.tell(states)), sd_notify::watchdog_enabled())
     }
 
     fn new(notify: Notify, patience: Option<Duration>) -> Self {

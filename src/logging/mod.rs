@@ -9,6 +9,7 @@ mod escaping;
 mod event;
 mod field;
 mod journal;
+mod panics;
 mod reload;
 
 use std::fmt::{self, Write as _};
@@ -69,8 +70,8 @@ pub enum LoggingError {
 /// Sets up the log of the process: from now on, events go to the journal or to standard error. What is returned
 /// changes its level later.
 ///
-/// `level` is one of [`LEVELS`] and applies to certcommit's own events. Those of libraries come from
-/// `warn` on only, unless the level is `trace`.
+/// `level` is one of [`LEVELS`] and applies to certcommit's own events. Libraries speak to programmers: what matters to an
+/// operator is said in our own words, and theirs come at `debug`, from `warn` on, and at `trace`. A panic is an event, too.
 ///
 /// # Errors
 /// When there is no such level, no journal where one is asked for, or the log is set up already.
@@ -91,6 +92,7 @@ pub fn init(level: &str, format: LogFormat) -> Result<LogLevel, LoggingError> {
     };
     let (subscriber, level) = reload::subscriber(level, move |level| layer(level, &form, io::stderr));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Installed)?;
+    panics::are_logged();
     Ok(level)
 }
 
@@ -168,8 +170,12 @@ where
 }
 
 fn filter(level: Level) -> Targets {
-    let others = if level == Level::TRACE { Level::TRACE } else { level.min(Level::WARN) };
-    Targets::new().with_default(LevelFilter::from(others)).with_target(OWN_TARGET, level)
+    let others = match level {
+        Level::TRACE => LevelFilter::TRACE,
+        Level::DEBUG => LevelFilter::WARN,
+        _ => LevelFilter::OFF,
+    };
+    Targets::new().with_default(others).with_target(OWN_TARGET, level)
 }
 
 /// The time of a line: RFC 3339 in UTC, to the millisecond.

@@ -109,7 +109,7 @@ fn colours_change_nothing_but_the_colours() {
 }
 
 #[test]
-fn the_level_holds_for_own_events_and_libraries_speak_from_warn_on() {
+fn the_level_holds_for_own_events_and_libraries_speak_to_programmers_alone() {
     let events = || {
         error!("own error");
         warn!("own warn");
@@ -127,13 +127,27 @@ fn the_level_holds_for_own_events_and_libraries_speak_from_warn_on() {
             |line: &String| serde_json::from_str::<Value>(line).unwrap()["message"].as_str().unwrap().to_owned();
         lines.iter().map(message).collect::<Vec<_>>()
     };
-    assert_eq!(messages("error"), ["own error", "other error"]);
-    assert_eq!(messages("warn"), ["own error", "own warn", "other error", "other warn"]);
-    assert_eq!(messages("info"), ["own error", "own warn", "own info", "other error", "other warn"]);
+    assert_eq!(messages("error"), ["own error"]);
+    assert_eq!(messages("warn"), ["own error", "own warn"]);
+    assert_eq!(messages("info"), ["own error", "own warn", "own info"]);
     let debug = ["own error", "own warn", "own info", "own debug", "other error", "other warn"];
     assert_eq!(messages("debug"), debug);
     assert_eq!(messages("trace").len(), 9);
     assert!(logged("debug", TEXT, || info!("where")).concat().contains("certcommit::logging::tests: where"));
+}
+
+#[test]
+fn a_panic_is_one_line_of_the_log() {
+    let lines = logged("error", TEXT, || {
+        let before = std::panic::take_hook();
+        panics::are_logged();
+        let outcome = std::panic::catch_unwind(|| panic!("that is\nnot so: {}", 7));
+        std::panic::set_hook(before);
+        assert!(outcome.is_err());
+    });
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    let (_, rest) = line.split_once("ERROR certcommit made a mistake at src/logging/tests.rs:").unwrap();
+    assert!(rest.ends_with(r", and a part of it ended: that is\nnot so: 7. Please report it"), "{line}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::filesystem::is_read_only;
 use super::permission::{self, Denial, shell};
 use super::place::directory_of;
 
@@ -170,6 +171,16 @@ pub enum QueueError {
         "the database may be read by this user, and not written ({0}); be root, or a member of the group that owns it"
     )]
     ReadOnly(&'static str),
+    /// What it lies on is mounted read-only.
+    #[error(
+        "{path} lies on a filesystem that is mounted read-only; a queue has to be written to, as a rule even to be looked at. Find \
+         out why (dmesg, if a disk failed), and mount it read-write; its mount point: findmnt -T {}",
+        shell(directory_of(path))
+    )]
+    ReadOnlyFilesystem {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another daemon has it.
     #[error("another daemon holds {path} ({holder}); one daemon a database")]
     Held {
@@ -315,6 +326,9 @@ impl QueueError {
         // SQLite doesn't say which of its files it was.
         let denied = || permission::denied(path);
         match primary_code(error) {
+            Some(code::READONLY | code::CANTOPEN) if is_read_only(directory_of(path)) => {
+                Self::ReadOnlyFilesystem { path: path.to_owned() }
+            }
             Some(code::NOTADB) => {
                 Self::Foreign { path: path.to_owned(), why: "it is not an SQLite database".to_owned() }
             }
@@ -329,6 +343,9 @@ impl QueueError {
     pub(super) fn io(path: &Path, error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::PermissionDenied {
             return Self::permission(path);
+        }
+        if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
+            return Self::ReadOnlyFilesystem { path: path.to_owned() };
         }
         Self::Failed { what: "opening", detail: format!("{}: {error}", path.display()) }
     }

@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::StatVfsMountFlags;
+
 const MOUNTS: &str = "/proc/self/mountinfo";
 
 /// The types, as the list of mounts has them, of filesystems on other machines.
@@ -77,6 +79,11 @@ impl Mounts {
         let number = rustix::fs::statfs(directory)?.f_type;
         Ok(kind.and_then(by_type).unwrap_or_else(|| by_number(number)))
     }
+}
+
+/// Whether what lies in this directory can't be written because it is mounted read-only, whoever wants to.
+pub(super) fn is_read_only(directory: &Path) -> bool {
+    rustix::fs::statvfs(directory).is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 impl Mount {

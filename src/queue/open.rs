@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::backup::back_up;
 use super::error::{QueueError, is_rollback_needed};
+use super::filesystem::is_read_only;
 use super::location::{Location, Target};
 use super::lock::DaemonLock;
 use super::mark::Mark;
@@ -109,6 +110,9 @@ impl Queue {
             }
             shared_file::create(path)?;
         }
+        if !matches!(opening, Opening::Looking) && is_read_only(directory_of(path)) {
+            return Err(QueueError::ReadOnlyFilesystem { path: path.to_owned() });
+        }
         if !matches!(opening, Opening::Existing) && !permission::is_usable(path) {
             return Err(QueueError::permission(path));
         }
@@ -186,6 +190,12 @@ impl Queue {
     #[must_use]
     pub fn unsafe_filesystem(&self) -> Option<&str> {
         self.unsafe_filesystem.as_deref()
+    }
+
+    /// Whether it lies on a filesystem that is mounted read-only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        is_read_only(directory_of(self.path()))
     }
 
     /// The files that are open.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answers::{Answers, Origin};
+use super::authorities;
 use super::client::{InvalidEndpoint, Settings};
 use super::failure::describe;
 use super::proxy::failure::Asking;
@@ -156,7 +157,8 @@ impl Book {
 /// connections share what they remember of the server.
 fn tls() -> Result<rustls::ClientConfig, InvalidEndpoint> {
     install_crypto();
-    let invalid = |error: rustls::Error| InvalidEndpoint::Tls(error.to_string());
+    // The verifier's only error: nobody to trust.
+    let invalid = |_: rustls::Error| InvalidEndpoint::Tls(authorities::why_none());
     let builder = rustls::ClientConfig::builder();
     let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(builder.crypto_provider())).map_err(invalid)?;
     let mut tls = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();

@@ -6,6 +6,7 @@
 //! [`submission`](crate::submission).
 
 mod answers;
+mod authorities;
 mod client;
 mod connections;
 mod credentials;
@@ -20,7 +21,7 @@ mod wire;
 pub use client::{Client, Exchange, InvalidEndpoint, Settings};
 pub use credentials::{
     Credentials, CredentialsError, DMI, Found, Passed, Place, Role, Source, find_credentials, parse_credentials,
-    vendor_files,
+    tccli_file, vendor_files,
 };
 pub use errors::{Class, ERROR_TABLE, classify_code, code_label};
 pub use proxy::{Proxy, ProxyError, Way, find_way};

@@ -177,6 +177,13 @@ async fn a_disk_that_is_read_only_at_the_start_ends_the_program_with_a_clear_sen
     assert_eq!(code, Some(73), "{sentence}");
     assert!(sentence.contains("queue.db") && sentence.contains("Read-only file system"), "{sentence}");
     assert_eq!(bench.simulator.arrivals().len(), 0);
+    for arguments in
+        [&["status"][..], &["status", "--json"], &["check"], &["history", "cert-0001"], &["enqueue", "more"]]
+    {
+        let (code, sentence) = last_words(disk.command(&bench, arguments)).await;
+        let told = sentence.contains("queue.db lies on a filesystem that is mounted read-only");
+        assert!(code == Some(74) && told, "{arguments:?}: {code:?}: {sentence}");
+    }
 }
 
 /// A command's exit code and the last line that it says.

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use certcommit::simulator::Simulator;
 use serde_json::Value;
 
-use crate::support::{Bench, event_of, ids, in_time};
+use crate::support::{Bench, event_of, ids, in_time, signals};
 
 /// `O_NONBLOCK`, as Linux has it on the machines that Rust calls x86-64, aarch64 and riscv64.
 const NONBLOCKING: i32 = 0o4000;
@@ -24,8 +24,7 @@ impl Daemon {
 
     /// Asks it to stop, and waits for its exit code.
     async fn stop(mut self) -> Option<i32> {
-        let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
+        signals::send("TERM", self.0.id());
         let ended = tokio::task::spawn_blocking(move || self.0.wait().unwrap().code());
         in_time("the daemon's end", ended).await.unwrap()
     }

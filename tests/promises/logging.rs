@@ -6,7 +6,7 @@ use certcommit::logging::{Event, Field};
 use certcommit::simulator::{Fault, ReadFault};
 use serde_json::Value;
 
-use crate::support::{Bench, Process, event_of, in_time, output};
+use crate::support::{Bench, Process, event_of, in_time};
 
 const OUTAGE: &str = "AuthFailure.SecretIdNotFound";
 const UNAUTHORIZED: &str = "UnauthorizedOperation";
@@ -178,28 +178,6 @@ async fn a_stop_in_good_order_and_one_that_the_database_makes(bench: &Bench) -> 
     assert_eq!(code, Some(76));
     lines.extend(more);
     lines
-}
-
-/// Runs a program on a machine without a journal.
-const WITHOUT_JOURNAL: &str = "mount -t tmpfs tmpfs /run && \
-    JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec \"$0\" \"$@\"";
-
-#[tokio::test]
-async fn a_journal_that_is_asked_for_and_is_not_there_is_a_fault_of_the_configuration() {
-    let mut bench = Bench::new().await;
-    bench.set("log.format", "journald");
-    let wrapper = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", WITHOUT_JOURNAL];
-    let refused = output(bench.command_under(&wrapper, &["run"])).await;
-    let text = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(78), "{text}");
-    assert!(
-        text.contains("log.format is \"journald\", and no journal listens at /run/systemd/journal/socket"),
-        "{text}"
-    );
-
-    bench.set("log.format", "auto");
-    let mut daemon = Process::spawn(bench.command_under(&wrapper, &["run"]));
-    daemon.until_event("ready").await;
 }
 
 /// So that a field is documented by what the code has, each name is one of the catalogue.

@@ -13,11 +13,11 @@ mod layers;
 mod logging;
 mod pacing;
 mod pausing;
-mod questions;
 mod recovering;
 mod refusing;
 mod reloading;
 mod retrying;
+mod starting;
 mod stopping;
 mod submitting;
 #[path = "../support/mod.rs"]

@@ -1,17 +1,11 @@
-//! The units, the user and the state directory, as systemd's own tools read them. Needs `systemd-analyze`,
-//! `systemd-sysusers` and `systemd-tmpfiles`, which work without a systemd that runs.
+//! What the units say.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use certcommit::cli::Code;
 
-use crate::support::text;
-
 const UNITS: [&str; 2] = ["certcommit.service", "certcommit@.service"];
-/// Of ten: the most that `systemd-analyze security` may find exposed, in tenths.
-const MOST_EXPOSED: &str = "--threshold=12";
 
 fn deployed(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
@@ -31,41 +25,6 @@ fn setting(unit: &str, name: &str) -> String {
     let value = found.next().unwrap_or_else(|| panic!("{unit} sets {name}")).to_owned();
     assert_eq!(found.next(), None, "{unit} sets {name} once");
     value
-}
-
-fn run(program: &str, arguments: &[&str]) -> Output {
-    let output = Command::new(program).args(arguments).output();
-    output.unwrap_or_else(|error| panic!("{program}: {error}"))
-}
-
-/// Holds that a tool was content and had nothing to say.
-fn assert_silent(output: &Output, what: &str) {
-    let said = [output.stdout.as_slice(), &output.stderr].concat();
-    let said = String::from_utf8(said).unwrap();
-    assert!(output.status.success() && said.is_empty(), "{what}: {}\n{said}", output.status);
-}
-
-#[test]
-fn the_units_expose_at_most_a_tenth() {
-    for unit in UNITS {
-        let analyzed =
-            run("systemd-analyze", &["security", "--no-pager", "--offline=yes", MOST_EXPOSED, &text(&deployed(unit))]);
-        let said = String::from_utf8([analyzed.stdout, analyzed.stderr].concat()).unwrap();
-        assert!(said.contains("Overall exposure level"), "{unit}: {said}");
-        assert!(analyzed.status.success(), "{unit}: {said}");
-    }
-}
-
-#[test]
-fn systemd_finds_nothing_to_say_about_the_units() {
-    let directory = tempfile::tempdir().unwrap();
-    for unit in UNITS {
-        // Where the program isn't installed, the one that was built stands in for it.
-        let lines = std::fs::read_to_string(deployed(unit)).unwrap();
-        let copy = directory.path().join(unit);
-        std::fs::write(&copy, lines.replace("/usr/bin/certcommit", env!("CARGO_BIN_EXE_certcommit"))).unwrap();
-        assert_silent(&run("systemd-analyze", &["verify", "--man=no", &text(&copy)]), unit);
-    }
 }
 
 #[test]
@@ -128,22 +87,4 @@ fn the_group_enqueues_whoever_made_the_files() {
         let settings = ["User", "Group", "UMask", "StateDirectoryMode"].map(|name| setting(unit, name));
         assert_eq!(settings, ["certcommit", "certcommit", "0007", "2770"], "{unit}");
     }
-}
-
-#[test]
-fn the_user_and_the_state_directory_are_as_systemd_reads_them() {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::create_dir(directory.path().join("etc")).unwrap();
-    let root = format!("--root={}", text(directory.path()));
-    let made = run("systemd-sysusers", &[&root, &text(&deployed("certcommit.sysusers"))]);
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let users = std::fs::read_to_string(directory.path().join("etc/passwd")).unwrap();
-    let user: Vec<&str> = users.trim_end().split(':').collect();
-    assert_eq!((user[0], &user[4..]), ("certcommit", &["certcommit", "/nonexistent", "/usr/sbin/nologin"][..]));
-    // Only read: to make the directory, which belongs to that user, takes root.
-    let tmpfiles = deployed("certcommit.tmpfiles");
-    let read = run("systemd-tmpfiles", &["--create", &root, "--prefix=/nowhere", &text(&tmpfiles)]);
-    assert_silent(&read, "tmpfiles");
-    let line = std::fs::read_to_string(tmpfiles).unwrap();
-    assert!(line.contains("\nd /var/lib/certcommit 2770 certcommit certcommit -\n"), "{line}");
 }

@@ -16,11 +16,13 @@ mod proxy;
 mod repeats;
 mod scale;
 mod service_manager;
+pub(crate) mod signals;
 mod small_disk;
 mod socks_proxy;
 mod strace;
 mod thread;
 mod usage;
+mod watched;
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +50,7 @@ pub(crate) use small_disk::SmallDisk;
 pub(crate) use socks_proxy::SocksProxy;
 pub(crate) use strace::Injection;
 pub(crate) use usage::processor_time;
+pub(crate) use watched::{get, watched};
 
 /// Waits that suit a test. Due times have whole seconds, so each wait ends with the second that it falls into.
 const SHORT: [(&str, &str); 7] = [

@@ -1,13 +1,12 @@
 //! The program as a process of its own, with nothing but what it is given in its environment.
 
-use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{Bench, in_time, text};
+use super::{Bench, in_time, signals, text};
 
 /// Lines of the log that a failure shows.
 const SHOWN: usize = 100;
@@ -122,10 +121,8 @@ impl Process {
     }
 
     /// Sends a signal by its name.
-    pub(crate) fn signal(&self, name: impl AsRef<OsStr>) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").arg("-s").arg(name).arg(pid).status().unwrap();
-        assert!(sent.success());
+    pub(crate) fn signal(&self, name: &str) {
+        signals::send(name, self.pid());
     }
 
     /// Waits for its end, however it comes.

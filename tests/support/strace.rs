@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use tokio::sync::mpsc;
 
-use super::{Process, in_time, text};
+use super::{Process, in_time, signals, text};
 
 /// A fault that lasts until it is ended, or dropped.
 pub(crate) struct Injection {
@@ -46,8 +46,7 @@ impl Injection {
 
     /// Ends the fault: the process goes on as if nothing had been.
     pub(crate) fn end(mut self) {
-        let pid = self.strace.id().to_string();
-        assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+        signals::send("INT", self.strace.id());
         self.strace.wait().unwrap();
     }
 }

@@ -128,6 +128,7 @@ mod tests {
             overview: Overview::default(),
             flaws: Vec::new(),
             gap: None,
+            read_only: false,
             alive: false,
             now: 1,
             cap: 20,

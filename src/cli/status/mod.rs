@@ -73,10 +73,11 @@ async fn look(settings: &Settings) -> Result<Situation, Failure> {
         overview => overview?,
     };
     let gap = if flaws.is_empty() { queue.gap(mark).await? } else { None };
+    let read_only = queue.is_read_only();
     queue.close().await?;
     let alive = daemon_lives(&settings.database.path)?;
     let (cap, reads_cap) = (settings.rate.per_second, settings.verify.per_second);
-    Ok(Situation { overview, flaws, gap, alive, now, cap, reads_cap })
+    Ok(Situation { overview, flaws, gap, read_only, alive, now, cap, reads_cap })
 }
 
 fn plain(situation: &Situation, size: Option<Size>) -> String {

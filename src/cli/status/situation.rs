@@ -6,6 +6,8 @@ use crate::queue::{Flaw, Gap, Overview, Paces};
 /// A daemon that lives writes its row every ten seconds.
 const SILENT_AFTER: i64 = 35;
 
+const READ_ONLY: &str = "the filesystem of the queue is mounted read-only: nothing can be enqueued or sent";
+
 /// What `status` shows.
 #[derive(Debug, Clone)]
 pub(super) struct Situation {
@@ -14,6 +16,8 @@ pub(super) struct Situation {
     pub(super) flaws: Vec<Flaw>,
     /// What the numbers of requests tell of those that are missing on record.
     pub(super) gap: Option<Gap>,
+    /// Whether what it lies on is mounted read-only.
+    pub(super) read_only: bool,
     /// Whether a daemon holds the queue.
     pub(super) alive: bool,
     /// Now, in unix seconds.
@@ -101,12 +105,21 @@ impl Situation {
         let flaws = self.flaws.iter().map(ToString::to_string);
         let gap = self.gap.iter().map(ToString::to_string);
         let counts = self.overview.miscounted.then(|| "the counts in state_counts are wrong".to_owned());
-        let damage: Vec<String> = flaws.chain(gap).chain(counts).collect();
+        let read_only = self.is_stuck_read_only().then(|| READ_ONLY.to_owned());
+        let damage: Vec<String> = read_only.into_iter().chain(flaws).chain(gap).chain(counts).collect();
         (!damage.is_empty()).then(|| damage.join("; "))
+    }
+
+    /// Whether the read-only mount is in the way. Where a daemon is at work all the same, it is a mount for those who look.
+    fn is_stuck_read_only(&self) -> bool {
+        self.read_only && (!self.alive || self.condition() == Condition::Silent)
     }
 
     /// What there is to do about it.
     pub(super) fn todo(&self) -> Option<String> {
+        if self.is_stuck_read_only() {
+            return Some("find out why (dmesg, if a disk failed), and mount it read-write".to_owned());
+        }
         if !self.flaws.is_empty() {
             return Some("stop the daemon; certcommit check --repair".to_owned());
         }

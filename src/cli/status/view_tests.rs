@@ -40,7 +40,16 @@ fn at_work() -> Situation {
         miscounted: false,
         per_minute,
     };
-    Situation { overview, flaws: Vec::new(), gap: None, alive: true, now: NOW, cap: 20, reads_cap: 10 }
+    Situation {
+        overview,
+        flaws: Vec::new(),
+        gap: None,
+        read_only: false,
+        alive: true,
+        now: NOW,
+        cap: 20,
+        reads_cap: 10,
+    }
 }
 
 fn shown(situation: &Situation) -> String {
@@ -189,6 +198,17 @@ damage       this database was emptied: 308 requests were made, and none of them
     let top = top(&situation);
     assert!(top.contains("\ndamage       trigger submissions_moved is missing; this database"), "{top}");
     assert!(top.ends_with("\ndo           stop the daemon; certcommit check --repair"), "{top}");
+}
+
+#[test]
+fn a_read_only_mount_is_told_unless_a_daemon_is_at_work_all_the_same() {
+    let mut situation = at_work();
+    situation.read_only = true;
+    assert!(!shown(&situation).contains("read-only"), "it is mounted so for those who look");
+    situation.alive = false;
+    let shown = shown(&situation);
+    assert!(shown.contains("damage       the filesystem of the queue is mounted read-only"), "{shown}");
+    assert!(shown.contains("do           find out why (dmesg, if a disk failed), and mount it read-write"), "{shown}");
 }
 
 #[test]

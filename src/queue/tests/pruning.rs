@@ -196,5 +196,6 @@ fn whatever_happened_before_it_is_decided_the_same_way_after_pruning() {
         })
     });
     held.unwrap();
-    assert!(pruned.get() > u64::from(CASES), "only {} were pruned at all", pruned.get());
+    // About one a history, as chance has it.
+    assert!(pruned.get() > u64::from(CASES) / 2, "only {} were pruned at all", pruned.get());
 }

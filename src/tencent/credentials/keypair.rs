@@ -1,6 +1,14 @@
 //! From values as found to credentials: both halves, and nothing in them that no key has.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::{Credentials, CredentialsError, Source};
+use crate::clock::{Now, UnixMillis};
+
+/// Keys that claim to be good for longer are taken to be good for this long. The vendor's live for hours.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// Credentials from what was found for the ID, the key and the token. Blanks around a value are no part of it, and a
 /// blank value is none. Without either half there are none.
@@ -31,6 +39,12 @@ pub(super) fn assemble(
             Ok(Some(Credentials { secret_id, secret_key: secret_key.into(), token: token.map(Into::into) }))
         }
     }
+}
+
+/// Until when temporary keys are good, by the monotonic clock; none if they no longer are.
+pub(super) fn good_until(expires: UnixMillis, now: Now) -> Option<Instant> {
+    let left = u64::try_from(expires.0.saturating_sub(now.unix.0)).ok().filter(|left| *left > 0)?;
+    Some(now.instant + Duration::from_millis(left).min(LONGEST_LIFE))
 }
 
 /// The value without blanks around it, if anything is left.

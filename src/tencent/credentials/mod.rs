@@ -1,4 +1,5 @@
-//! Where the credentials come from: systemd, the environment, the vendor's file, the machine's role; one file each.
+//! Where the credentials come from: systemd, the environment, the vendor's file, that of its command-line tool, the
+//! machine's role; one file each.
 //!
 //! The first place that has any decides: what it holds is good, or an error. Nothing is kept here; who wants newer
 //! credentials looks again.
@@ -8,6 +9,7 @@ mod keypair;
 mod reading;
 mod role;
 mod systemd;
+mod tccli_file;
 #[cfg(test)]
 mod tests;
 mod vendor_file;
@@ -23,6 +25,7 @@ use environment::{SECRET_ID, SECRET_KEY};
 
 pub(super) use reading::read as read_secret;
 pub use role::{DMI, Role};
+pub use tccli_file::tccli_file;
 pub use vendor_file::{parse_credentials, vendor_files};
 
 /// A key pair, and a token if it is temporary. `Debug` shows no secret.
@@ -57,7 +60,7 @@ pub enum Source {
     Systemd(PathBuf),
     /// The environment.
     Environment,
-    /// A file in the vendor's format.
+    /// A file in one of the vendor's formats.
     File(PathBuf),
     /// The role of the machine, by its name.
     Role(String),
@@ -204,6 +207,8 @@ pub enum Place {
     Environment,
     /// A file in the vendor's format, and the section of it.
     File(PathBuf, String),
+    /// The file of a profile of the vendor's command-line tool.
+    Tccli(PathBuf),
     /// The machine's role.
     Role(Role),
 }
@@ -230,6 +235,7 @@ impl Place {
             Self::Systemd(directory) => systemd::look(directory.as_deref()),
             Self::Environment => environment::look(variable),
             Self::File(path, profile) => vendor_file::look(path, profile),
+            Self::Tccli(path) => tccli_file::look(path),
             Self::Role(role) => role.look().await,
         }
     }
@@ -238,7 +244,7 @@ impl Place {
         match self {
             Self::Systemd(_) => "systemd".to_owned(),
             Self::Environment => "the environment".to_owned(),
-            Self::File(path, _) => format!("the file {}", path.display()),
+            Self::File(path, _) | Self::Tccli(path) => format!("the file {}", path.display()),
             Self::Role(_) => "the machine's role".to_owned(),
         }
     }
@@ -251,6 +257,7 @@ impl Place {
             Self::File(path, profile) => {
                 format!("write secret_id and secret_key under [{profile}] into {}", path.display())
             }
+            Self::Tccli(path) => format!("let tccli configure write {}", path.display()),
             Self::Role(_) => "bind a role to this machine".to_owned(),
         }
     }

@@ -1,6 +1,6 @@
 //! Reading files that hold secrets.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -21,7 +21,20 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// # Errors
 /// When the file is there and can't, or must not, be read. Its place is what the error names.
 pub(in crate::tencent) fn read(path: &Path, place: &Source) -> Result<Option<String>, CredentialsError> {
-    read_bytes(path, place)?.map(|bytes| text(&bytes, place).map(str::to_owned)).transpose()
+    read_bytes(path, place, false)?.map(|bytes| text(&bytes, place).map(str::to_owned)).transpose()
+}
+
+/// Likewise; but where others can't enter the directory, the mode of the file is all one. A tool that keeps its directory
+/// closed may leave the file's mode to the umask.
+///
+/// # Errors
+/// Likewise.
+pub(super) fn read_sheltered(path: &Path, place: &Source) -> Result<Option<String>, CredentialsError> {
+    let sheltered = fs::canonicalize(path).is_ok_and(|path| {
+        let directory = path.parent().map(fs::metadata);
+        directory.is_some_and(|read| read.is_ok_and(|read| read.permissions().mode() & OTHERS_MAY == 0))
+    });
+    read_bytes(path, place, sheltered)?.map(|bytes| text(&bytes, place).map(str::to_owned)).transpose()
 }
 
 /// The text of a file's bytes, without a byte order mark.
@@ -34,7 +47,7 @@ pub(super) fn text<'a>(bytes: &'a [u8], place: &Source) -> Result<&'a str, Crede
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-fn read_bytes(path: &Path, place: &Source) -> Result<Option<Vec<u8>>, CredentialsError> {
+fn read_bytes(path: &Path, place: &Source, sheltered: bool) -> Result<Option<Vec<u8>>, CredentialsError> {
     let unreadable = |error| CredentialsError::Unreadable { path: path.to_owned(), error };
     // A pipe that nobody writes to would be waited for.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(|error| unreadable(io::Error::other(error)))?;
@@ -50,7 +63,7 @@ fn read_bytes(path: &Path, place: &Source) -> Result<Option<Vec<u8>>, Credential
     if !metadata.is_file() {
         return Err(CredentialsError::unusable(place, "it is not a plain file"));
     }
-    if metadata.permissions().mode() & OTHERS_MAY != 0 {
+    if !sheltered && metadata.permissions().mode() & OTHERS_MAY != 0 {
         return Err(CredentialsError::Exposed(path.to_owned()));
     }
     let mut bytes = Vec::new();

@@ -13,7 +13,7 @@ use reqwest::StatusCode;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::keypair::{flaw, given};
+use super::keypair::{flaw, given, good_until};
 use super::{Credentials, CredentialsError, Holding, Source};
 use crate::clock::{self, Now, UnixMillis};
 use crate::config::is_role_name;
@@ -33,9 +33,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer that is read: a genuine one has about a thousand bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
 const MAX_SHOWN: usize = 100;
-/// Keys that claim to be good for longer are taken to be good for this long. The vendor's live for hours.
-const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
-
 /// A role, and where its keys are asked for.
 #[derive(Debug, Clone)]
 pub struct Role {
@@ -186,11 +183,10 @@ fn keys(text: &str, now: Now) -> Result<(Credentials, Instant), String> {
     let token = Some(value(&fields, "Token")?.into());
     let expires = fields.get("ExpiredTime").and_then(Value::as_i64).ok_or("answers without an ExpiredTime")?;
     let expires = UnixMillis(expires.saturating_mul(1000));
-    let left = u64::try_from(expires.0.saturating_sub(now.unix.0)).ok().filter(|left| *left > 0);
-    let left = left.map(Duration::from_millis).ok_or_else(|| {
+    let good_until = good_until(expires, now).ok_or_else(|| {
         format!("answers with keys that expired at {expires}; this machine's clock says {}", now.unix)
     })?;
-    Ok((Credentials { secret_id, secret_key, token }, now.instant + left.min(LONGEST_LIFE)))
+    Ok((Credentials { secret_id, secret_key, token }, good_until))
 }
 
 fn value(fields: &Map<String, Value>, name: &str) -> Result<String, String> {

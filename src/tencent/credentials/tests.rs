@@ -139,6 +139,7 @@ fn the_vendors_places_are_the_users_own_file_and_then_the_systems() {
     let (own, system) = ("/home/me/.tencentcloud/credentials", "/etc/tencentcloud/credentials");
     assert_eq!(vendor_files(None), [PathBuf::from(system)]);
     assert_eq!(vendor_files(Some("/home/me")), [own, system].map(PathBuf::from));
+    assert_eq!(tccli_file("/home/me", "default"), Path::new("/home/me/.tccli/default.credential"));
 }
 
 #[test]
@@ -273,7 +274,56 @@ async fn a_value_is_that_of_its_key_in_its_section() {
     let other = find(&[Place::File(path.clone(), "other".to_owned())]).await.unwrap();
     assert_eq!(parts(&other.credentials), ("other", "o", None));
     let none = refused(&[Place::File(path, "none".to_owned())]).await;
-    assert!(none.contains("it has neither secret_id nor secret_key under [none]"), "{none}");
+    assert!(none.contains("it has no section [none], but [other], [default], [last]"), "{none}");
+}
+
+#[tokio::test]
+async fn a_file_without_the_section_says_what_it_has_instead() {
+    let cases = [
+        ("[default]\nregion = x\n", "it has neither secret_id nor secret_key under [default]"),
+        ("", "it has neither secret_id nor secret_key under [default]"),
+        ("[prod]\nsecret_id = i\n", "it has no section [default], but [prod]"),
+        (
+            "secret_id = i\nsecret_key = canaryKey0123456789\n",
+            "its keys stand under no section: write [default] above them, and secret_id = … and secret_key = …",
+        ),
+        (
+            "export TENCENTCLOUD_SECRET_ID=i\nexport TENCENTCLOUD_SECRET_KEY=canaryKey0123456789\n",
+            "its keys stand under no section: write [default] above them, and secret_id = … and secret_key = …",
+        ),
+    ];
+    for (text, why) in cases {
+        let error = from_file(text, 0o600).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("{why}. To mend it")) && !error.contains(CANARY), "{error}");
+    }
+}
+
+#[test]
+fn a_key_in_another_spelling_is_told_with_the_one_that_is_read() {
+    let spellings = [
+        ("secretId", "secretId: write secret_id = …"),
+        ("SecretId", "SecretId: write secret_id = …"),
+        ("SECRET_ID", "SECRET_ID: write secret_id = …"),
+        ("secret-id", "secret-id: write secret_id = …"),
+        ("tencentcloud_secret_id", "tencentcloud_secret_id: write secret_id = …"),
+        ("export TENCENTCLOUD_SECRET_ID", "export TENCENTCLOUD_SECRET_ID: write secret_id = …"),
+        ("export secret_id", "export secret_id: write secret_id = …"),
+    ];
+    for (name, problem) in spellings {
+        let file = format!("[default]\n{name} = i\nsecret_key = {CANARY}\n");
+        assert_eq!(parsed(file.as_bytes()).unwrap_err(), format!("the credentials in the file f: {problem}"));
+    }
+    let others = [
+        ("secretKey = canaryKey0123456789", "secretKey: write secret_key = …"),
+        ("secret_key: canaryKey0123456789", "secret_key: write secret_key = …"),
+        ("secret_key = k\nSessionToken = canaryKey0123456789", "SessionToken: write token = …"),
+    ];
+    for (lines, problem) in others {
+        let file = format!("[default]\nsecret_id = i\n{lines}\n");
+        assert_eq!(parsed(file.as_bytes()).unwrap_err(), format!("the credentials in the file f: {problem}"));
+    }
+    let both = b"[default]\nsecretId = other\nsecret_id = i\nsecret_key = k\nSECRET_KEY = other\n";
+    assert_eq!(parts(&parsed(both).unwrap().unwrap()), ("i", "k", None), "the right one counts");
 }
 
 fn parsed(bytes: &[u8]) -> Result<Option<Credentials>, String> {

@@ -1,12 +1,13 @@
-//! Under systemd the log goes to the journal, and what the README says to ask of it is answered.
+//! Under systemd the log goes to the journal, and what the README says to ask of it is answered. Needs systemd's journal,
+//! `jq` and the `sqlite3` shell, and user namespaces.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use certcommit::simulator::{Fault, ReadFault};
 
-use crate::support::{Bench, Journal, Process, output};
+use crate::support::{Bench, Journal, Process, output, signals};
 
 const README: &str = include_str!("../../README.md");
 
@@ -38,8 +39,7 @@ struct Watcher(Child);
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        let group = format!("-{}", self.0.id());
-        assert!(Command::new("kill").args(["-s", "KILL", "--", &group]).status().unwrap().success());
+        signals::send_to_group("KILL", self.0.id());
         self.0.wait().map(drop).unwrap_or_default();
     }
 }
@@ -110,4 +110,26 @@ async fn each_question_of_the_readme_is_answered_by_the_journal_and_the_queue() 
     daemon.wait().unwrap();
     let text = answer(&journal, &bench, json).await;
     assert!(text.starts_with("refused-too\tFailedOperation.CertificateNotFound\tfailed refused-too: "), "{text}");
+}
+
+/// Runs a program on a machine without a journal.
+const WITHOUT_JOURNAL: &str = "mount -t tmpfs tmpfs /run && \
+    JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec \"$0\" \"$@\"";
+
+#[tokio::test]
+async fn a_journal_that_is_asked_for_and_is_not_there_is_a_fault_of_the_configuration() {
+    let mut bench = Bench::new().await;
+    bench.set("log.format", "journald");
+    let wrapper = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", WITHOUT_JOURNAL];
+    let refused = output(bench.command_under(&wrapper, &["run"])).await;
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(78), "{text}");
+    assert!(
+        text.contains("log.format is \"journald\", and no journal listens at /run/systemd/journal/socket"),
+        "{text}"
+    );
+
+    bench.set("log.format", "auto");
+    let mut daemon = Process::spawn(bench.command_under(&wrapper, &["run"]));
+    daemon.until_event("ready").await;
 }

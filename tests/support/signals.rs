@@ -1,0 +1,32 @@
+//! Signals by their names, sent without a tool.
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+/// Sends a signal, by its name, to the process of this number.
+pub(crate) fn send(name: &str, process: u32) {
+    kill_process(number(process), named(name)).unwrap();
+}
+
+/// Sends a signal, by its name, to all processes of this group.
+pub(crate) fn send_to_group(name: &str, group: u32) {
+    kill_process_group(number(group), named(name)).unwrap();
+}
+
+fn number(process: u32) -> Pid {
+    Pid::from_raw(process.try_into().unwrap()).expect("a process's number is positive")
+}
+
+fn named(name: &str) -> Signal {
+    match name {
+        "TERM" => Signal::TERM,
+        "INT" => Signal::INT,
+        "HUP" => Signal::HUP,
+        "KILL" => Signal::KILL,
+        "STOP" => Signal::STOP,
+        "CONT" => Signal::CONT,
+        "ABRT" => Signal::ABORT,
+        "SEGV" => Signal::SEGV,
+        "QUIT" => Signal::QUIT,
+        _ => panic!("no test sends {name}"),
+    }
+}
