@@ -145,7 +145,7 @@ impl From<QueueError> for Failure {
             | QueueError::Served { .. }
             | QueueError::Linked { .. }
             | QueueError::MountPoint { .. } => Code::Config,
-            QueueError::Refused(_) => Code::PartlyDone,
+            QueueError::Refused(_) | QueueError::RolledBack { .. } => Code::PartlyDone,
         };
         Self::new(code, error.to_string())
     }

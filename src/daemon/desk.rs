@@ -273,6 +273,10 @@ impl Books {
             reading_paused: errand.reading_paused,
         };
         let mut report = self.queue.turn(&self.run, &turn).await?;
+        if !(report.refused.is_empty() && report.claims.refused.is_empty()) {
+            // It took another connection, which counts others' changes anew.
+            self.seen = None;
+        }
         if report.miscounted {
             report.counts = self.queue.recount().await?;
             tracing::warn!("the counts in state_counts were wrong, and are counted anew");

@@ -78,6 +78,16 @@ impl Refusals {
         changed.then_some(self.stopped.is_some())
     }
 
+    /// A write for which a whole turn was rolled back, with its record if it has one.
+    pub(super) fn add(&mut self, write: &RefusedWrite, record: Option<Record>) {
+        match (record, write.submission) {
+            (Some(record), _) => self.results.push((record, write.sentence.clone())),
+            (None, Some(submission)) => drop(self.claims.insert(submission, write.clone())),
+            (None, None) => {}
+        }
+        self.why = self.describe();
+    }
+
     /// A turn ended that wrote nothing: nothing is known of what was to be tried again.
     pub(super) fn turn_failed(&mut self) {
         if let Some(before) = self.retried.take() {

@@ -13,7 +13,7 @@ use super::worker::{HEARTBEAT_EVERY, Worker};
 use super::{Progress, Until};
 use crate::clock::{self, Now};
 use crate::logging::Event;
-use crate::queue::{Claims, Control, Counts, Heartbeat, Mode, QueueError, Record, TurnReport};
+use crate::queue::{Claims, Control, Counts, Heartbeat, Mode, QueueError, Record, RefusedWrite, TurnReport};
 use crate::submission::State;
 
 /// After an error of the database, it is tried again this much later.
@@ -147,7 +147,11 @@ impl Worker {
             Err(error) => {
                 self.refusals.turn_failed();
                 self.clock_went_back |= done.followed_clock;
-                self.meet_trouble(error, now);
+                if let QueueError::RolledBack { refused: Some(write), .. } = &error {
+                    self.take_rollback(write);
+                } else {
+                    self.meet_trouble(error, now);
+                }
             }
         }
     }
@@ -167,6 +171,14 @@ impl Worker {
         self.counts = report.counts;
         self.progress.submitted_before.get_or_insert(self.counts.of(State::Submitted));
         self.watchers.progressed(Progress { counts: self.counts.clone(), paused: self.why() });
+    }
+
+    /// A trigger rolled back a turn for one write: the next turn does the rest.
+    fn take_rollback(&mut self, write: &RefusedWrite) {
+        self.refusals.log(std::slice::from_ref(write));
+        let index = self.records.iter().position(|record| Some(record.request) == write.request);
+        let record = index.map(|index| self.records.remove(index));
+        self.refusals.add(write, record);
     }
 
     fn take_refusals(&mut self, results: Vec<(Record, String)>, report: &TurnReport, now: Now) {

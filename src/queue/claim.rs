@@ -244,13 +244,7 @@ impl Claiming<'_> {
     }
 
     fn pass_over(&mut self, submission: i64, certificate_id: Option<String>, sentence: String) {
-        self.claims.refused.push(RefusedWrite {
-            submission: Some(submission),
-            certificate_id,
-            request: None,
-            is_malformed: false,
-            sentence,
-        });
+        self.claims.refused.push(unclaimable(submission, certificate_id, sentence));
     }
 
     /// Claims a read. A rule's sentence, if one refused it: then nothing of it is written.
@@ -262,7 +256,10 @@ impl Claiming<'_> {
     ) -> Result<Option<String>, QueueError> {
         savepoint::begin(self.connection).await?;
         let written = write_read(self.connection, self.run, self.now, &certificate_id).await;
-        savepoint::end(self.connection, &written).await?;
+        let ended = savepoint::end(self.connection, &written).await;
+        ended.map_err(|error| {
+            error.concerning(|sentence| unclaimable(submission, Some(certificate_id.to_string()), sentence))
+        })?;
         match written {
             Ok(request) => {
                 // A read has no way of validation.
@@ -300,7 +297,10 @@ impl Claiming<'_> {
         let (submission, certificate_id) = (one.submission, one.valid.certificate_id.to_string());
         savepoint::begin(self.connection).await?;
         let written = self.write_at_once(vec![one]).await;
-        savepoint::end(self.connection, &written).await?;
+        let ended = savepoint::end(self.connection, &written).await;
+        ended.map_err(|error| {
+            error.concerning(|sentence| unclaimable(submission, Some(certificate_id.to_string()), sentence))
+        })?;
         match written {
             Err(QueueError::Refused(sentence)) => {
                 self.pass_over(submission, Some(certificate_id), sentence);
@@ -309,6 +309,10 @@ impl Claiming<'_> {
             written => written,
         }
     }
+}
+
+fn unclaimable(submission: i64, certificate_id: Option<String>, sentence: String) -> RefusedWrite {
+    RefusedWrite { submission: Some(submission), certificate_id, request: None, is_malformed: false, sentence }
 }
 
 impl Fit {

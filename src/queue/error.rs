@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::filesystem::is_read_only;
 use super::permission::{self, Denial, shell};
 use super::place::directory_of;
+use super::refused::RefusedWrite;
 
 /// What to do with a damaged database. The `.recover` of Debian's shell makes nothing, and its `.dump` takes everything back
 /// at the end where it met damage, unless that line is replaced.
@@ -228,6 +229,15 @@ pub enum QueueError {
     /// A rule of the queue refused a statement: the rule's own sentence.
     #[error("{0}")]
     Refused(String),
+    /// A trigger refused a write, and rolled everything back with it (`RAISE(ROLLBACK)`): nothing of the transaction is
+    /// written.
+    #[error("{sentence}; the trigger that says so rolls everything back (RAISE(ROLLBACK))")]
+    RolledBack {
+        /// The sentence of the trigger.
+        sentence: String,
+        /// The write, where it is known.
+        refused: Option<Box<RefusedWrite>>,
+    },
     /// Anything else that SQLite says: full, an I/O error, a table that is gone.
     #[error("the database failed ({what}): {detail}")]
     Failed {
@@ -286,6 +296,13 @@ fn words(error: &sqlx::Error) -> String {
 }
 
 impl QueueError {
+    /// The same, with the write that it concerns.
+    pub(super) fn concerning(self, refused: impl FnOnce(String) -> RefusedWrite) -> Self {
+        let Self::RolledBack { sentence, refused: None } = self else { return self };
+        let refused = Some(Box::new(refused(sentence.clone())));
+        Self::RolledBack { sentence, refused }
+    }
+
     /// A trigger lets a write pass by, with `RAISE(IGNORE)`.
     pub(super) fn ignored() -> Self {
         Self::Refused("a trigger ignores what is written (RAISE(IGNORE))".to_owned())

@@ -27,9 +27,12 @@ pub(super) struct HalfWritten {
     error_code: Option<String>,
 }
 
-/// All of them.
-pub(super) async fn half_written(connection: &mut SqliteConnection) -> Result<Vec<HalfWritten>, QueueError> {
-    sqlx::query_as(
+/// All of them but those of the `held` requests.
+pub(super) async fn half_written(
+    connection: &mut SqliteConnection,
+    held: &[i64],
+) -> Result<Vec<HalfWritten>, QueueError> {
+    let all: Vec<HalfWritten> = sqlx::query_as(
         "SELECT s.id AS submission, s.certificate_id, s.tries, r.number AS request, r.outcome, r.order_id, r.status,
                 r.request_id, r.error_code
            FROM submissions s
@@ -39,7 +42,8 @@ pub(super) async fn half_written(connection: &mut SqliteConnection) -> Result<Ve
     )
     .fetch_all(connection)
     .await
-    .map_err(QueueError::of("looking for results that were written by half"))
+    .map_err(QueueError::of("looking for results that were written by half"))?;
+    Ok(all.into_iter().filter(|half| !held.contains(&half.request)).collect())
 }
 
 impl HalfWritten {

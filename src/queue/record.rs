@@ -71,7 +71,8 @@ pub(super) async fn write(
             for record in records {
                 savepoint::begin(connection).await?;
                 let written = write_once(connection, record, now).await;
-                savepoint::end(connection, &written).await?;
+                let ended = savepoint::end(connection, &written).await;
+                ended.map_err(|error| error.concerning(|sentence| record.refused(sentence)))?;
                 match written {
                     Ok(()) => {}
                     Err(QueueError::Refused(sentence)) => refused.push(record.refused(sentence)),

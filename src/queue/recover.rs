@@ -55,6 +55,30 @@ impl Queue {
         held: &[i64],
         policy: &Policy,
     ) -> Result<Recovered, QueueError> {
+        let (mut passed_over, mut refused) = (held.to_vec(), Vec::new());
+        loop {
+            match self.recover_all_but(&passed_over, run, now, policy).await {
+                Err(QueueError::RolledBack { refused: Some(write), .. }) if write.request.is_some() => {
+                    passed_over.extend(write.request);
+                    refused.push(*write);
+                    self.reconnect().await?;
+                }
+                recovered => {
+                    let mut recovered = recovered?;
+                    recovered.refused.extend(refused);
+                    return Ok(recovered);
+                }
+            }
+        }
+    }
+
+    async fn recover_all_but(
+        &mut self,
+        held: &[i64],
+        run: &Run,
+        now: Now,
+        policy: &Policy,
+    ) -> Result<Recovered, QueueError> {
         self.place().check()?;
         let failed = QueueError::of("recovering");
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
@@ -63,7 +87,8 @@ impl Queue {
         for orphan in orphans(&mut transaction, held).await? {
             savepoint::begin(&mut transaction).await?;
             let settled = settle(&mut transaction, run, now, &orphan, policy).await;
-            savepoint::end(&mut transaction, &settled).await?;
+            let ended = savepoint::end(&mut transaction, &settled).await;
+            ended.map_err(|error| error.concerning(|sentence| orphan.refused(sentence)))?;
             match settled {
                 Ok(Some(State::InDoubt)) => recovered.in_doubt += 1,
                 Ok(Some(_)) => recovered.returned += 1,
@@ -72,10 +97,11 @@ impl Queue {
                 Err(error) => return Err(error),
             }
         }
-        for half in half_written(&mut transaction).await? {
+        for half in half_written(&mut transaction, held).await? {
             savepoint::begin(&mut transaction).await?;
             let completed = half.complete(&mut transaction, now, policy).await;
-            savepoint::end(&mut transaction, &completed).await?;
+            let ended = savepoint::end(&mut transaction, &completed).await;
+            ended.map_err(|error| error.concerning(|sentence| half.refused(sentence)))?;
             match completed {
                 Ok(()) => recovered.completed += 1,
                 Err(QueueError::Refused(sentence)) => recovered.refused.push(half.refused(sentence)),

@@ -10,13 +10,20 @@ pub(super) async fn begin(connection: &mut SqliteConnection) -> Result<(), Queue
 }
 
 /// Ends it; what a rule refused any of is undone.
+///
+/// # Errors
+/// Also [`QueueError::RolledBack`], if the transaction is gone with it.
 pub(super) async fn end<T>(
     connection: &mut SqliteConnection,
     written: &Result<T, QueueError>,
 ) -> Result<(), QueueError> {
     match written {
         Ok(_) => run(connection, "RELEASE alone").await,
-        Err(QueueError::Refused(_)) => run(connection, "ROLLBACK TO alone; RELEASE alone").await,
+        Err(QueueError::Refused(sentence)) => match run(connection, "ROLLBACK TO alone; RELEASE alone").await {
+            // It isn't there any more.
+            Err(QueueError::Failed { .. }) => Err(QueueError::RolledBack { sentence: sentence.clone(), refused: None }),
+            ended => ended,
+        },
         // The whole transaction is.
         Err(_) => Ok(()),
     }

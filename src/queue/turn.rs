@@ -114,8 +114,11 @@ impl Queue {
             return self.turn_in(Manner::RowByRow, run, turn).await;
         }
         match self.turn_in(Manner::AtOnce, run, turn).await {
-            // All of it is undone.
-            Err(QueueError::Refused(_)) => self.turn_in(Manner::RowByRow, run, turn).await,
+            // All of it is undone; and the transaction is gone too, if a trigger rolled it back.
+            Err(QueueError::Refused(_)) => {
+                self.reconnect().await?;
+                self.turn_in(Manner::RowByRow, run, turn).await
+            }
             done => done,
         }
     }

@@ -154,3 +154,49 @@ async fn a_read_that_a_trigger_refuses_after_it_was_written_is_undone_and_claime
         bench.assert_each_submitted_once(&["audited", "other"]).await;
     }
 }
+
+#[tokio::test]
+async fn a_trigger_that_rolls_everything_back_keeps_the_others_from_nothing() {
+    for (table, when) in [
+        ("submissions", "OLD.certificate_id = 'audited' AND NEW.state = 'in_flight'"),
+        ("submissions", "OLD.certificate_id = 'audited' AND OLD.state = 'in_flight'"),
+        ("requests", "OLD.certificate_id = 'audited'"),
+    ] {
+        let bench = Bench::new().await;
+        bench.enqueue(&["audited"]).await;
+        bench.enqueue(&ids(20)).await;
+        bench
+            .sql(&format!(
+                "CREATE TRIGGER audit BEFORE UPDATE ON {table} WHEN {when} BEGIN SELECT RAISE(ROLLBACK, '{SENTENCE}'); END"
+            ))
+            .await;
+        let mut daemon = bench.start().await;
+        daemon.until_count(State::Submitted, 20).await;
+        bench.sql("DROP TRIGGER audit").await;
+        daemon.until_count(State::Submitted, 21).await;
+        daemon.stop(Stop::Soon).await;
+        bench.assert_each_submitted_once(&["audited"]).await;
+        assert_eq!(bench.simulator.commits_of("audited").len(), 1, "{when}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_goes_on_past_a_row_for_which_a_trigger_rolls_everything_back() {
+    let bench = Bench::with(Options { latency: Duration::from_secs(1), ..Options::default() }, &[]).await;
+    bench.enqueue(&["audited", "other"]).await;
+    let daemon = bench.spawn(&["run"]);
+    in_time("the commits", bench.simulator.until_commits(2)).await;
+    daemon.kill();
+    bench
+        .sql(&format!(
+            "CREATE TRIGGER audit BEFORE UPDATE ON submissions WHEN OLD.certificate_id = 'audited'
+             BEGIN SELECT RAISE(ROLLBACK, '{SENTENCE}'); END"
+        ))
+        .await;
+    let mut daemon = bench.start().await;
+    daemon.until_count(State::Submitted, 1).await;
+    bench.sql("DROP TRIGGER audit").await;
+    daemon.until_count(State::Submitted, 2).await;
+    daemon.stop(Stop::Soon).await;
+    bench.assert_each_submitted_once(&["audited", "other"]).await;
+}

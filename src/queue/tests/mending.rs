@@ -166,3 +166,21 @@ async fn what_was_read_in_from_a_dump_is_a_queue_again_and_paused() {
     assert!(why.contains("certcommit verify --pending"), "{why}");
     Queue::open(&path, Opening::Create).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_operators_established_is_made_again_as_far_as_their_submissions_tell_it() {
+    let (_site, path) = after(
+        "INSERT INTO submissions (certificate_id) VALUES ('mine');
+         UPDATE submissions SET state = 'in_doubt' WHERE certificate_id = 'mine';
+         UPDATE submissions SET state = 'held' WHERE certificate_id = 'mine';
+         UPDATE submissions SET state = 'submitted', order_id = 'SO7', resolved_by = 'operator'
+          WHERE certificate_id = 'mine';
+         DROP TABLE resolutions",
+    )
+    .await;
+    repair(&path, NOW).await.unwrap();
+    let mut queue = Queue::open(&path, Opening::Existing).await.unwrap();
+    let order: String =
+        sqlx::query_scalar("SELECT order_id FROM resolutions").fetch_one(&mut queue.connection).await.unwrap();
+    assert_eq!(order, "SO7");
+}

@@ -193,3 +193,20 @@ async fn a_commit_is_seen_behind_however_many_reads_and_what_is_not_looked_at_co
     let behind = evidence_after(600).await;
     assert_eq!((behind.last_commit, behind.earlier_in_doubt), (Some(CommitClass::InDoubt), true));
 }
+
+#[tokio::test]
+async fn a_due_time_that_somebody_sets_while_a_request_is_on_the_way_is_kept() {
+    let mut site = Site::with(&["a"]).await;
+    let claim = site.commits(0, 1).await.remove(0);
+    site.sql("UPDATE submissions SET due_at = 9000000000").await;
+    let record = site.committed(1, &claim, CommitOutcome::Retry(refusal()));
+    site.record(1, record).await;
+    assert_eq!(site.number("SELECT due_at FROM submissions").await, Some(9_000_000_000));
+
+    let mut site = Site::with(&["b"]).await;
+    let claim = site.commits(0, 1).await.remove(0);
+    site.sql("UPDATE submissions SET due_at = 9000000000").await;
+    let record = site.committed(1, &claim, lost());
+    site.record(1, record).await;
+    assert_eq!(site.number("SELECT not_before FROM submissions").await, Some(9_000_000_000), "once it is read back");
+}
