@@ -299,7 +299,21 @@ async fn check_says_which_credentials_it_found_and_where_it_looked_before() {
     let role = "credentials    SimulatedTmpId0001Tx7Qw9 from the machine's role certs, good for another 5 h 59 min";
     let not_home = format!("{indent}not from the file {}: it is not there", home.display());
     let not_etc = format!("{indent}not from the file /etc/tencentcloud/credentials: it is not there");
-    assert_eq!(lines, [role, &not_systemd, &not_environment, &not_home, &not_etc]);
+    let tool = bench.path("home").join(".tccli/default.credential");
+    let not_tool = format!("{indent}not from the file {}: it is not there", tool.display());
+    assert_eq!(lines, [role, &not_systemd, &not_environment, &not_home, &not_etc, &not_tool]);
+
+    let login = format!(
+        r#"{{"type": "oauth", "secretId": "tool-id", "secretKey": "k", "token": "t", "expiresAt": {}}}"#,
+        certcommit::clock::now().unix.seconds() + 7230
+    );
+    std::fs::create_dir_all(tool.parent().unwrap()).unwrap();
+    std::fs::write(&tool, login).unwrap();
+    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let found = checked(check(&bench)).await;
+    let from_tool =
+        format!("credentials    tool-id from the file {}, profile default, good for another 2 h 0 min", tool.display());
+    assert_eq!(found.lines().collect::<Vec<_>>(), [&from_tool, &not_systemd, &not_environment, &not_home, &not_etc]);
 
     let file = write_file(&bench, "mine");
     bench.set("credentials.file", &text(&file));

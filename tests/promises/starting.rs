@@ -14,8 +14,8 @@ async fn said(command: Command) -> (Option<i32>, String, String) {
 async fn authorities_that_the_environment_names_and_that_can_not_be_read_are_named() {
     let mut bench = Bench::new().await;
     let authority = Authority::new("Trusted");
-    let proxy = Proxy::with_tls(&bench.simulator, authority.server("localhost")).await;
-    bench.set("api.endpoint", &format!("https://localhost:{}", proxy.port()));
+    let proxy = Proxy::with_tls(&bench.simulator, authority.server("127.0.0.1")).await;
+    bench.set("api.endpoint", &format!("https://127.0.0.1:{}", proxy.port()));
     let other = bench.path("other");
     std::fs::create_dir(&other).unwrap();
     Authority::new("Other").write(&other.join("ca.pem"));

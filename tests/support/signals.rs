@@ -25,7 +25,7 @@ fn named(name: &str) -> Signal {
         "STOP" => Signal::STOP,
         "CONT" => Signal::CONT,
         "ABRT" => Signal::ABORT,
-        "SEGV" => Signal::SEGV,
+        "SYS" => Signal::SYS,
         "QUIT" => Signal::QUIT,
         _ => panic!("no test sends {name}"),
     }

@@ -79,13 +79,14 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
 
 /// Which they are, where they were found, and which places before had none.
 fn credentials(settings: &Settings, found: &Found) -> String {
-    let detail = match (&found.source, found.expires) {
-        (Source::File(_), _) => format!(", profile {}", settings.credentials.profile),
-        (_, Some(expires)) => {
-            format!(", good for another {}", clock::rough(expires.saturating_duration_since(clock::now().instant)))
-        }
-        (_, None) => String::new(),
+    let profile = match found.source {
+        Source::File(_) => format!(", profile {}", settings.credentials.profile),
+        Source::Systemd(_) | Source::Environment | Source::Role(_) | Source::Caller => String::new(),
     };
+    let good_for = found.expires.map_or(String::new(), |expires| {
+        format!(", good for another {}", clock::rough(expires.saturating_duration_since(clock::now().instant)))
+    });
+    let detail = format!("{profile}{good_for}");
     let passed = found.passed.iter().map(|passed| format!("{INDENT}not from {passed}"));
     let lines = std::iter::once(format!("{} from {}{detail}", found.credentials.secret_id, found.source)).chain(passed);
     // Paths and profiles are others' texts.
