@@ -82,20 +82,9 @@ CREATE TRIGGER submissions_inserted AFTER INSERT ON submissions BEGIN
                   WHERE certificate_id = NEW.certificate_id AND kind = 'read' AND outcome = 'committed');
   SELECT RAISE(ABORT, 'this certificate was committed before, and an operator found its order placed; see resolutions')
    WHERE EXISTS (SELECT 1 FROM resolutions WHERE certificate_id = NEW.certificate_id);
-  -- What was answered otherwise may come again: it is read before it is sent.
-  SELECT RAISE(ABORT, 'this certificate was committed before, and whether its order is placed is not settled; see requests')
-   WHERE EXISTS (
-     SELECT 1 FROM requests c
-      WHERE c.number = (SELECT max(number) FROM requests
-                         WHERE certificate_id = NEW.certificate_id AND kind = 'commit'
-                           AND coalesce(outcome NOT IN ('throttled', 'account', 'not_sent'), 1))
-        AND (c.finished_at IS NULL OR c.outcome IN ('in_doubt', 'status_refused'))
-        AND (SELECT count(*) FROM requests r
-              WHERE r.certificate_id = c.certificate_id AND r.kind = 'read' AND r.outcome = 'not_committed'
-                AND r.number > max(c.number, coalesce((SELECT max(number) FROM requests
-                                                        WHERE certificate_id = c.certificate_id AND kind = 'read'
-                                                          AND outcome IN ('dead_end', 'unclear', 'failed')), 0)))
-            < CASE c.outcome WHEN 'status_refused' THEN 1 ELSE 2 END);
+  -- Whatever else happened to it may come again: it is read before it is sent, if it may have been placed.
+  SELECT RAISE(ABORT, 'a request for this certificate is still on its way; wait for its outcome')
+   WHERE EXISTS (SELECT 1 FROM requests WHERE certificate_id = NEW.certificate_id AND finished_at IS NULL);
   UPDATE state_counts SET count = count + 1 WHERE state = NEW.state;
 END;
 

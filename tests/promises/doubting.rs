@@ -281,3 +281,22 @@ async fn what_is_verified_before_it_is_due_is_sent_when_it_was_wanted() {
     assert_eq!(bench.value::<i64>("SELECT due_at FROM submissions").await, 9_000_000_000);
     assert_eq!(bench.simulator.commits().len(), 0);
 }
+
+#[tokio::test]
+async fn a_row_in_doubt_that_was_deleted_and_is_enqueued_again_is_read_before_it_is_sent() {
+    let bench = bench().await;
+    bench.simulator.script_commits("placed", vec![Fault::CutAfter]);
+    bench.simulator.script_commits("lost", vec![Fault::CutBefore]);
+    for id in ["placed", "lost"] {
+        bench.simulator.script_reads(id, vec![shows(Some("SO1"), 99)]);
+    }
+    bench.enqueue(&["placed", "lost"]).await;
+    bench.run_until_empty().await;
+    assert_eq!(bench.count("held").await, 2);
+    bench.sql("DELETE FROM submissions").await;
+    bench.enqueue(&["placed", "lost"]).await;
+    bench.run_until_empty().await;
+    bench.assert_each_submitted_once(&["placed", "lost"]).await;
+    assert_eq!((bench.simulator.commits_of("placed").len(), bench.simulator.commits_of("lost").len()), (1, 2));
+    bench.assert_nothing_blind().await;
+}

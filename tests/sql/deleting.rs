@@ -5,7 +5,6 @@ use certcommit::submission::State;
 use crate::outsider::{INSERTS, Outsider};
 
 const PLACED: &str = "this certificate was committed before, and its order is placed";
-const UNSETTLED: &str = "whether its order is placed is not settled";
 
 async fn enqueueing_again_is_refused(outsider: &mut Outsider, id: &str, words: &str) {
     for insert in INSERTS {
@@ -59,45 +58,36 @@ async fn what_an_operator_found_placed_can_not_be_enqueued_again_and_never_sent(
 }
 
 #[tokio::test]
-async fn an_unsettled_row_can_not_be_enqueued_again() {
+async fn an_unsettled_row_that_is_enqueued_again_is_not_sent_before_reads_have_settled_it() {
     let mut outsider = Outsider::new().await;
-    outsider.in_state("row", State::Held).await;
-    outsider.must("DELETE FROM submissions").await;
-    enqueueing_again_is_refused(&mut outsider, "row", UNSETTLED).await;
-}
-
-#[tokio::test]
-async fn a_row_that_was_disproved_twice_can_be_enqueued_again() {
-    let mut outsider = Outsider::new().await;
-    outsider.in_state("row", State::InDoubt).await;
-    outsider.read("row", "not_committed").await;
-    outsider.shift("row", State::Held, "").await.unwrap();
-    outsider.must("DELETE FROM submissions").await;
-    enqueueing_again_is_refused(&mut outsider, "row", UNSETTLED).await;
-
-    outsider.in_state("other", State::InDoubt).await;
-    outsider.read("other", "not_committed").await;
-    outsider.read("other", "not_committed").await;
-    outsider.shift("other", State::Held, "").await.unwrap();
-    outsider.must("DELETE FROM submissions").await;
-    outsider.enqueue("other").await;
-}
-
-#[tokio::test]
-async fn a_row_whose_status_was_refused_takes_one_negative_read() {
-    let mut outsider = Outsider::new().await;
-    for (id, read) in [("unread", None), ("read", Some("not_committed"))] {
+    for (id, outcome) in [("in_doubt", "in_doubt"), ("refused", "status_refused")] {
         outsider.enqueue(id).await;
-        outsider.commit(id, "status_refused").await;
+        outsider.commit(id, outcome).await;
         outsider.shift(id, State::InDoubt, "").await.unwrap();
-        if let Some(outcome) = read {
-            outsider.read(id, outcome).await;
-        }
         outsider.shift(id, State::Held, "").await.unwrap();
         outsider.must("DELETE FROM submissions").await;
+        outsider.enqueue(id).await;
+        let claim = format!("UPDATE submissions SET state = 'in_flight' WHERE certificate_id = '{id}'");
+        for _ in 0..2 {
+            outsider.request(id, "commit").await;
+            outsider.refused(&claim, "only after it was read").await;
+            outsider.complete(id, "not_sent").await;
+            outsider.read(id, "not_committed").await;
+        }
+        outsider.claim(id).await;
+        outsider.complete(id, "not_sent").await;
+        outsider.shift(id, State::Pending, "").await.unwrap();
+        outsider.must("DELETE FROM submissions").await;
     }
-    enqueueing_again_is_refused(&mut outsider, "unread", UNSETTLED).await;
-    outsider.enqueue("read").await;
+}
+
+#[tokio::test]
+async fn what_has_a_request_on_its_way_can_not_be_enqueued_again() {
+    let mut outsider = Outsider::new().await;
+    outsider.enqueue("row").await;
+    outsider.request("row", "commit").await;
+    outsider.must("DELETE FROM submissions").await;
+    enqueueing_again_is_refused(&mut outsider, "row", "still on its way").await;
 }
 
 #[tokio::test]
