@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::outcome::{CommitClass, ReadClass};
+use super::outcome::{CommitClass, NEGATIVE_READS_TO_RESEND, ReadClass};
 use super::policy::VerifyPolicy;
 
 /// What the record of requests shows for a certificate, when a request for it goes out.
@@ -50,12 +50,20 @@ impl Evidence {
         self.placed || !self.is_disproved()
     }
 
-    /// Whether reads have shown that the newest commit placed no order.
+    /// Whether reads have shown that the newest commit placed no order, nor any before it.
     #[must_use]
     pub fn is_disproved(&self) -> bool {
-        self.last_commit.is_none_or(|last| {
-            self.negative_reads >= last.reads_to_disprove() && (self.read_late || last != CommitClass::InDoubt)
-        })
+        match self.last_commit {
+            _ if self.is_in_doubt() => self.negative_reads >= NEGATIVE_READS_TO_RESEND && self.read_late,
+            Some(last) => self.negative_reads >= last.reads_to_disprove(),
+            None => true,
+        }
+    }
+
+    /// Whether the outcome of the newest commit, or of one before it, isn't known.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.earlier_in_doubt || self.last_commit == Some(CommitClass::InDoubt)
     }
 
     /// Whether a commit whose outcome isn't known has had this long to take effect, and to show: a read that comes
@@ -85,7 +93,7 @@ impl Evidence {
             negative_reads: 0,
             read_late: false,
             reads: 0,
-            earlier_in_doubt: self.earlier_in_doubt || !self.is_disproved(),
+            earlier_in_doubt: !self.is_disproved(),
             placed: self.placed || class == CommitClass::Submitted,
         }
     }

@@ -109,6 +109,9 @@ fn a_commit_is_an_earlier_doubt_for_the_next_one_until_it_is_disproved() {
     assert!(!earlier(&[DOUBT, SETTLED, LATE, RETRY]));
     assert!(earlier(&[DOUBT, RETRY, LATE, RETRY]), "nothing disproved the first one since");
     assert!(earlier(&[RETRY, RETRY]) && !earlier(&[RETRY, SETTLED, RETRY]));
+    let disproved = |steps: &[Step]| after(steps).is_disproved();
+    assert!(!disproved(&[DOUBT, RETRY, LATE]), "the first one takes two reads still");
+    assert!(disproved(&[DOUBT, RETRY, LATE, LATE]) && !earlier(&[DOUBT, RETRY, LATE, LATE, RETRY]));
 }
 
 #[test]

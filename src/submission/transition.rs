@@ -255,9 +255,8 @@ impl Decision<'_> {
         if !after.needs_read() {
             return Change::to(State::Pending).because(&format!("read as {seen}; tries again"));
         }
-        let in_doubt = after.last_commit == Some(CommitClass::InDoubt);
         let policy = &self.policy.verify;
-        let no_earlier = if in_doubt { policy.resend_after } else { policy.settle };
+        let no_earlier = if after.is_in_doubt() { policy.resend_after } else { policy.settle };
         let due_in = no_earlier.saturating_sub(after.age);
         self.in_doubt(due_in, &format!("read before the next try as {seen}, which doesn't settle it; read once more"))
     }
