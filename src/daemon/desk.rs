@@ -46,6 +46,28 @@ pub(super) struct Errand {
     pub(super) without_rules: bool,
 }
 
+impl Errand {
+    /// One that only writes these records.
+    pub(super) fn to_write(records: Vec<Record>, verify: VerifyPolicy) -> Self {
+        Self {
+            records,
+            commits: 0,
+            reads: 0,
+            skip: Vec::new(),
+            heartbeat: None,
+            only_if_changed: false,
+            reconcile: None,
+            oldest: false,
+            follow_clock: false,
+            verify,
+            probe: None,
+            reading_paused: false,
+            prune: None,
+            without_rules: false,
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug)]
 pub(super) struct Done {

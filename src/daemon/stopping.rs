@@ -125,22 +125,8 @@ impl Worker {
         self.give_back_ready(clock::now(), Unsent::Stopped);
         let refused = self.refusals.take_results();
         self.records.extend(refused);
-        self.desk.begin(Errand {
-            records: std::mem::take(&mut self.records),
-            commits: 0,
-            reads: 0,
-            skip: Vec::new(),
-            heartbeat: None,
-            only_if_changed: false,
-            reconcile: None,
-            oldest: false,
-            follow_clock: false,
-            verify: self.policy.verify,
-            probe: None,
-            reading_paused: false,
-            prune: None,
-            without_rules: true,
-        });
+        let records = std::mem::take(&mut self.records);
+        self.desk.begin(Errand { without_rules: true, ..Errand::to_write(records, self.policy.verify) });
         let done = self.desk.done().await;
         done.records.len() + done.refused.len()
     }
@@ -160,22 +146,8 @@ impl Worker {
         self.records.extend(refused);
         // Before the results are handed over: without them, what was sent would count as never sent.
         let reconcile = self.trouble.is_some().then(|| (self.held(), self.policy));
-        self.desk.begin(Errand {
-            records: std::mem::take(&mut self.records),
-            commits: 0,
-            reads: 0,
-            skip: Vec::new(),
-            heartbeat,
-            only_if_changed: false,
-            reconcile,
-            oldest: false,
-            follow_clock: false,
-            verify: self.policy.verify,
-            probe: None,
-            reading_paused: false,
-            prune: None,
-            without_rules: false,
-        });
+        let records = std::mem::take(&mut self.records);
+        self.desk.begin(Errand { heartbeat, reconcile, ..Errand::to_write(records, self.policy.verify) });
         let done = self.desk.done().await;
         let counts = match done.result {
             Ok(report) => report.map_or(self.counts, |report| report.counts),

@@ -185,13 +185,9 @@ impl Claiming<'_> {
     fn valid(&mut self, candidate: &Candidate) -> Option<Valid> {
         let valid = candidate.parse();
         if valid.is_none() {
-            self.claims.refused.push(RefusedWrite {
-                submission: Some(candidate.id),
-                certificate_id: candidate.certificate_id.clone(),
-                request: None,
-                is_malformed: true,
-                sentence: "its certificate_id, verify_type or tries can't be right".to_owned(),
-            });
+            let wrong = "its certificate_id, verify_type or tries can't be right".to_owned();
+            let refused = RefusedWrite::of_claim(candidate.id, candidate.certificate_id.clone(), wrong);
+            self.claims.refused.push(RefusedWrite { is_malformed: true, ..refused });
         }
         valid
     }
@@ -244,7 +240,7 @@ impl Claiming<'_> {
     }
 
     fn pass_over(&mut self, submission: i64, certificate_id: Option<String>, sentence: String) {
-        self.claims.refused.push(unclaimable(submission, certificate_id, sentence));
+        self.claims.refused.push(RefusedWrite::of_claim(submission, certificate_id, sentence));
     }
 
     /// Claims a read. A rule's sentence, if one refused it: then nothing of it is written.
@@ -258,7 +254,7 @@ impl Claiming<'_> {
         let written = write_read(self.connection, self.run, self.now, &certificate_id).await;
         let ended = savepoint::end(self.connection, &written).await;
         ended.map_err(|error| {
-            error.concerning(|sentence| unclaimable(submission, Some(certificate_id.to_string()), sentence))
+            error.concerning(|sentence| RefusedWrite::of_claim(submission, Some(certificate_id.to_string()), sentence))
         })?;
         match written {
             Ok(request) => {
@@ -299,7 +295,7 @@ impl Claiming<'_> {
         let written = self.write_at_once(vec![one]).await;
         let ended = savepoint::end(self.connection, &written).await;
         ended.map_err(|error| {
-            error.concerning(|sentence| unclaimable(submission, Some(certificate_id.to_string()), sentence))
+            error.concerning(|sentence| RefusedWrite::of_claim(submission, Some(certificate_id.to_string()), sentence))
         })?;
         match written {
             Err(QueueError::Refused(sentence)) => {
@@ -309,10 +305,6 @@ impl Claiming<'_> {
             written => written,
         }
     }
-}
-
-fn unclaimable(submission: i64, certificate_id: Option<String>, sentence: String) -> RefusedWrite {
-    RefusedWrite { submission: Some(submission), certificate_id, request: None, is_malformed: false, sentence }
 }
 
 impl Fit {

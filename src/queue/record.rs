@@ -44,13 +44,7 @@ impl Record {
     }
 
     fn refused(&self, sentence: String) -> RefusedWrite {
-        RefusedWrite {
-            submission: Some(self.submission),
-            certificate_id: Some(self.certificate_id.to_string()),
-            request: Some(self.request),
-            is_malformed: false,
-            sentence,
-        }
+        RefusedWrite::of_outcome(self.request, Some(self.submission), self.certificate_id.to_string(), sentence)
     }
 }
 

@@ -150,13 +150,7 @@ impl Queue {
 
 impl Orphan {
     fn refused(&self, sentence: String) -> RefusedWrite {
-        RefusedWrite {
-            submission: self.submission,
-            certificate_id: Some(self.certificate_id.to_string()),
-            request: Some(self.number),
-            is_malformed: false,
-            sentence,
-        }
+        RefusedWrite::of_outcome(self.number, self.submission, self.certificate_id.to_string(), sentence)
     }
 }
 

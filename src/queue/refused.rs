@@ -19,6 +19,19 @@ pub struct RefusedWrite {
     pub sentence: String,
 }
 
+impl RefusedWrite {
+    /// The outcome of a request that was to be written.
+    pub(super) fn of_outcome(request: i64, submission: Option<i64>, certificate_id: String, sentence: String) -> Self {
+        let (request, certificate_id) = (Some(request), Some(certificate_id));
+        Self { submission, certificate_id, request, is_malformed: false, sentence }
+    }
+
+    /// A submission that was to be claimed.
+    pub(super) fn of_claim(submission: i64, certificate_id: Option<String>, sentence: String) -> Self {
+        Self { submission: Some(submission), certificate_id, request: None, is_malformed: false, sentence }
+    }
+}
+
 impl fmt::Display for RefusedWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.certificate_id, self.submission) {
