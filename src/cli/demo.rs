@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::chart::chart;
 use super::exit::{Code, Failure};
-use super::meter::Meter;
+use super::progress_bar::Meter;
 use crate::config::{LogFormat, Settings};
 use crate::daemon::{self, CredentialSource, Ended, Progress, Stop, Until};
 use crate::logging;

@@ -7,7 +7,7 @@ use comfy_table::{Table, presets};
 use super::exit::{Code, Failure};
 use crate::clock::UnixMillis;
 use crate::config::Settings;
-use crate::queue::{HistoryLine, Shown};
+use crate::queue::{HistoryLine, UntrustedText};
 use crate::submission::CertificateId;
 
 #[derive(Debug, clap::Args)]
@@ -43,7 +43,7 @@ fn table(requests: &[HistoryLine]) -> Table {
     table.load_style(presets::NOTHING);
     table.set_header(["number", "started", "kind", "outcome", "ms", "order", "status", "error", "request id"]);
     let number = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-    let text = |value: &Option<Shown>| value.as_deref().unwrap_or("-").to_owned();
+    let text = |value: &Option<UntrustedText>| value.as_deref().unwrap_or("-").to_owned();
     for line in requests {
         table.add_row([
             line.number.to_string(),

@@ -12,8 +12,8 @@ mod enqueue;
 mod exit;
 mod history;
 mod manual;
-mod meter;
 mod pause;
+mod progress_bar;
 mod resolve;
 mod retry;
 mod run;
@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::config::Settings;
-use crate::queue::{Opening, Queue, Shifted, Shown};
+use crate::queue::{Opening, Queue, Shifted, UntrustedText};
 use crate::submission::State;
 pub use exit::{Code, Failure};
 
@@ -150,7 +150,7 @@ async fn report_moved(queue: &mut Queue, shifted: &Shifted, to: State, what: &st
         match queue.submission(id).await?.map(|line| line.state) {
             Some(state) if state.as_str() == to.as_str() => writeln!(out, "{id}: {state} already")?,
             other => {
-                writeln!(out, "{id}: {}", other.as_ref().map_or("not in the queue", Shown::as_str))?;
+                writeln!(out, "{id}: {}", other.as_ref().map_or("not in the queue", UntrustedText::as_str))?;
                 code = Code::PartlyDone;
             }
         }

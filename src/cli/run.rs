@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::exit::{Code, Failure};
-use super::meter::Meter;
+use super::progress_bar::Meter;
 use crate::config::{ConfigError, Settings};
 use crate::daemon::{self, Ended, Progress, Reloading, Stop, Until};
 use crate::logging;

@@ -4,12 +4,12 @@
 //! would be right. It holds no keys: those come from where `credentials.source` points. The one secret that may stand in it
 //! is the password of `api.proxy`.
 
-mod changes;
+mod diff;
 mod endpoint;
 mod error;
 mod keys;
-mod layers;
 mod proxy;
+mod sources;
 mod values;
 
 use std::fs::File;
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crate::submission::{Policy, RetryPolicy, VerifyPolicy};
 
-pub use changes::Change;
+pub use diff::Change;
 pub use error::ConfigError;
 pub use keys::KEYS;
 pub use proxy::{ProxySetting, ProxyUrl};
@@ -304,8 +304,8 @@ impl Settings {
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let layers = [layers::defaults()?, layers::file(path, text)?, layers::environment(environment)?];
-        Self::from_values(&Values(layers::merge(layers)?))
+        let layers = [sources::defaults()?, sources::file(path, text)?, sources::environment(environment)?];
+        Self::from_values(&Values(sources::merge(layers)?))
     }
 
     fn from_values(values: &Values) -> Result<Self, ConfigError> {

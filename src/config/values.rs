@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 
 use super::error::ConfigError;
 use super::keys;
-use super::layers::Given;
+use super::sources::Given;
 
 /// The longest duration of any setting. Nothing here is sensibly longer, and times that are added up stay
 /// within what clocks and the database can express.

@@ -85,12 +85,12 @@ mod tests {
     use super::*;
     use crate::clock::UnixMillis;
     use crate::submission::{CommitOutcome, ReadOutcome, Refusal};
-    use crate::tencent::Skew;
+    use crate::tencent::ClockSkew;
 
     /// What the daemon says when it pauses, in every way that it can.
     fn reasons() -> Vec<String> {
         let refusal = |code: &str| Refusal { code: code.to_owned(), message: "no".to_owned(), request_id: None };
-        let skew = Skew::from_date("Mon, 25 Feb 2019 16:44:25 GMT", UnixMillis(0));
+        let skew = ClockSkew::from_date("Mon, 25 Feb 2019 16:44:25 GMT", UnixMillis(0));
         let expired = || CommitOutcome::Account(refusal("AuthFailure.SignatureExpire"));
         let lost = || "the connection was cut".to_owned();
         let commits = [

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::pruning::Step;
 use crate::clock::{self, UnixMillis};
-use crate::queue::{Heartbeat, Mark, Pruned, Queue, QueueError, Record, Recovered, Run, Turn, TurnReport};
+use crate::queue::{Heartbeat, Pruned, Queue, QueueError, Record, Recovered, RestoreMarker, Run, Turn, TurnReport};
 use crate::submission::{Policy, VerifyPolicy};
 
 /// How long a lock that somebody else holds is asked for, again and again.
@@ -94,7 +94,7 @@ pub(super) struct Done {
 #[derive(Debug)]
 struct Books {
     queue: Queue,
-    mark: Mark,
+    mark: RestoreMarker,
     run: Run,
     seen: Option<i64>,
     pruned: Option<Pruned>,
@@ -114,7 +114,7 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(queue: Queue, mark: Mark, run: Run) -> Self {
+    pub(super) fn new(queue: Queue, mark: RestoreMarker, run: Run) -> Self {
         Self {
             books: Some(Books {
                 queue,

@@ -9,7 +9,7 @@ use crate::queue::{Claim, Finished, Record, Run};
 use crate::submission::{
     Change, CommitClass, CommitOutcome, Event, Policy, ReadClass, ReadOutcome, Refusal, State, next_state,
 };
-use crate::tencent::{Exchange, Skew};
+use crate::tencent::{ClockSkew, Exchange};
 
 /// What a request gets whose signature's time is more than five minutes off.
 const SIGNATURE_EXPIRED: &str = "AuthFailure.SignatureExpire";
@@ -164,7 +164,7 @@ fn refusal_id(refusal: Option<&Refusal>) -> Option<String> {
     refusal.and_then(|refusal| refusal.request_id.clone())
 }
 
-pub(super) fn commit_ending(outcome: &CommitOutcome, skew: Option<Skew>) -> Ending {
+pub(super) fn commit_ending(outcome: &CommitOutcome, skew: Option<ClockSkew>) -> Ending {
     match outcome {
         CommitOutcome::Submitted(_) | CommitOutcome::Failed(_) | CommitOutcome::StatusRefused(_) => Ending::Answered,
         CommitOutcome::Throttled(refusal) => throttled(refusal),
@@ -181,7 +181,7 @@ pub(super) fn commit_ending(outcome: &CommitOutcome, skew: Option<Skew>) -> Endi
     }
 }
 
-pub(super) fn read_ending(outcome: &ReadOutcome, skew: Option<Skew>) -> Ending {
+pub(super) fn read_ending(outcome: &ReadOutcome, skew: Option<ClockSkew>) -> Ending {
     match outcome {
         ReadOutcome::Seen(_) | ReadOutcome::Failed(_) => Ending::Answered,
         ReadOutcome::Throttled(refusal) => throttled(refusal),
@@ -195,7 +195,7 @@ pub(super) fn read_ending(outcome: &ReadOutcome, skew: Option<Skew>) -> Ending {
     }
 }
 
-fn account(refusal: &Refusal, skew: Option<Skew>) -> Ending {
+fn account(refusal: &Refusal, skew: Option<ClockSkew>) -> Ending {
     let why = match (refusal.code.as_str(), skew) {
         (SIGNATURE_EXPIRED, Some(skew)) => format!(
             "this machine's clock is {skew}, so that signatures are refused; set it (chronyc makestep, timedatectl): {refusal}"

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::logging::Event;
-use crate::queue::{Record, RefusedWrite};
+use crate::queue::{Record, RejectedWrite};
 
 /// How a reason begins; what to do about it is told by this.
 pub(super) const REFUSED: &str = "the queue's own rules refuse";
@@ -22,13 +22,13 @@ pub(super) struct Refusals {
     /// Requests of earlier runs that can't be settled, by their numbers.
     unsettled: BTreeMap<i64, String>,
     /// Submissions that can't be claimed, by their ids.
-    claims: BTreeMap<i64, RefusedWrite>,
+    claims: BTreeMap<i64, RejectedWrite>,
     /// While nothing may be sent: the sentence.
     stopped: Option<String>,
     /// What is refused, in one sentence, as of the last turn.
     why: Option<String>,
     /// The claims that are tried again in this turn.
-    retried: Option<BTreeMap<i64, RefusedWrite>>,
+    retried: Option<BTreeMap<i64, RejectedWrite>>,
     logged: BTreeSet<(Option<i64>, Option<i64>)>,
 }
 
@@ -58,15 +58,15 @@ impl Refusals {
     }
 
     /// What recovery couldn't settle; all of it.
-    pub(super) fn set_unsettled(&mut self, refused: &[RefusedWrite]) {
-        let number = |refused: &RefusedWrite| refused.request.unwrap_or_default();
+    pub(super) fn set_unsettled(&mut self, refused: &[RejectedWrite]) {
+        let number = |refused: &RejectedWrite| refused.request.unwrap_or_default();
         self.unsettled = refused.iter().map(|one| (number(one), one.sentence.clone())).collect();
         self.why = self.describe();
     }
 
     /// A turn ended in which these results and these claims were refused. Whether that stops the sending, or lets it go
     /// on again, if it does either.
-    pub(super) fn turn_ended(&mut self, results: Vec<(Record, String)>, claims: &[RefusedWrite]) -> Option<bool> {
+    pub(super) fn turn_ended(&mut self, results: Vec<(Record, String)>, claims: &[RejectedWrite]) -> Option<bool> {
         self.results.extend(results);
         self.claims.extend(claims.iter().filter_map(|one| Some((one.submission?, one.clone()))));
         let retried = self.retried.take().filter(|_| self.stopped.is_some() && !claims.is_empty());
@@ -79,7 +79,7 @@ impl Refusals {
     }
 
     /// A write for which a whole turn was rolled back, with its record if it has one.
-    pub(super) fn add(&mut self, write: &RefusedWrite, record: Option<Record>) {
+    pub(super) fn add(&mut self, write: &RejectedWrite, record: Option<Record>) {
         match (record, write.submission) {
             (Some(record), _) => self.results.push((record, write.sentence.clone())),
             (None, Some(submission)) => drop(self.claims.insert(submission, write.clone())),
@@ -144,7 +144,7 @@ impl Refusals {
     }
 
     /// Logs what is refused for the first time, one line for each.
-    pub(super) fn log(&mut self, refused: &[RefusedWrite]) {
+    pub(super) fn log(&mut self, refused: &[RejectedWrite]) {
         for one in refused {
             if self.logged.insert((one.submission, one.request)) {
                 log(one);
@@ -171,8 +171,8 @@ impl Refusals {
     }
 }
 
-fn log(refused: &RefusedWrite) {
-    let RefusedWrite { submission, request, sentence, .. } = refused;
+fn log(refused: &RejectedWrite) {
+    let RejectedWrite { submission, request, sentence, .. } = refused;
     let what = match request {
         Some(_) => "the result of its request. It is kept",
         None => "to let it be sent. It stays as it is",
@@ -194,9 +194,9 @@ mod tests {
     use crate::queue::Finished;
     use crate::submission::State;
 
-    fn refused(submission: i64, sentence: &str) -> RefusedWrite {
+    fn refused(submission: i64, sentence: &str) -> RejectedWrite {
         let sentence = sentence.to_owned();
-        RefusedWrite {
+        RejectedWrite {
             submission: Some(submission),
             certificate_id: None,
             request: None,
@@ -205,7 +205,7 @@ mod tests {
         }
     }
 
-    fn claims(ids: std::ops::Range<i64>, sentence: &str) -> Vec<RefusedWrite> {
+    fn claims(ids: std::ops::Range<i64>, sentence: &str) -> Vec<RejectedWrite> {
         ids.map(|id| refused(id, sentence)).collect()
     }
 
@@ -232,21 +232,21 @@ mod tests {
     #[test]
     fn as_many_with_the_same_sentence_as_may_be_stop_the_sending_and_others_do_not() {
         let mut refusals = Refusals::new(5);
-        let different: Vec<RefusedWrite> = (1..50).map(|id| refused(id, &format!("never {id}"))).collect();
+        let different: Vec<RejectedWrite> = (1..50).map(|id| refused(id, &format!("never {id}"))).collect();
         assert_eq!(refusals.turn_ended(Vec::new(), &different), None);
         assert_eq!(refusals.turn_ended(Vec::new(), &claims(50..55, "never")), Some(true));
         let mut refusals = Refusals::new(5);
         assert_eq!(refusals.turn_ended((1..6).map(|request| result(request, "no")).collect(), &[]), Some(true));
         assert!(refusals.why().unwrap().ends_with(": no"));
         let mut refusals = Refusals::new(5);
-        let different: Vec<RefusedWrite> = (0..100).map(|id| refused(id, &format!("never {id}"))).collect();
+        let different: Vec<RejectedWrite> = (0..100).map(|id| refused(id, &format!("never {id}"))).collect();
         assert_eq!(refusals.turn_ended(Vec::new(), &different), Some(true), "however different, there is an end");
     }
 
     #[test]
     fn malformed_submissions_stop_the_sending_only_once_there_are_too_many() {
-        let malformed = |ids: std::ops::Range<i64>| -> Vec<RefusedWrite> {
-            ids.map(|id| RefusedWrite { is_malformed: true, ..refused(id, "wrong") }).collect()
+        let malformed = |ids: std::ops::Range<i64>| -> Vec<RejectedWrite> {
+            ids.map(|id| RejectedWrite { is_malformed: true, ..refused(id, "wrong") }).collect()
         };
         let mut refusals = Refusals::new(5);
         assert_eq!(refusals.turn_ended(Vec::new(), &malformed(0..99)), None);
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn what_recovery_could_not_settle_is_told_until_it_can() {
         let mut refusals = Refusals::new(5);
-        refusals.set_unsettled(&[RefusedWrite { request: Some(9), ..refused(1, "no") }]);
+        refusals.set_unsettled(&[RejectedWrite { request: Some(9), ..refused(1, "no") }]);
         assert!(refusals.has_unsettled() && refusals.why().unwrap().ends_with("refuse 1 results of requests: no"));
         refusals.set_unsettled(&[]);
         assert!(!refusals.has_unsettled() && refusals.why().is_none());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::{UnixMillis, rough};
 use crate::logging::Event;
-use crate::queue::{Gap, LastRun, Mark, Queue, QueueError};
+use crate::queue::{LastRun, Queue, QueueError, RestoreGap, RestoreMarker};
 
 /// A machine or a daemon that dies is back within minutes, by itself. A run that ended otherwise than in good order and
 /// was last heard of longer ago may be the one that a snapshot or a copy of the files was taken of.
@@ -15,7 +15,7 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 /// Looks at the mark and at how the last run ended, and pauses what may have been restored.
 pub(super) async fn notice(
     queue: &mut Queue,
-    mark: &mut Mark,
+    mark: &mut RestoreMarker,
     last: Option<LastRun>,
     now: UnixMillis,
 ) -> Result<(), QueueError> {
@@ -54,7 +54,7 @@ fn doubt(last: LastRun, now: UnixMillis) -> Option<String> {
 /// A database that lags behind its mark, or was emptied, doesn't know what was sent. Its requests go on from the
 /// mark, so that the mark never has to go back: the same backup, restored once more, is noticed once more. Whether it
 /// was paused.
-async fn lags_behind(queue: &mut Queue, mark: &mut Mark) -> Result<bool, QueueError> {
+async fn lags_behind(queue: &mut Queue, mark: &mut RestoreMarker) -> Result<bool, QueueError> {
     let Some(gap) = queue.gap(mark.number()).await? else {
         // Its last moments went with the power, or its daemon died just before it wrote it.
         let newest = queue.newest_request().await?;
@@ -64,9 +64,11 @@ async fn lags_behind(queue: &mut Queue, mark: &mut Mark) -> Result<bool, QueueEr
         return Ok(false);
     };
     let number = match gap {
-        Gap::Behind { made, .. } | Gap::Emptied { made } if mark.number().is_some() => made,
+        RestoreGap::Behind { made, .. } | RestoreGap::Emptied { made } if mark.number().is_some() => made,
         // A number that no copy of this database has.
-        Gap::Behind { made: newest, .. } | Gap::Emptied { made: newest } | Gap::Unmarked { newest } => newest + 1,
+        RestoreGap::Behind { made: newest, .. }
+        | RestoreGap::Emptied { made: newest }
+        | RestoreGap::Unmarked { newest } => newest + 1,
     };
     let why = format!(
         "{gap}. What is pending may have been sent: enqueue again what is missing, run `certcommit verify --pending` to \

@@ -15,7 +15,7 @@ use super::{Ended, Progress, RunError, Stop, Until};
 use crate::clock;
 use crate::config::{ActionName, DatabaseSettings, Settings};
 use crate::logging::Event;
-use crate::queue::{DaemonLock, Mark, Opening, Queue, QueueError, Recovered, Run};
+use crate::queue::{DaemonLock, Opening, Queue, QueueError, Recovered, RestoreMarker, Run};
 use crate::tencent::{Action, Client, CredentialsError, InvalidEndpoint, Proxy, ProxyError, Way, find_way};
 
 /// A daemon that has what it needs and has not begun to send.
@@ -23,7 +23,7 @@ use crate::tencent::{Action, Client, CredentialsError, InvalidEndpoint, Proxy, P
 pub struct Daemon {
     pub(super) settings: Settings,
     pub(super) queue: Queue,
-    pub(super) mark: Mark,
+    pub(super) mark: RestoreMarker,
     pub(super) run: Run,
     pub(super) client: Client,
     pub(super) keys: Keys,
@@ -78,7 +78,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     };
     let (lock, mut queue) = open(&settings.database).await?;
     let path = queue.path().to_owned();
-    let mut mark = Mark::open(&path)?;
+    let mut mark = RestoreMarker::open(&path)?;
     let run = Run { id: format!("{:016x}", fastrand::u64(..)), started: clock::now() };
     tracing::info!(
         event = Event::Started.as_str(),

@@ -13,7 +13,7 @@ use super::worker::{HEARTBEAT_EVERY, Worker};
 use super::{Progress, Until};
 use crate::clock::{self, Now};
 use crate::logging::Event;
-use crate::queue::{Claims, Control, Counts, Heartbeat, Mode, QueueError, Record, RefusedWrite, TurnReport};
+use crate::queue::{Claims, Control, Counts, Heartbeat, Mode, QueueError, Record, RejectedWrite, TurnReport};
 use crate::submission::State;
 
 /// After an error of the database, it is tried again this much later.
@@ -174,7 +174,7 @@ impl Worker {
     }
 
     /// A trigger rolled back a turn for one write: the next turn does the rest.
-    fn take_rollback(&mut self, write: &RefusedWrite) {
+    fn take_rollback(&mut self, write: &RejectedWrite) {
         self.refusals.log(std::slice::from_ref(write));
         let index = self.records.iter().position(|record| Some(record.request) == write.request);
         let record = index.map(|index| self.records.remove(index));

@@ -4,15 +4,15 @@ use std::future::pending;
 use std::path::Path;
 
 use super::worker::Worker;
-use crate::queue::Watch;
+use crate::queue::WalWatcher;
 
 /// What wakes the loop.
 #[derive(Debug)]
-pub(super) struct Waking(Option<Watch>);
+pub(super) struct Waking(Option<WalWatcher>);
 
 impl Waking {
     pub(super) fn new(database: &Path) -> Self {
-        Self(match Watch::on(database) {
+        Self(match WalWatcher::on(database) {
             Ok(watch) => Some(watch),
             Err(error) => {
                 tracing::info!(

@@ -27,7 +27,7 @@ use super::{Ended, Progress, RunError, Stop, Until};
 use crate::clock::{self, Now};
 use crate::config::Settings;
 use crate::logging::Event;
-use crate::queue::{Control, Counts, DaemonLock, Place, Record, Run};
+use crate::queue::{Control, Counts, DaemonLock, FileIdentity, Record, Run};
 use crate::submission::{CommitOutcome, Policy, ReadOutcome};
 use crate::tencent::{Client, Exchange};
 
@@ -58,7 +58,7 @@ pub(super) struct Worker {
     pub(super) policy: Policy,
     pub(super) run: Run,
     pub(super) desk: Desk,
-    pub(super) place: Place,
+    pub(super) place: FileIdentity,
     pub(super) client: Arc<Client>,
     pub(super) keys: Keys,
     /// Since when there are no good keys, if there are none.

@@ -12,8 +12,8 @@
 //!
 //! Where the server's own limit is lower, it is learnt, and kept in the same way.
 
-mod allowance;
-mod send_log;
+mod departure_window;
+mod learned_limit;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
-use allowance::Allowance;
-use send_log::SendLog;
+use departure_window::DepartureWindow;
+use learned_limit::LearnedLimit;
 
 /// The second of "requests per second", as the server counts it: sliding.
 const SECOND: Duration = Duration::from_secs(1);
@@ -57,8 +57,8 @@ impl Limits {
 #[derive(Debug)]
 pub struct Limiter {
     limits: Limits,
-    log: SendLog,
-    allowance: Allowance,
+    log: DepartureWindow,
+    allowance: LearnedLimit,
     spacing: Spacing,
     spaced_for: f64,
     not_before: Instant,
@@ -74,8 +74,8 @@ impl Limiter {
         let cap = limits.cap();
         Self {
             limits,
-            log: SendLog::new(limits.per_second.max(1), window),
-            allowance: Allowance::new(cap),
+            log: DepartureWindow::new(limits.per_second.max(1), window),
+            allowance: LearnedLimit::new(cap),
             spacing: Spacing::new(cap, started),
             spaced_for: cap,
             not_before: started + window,
@@ -249,8 +249,8 @@ fn quota(pace: f64) -> Quota {
 }
 
 #[cfg(test)]
-mod allowance_tests;
-#[cfg(test)]
 mod change_tests;
+#[cfg(test)]
+mod learned_limit_tests;
 #[cfg(test)]
 mod tests;

@@ -122,7 +122,7 @@ fn a_storm_costs_two_requests_a_second_at_most_until_the_queue_pauses() {
 fn the_window_is_half_open_to_the_nanosecond() {
     let at = start();
     let window = SECOND + LIMITS.guard;
-    let mut log = SendLog::new(1, window);
+    let mut log = DepartureWindow::new(1, window);
     log.depart(at);
     assert_eq!(log.free_at(at), Some(at + window));
     let mut limiter = Limiter::new(Limits { per_second: 1, ..LIMITS }, at);
@@ -172,7 +172,7 @@ fn departures_that_are_told_out_of_order_count_in_the_order_in_which_they_were()
     let at = start();
     let window = SECOND + LIMITS.guard;
     let after = |seconds| at + Duration::from_secs(seconds);
-    let mut log = SendLog::new(2, window);
+    let mut log = DepartureWindow::new(2, window);
     log.depart(after(5));
     assert_eq!(log.free_at(at), None, "one of two places is free");
     log.depart(after(3));

@@ -10,8 +10,8 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempPath;
 
 use super::error::{QueueError, is_full};
+use super::file_identity::{beside, directory_of};
 use super::open::Queue;
-use super::place::{beside, directory_of};
 use crate::clock::UnixMillis;
 
 /// A copy tells as much as the queue does, and lies where its owner put it: nobody else reads it.

@@ -6,14 +6,14 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 
-use super::candidate::{self, Candidate, Due, HIGHEST_PRIORITY, Most, PRIORITIES, Valid};
+use super::batch::Manner;
+use super::due::{self, Due, DueRow, HIGHEST_PRIORITY, Most, PRIORITIES, Valid};
 use super::error::QueueError;
 use super::evidence;
 use super::postpone::{self, Obstacle, Waiting};
-use super::refused::RefusedWrite;
+use super::rejected_write::RejectedWrite;
 use super::run::Run;
 use super::savepoint;
-use super::turn::Manner;
 use crate::clock::Now;
 use crate::submission::{CertificateId, Evidence, Row, State, VerifyPolicy, VerifyType};
 
@@ -47,7 +47,7 @@ pub struct Claims {
     /// Reads.
     pub reads: Vec<Claim>,
     /// Rows that a rule of the queue lets nobody claim. They stay as they are.
-    pub refused: Vec<RefusedWrite>,
+    pub refused: Vec<RejectedWrite>,
     /// How many rows that can't be claimed now were put off, since they hid others: there may be more.
     pub put_off: usize,
 }
@@ -122,7 +122,7 @@ impl Claiming<'_> {
         let first_priority = self.wanted.first_priority();
         let pending = if self.wanted.probe.is_some() { usize::MAX } else { of_each };
         let most = Most { in_doubt, of_each_priority: of_each, pending, first_priority };
-        let Due { in_doubt, pending: first } = candidate::due(self.connection, self.now, most).await?;
+        let Due { in_doubt, pending: first } = due::due(self.connection, self.now, most).await?;
         self.read_what_is_in_doubt(in_doubt).await?;
         let is_all = first.len() < of_each;
         self.commit(first).await?;
@@ -132,7 +132,7 @@ impl Claiming<'_> {
         let of_each_priority = of_each + reads + READ_FIRST_MARGIN;
         let most = Most { in_doubt: 0, of_each_priority, pending: usize::MAX, first_priority };
         loop {
-            let behind = candidate::due(self.connection, self.now, most).await?;
+            let behind = due::due(self.connection, self.now, most).await?;
             let is_all = !behind.may_hide_others(of_each_priority);
             self.commit(behind.pending).await?;
             let is_enough = self.claims.commits.len() >= commits;
@@ -152,7 +152,7 @@ impl Claiming<'_> {
         Ok(true)
     }
 
-    async fn read_what_is_in_doubt(&mut self, candidates: Vec<Candidate>) -> Result<(), QueueError> {
+    async fn read_what_is_in_doubt(&mut self, candidates: Vec<DueRow>) -> Result<(), QueueError> {
         for candidate in candidates {
             if self.claims.reads.len() >= self.wanted.reads {
                 break;
@@ -168,7 +168,7 @@ impl Claiming<'_> {
     }
 
     /// Claims of these candidates as many as are wanted still.
-    async fn commit(&mut self, page: Vec<Candidate>) -> Result<(), QueueError> {
+    async fn commit(&mut self, page: Vec<DueRow>) -> Result<(), QueueError> {
         let mut fit = Vec::new();
         for candidate in page {
             if self.claims.commits.len() + fit.len() >= self.wanted.commits {
@@ -182,18 +182,18 @@ impl Claiming<'_> {
     }
 
     /// The values of a candidate; none if they can't be right, and it is passed over.
-    fn valid(&mut self, candidate: &Candidate) -> Option<Valid> {
+    fn valid(&mut self, candidate: &DueRow) -> Option<Valid> {
         let valid = candidate.parse();
         if valid.is_none() {
             let wrong = "its certificate_id, verify_type or tries can't be right".to_owned();
-            let refused = RefusedWrite::of_claim(candidate.id, candidate.certificate_id.clone(), wrong);
-            self.claims.refused.push(RefusedWrite { is_malformed: true, ..refused });
+            let refused = RejectedWrite::of_claim(candidate.id, candidate.certificate_id.clone(), wrong);
+            self.claims.refused.push(RejectedWrite { is_malformed: true, ..refused });
         }
         valid
     }
 
     /// Whether a pending row may be sent now. One that has to be read first is, if a read is wanted.
-    async fn weigh(&mut self, candidate: &Candidate) -> Result<Option<Fit>, QueueError> {
+    async fn weigh(&mut self, candidate: &DueRow) -> Result<Option<Fit>, QueueError> {
         let Some(valid) = self.valid(candidate) else { return Ok(None) };
         let evidence = self.evidence(candidate, &valid).await?;
         if !evidence.needs_read() {
@@ -222,7 +222,7 @@ impl Claiming<'_> {
     }
 
     /// A rule's sentence, if one refused it.
-    async fn read_if_settled(&mut self, candidate: &Candidate) -> Result<Option<String>, QueueError> {
+    async fn read_if_settled(&mut self, candidate: &DueRow) -> Result<Option<String>, QueueError> {
         let Some(valid) = self.valid(candidate) else { return Ok(None) };
         let evidence = self.evidence(candidate, &valid).await?;
         if !evidence.has_settled(self.wanted.verify.settle) {
@@ -232,7 +232,7 @@ impl Claiming<'_> {
         self.read(candidate.id, valid.certificate_id, row).await
     }
 
-    async fn evidence(&mut self, candidate: &Candidate, valid: &Valid) -> Result<Evidence, QueueError> {
+    async fn evidence(&mut self, candidate: &DueRow, valid: &Valid) -> Result<Evidence, QueueError> {
         if !candidate.has_history {
             return Ok(evidence::none(self.run, self.now));
         }
@@ -240,7 +240,7 @@ impl Claiming<'_> {
     }
 
     fn pass_over(&mut self, submission: i64, certificate_id: Option<String>, sentence: String) {
-        self.claims.refused.push(RefusedWrite::of_claim(submission, certificate_id, sentence));
+        self.claims.refused.push(RejectedWrite::of_claim(submission, certificate_id, sentence));
     }
 
     /// Claims a read. A rule's sentence, if one refused it: then nothing of it is written.
@@ -254,7 +254,7 @@ impl Claiming<'_> {
         let written = write_read(self.connection, self.run, self.now, &certificate_id).await;
         let ended = savepoint::end(self.connection, &written).await;
         ended.map_err(|error| {
-            error.concerning(|sentence| RefusedWrite::of_claim(submission, Some(certificate_id.to_string()), sentence))
+            error.concerning(|sentence| RejectedWrite::of_claim(submission, Some(certificate_id.to_string()), sentence))
         })?;
         match written {
             Ok(request) => {
@@ -295,7 +295,7 @@ impl Claiming<'_> {
         let written = self.write_at_once(vec![one]).await;
         let ended = savepoint::end(self.connection, &written).await;
         ended.map_err(|error| {
-            error.concerning(|sentence| RefusedWrite::of_claim(submission, Some(certificate_id.to_string()), sentence))
+            error.concerning(|sentence| RejectedWrite::of_claim(submission, Some(certificate_id.to_string()), sentence))
         })?;
         match written {
             Err(QueueError::Refused(sentence)) => {

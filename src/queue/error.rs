@@ -3,10 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::file_identity::directory_of;
 use super::filesystem::is_read_only;
 use super::permission::{self, Denial, shell};
-use super::place::directory_of;
-use super::refused::RefusedWrite;
+use super::rejected_write::RejectedWrite;
 
 /// What to do with a damaged database. The `.recover` of Debian's shell makes nothing, and its `.dump` takes everything back
 /// at the end where it met damage, unless that line is replaced.
@@ -236,7 +236,7 @@ pub enum QueueError {
         /// The sentence of the trigger.
         sentence: String,
         /// The write, where it is known.
-        refused: Option<Box<RefusedWrite>>,
+        refused: Option<Box<RejectedWrite>>,
     },
     /// Anything else that SQLite says: full, an I/O error, a table that is gone.
     #[error("the database failed ({what}): {detail}")]
@@ -297,7 +297,7 @@ fn words(error: &sqlx::Error) -> String {
 
 impl QueueError {
     /// The same, with the write that it concerns.
-    pub(super) fn concerning(self, refused: impl FnOnce(String) -> RefusedWrite) -> Self {
+    pub(super) fn concerning(self, refused: impl FnOnce(String) -> RejectedWrite) -> Self {
         let Self::RolledBack { sentence, refused: None } = self else { return self };
         let refused = Some(Box::new(refused(sentence.clone())));
         Self::RolledBack { sentence, refused }

@@ -8,10 +8,10 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use super::error::{QueueError, is_interrupted};
-use super::gap::Gap;
-use super::mark::Mark;
 use super::open::{BUSY_TIMEOUT, Queue};
-use super::shown::Shown;
+use super::restore_gap::RestoreGap;
+use super::restore_marker::RestoreMarker;
+use super::untrusted_text::UntrustedText;
 
 /// Of each kind of damage, so many are told.
 const MOST_FINDINGS: usize = 10;
@@ -96,14 +96,14 @@ async fn quick_check(options: SqliteConnectOptions, give_up: Arc<AtomicBool>) ->
     let mut findings = Vec::new();
     for table in tables {
         let check = format!("PRAGMA quick_check(\"{}\")", table.replace('"', "\"\""));
-        let verdicts: Vec<Shown> = sqlx::query_scalar(AssertSqlSafe(check)).fetch_all(&mut connection).await?;
+        let verdicts: Vec<UntrustedText> = sqlx::query_scalar(AssertSqlSafe(check)).fetch_all(&mut connection).await?;
         findings.extend(complaints(verdicts));
     }
     connection.close().await?;
     Ok(findings)
 }
 
-fn complaints(verdicts: Vec<Shown>) -> impl Iterator<Item = String> {
+fn complaints(verdicts: Vec<UntrustedText>) -> impl Iterator<Item = String> {
     verdicts.into_iter().map(|verdict| verdict.to_string()).filter(|verdict| verdict != "ok").take(MOST_FINDINGS)
 }
 
@@ -114,7 +114,7 @@ impl Queue {
     /// # Errors
     /// When the database can't be read, for another reason than damage.
     pub async fn check_integrity(&mut self) -> Result<Vec<String>, QueueError> {
-        let mark = Mark::look(self.path())?;
+        let mark = RestoreMarker::look(self.path())?;
         let mut findings = self.structure().await.or_else(|error| damage(&error))?;
         match self.flaws().await {
             Ok(flaws) => findings.extend(flaws.iter().map(ToString::to_string)),
@@ -127,7 +127,7 @@ impl Queue {
         }
         match self.gap(mark).await {
             // A copy that lies somewhere has no mark, and may be whole.
-            Ok(None | Some(Gap::Unmarked { .. })) => {}
+            Ok(None | Some(RestoreGap::Unmarked { .. })) => {}
             Ok(Some(gap)) => findings.push(gap.to_string()),
             Err(error) => findings.extend(unanswered(error)?),
         }
@@ -141,7 +141,7 @@ impl Queue {
 
     /// The rows for which this isn't so.
     async fn broken(&mut self, query: &'static str, words: &str) -> Result<Vec<String>, QueueError> {
-        let found: Result<Vec<Shown>, _> = sqlx::query_scalar(query).fetch_all(&mut self.connection).await;
+        let found: Result<Vec<UntrustedText>, _> = sqlx::query_scalar(query).fetch_all(&mut self.connection).await;
         match found {
             Ok(found) => Ok(found.iter().take(MOST_FINDINGS).map(|found| format!("{words}{found}")).collect()),
             Err(error) => unanswered(QueueError::about("checking the rows", &error)),

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use super::error::QueueError;
+use super::file_identity::directory_of;
 use super::filesystem::{Filesystem, Mounts};
-use super::place::directory_of;
 use crate::config::{DatabaseSettings, UnsafeFilesystem};
 
 /// As many as the kernel follows.

@@ -11,13 +11,13 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::backup::back_up;
+use super::daemon_lock::DaemonLock;
 use super::error::{QueueError, is_rollback_needed};
+use super::file_identity::{FileIdentity, beside, directory_of};
 use super::filesystem::is_read_only;
 use super::location::{Location, Target};
-use super::lock::DaemonLock;
-use super::mark::Mark;
 use super::permission;
-use super::place::{Place, beside, directory_of};
+use super::restore_marker::RestoreMarker;
 use super::schema;
 use super::shared_file::{self, FILE_MODE, hand_over};
 use crate::clock;
@@ -72,7 +72,7 @@ pub struct Queue {
     /// The version of the schema that was compared, and whose rules are insisted on.
     pub(super) compared: Option<i64>,
     asks_often: bool,
-    place: Place,
+    place: FileIdentity,
     unsafe_filesystem: Option<String>,
 }
 
@@ -129,7 +129,7 @@ impl Queue {
             migrate(path, &applied, opening, migrations).await?;
         }
         let connection = connect(path).await?;
-        let place = Place::of(&location)?;
+        let place = FileIdentity::of(&location)?;
         let unsafe_filesystem = location.unsafe_filesystem;
         let mut queue = Self { connection, compared: None, asks_often: false, place, unsafe_filesystem };
         if matches!(opening, Opening::Daemon(_)) {
@@ -200,7 +200,7 @@ impl Queue {
 
     /// The files that are open.
     #[must_use]
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &FileIdentity {
         &self.place
     }
 
@@ -226,7 +226,7 @@ impl Queue {
 
 /// Why there is no queue: none was made yet, or the mark beside it says otherwise.
 pub(super) fn none_there(path: &Path, not_yet: fn(PathBuf) -> QueueError) -> QueueError {
-    match Mark::look(path) {
+    match RestoreMarker::look(path) {
         Ok(Some(made)) if made > 0 => QueueError::Emptied { path: path.to_owned(), made },
         Ok(_) => not_yet(path.to_owned()),
         Err(error) => error,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access as Mode, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
-use super::place::{beside, directory_of};
+use super::file_identity::{beside, directory_of};
 use super::shared_file::{FILE_MODE, group_by_directory};
 
 /// The mode of a directory for a queue: the group makes files in it, and they are the group's.

@@ -42,7 +42,7 @@ pub struct Pruned {
 
 /// A certificate for which older requests are on record than its last commit.
 #[derive(Debug, sqlx::FromRow)]
-struct Candidate {
+struct DueRow {
     certificate_id: String,
     /// The first of its requests among those that were looked at.
     first: i64,
@@ -101,7 +101,7 @@ async fn candidates(
     after: i64,
     last: i64,
     before: UnixMillis,
-) -> Result<Vec<Candidate>, QueueError> {
+) -> Result<Vec<DueRow>, QueueError> {
     sqlx::query_as(CANDIDATES)
         .bind(after)
         .bind(last)
@@ -120,7 +120,7 @@ async fn prune_certificate(
     now: Now,
     verify: &VerifyPolicy,
     before: UnixMillis,
-    candidate: &Candidate,
+    candidate: &DueRow,
 ) -> Result<u64, QueueError> {
     let failed = QueueError::of("pruning");
     let Ok(certificate_id) = candidate.certificate_id.parse::<CertificateId>() else { return Ok(0) };

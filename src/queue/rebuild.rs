@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::error::QueueError;
 use super::repair::attempt;
 use super::schema::{Object, Schema};
-use super::words::{Part, definition};
+use super::sql_tokens::{Part, definition};
 
 /// Tables whose rows are an account of what happened, and can't be made again.
 const ACCOUNTS: [&str; 2] = ["submissions", "requests"];

@@ -3,15 +3,15 @@
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
+use super::complete::{self, Record};
 use super::error::QueueError;
-use super::half_written::half_written;
 use super::open::Queue;
-use super::record::{self, Record};
-use super::refused::RefusedWrite;
+use super::partial_results::half_written;
+use super::rejected_write::RejectedWrite;
 use super::request::{Finished, RequestKind};
 use super::run::{self, Run};
 use super::savepoint;
-use super::shown::Shown;
+use super::untrusted_text::UntrustedText;
 use crate::clock::Now;
 use crate::submission::{CommitClass, Event, Evidence, Policy, ReadClass, Row, State, next_state};
 
@@ -25,14 +25,14 @@ pub struct Recovered {
     /// Submissions whose commit has ended on record, and whose own row told nothing of it.
     pub completed: u64,
     /// What a rule of the queue lets nobody settle. It stays as it is, with its submission, until the next recovery.
-    pub refused: Vec<RefusedWrite>,
+    pub refused: Vec<RejectedWrite>,
 }
 
 /// A request that nobody holds.
 #[derive(Debug, sqlx::FromRow)]
 struct Orphan {
     number: i64,
-    certificate_id: Shown,
+    certificate_id: UntrustedText,
     kind: String,
     run_id: String,
     run_ms: i64,
@@ -149,8 +149,8 @@ impl Queue {
 }
 
 impl Orphan {
-    fn refused(&self, sentence: String) -> RefusedWrite {
-        RefusedWrite::of_outcome(self.number, self.submission, self.certificate_id.to_string(), sentence)
+    fn refused(&self, sentence: String) -> RejectedWrite {
+        RejectedWrite::of_outcome(self.number, self.submission, self.certificate_id.to_string(), sentence)
     }
 }
 
@@ -196,7 +196,7 @@ async fn settle(
     let change = next_state(&row, &event, policy, 0.0);
     let to = change.as_ref().map(|change| change.to);
     let record = Record { request: orphan.number, submission, certificate_id, from: State::InFlight, finished, change };
-    record::write_at_once(connection, &[record], now.unix).await?;
+    complete::write_at_once(connection, &[record], now.unix).await?;
     Ok(to)
 }
 

@@ -9,16 +9,16 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::backup::copy_as_it_is;
+use super::daemon_lock::DaemonLock;
 use super::error::QueueError;
+use super::file_identity::beside;
 use super::location::{Location, Target};
-use super::lock::DaemonLock;
 use super::open::{APPLICATION_ID, Identity, MIGRATIONS, connect, identify, none_there, pending};
-use super::place::beside;
 use super::rebuild::{make_table, quoted};
-use super::recount;
 use super::savepoint;
 use super::schema::{self, Flaw, Object, Schema};
 use super::shared_file::FILE_MODE;
+use super::state_counts;
 use crate::clock::UnixMillis;
 
 /// The rows that have to be there. Without its row, nobody knows whether the queue was paused.
@@ -189,7 +189,7 @@ impl<'a> Mending<'a> {
                 self.make(object, &found).await?;
             }
         }
-        let counted = sqlx::query(recount::CORRECT).execute(&mut *self.connection).await;
+        let counted = sqlx::query(state_counts::CORRECT).execute(&mut *self.connection).await;
         let recounted = counted.is_ok_and(|counted| counted.rows_affected() > 0);
         if !self.flaws.is_empty() {
             for trigger in self.made.all("trigger") {

@@ -2,8 +2,8 @@
 
 use super::error::QueueError;
 use super::open::Queue;
-use super::outlook::outlook;
-use super::shown::Shown;
+use super::snapshot::outlook;
+use super::untrusted_text::UntrustedText;
 use crate::submission::{CertificateId, State};
 
 /// How many submissions are in each state.
@@ -34,19 +34,19 @@ impl FromIterator<(State, i64)> for Counts {
 #[derive(Debug, Clone, PartialEq, Default, sqlx::FromRow)]
 pub struct DaemonRow {
     /// The run that wrote it.
-    pub run_id: Option<Shown>,
+    pub run_id: Option<UntrustedText>,
     /// Its process.
     pub pid: Option<i64>,
     /// Its version.
-    pub version: Option<Shown>,
+    pub version: Option<UntrustedText>,
     /// When it started, in unix seconds.
     pub started_at: Option<i64>,
     /// When it last wrote, in unix seconds.
     pub heartbeat_at: Option<i64>,
     /// What it is doing.
-    pub mode: Shown,
+    pub mode: UntrustedText,
     /// Why.
-    pub why: Option<Shown>,
+    pub why: Option<UntrustedText>,
     /// Commits a second.
     pub pace: Option<f64>,
 }
@@ -55,23 +55,23 @@ pub struct DaemonRow {
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct SubmissionLine {
     /// The certificate.
-    pub certificate_id: Shown,
+    pub certificate_id: UntrustedText,
     /// Where it stands.
-    pub state: Shown,
+    pub state: UntrustedText,
     /// Its order.
-    pub order_id: Option<Shown>,
+    pub order_id: Option<UntrustedText>,
     /// Its status, in words.
-    pub status_text: Option<Shown>,
+    pub status_text: Option<UntrustedText>,
     /// Its status.
     pub status: Option<i64>,
     /// Commits that counted.
     pub tries: i64,
     /// The last error.
-    pub error_code: Option<Shown>,
+    pub error_code: Option<UntrustedText>,
     /// Why it waits, failed or is held.
-    pub reason: Option<Shown>,
+    pub reason: Option<UntrustedText>,
     /// When it is due, ISO 8601.
-    pub due_at: Option<Shown>,
+    pub due_at: Option<UntrustedText>,
 }
 
 /// One request, for `history`.
@@ -80,19 +80,19 @@ pub struct HistoryLine {
     /// Its number.
     pub number: i64,
     /// `commit` or `read`.
-    pub kind: Shown,
+    pub kind: UntrustedText,
     /// When it was written down, in unix milliseconds.
     pub started_at: i64,
     /// How it ended; none while it is on the way.
-    pub outcome: Option<Shown>,
+    pub outcome: Option<UntrustedText>,
     /// The HTTP status.
     pub http_status: Option<i64>,
     /// The error code.
-    pub error_code: Option<Shown>,
+    pub error_code: Option<UntrustedText>,
     /// The server's ID for it.
-    pub request_id: Option<Shown>,
+    pub request_id: Option<UntrustedText>,
     /// The order that was placed or seen.
-    pub order_id: Option<Shown>,
+    pub order_id: Option<UntrustedText>,
     /// The status that was given or seen.
     pub status: Option<i64>,
     /// How long it took.

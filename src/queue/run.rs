@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
 use super::open::Queue;
-use super::shown::Shown;
+use super::untrusted_text::UntrustedText;
 use crate::clock::{Now, UnixMillis, millis};
 
 /// One run of the daemon, from its start to its end.
@@ -70,7 +70,7 @@ pub struct Control {
     /// No commits go out.
     pub paused: bool,
     /// Why.
-    pub pause_reason: Option<Shown>,
+    pub pause_reason: Option<UntrustedText>,
     /// End a pause by fault with a probe at once.
     pub probe_requested: bool,
 }
@@ -78,8 +78,8 @@ pub struct Control {
 /// Whose the queue is.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Holder {
-    run_id: Option<Shown>,
-    pid: Option<Shown>,
+    run_id: Option<UntrustedText>,
+    pid: Option<UntrustedText>,
 }
 
 impl Holder {

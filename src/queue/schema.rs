@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::error::QueueError;
 use super::open::{MIGRATIONS, Queue};
-use super::words::{Part, definition, words};
+use super::sql_tokens::{Part, definition, words};
 
 /// Everything that has a text; the table of migrations is sqlx's.
 const OBJECTS: &str = "SELECT type, name, tbl_name, CAST(sql AS BLOB) AS sql FROM sqlite_master

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
 
 use super::error::QueueError;
-use super::place::directory_of;
+use super::file_identity::directory_of;
 
 pub(super) const FILE_MODE: u32 = 0o660;
 

@@ -240,9 +240,9 @@ impl Site {
     }
 }
 
-fn refused(submission: i64, certificate_id: &str, request: Option<i64>, sentence: &str) -> RefusedWrite {
+fn refused(submission: i64, certificate_id: &str, request: Option<i64>, sentence: &str) -> RejectedWrite {
     let certificate_id = Some(certificate_id.to_owned());
-    RefusedWrite {
+    RejectedWrite {
         submission: Some(submission),
         certificate_id,
         request,

@@ -23,6 +23,6 @@ pub use transition::{Change, Event, Policy, Row, next_state};
 #[cfg(test)]
 mod evidence_tests;
 #[cfg(test)]
-mod transition_tests;
+mod state_machine_model;
 #[cfg(test)]
-mod world;
+mod transition_tests;

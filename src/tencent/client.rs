@@ -9,13 +9,13 @@ use reqwest::{Response, StatusCode, header};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
+use super::clock_skew::ClockSkew;
 use super::connections::{Connection, Connections};
 use super::credentials::Credentials;
 use super::departure::{OnDeparture, Watched};
 use super::failure::describe;
 use super::proxy::Proxy;
 use super::signing::{CanonicalRequest, Scope, authorization};
-use super::skew::Skew;
 use super::wire::{Action, CONTENT_TYPE, VERSION, commit_outcome, read_outcome};
 use crate::clock::{self, Now};
 use crate::submission::{CertificateId, CommitOutcome, ReadOutcome, VerifyType};
@@ -81,14 +81,14 @@ pub struct Exchange<Outcome> {
     /// When its first byte went out; none if nothing of it did.
     pub departed: Option<Instant>,
     /// How far our clock is off, if a reply came and told the time.
-    pub skew: Option<Skew>,
+    pub skew: Option<ClockSkew>,
 }
 
 /// What came of a request on the wire.
 struct Sent {
     transport: Transport,
     departed: Option<Instant>,
-    skew: Option<Skew>,
+    skew: Option<ClockSkew>,
 }
 
 enum Transport {
@@ -251,9 +251,9 @@ impl Client {
     }
 }
 
-fn skew_of(response: &Response, now: Now) -> Option<Skew> {
+fn skew_of(response: &Response, now: Now) -> Option<ClockSkew> {
     let date = response.headers().get(header::DATE)?.to_str().ok()?;
-    Skew::from_date(date, now.unix)
+    ClockSkew::from_date(date, now.unix)
 }
 
 async fn receive(mut response: Response, connection: Connection) -> Transport {

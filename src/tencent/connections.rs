@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::answers::{Answers, Origin};
-use super::authorities;
 use super::client::{InvalidEndpoint, Settings};
 use super::failure::describe;
 use super::proxy::failure::Asking;
+use super::reply_dedup::{Answers, Origin};
+use super::trust_roots;
 use crate::clock;
 
 /// Below the server's idle timeout of about 60 s, so that it doesn't close a connection under a request.
@@ -158,7 +158,7 @@ impl Book {
 fn tls() -> Result<rustls::ClientConfig, InvalidEndpoint> {
     install_crypto();
     // The verifier's only error: nobody to trust.
-    let invalid = |_: rustls::Error| InvalidEndpoint::Tls(authorities::why_none());
+    let invalid = |_: rustls::Error| InvalidEndpoint::Tls(trust_roots::why_none());
     let builder = rustls::ClientConfig::builder();
     let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(builder.crypto_provider())).map_err(invalid)?;
     let mut tls = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();

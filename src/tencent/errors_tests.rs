@@ -1,7 +1,7 @@
 use super::*;
 
 /// The list of the published SDK (`tencentcloud-sdk-python-ssl` 3.1.145): those that a commit may meet, by what they mean
-/// for it. `tests/long/error-codes` compares it with the newest one.
+/// for it. `tests/soak/error-codes` compares it with the newest one.
 const SDK: &[(Class, &str)] = &[
     (Class::Retry, "FailedOperation.NetworkError"),
     (Class::BackendError, "InternalError.BackendResponseError"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
 
-use super::authorities;
+use super::trust_roots;
 use crate::clock::UnixMillis;
 
 const NOBODY_VOUCHES: &str = "none of this machine's certificate authorities vouches for it";
@@ -54,7 +54,7 @@ pub(super) fn describe_tls(error: &rustls::Error) -> String {
 fn describe_certificate(problem: &CertificateError) -> String {
     let at = |time: &UnixTime| UnixMillis::from_duration(Duration::from_secs(time.as_secs()));
     if let CertificateError::UnknownIssuer = problem {
-        return format!("unknown issuer; {}", authorities::flaw().unwrap_or_else(|| NOBODY_VOUCHES.to_owned()));
+        return format!("unknown issuer; {}", trust_roots::flaw().unwrap_or_else(|| NOBODY_VOUCHES.to_owned()));
     }
     if let CertificateError::ExpiredContext { time, not_after } = problem {
         return format!("it expired at {}; this machine's clock says {}", at(not_after), at(time));

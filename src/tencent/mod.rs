@@ -5,20 +5,21 @@
 //! retries, waits or follows a redirect; what to do about an outcome is decided in
 //! [`submission`](crate::submission).
 
-mod answers;
-mod authorities;
 mod client;
+mod clock_skew;
 mod connections;
 mod credentials;
 mod departure;
 mod errors;
 mod failure;
 mod proxy;
+mod reply_dedup;
 mod signing;
-mod skew;
+mod trust_roots;
 mod wire;
 
 pub use client::{Client, Exchange, InvalidEndpoint, Settings};
+pub use clock_skew::ClockSkew;
 pub use credentials::{
     Credentials, CredentialsError, DMI, Found, Passed, Place, Role, Source, find_credentials, parse_credentials,
     tccli_file, vendor_files,
@@ -26,7 +27,6 @@ pub use credentials::{
 pub use errors::{Class, ERROR_TABLE, classify_code, code_label};
 pub use proxy::{Proxy, ProxyError, Way, find_way};
 pub use signing::{CanonicalRequest, Scope, authorization};
-pub use skew::Skew;
 pub use wire::{Action, CONTENT_TYPE, VERSION, commit_outcome, read_outcome};
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
-use certcommit::queue::Mark;
+use certcommit::queue::RestoreMarker;
 use certcommit::simulator::Options;
 use serde_json::Value;
 
@@ -92,7 +92,7 @@ async fn old_requests_are_pruned_beside_the_work_and_only_if_that_is_configured(
             bench.sql(&old_commit(outcome)).await;
         }
         // Without the mark that those requests left, the queue would count as moved from elsewhere.
-        Mark::open(&bench.database()).unwrap().reset(2).unwrap();
+        RestoreMarker::open(&bench.database()).unwrap().reset(2).unwrap();
         bench.sql("UPDATE submissions SET state = 'canceled'").await;
         bench.enqueue(&ids).await;
         let mut daemon = bench.spawn(&["run"]);

@@ -1,4 +1,4 @@
-//! How large a test is: a bounded form by default, and a long one when a script under `tests/long` asks for it. And how
+//! How large a test is: a bounded form by default, and a long one when a script under `tests/soak` asks for it. And how
 //! large a benchmark is: its full form by default, and another when somebody asks for it.
 
 use std::collections::hash_map::RandomState;

@@ -8,14 +8,14 @@ use crate::cli::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
 use crate::logging::printable;
-use crate::queue::{Mark, Opening, Queue, QueueError, SALVAGE, Saved, daemon_lives, repair};
+use crate::queue::{Opening, Queue, QueueError, RestoreMarker, SALVAGE, Saved, daemon_lives, repair};
 use crate::submission::State;
 
 /// Looks at it, as closely as it is asked to.
 pub(super) async fn check(out: &mut impl Write, settings: &Settings, integrity: bool) -> Result<(), Failure> {
     let path = place(settings);
     // Before the database: a daemon at work goes on.
-    let mark = Mark::look(&settings.database.path)?;
+    let mark = RestoreMarker::look(&settings.database.path)?;
     let mut queue = match Queue::open(&settings.database, Opening::Looking).await {
         Ok(queue) => queue,
         Err(QueueError::Missing(_)) => {

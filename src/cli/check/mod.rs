@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::daemon::{client_settings, way_to_api};
 use crate::logging::printable;
 use crate::submission::{CertificateId, ReadOutcome};
-use crate::tencent::{Client, Found, Skew, Source};
+use crate::tencent::{Client, ClockSkew, Found, Source};
 
 /// A certificate that nobody has: that it isn't found proves that we are let in.
 const NOBODYS_CERTIFICATE: &str = "certcommit-check";
@@ -94,7 +94,7 @@ fn credentials(settings: &Settings, found: &Found) -> String {
 }
 
 /// What is wrong with the clock, if anything is.
-fn against_the_api(skew: Skew) -> String {
+fn against_the_api(skew: ClockSkew) -> String {
     if skew.seconds().unsigned_abs() <= GOOD_CLOCK_S {
         return "agrees with the API's".to_owned();
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::situation::Situation;
+use super::diagnosis::Situation;
 use crate::submission::State;
 
 /// Every key with its type and its meaning, as the man page has them. Times are unix seconds.
@@ -88,7 +88,7 @@ pub(super) fn machine(situation: &Situation) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::{DaemonRow, ErrorCount, Gap, Oldest, Overview, Shown};
+    use crate::queue::{DaemonRow, ErrorCount, Oldest, RestoreGap, Status, UntrustedText};
 
     /// Every key with the type of its value. The states stand for one another, as do the entries of a list.
     fn typed(prefix: &str, value: &Value, found: &mut Vec<(String, &'static str)>) {
@@ -123,9 +123,9 @@ mod tests {
 
     #[test]
     fn the_keys_and_types_are_those_that_are_documented() {
-        let text = Shown::of("text");
+        let text = UntrustedText::of("text");
         let nothing = Situation {
-            overview: Overview::default(),
+            overview: Status::default(),
             flaws: Vec::new(),
             gap: None,
             read_only: false,
@@ -136,7 +136,7 @@ mod tests {
         };
         let mut everything = nothing.clone();
         everything.alive = true;
-        everything.gap = Some(Gap::Emptied { made: 1 });
+        everything.gap = Some(RestoreGap::Emptied { made: 1 });
         let overview = &mut everything.overview;
         overview.counts = [(State::Pending, 1)].into_iter().collect();
         overview.daemon = DaemonRow {

@@ -1,8 +1,8 @@
 //! `certcommit status`: the queue at a glance.
 
+mod diagnosis;
 mod json;
 mod screen;
-mod situation;
 mod view;
 
 use std::io::Write as _;
@@ -14,11 +14,11 @@ use super::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
 use crate::logging::printable;
-use crate::queue::{Mark, QueueError, daemon_lives};
+use crate::queue::{QueueError, RestoreMarker, daemon_lives};
 
+use diagnosis::Situation;
 pub(super) use json::KEYS;
 use screen::{Screen, Size};
-use situation::Situation;
 use view::view;
 
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -64,7 +64,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
 async fn look(settings: &Settings) -> Result<Situation, Failure> {
     let now = clock::now().unix.seconds();
     // Before the database: a daemon at work goes on.
-    let mark = Mark::look(&settings.database.path)?;
+    let mark = RestoreMarker::look(&settings.database.path)?;
     let mut queue = super::look_at_queue(settings).await?;
     let flaws = queue.flaws().await?;
     let overview = match queue.overview(now).await {

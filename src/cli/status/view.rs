@@ -1,6 +1,6 @@
 //! The queue at a glance, for people. Pure.
 
-use super::situation::{Condition, Situation};
+use super::diagnosis::{Condition, Situation};
 use crate::clock::UnixMillis;
 use crate::submission::State;
 

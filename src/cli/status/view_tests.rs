@@ -1,10 +1,10 @@
 use super::*;
-use crate::queue::{Control, Counts, DaemonRow, ErrorCount, Flaw, Gap, MINUTES, Oldest, Overview, Shown};
+use crate::queue::{Control, Counts, DaemonRow, ErrorCount, Flaw, MINUTES, Oldest, RestoreGap, Status, UntrustedText};
 
 const NOW: i64 = 1_700_000_000;
 
-fn text(text: &str) -> Shown {
-    Shown::of(text)
+fn text(text: &str) -> UntrustedText {
+    UntrustedText::of(text)
 }
 
 /// A daemon at work, in the middle of a long queue.
@@ -19,7 +19,7 @@ fn at_work() -> Situation {
     ];
     let mut per_minute = [1170; MINUTES];
     per_minute[..4].copy_from_slice(&[0, 1, 300, 600]);
-    let overview = Overview {
+    let overview = Status {
         counts: Counts::from_iter(counts),
         daemon: DaemonRow {
             pid: Some(4756),
@@ -187,7 +187,7 @@ fn what_is_in_doubt_takes_as_long_as_reading_it_twice() {
 #[test]
 fn what_is_wrong_with_the_database_is_told_before_all_else() {
     let mut situation = at_work();
-    situation.gap = Some(Gap::Emptied { made: 308 });
+    situation.gap = Some(RestoreGap::Emptied { made: 308 });
     situation.overview.miscounted = true;
     let expected = "\
 RUNNING      up for 3 h 12 min, process 4756

@@ -50,9 +50,9 @@ async fn a_queue_at_work_is_whole() {
 #[tokio::test]
 async fn a_copy_that_has_no_mark_can_be_whole_and_one_that_lags_behind_its_mark_is_not() {
     let mut site = filled().await;
-    Mark::open(&site.path()).unwrap().reset(2).unwrap();
+    RestoreMarker::open(&site.path()).unwrap().reset(2).unwrap();
     assert_eq!(site.queue.check_integrity().await.unwrap(), Vec::<String>::new());
-    Mark::open(&site.path()).unwrap().reset(3).unwrap();
+    RestoreMarker::open(&site.path()).unwrap().reset(3).unwrap();
     let findings = site.queue.check_integrity().await.unwrap();
     assert!(findings.len() == 1 && findings[0].ends_with("it knows of 2 requests, and 3 were made"), "{findings:?}");
 }

@@ -121,7 +121,7 @@ async fn a_row_that_no_rule_would_have_let_in_stays_as_it_is_and_blocks_no_other
     let claims = site.turn(0, &[], 1, 0).await.claims;
     assert_eq!(names(&claims.commits), ["good"]);
     let sentence = "its certificate_id, verify_type or tries can't be right";
-    let malformed = |id, text| RefusedWrite { is_malformed: true, ..refused(id, text, None, sentence) };
+    let malformed = |id, text| RejectedWrite { is_malformed: true, ..refused(id, text, None, sentence) };
     assert_eq!(claims.refused, [malformed(1, "not an id!"), malformed(2, "odd")]);
     assert_eq!(site.number("SELECT count(*) FROM submissions WHERE state = 'pending'").await, Some(2));
 }

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use sqlx::Connection as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
+use super::super::file_identity::beside;
 use super::super::open::MIGRATIONS;
-use super::super::place::beside;
 use super::*;
 
 struct Directory(tempfile::TempDir);

@@ -83,7 +83,7 @@ async fn whoever_needs_a_queue_or_looks_at_one_writes_nothing_into_a_file_withou
 async fn where_requests_were_made_a_queue_that_is_not_there_was_emptied_or_taken_away() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("queue.db");
-    Mark::open(&path).unwrap().reset(7).unwrap();
+    RestoreMarker::open(&path).unwrap().reset(7).unwrap();
     for _ in ["missing", "empty"] {
         let error = Queue::open(&path, Opening::Looking).await.unwrap_err();
         assert!(matches!(error, QueueError::Emptied { made: 7, .. }), "{error:?}");

@@ -59,7 +59,7 @@ async fn the_overview_shows_what_is_due_and_what_failed() {
 
 #[tokio::test]
 async fn no_query_of_the_overview_reads_a_whole_table_or_sorts_one() {
-    use crate::queue::overview::{FREQUENT_ERRORS, LAST_DUE, OLDEST, PER_MINUTE};
+    use crate::queue::status::{FREQUENT_ERRORS, LAST_DUE, OLDEST, PER_MINUTE};
     let mut site = Site::new().await;
     for query in [FREQUENT_ERRORS, LAST_DUE, OLDEST, PER_MINUTE] {
         let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}")))

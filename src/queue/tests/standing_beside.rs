@@ -84,22 +84,22 @@ async fn a_lock_file_that_cannot_be_made_or_looked_at_is_an_error() {
 #[test]
 fn a_mark_holds_no_number_at_first_and_only_moves_up() {
     let (_directory, database) = place();
-    let mut mark = Mark::open(&database).unwrap();
+    let mut mark = RestoreMarker::open(&database).unwrap();
     assert_eq!(mark.number(), None);
     for (to, number) in [(7, 7), (8, 8), (8, 8), (3, 8)] {
         mark.advance(to).unwrap();
         assert_eq!(mark.number(), Some(number));
-        assert_eq!(Mark::open(&database).unwrap().number(), Some(number));
+        assert_eq!(RestoreMarker::open(&database).unwrap().number(), Some(number));
     }
 }
 
 #[test]
 fn a_mark_can_be_set_to_a_number_that_is_lower() {
     let (_directory, database) = place();
-    let mut mark = Mark::open(&database).unwrap();
+    let mut mark = RestoreMarker::open(&database).unwrap();
     mark.advance(100).unwrap();
     mark.reset(42).unwrap();
-    assert_eq!((mark.number(), Mark::open(&database).unwrap().number()), (Some(42), Some(42)));
+    assert_eq!((mark.number(), RestoreMarker::open(&database).unwrap().number()), (Some(42), Some(42)));
 }
 
 #[test]
@@ -108,11 +108,11 @@ fn a_mark_may_hold_no_number_and_one_that_cannot_be_read_is_an_error() {
     let file = database.with_file_name("queue.db.mark");
     for text in ["", "12", "this is no number, but it is long enough\n"] {
         fs::write(&file, text).unwrap();
-        assert_eq!(Mark::open(&database).unwrap().number(), None, "{text:?}");
+        assert_eq!(RestoreMarker::open(&database).unwrap().number(), None, "{text:?}");
     }
     fs::remove_file(&file).unwrap();
     // Reading a process's memory where there is none is an input/output error.
     symlink("/proc/self/mem", &file).unwrap();
-    let error = Mark::open(&database).unwrap_err();
+    let error = RestoreMarker::open(&database).unwrap_err();
     assert!(error.to_string().contains("queue.db.mark"), "{error}");
 }

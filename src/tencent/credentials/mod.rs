@@ -6,8 +6,8 @@
 
 mod environment;
 mod keypair;
-mod reading;
 mod role;
+mod secret_file;
 mod systemd;
 mod tccli_file;
 #[cfg(test)]
@@ -23,8 +23,8 @@ use tokio::time::Instant;
 
 use environment::{SECRET_ID, SECRET_KEY};
 
-pub(super) use reading::read as read_secret;
 pub use role::{DMI, Role};
+pub(super) use secret_file::read as read_secret;
 pub use tccli_file::tccli_file;
 pub use vendor_file::{parse_credentials, vendor_files};
 

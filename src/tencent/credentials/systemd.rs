@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::keypair::assemble;
-use super::reading::read;
+use super::secret_file::read;
 use super::{CredentialsError, Holding, Source};
 
 pub(super) const SECRET_ID: &str = "secret_id";

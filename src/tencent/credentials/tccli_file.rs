@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::keypair::{assemble, good_until};
-use super::reading::read_sheltered;
+use super::secret_file::read_sheltered;
 use super::{CredentialsError, Holding, Source};
 use crate::clock::{self, UnixMillis};
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::keypair::assemble;
-use super::reading::{read, text};
+use super::secret_file::{read, text};
 use super::tccli_file;
 use super::{Credentials, CredentialsError, Holding, Source};
 use crate::logging::printable;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use certcommit::config::Settings;
 use certcommit::daemon::{self, CredentialSource, Stop};
-use certcommit::queue::Mark;
+use certcommit::queue::RestoreMarker;
 use certcommit::simulator::{Fault, Options};
 use certcommit::tencent::Credentials;
 use fastrand::Rng;
@@ -348,7 +348,7 @@ async fn a_mark_that_lost_its_last_moments_is_brought_up_to_its_database_by_the_
     let bench = Bench::new().await;
     bench.enqueue(&ids(2)).await;
     bench.run_until_empty().await;
-    let mark = || Mark::open(&bench.database()).unwrap().number();
+    let mark = || RestoreMarker::open(&bench.database()).unwrap().number();
     assert_eq!(mark(), Some(2));
     std::fs::write(bench.path("queue.db.mark"), format!("{:020}\n", 1)).unwrap();
     bench.start().await.stop(Stop::Soon).await;

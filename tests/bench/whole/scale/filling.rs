@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use certcommit::clock;
-use certcommit::queue::Mark;
+use certcommit::queue::RestoreMarker;
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
@@ -34,7 +34,7 @@ pub(super) async fn fill(bench: &Bench, rows: i64) {
     run(&mut connection, "PRAGMA journal_mode = WAL").await;
     let newest = sqlx::query_scalar("SELECT coalesce(max(number), 0) FROM requests").fetch_one(&mut connection);
     // As a daemon leaves it; without it, the queue would count as moved from elsewhere.
-    Mark::open(&bench.database()).unwrap().reset(newest.await.unwrap()).unwrap();
+    RestoreMarker::open(&bench.database()).unwrap().reset(newest.await.unwrap()).unwrap();
     connection.close().await.unwrap();
     // Else the first sync of those who are measured would have to write all of it.
     File::open(bench.database()).unwrap().sync_all().unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use certcommit::daemon::{Stop, advice};
-use certcommit::queue::Mark;
+use certcommit::queue::RestoreMarker;
 use certcommit::simulator::{Fault, ReadFault};
 use certcommit::submission::State;
 
@@ -203,7 +203,7 @@ async fn while_nothing_can_be_read_what_needs_no_reading_is_sent_past_what_does(
         )
         .await;
     // Without the mark that those requests left, the queue would count as moved from elsewhere.
-    Mark::open(&bench.database()).unwrap().reset(150).unwrap();
+    RestoreMarker::open(&bench.database()).unwrap().reset(150).unwrap();
     let mut daemon = bench.start().await;
     let paused = |why: Option<&str>| says(why, "reading back is paused: several reads in succession failed");
     let why = daemon.until("reading to pause", |progress| paused(progress.paused.as_deref())).await.paused.unwrap();

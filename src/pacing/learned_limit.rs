@@ -36,7 +36,7 @@ const FLOOR: f64 = 0.5;
 
 /// How many requests a second are allowed.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(super) struct LearnedLimit {
     cap: f64,
     learnt: Option<Learnt>,
     /// When requests departed that were refused.
@@ -69,7 +69,7 @@ enum Phase {
     Trying { base: f64 },
 }
 
-impl Allowance {
+impl LearnedLimit {
     pub(super) fn new(cap: f64) -> Self {
         Self { cap, learnt: None, refused: VecDeque::new(), debt: 0 }
     }

@@ -3,12 +3,12 @@
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 
+use super::batch::Manner;
 use super::claim::Claim;
 use super::error::QueueError;
-use super::refused::RefusedWrite;
+use super::rejected_write::RejectedWrite;
 use super::request::Finished;
 use super::savepoint;
-use super::turn::Manner;
 use crate::clock::{UnixMillis, millis};
 use crate::submission::{CertificateId, Change, ResolvedBy, State};
 
@@ -43,8 +43,8 @@ impl Record {
         }
     }
 
-    fn refused(&self, sentence: String) -> RefusedWrite {
-        RefusedWrite::of_outcome(self.request, Some(self.submission), self.certificate_id.to_string(), sentence)
+    fn refused(&self, sentence: String) -> RejectedWrite {
+        RejectedWrite::of_outcome(self.request, Some(self.submission), self.certificate_id.to_string(), sentence)
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn write(
     manner: Manner,
     records: &[Record],
     now: UnixMillis,
-) -> Result<Vec<RefusedWrite>, QueueError> {
+) -> Result<Vec<RejectedWrite>, QueueError> {
     let mut refused = Vec::new();
     match manner {
         Manner::AtOnce => write_at_once(connection, records, now).await?,

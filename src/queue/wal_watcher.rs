@@ -10,16 +10,16 @@ use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
-use super::place::beside;
+use super::file_identity::beside;
 
 /// Room for many events: each is 16 bytes long, since a watched file has no name in it.
 const BUFFER: usize = 1024;
 
 /// A watch on the log of an open database.
 #[derive(Debug)]
-pub struct Watch(AsyncFd<OwnedFd>);
+pub struct WalWatcher(AsyncFd<OwnedFd>);
 
-impl Watch {
+impl WalWatcher {
     /// Watches the log of the database at this path.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ mod tests {
         sqlx::query(statement).bind(id.to_owned()).execute(connection).await.unwrap();
     }
 
-    fn is_silent(watch: &Watch) -> bool {
+    fn is_silent(watch: &WalWatcher) -> bool {
         let noticed = std::pin::pin!(watch.noticed());
         matches!(noticed.poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
     }
@@ -90,7 +90,7 @@ mod tests {
         let database = directory.path().join("queue.db");
         let _queue = Queue::open(&database, Opening::Create).await.unwrap();
         let mut other = SqliteConnectOptions::new().filename(&database).connect().await.unwrap();
-        let watch = Watch::on(&database).unwrap();
+        let watch = WalWatcher::on(&database).unwrap();
         assert!(is_silent(&watch));
         insert(&mut other, "a").await;
         watch.noticed().await.unwrap();
@@ -100,6 +100,6 @@ mod tests {
     #[tokio::test]
     async fn a_log_that_is_not_there_can_not_be_watched() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(Watch::on(&directory.path().join("queue.db")).is_err());
+        assert!(WalWatcher::on(&directory.path().join("queue.db")).is_err());
     }
 }

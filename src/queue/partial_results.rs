@@ -3,11 +3,11 @@
 
 use sqlx::sqlite::SqliteConnection;
 
+use super::complete::{self, Record};
 use super::error::QueueError;
-use super::record::{self, Record};
-use super::refused::RefusedWrite;
+use super::rejected_write::RejectedWrite;
 use super::request::Finished;
-use super::shown::Shown;
+use super::untrusted_text::UntrustedText;
 use crate::clock::Now;
 use crate::submission::{
     CertificateId, CommitClass, CommitOutcome, Event, Evidence, Policy, Receipt, Refusal, Row, State, next_state,
@@ -15,9 +15,9 @@ use crate::submission::{
 
 /// One of them, with its newest commit.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct HalfWritten {
+pub(super) struct PartialResult {
     submission: i64,
-    certificate_id: Shown,
+    certificate_id: UntrustedText,
     tries: u32,
     request: i64,
     outcome: String,
@@ -31,8 +31,8 @@ pub(super) struct HalfWritten {
 pub(super) async fn half_written(
     connection: &mut SqliteConnection,
     held: &[i64],
-) -> Result<Vec<HalfWritten>, QueueError> {
-    let all: Vec<HalfWritten> = sqlx::query_as(
+) -> Result<Vec<PartialResult>, QueueError> {
+    let all: Vec<PartialResult> = sqlx::query_as(
         "SELECT s.id AS submission, s.certificate_id, s.tries, r.number AS request, r.outcome, r.order_id, r.status,
                 r.request_id, r.error_code
            FROM submissions s
@@ -46,7 +46,7 @@ pub(super) async fn half_written(
     Ok(all.into_iter().filter(|half| !held.contains(&half.request)).collect())
 }
 
-impl HalfWritten {
+impl PartialResult {
     /// Writes the other half.
     ///
     /// # Errors
@@ -67,11 +67,11 @@ impl HalfWritten {
         let (request, submission) = (self.request, self.submission);
         // Its request is finished, and stays as it is.
         let record = Record { request, submission, certificate_id, from: State::InFlight, finished, change };
-        record::write_at_once(connection, &[record], now.unix).await
+        complete::write_at_once(connection, &[record], now.unix).await
     }
 
-    pub(super) fn refused(&self, sentence: String) -> RefusedWrite {
-        RefusedWrite::of_outcome(self.request, Some(self.submission), self.certificate_id.to_string(), sentence)
+    pub(super) fn refused(&self, sentence: String) -> RejectedWrite {
+        RejectedWrite::of_outcome(self.request, Some(self.submission), self.certificate_id.to_string(), sentence)
     }
 
     /// How its commit ended, as far as that is on record.

@@ -14,7 +14,7 @@ const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
 /// The files of an open database.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct FileIdentity {
     database: Identity,
     /// SQLite's files, and the link by which the database was named, if it was.
     others: Vec<Identity>,
@@ -27,7 +27,7 @@ struct Identity {
     inode: u64,
 }
 
-impl Place {
+impl FileIdentity {
     /// The place of a database that is open.
     pub(super) fn of(location: &Location) -> Result<Self, QueueError> {
         let companions = COMPANIONS.iter().map(|suffix| beside(&location.path, suffix));

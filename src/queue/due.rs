@@ -14,7 +14,7 @@ pub(super) const HIGHEST_PRIORITY: i64 = PRIORITIES - 1;
 
 /// A row as it stands there. The rules let none in whose values can't be right, but rules can be dropped.
 #[derive(Debug, Deserialize)]
-pub(super) struct Candidate {
+pub(super) struct DueRow {
     pub(super) id: i64,
     is_in_doubt: bool,
     priority: i64,
@@ -36,7 +36,7 @@ pub(super) struct Valid {
     pub(super) tries: u32,
 }
 
-impl Candidate {
+impl DueRow {
     /// Its values; none if they can't be right.
     pub(super) fn parse(&self) -> Option<Valid> {
         let certificate_id = self.certificate_id.as_deref()?.parse().ok()?;
@@ -127,9 +127,9 @@ pub(super) struct Most {
 /// What is due.
 pub(super) struct Due {
     /// Rows in doubt, the earliest first.
-    pub(super) in_doubt: Vec<Candidate>,
+    pub(super) in_doubt: Vec<DueRow>,
     /// Pending ones, by priority and then the earliest first; none of a queue that is paused.
-    pub(super) pending: Vec<Candidate>,
+    pub(super) pending: Vec<DueRow>,
 }
 
 impl Due {
@@ -152,7 +152,7 @@ pub(super) async fn due(connection: &mut SqliteConnection, now: Now, most: Most)
         .fetch_one(connection)
         .await
         .map_err(QueueError::of(WHAT))?;
-    let found: Result<Vec<Candidate>, _> = serde_json::from_str(&json);
+    let found: Result<Vec<DueRow>, _> = serde_json::from_str(&json);
     let mut found = found.map_err(|error| QueueError::unwritable(WHAT, &error))?;
     found.sort_by_key(|candidate| (candidate.due_at, candidate.id));
     let (in_doubt, mut pending): (Vec<_>, Vec<_>) = found.into_iter().partition(|candidate| candidate.is_in_doubt);

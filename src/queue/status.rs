@@ -2,10 +2,10 @@
 
 use super::error::QueueError;
 use super::open::Queue;
-use super::outlook::{Outlook, outlook};
 use super::report::{Counts, DaemonRow};
 use super::run::Control;
-use super::shown::Shown;
+use super::snapshot::{Snapshot, outlook};
+use super::untrusted_text::UntrustedText;
 
 /// How many minutes the overview looks back.
 pub const MINUTES: usize = 30;
@@ -55,7 +55,7 @@ pub(super) const PER_MINUTE: &str = "SELECT max(0, (?1 - finished_at) / 60000) A
 
 /// The queue at a glance.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Overview {
+pub struct Status {
     /// Submissions by state.
     pub counts: Counts,
     /// Whether the counts that the queue keeps are wrong; then these were counted one by one.
@@ -80,9 +80,9 @@ pub struct Overview {
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Oldest {
     /// The certificate.
-    pub certificate_id: Shown,
+    pub certificate_id: UntrustedText,
     /// Where it stands.
-    pub state: Shown,
+    pub state: UntrustedText,
     /// When it was enqueued, in unix seconds.
     pub created_at: i64,
 }
@@ -91,7 +91,7 @@ pub struct Oldest {
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct ErrorCount {
     /// The code; none for a submission that was given up for what was read back, or by hand.
-    pub code: Option<Shown>,
+    pub code: Option<UntrustedText>,
     /// How many failed submissions have it.
     pub count: i64,
     /// Whether there are more: the count is bounded.
@@ -103,10 +103,10 @@ impl Queue {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn overview(&mut self, now: i64) -> Result<Overview, QueueError> {
+    pub async fn overview(&mut self, now: i64) -> Result<Status, QueueError> {
         let outlook = outlook(&mut self.connection).await?;
-        let Outlook { control, next_commit, next_read, counts, miscounted, .. } = outlook;
-        Ok(Overview {
+        let Snapshot { control, next_commit, next_read, counts, miscounted, .. } = outlook;
+        Ok(Status {
             counts: if miscounted { self.counted().await? } else { counts },
             miscounted,
             daemon: self.daemon_row().await?,

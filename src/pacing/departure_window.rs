@@ -14,7 +14,7 @@ const KEPT: usize = 5;
 
 /// The last departures, and the requests that have not departed yet.
 #[derive(Debug)]
-pub(super) struct SendLog {
+pub(super) struct DepartureWindow {
     departures: VecDeque<Instant>,
     waiting: usize,
     most: usize,
@@ -22,7 +22,7 @@ pub(super) struct SendLog {
     window: Duration,
 }
 
-impl SendLog {
+impl DepartureWindow {
     pub(super) fn new(most: u32, window: Duration) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let kept = most.saturating_mul(KEPT);

@@ -166,7 +166,7 @@ fn what_the_server_let_through_in_the_second_before_is_allowed_from_then_on() {
 #[test]
 fn one_refusal_that_the_count_does_not_explain_changes_nothing_and_a_second_one_soon_does() {
     let at = start();
-    let mut allowance = Allowance::new(10.0);
+    let mut allowance = LearnedLimit::new(10.0);
     allowance.refused(at, Some(10), at);
     assert!((allowance.pace() - 10.0).abs() < 1e-9);
     allowance.granted(at + SECOND);
@@ -178,7 +178,7 @@ fn one_refusal_that_the_count_does_not_explain_changes_nothing_and_a_second_one_
 #[test]
 fn more_is_tried_after_so_many_grants_and_not_for_time_alone() {
     let at = start();
-    let mut allowance = Allowance::new(20.0);
+    let mut allowance = LearnedLimit::new(20.0);
     allowance.refused(at, Some(5), at);
     let later = at + Duration::from_secs(3600);
     allowance.advance(later);
@@ -211,13 +211,13 @@ fn the_whole_rate_is_used_after_the_way_back() {
 
 /// An allowance of 20 that is told what happens, second by second.
 struct Told {
-    allowance: Allowance,
+    allowance: LearnedLimit,
     at: Instant,
 }
 
 impl Told {
     fn new() -> Self {
-        Self { allowance: Allowance::new(20.0), at: start() }
+        Self { allowance: LearnedLimit::new(20.0), at: start() }
     }
 
     /// A request that departed then is refused, so many having departed in the second before; the pace from then on.

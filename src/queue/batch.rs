@@ -6,13 +6,13 @@ use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::claim::{self, Claims, Wanted};
+use super::complete::{self, Record};
 use super::error::QueueError;
 use super::open::Queue;
-use super::outlook::{Outlook, outlook};
-use super::record::{self, Record};
-use super::refused::RefusedWrite;
+use super::rejected_write::RejectedWrite;
 use super::report::Counts;
 use super::run::{self, Control, Heartbeat, Run};
+use super::snapshot::{Snapshot, outlook};
 use crate::clock::{self, Now};
 use crate::submission::VerifyPolicy;
 
@@ -70,7 +70,7 @@ pub struct TurnReport {
     /// What was claimed, durably.
     pub claims: Claims,
     /// Records that a rule of the queue refused. Nothing of them is written, so they have to be kept.
-    pub refused: Vec<RefusedWrite>,
+    pub refused: Vec<RejectedWrite>,
     /// What people ask for. `probe_requested` is cleared by this turn.
     pub control: Control,
     /// When the next commit is due, in unix seconds; perhaps now.
@@ -159,7 +159,7 @@ async fn take(
     run: &Run,
     turn: &Turn<'_>,
 ) -> Result<(TurnReport, Versions), QueueError> {
-    let refused = record::write(connection, manner, turn.records, turn.now.unix).await?;
+    let refused = complete::write(connection, manner, turn.records, turn.now.unix).await?;
     let Turn { commits, reads, skip, verify, probe, reading_paused, .. } = *turn;
     let wanted = Wanted { commits, reads, skip, verify, probe, reading_paused };
     let claims = claim::claim(connection, manner, run, turn.now, wanted).await?;
@@ -167,7 +167,7 @@ async fn take(
         run::beat(connection, heartbeat, turn.now.unix).await?;
     }
     let outlook = outlook(connection).await?;
-    let Outlook { holder, control, next_commit, next_read, counts, miscounted, schema_version, newest_request } =
+    let Snapshot { holder, control, next_commit, next_read, counts, miscounted, schema_version, newest_request } =
         outlook;
     holder.check(run)?;
     if control.probe_requested {

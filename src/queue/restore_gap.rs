@@ -7,7 +7,7 @@ use super::open::Queue;
 
 /// Requests were made that the database doesn't know of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gap {
+pub enum RestoreGap {
     /// The mark is ahead: the database was restored from a backup, or made anew.
     Behind {
         /// The newest request that the database knows of.
@@ -27,7 +27,7 @@ pub enum Gap {
     },
 }
 
-impl fmt::Display for Gap {
+impl fmt::Display for RestoreGap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Behind { newest, made } => write!(
@@ -51,12 +51,12 @@ impl Queue {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn gap(&mut self, mark: Option<i64>) -> Result<Option<Gap>, QueueError> {
+    pub async fn gap(&mut self, mark: Option<i64>) -> Result<Option<RestoreGap>, QueueError> {
         let (newest, on_record) = self.requests_made().await?;
         Ok(match mark {
-            Some(made) if made > newest => Some(Gap::Behind { newest, made }),
-            _ if newest > 0 && !on_record => Some(Gap::Emptied { made: newest }),
-            None if newest > 0 || self.last_run().await?.is_some() => Some(Gap::Unmarked { newest }),
+            Some(made) if made > newest => Some(RestoreGap::Behind { newest, made }),
+            _ if newest > 0 && !on_record => Some(RestoreGap::Emptied { made: newest }),
+            None if newest > 0 || self.last_run().await?.is_some() => Some(RestoreGap::Unmarked { newest }),
             Some(_) | None => None,
         })
     }

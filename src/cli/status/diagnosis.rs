@@ -1,7 +1,7 @@
 //! What the queue is at: judged from what the database says, and from whether a daemon lives. Pure.
 
 use crate::daemon::advice;
-use crate::queue::{Flaw, Gap, Overview, Paces};
+use crate::queue::{Flaw, Paces, RestoreGap, Status};
 
 /// A daemon that lives writes its row every ten seconds.
 const SILENT_AFTER: i64 = 35;
@@ -11,11 +11,11 @@ const READ_ONLY: &str = "the filesystem of the queue is mounted read-only: nothi
 /// What `status` shows.
 #[derive(Debug, Clone)]
 pub(super) struct Situation {
-    pub(super) overview: Overview,
+    pub(super) overview: Status,
     /// What of the schema is missing or altered.
     pub(super) flaws: Vec<Flaw>,
     /// What the numbers of requests tell of those that are missing on record.
-    pub(super) gap: Option<Gap>,
+    pub(super) gap: Option<RestoreGap>,
     /// Whether what it lies on is mounted read-only.
     pub(super) read_only: bool,
     /// Whether a daemon holds the queue.

@@ -8,9 +8,9 @@ use crate::clock::UnixMillis;
 
 /// This machine's clock minus the API's, to the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Skew(i64);
+pub struct ClockSkew(i64);
 
-impl Skew {
+impl ClockSkew {
     /// From the text of a `Date` header and our time when it came. None if it is no date.
     pub(crate) fn from_date(date: &str, ours: UnixMillis) -> Option<Self> {
         let theirs = httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()?;
@@ -24,7 +24,7 @@ impl Skew {
     }
 }
 
-impl fmt::Display for Skew {
+impl fmt::Display for ClockSkew {
     /// `10 min 2 s behind the API's`, for instance.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let amount = Duration::from_secs(self.0.unsigned_abs());
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn a_date_header_tells_by_how_much_our_clock_is_off() {
-        let skew = |ours| Skew::from_date(DATE, UnixMillis(ours)).unwrap();
+        let skew = |ours| ClockSkew::from_date(DATE, UnixMillis(ours)).unwrap();
         assert_eq!(skew(THEIRS + 999).seconds(), 0);
         assert_eq!(skew(THEIRS - 602_000).to_string(), "10 min 2 s behind the API's");
         assert_eq!(skew(THEIRS + 45_000).to_string(), "45 s ahead of the API's");
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn what_is_no_date_tells_nothing() {
         for text in ["", "yesterday", "Mon, 25 Feb 2019", "Thu, 01 Jan 1601 00:00:00 GMT"] {
-            assert_eq!(Skew::from_date(text, UnixMillis(THEIRS)), None, "{text}");
+            assert_eq!(ClockSkew::from_date(text, UnixMillis(THEIRS)), None, "{text}");
         }
     }
 }

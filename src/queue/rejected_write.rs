@@ -5,7 +5,7 @@ use std::fmt;
 
 /// A write that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusedWrite {
+pub struct RejectedWrite {
     /// The submission's id; none if the request has none any more.
     pub submission: Option<i64>,
     /// The certificate, where its ID can be read.
@@ -19,7 +19,7 @@ pub struct RefusedWrite {
     pub sentence: String,
 }
 
-impl RefusedWrite {
+impl RejectedWrite {
     /// The outcome of a request that was to be written.
     pub(super) fn of_outcome(request: i64, submission: Option<i64>, certificate_id: String, sentence: String) -> Self {
         let (request, certificate_id) = (Some(request), Some(certificate_id));
@@ -32,7 +32,7 @@ impl RefusedWrite {
     }
 }
 
-impl fmt::Display for RefusedWrite {
+impl fmt::Display for RejectedWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.certificate_id, self.submission) {
             (Some(id), _) => f.write_str(id),

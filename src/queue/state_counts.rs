@@ -3,8 +3,8 @@
 
 use super::error::QueueError;
 use super::open::Queue;
-use super::outlook::outlook;
 use super::report::Counts;
+use super::snapshot::outlook;
 
 /// Sets what is wrong, and nothing else.
 pub(super) const CORRECT: &str = "UPDATE state_counts

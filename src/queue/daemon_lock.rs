@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::error::QueueError;
 use super::location::{Location, Target, resolve};
-use super::{place, shared_file};
+use super::{file_identity, shared_file};
 
 /// `status` looks at the lock by taking it for a moment: a start tries again for this long.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -90,7 +90,7 @@ pub fn daemon_lives(database: &Path) -> Result<bool, QueueError> {
 }
 
 fn lock_path(database: &Path) -> PathBuf {
-    place::beside(database, ".lock")
+    file_identity::beside(database, ".lock")
 }
 
 fn write_pid(file: &mut File) -> io::Result<()> {

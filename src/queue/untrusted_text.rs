@@ -15,9 +15,9 @@ const MAX_SHOWN: usize = 1000;
 /// A column's value as it may be shown and logged, whatever it is: one line, without characters that steer a terminal,
 /// and not too long. Bytes that aren't UTF-8 and values that aren't text don't fail the query that found them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Shown(String);
+pub struct UntrustedText(String);
 
-impl Shown {
+impl UntrustedText {
     fn new(bytes: &[u8]) -> Self {
         Self(printable(&String::from_utf8_lossy(bytes), MAX_SHOWN))
     }
@@ -35,7 +35,7 @@ impl Shown {
     }
 }
 
-impl Deref for Shown {
+impl Deref for UntrustedText {
     type Target = str;
 
     fn deref(&self) -> &str {
@@ -43,13 +43,13 @@ impl Deref for Shown {
     }
 }
 
-impl fmt::Display for Shown {
+impl fmt::Display for UntrustedText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl Type<Sqlite> for Shown {
+impl Type<Sqlite> for UntrustedText {
     fn type_info() -> SqliteTypeInfo {
         <str as Type<Sqlite>>::type_info()
     }
@@ -59,7 +59,7 @@ impl Type<Sqlite> for Shown {
     }
 }
 
-impl<'r> Decode<'r, Sqlite> for Shown {
+impl<'r> Decode<'r, Sqlite> for UntrustedText {
     fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
         // Of a number, SQLite makes a text here.
         <&[u8] as Decode<Sqlite>>::decode(value).map(Self::new)
@@ -86,13 +86,13 @@ mod tests {
             ("SELECT ''", ""),
         ];
         for (query, shown) in cases {
-            let value: Shown = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
+            let value: UntrustedText = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
             assert_eq!(&*value, shown, "{query}");
         }
-        let long: Shown =
+        let long: UntrustedText =
             sqlx::query_scalar("SELECT printf('%.65536c', 'x')").fetch_one(&mut connection).await.unwrap();
         assert_eq!(long.chars().count(), MAX_SHOWN + 1);
-        let none: Option<Shown> = sqlx::query_scalar("SELECT NULL").fetch_one(&mut connection).await.unwrap();
+        let none: Option<UntrustedText> = sqlx::query_scalar("SELECT NULL").fetch_one(&mut connection).await.unwrap();
         assert_eq!(none, None);
     }
 }

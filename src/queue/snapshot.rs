@@ -8,7 +8,7 @@ use super::run::{Control, Holder};
 
 /// The queue as it stands.
 #[derive(Debug)]
-pub(super) struct Outlook {
+pub(super) struct Snapshot {
     /// Whose it is.
     pub(super) holder: Holder,
     /// What people ask for.
@@ -57,7 +57,7 @@ struct Line {
 }
 
 /// Looks.
-pub(super) async fn outlook(connection: &mut SqliteConnection) -> Result<Outlook, QueueError> {
+pub(super) async fn outlook(connection: &mut SqliteConnection) -> Result<Snapshot, QueueError> {
     let Line { holder, control, next_commit, next_read, schema_version, newest_request, counts } =
         sqlx::query_as(concat!(
             "SELECT run_id, pid, paused, pause_reason, probe_requested, (SELECT min(due) FROM (SELECT ",
@@ -88,5 +88,5 @@ pub(super) async fn outlook(connection: &mut SqliteConnection) -> Result<Outlook
     let believed = |count: i64, any: i64| if any > 0 { count.max(1) } else { 0 };
     let counts = kept.into_iter().filter_map(|(state, count, any)| Some((state.parse().ok()?, believed(count, any))));
     let counts = counts.collect();
-    Ok(Outlook { holder, control, next_commit, next_read, counts, miscounted, schema_version, newest_request })
+    Ok(Snapshot { holder, control, next_commit, next_read, counts, miscounted, schema_version, newest_request })
 }

@@ -7,21 +7,21 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::QueueError;
+use super::file_identity::{beside, directory_of};
 use super::location::resolve;
-use super::place::{beside, directory_of};
 use super::shared_file;
 
 const DIGITS: usize = 20;
 
 /// An open mark. It is written after each COMMIT that claims, so it never runs ahead of its own database.
 #[derive(Debug)]
-pub struct Mark {
+pub struct RestoreMarker {
     file: File,
     path: PathBuf,
     number: Option<i64>,
 }
 
-impl Mark {
+impl RestoreMarker {
     /// Opens the mark of the database at this path, or makes one that holds no number yet.
     ///
     /// # Errors
@@ -117,18 +117,18 @@ mod tests {
     fn a_mark_holds_the_highest_number_and_none_when_it_is_new_or_unreadable() {
         let directory = tempfile::tempdir().unwrap();
         let database = directory.path().join("queue.db");
-        assert_eq!(Mark::look(&database).unwrap(), None);
+        assert_eq!(RestoreMarker::look(&database).unwrap(), None);
         assert!(!directory.path().join("queue.db.mark").exists(), "who only looks makes none");
-        let mut mark = Mark::open(&database).unwrap();
+        let mut mark = RestoreMarker::open(&database).unwrap();
         assert_eq!(mark.number(), None);
-        assert_eq!(Mark::look(&database).unwrap(), None);
+        assert_eq!(RestoreMarker::look(&database).unwrap(), None);
         mark.reset(7).unwrap();
         mark.advance(5).unwrap();
         mark.advance(12).unwrap();
         mark.rewrite().unwrap();
-        assert_eq!(Mark::open(&database).unwrap().number(), Some(12));
-        assert_eq!(Mark::look(&database).unwrap(), Some(12));
+        assert_eq!(RestoreMarker::open(&database).unwrap().number(), Some(12));
+        assert_eq!(RestoreMarker::look(&database).unwrap(), Some(12));
         std::fs::write(directory.path().join("queue.db.mark"), "not a number at all, really").unwrap();
-        assert_eq!(Mark::open(&database).unwrap().number(), None);
+        assert_eq!(RestoreMarker::open(&database).unwrap().number(), None);
     }
 }
