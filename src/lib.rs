@@ -17,6 +17,7 @@
 //! | 2 | [`config`], [`logging`], [`metrics`] | settings; log formats and the catalogue of events; metrics |
 //! | 1 | [`submission`] | the domain: identifiers, states, outcomes, and the whole state machine |
 //! | 0 | [`clock`] | the only place that reads the time |
+//! | 0 | [`named_enum`] | enums whose variants have names |
 //! | side | [`simulator`] | a stand-in for the API, for `demo` and the tests |
 
 pub mod cli;
@@ -25,6 +26,7 @@ pub mod config;
 pub mod daemon;
 pub mod logging;
 pub mod metrics;
+pub mod named_enum;
 pub mod pacing;
 pub mod queue;
 pub mod simulator;

@@ -6,6 +6,7 @@ use super::error::QueueError;
 use super::open::Queue;
 use super::untrusted_text::UntrustedText;
 use crate::clock::{Now, UnixMillis, millis};
+use crate::named_enum::named_enum;
 
 /// One run of the daemon, from its start to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,32 +25,19 @@ impl Run {
     }
 }
 
-/// What the daemon is doing, as `daemon.mode` says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Sends what is due.
-    Running,
-    /// `control.paused` is set.
-    PausedByOperator,
-    /// A fault that is no row's; it probes.
-    PausedByFault,
-    /// Waits for the requests on the way.
-    Stopping,
-    /// Ended in good order.
-    Stopped,
-}
-
-impl Mode {
-    /// The name in the database.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::PausedByOperator => "paused_by_operator",
-            Self::PausedByFault => "paused_by_fault",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-        }
+named_enum! {
+    /// What the daemon is doing, as `daemon.mode` says it.
+    pub enum Mode {
+        /// Sends what is due.
+        Running = "running",
+        /// `control.paused` is set.
+        PausedByOperator = "paused_by_operator",
+        /// A failure that isn't specific to one submission; the daemon probes.
+        PausedByFault = "paused_by_fault",
+        /// Waits for the requests on the way.
+        Stopping = "stopping",
+        /// Ended in good order.
+        Stopped = "stopped",
     }
 }
 

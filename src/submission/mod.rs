@@ -12,7 +12,7 @@ mod state;
 mod status;
 mod transition;
 
-pub use certificate::{CertificateId, InvalidCertificateId, InvalidVerifyType, VerifyType};
+pub use certificate::{CertificateId, InvalidCertificateId, VerifyType};
 pub use evidence::Evidence;
 pub use outcome::{CommitClass, CommitOutcome, ReadClass, ReadOutcome, Receipt, Refusal};
 pub use policy::{RetryPolicy, VerifyPolicy};
