@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use super::chart::chart;
 use super::exit::{Code, Failure};
 use super::progress_bar::Meter;
-use crate::config::{LogFormat, Settings};
+use crate::config::Settings;
 use crate::daemon::{self, CredentialSource, Ended, Progress, Stop, Until};
-use crate::logging;
+use crate::logging::{self, LogFormat, LogLevel};
 use crate::queue::{NewSubmission, Opening, Queue};
 use crate::simulator::{Mixture, Options, Simulator, per_second, rate, worst_second};
 use crate::submission::State;
@@ -83,7 +83,7 @@ async fn serve(options: Options) -> Result<Code, Failure> {
 
 /// Runs the daemon against the simulator, and shows what came of it.
 async fn show(certificates: u32, options: Options) -> Result<Code, Failure> {
-    logging::init("error", LogFormat::Text)?;
+    logging::init(LogLevel::Error, LogFormat::Text)?;
     let simulator = Simulator::start(options).await?;
     simulator.mixture(MIXTURE);
     let directory = tempfile::tempdir()?;

@@ -223,7 +223,7 @@ mod tests {
             assert!(page.contains(&format!("certcommit {}", command.get_name())), "{}", command.get_name());
         }
         for event in Event::ALL {
-            assert!(page.contains(&event_of(*event)), "{event}");
+            assert!(page.contains(&event_of(event)), "{event}");
         }
         for field in Field::ALL {
             assert!(page.contains(&format!("{} ({})", field.describe(), field.unit())), "{field}");

@@ -10,7 +10,7 @@ use super::exit::{Code, Failure};
 use super::progress_bar::Meter;
 use crate::config::{ConfigError, Settings};
 use crate::daemon::{self, Ended, Progress, Reloading, Stop, Until};
-use crate::logging;
+use crate::logging::{self, LogLevel};
 use crate::submission::State;
 
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub(super) async fn run(
     let settings = load()?;
     let metered = arguments.until_empty && std::io::stderr().is_terminal();
     // The bar and the log share the terminal: with a bar, only what needs attention is logged.
-    let level = if metered { "warn" } else { settings.log.level.as_str() };
+    let level = if metered { LogLevel::Warn } else { settings.log.level };
     let level = logging::init(level, settings.log.format)?;
     let until = if arguments.until_empty { Until::Empty } else { Until::Stopped };
     let source = super::credentials::source(&settings);

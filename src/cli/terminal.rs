@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::exit::{Code, Failure};
-use crate::logging::{is_unsafe, printable};
+use crate::escaping::{is_unsafe, printable};
 
 /// The longest failure that is shown.
 const LONGEST: usize = 4000;

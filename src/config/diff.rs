@@ -86,7 +86,7 @@ fn values_of(settings: &Settings) -> [String; KEYS.len()] {
         span(pause.probe_max),
         worker.max_in_flight.to_string(),
         span(worker.stop_timeout),
-        log.level.clone(),
+        log.level.to_string(),
         log.format.as_str().to_owned(),
         span(log.progress_interval),
         metrics.listen.map(|address| address.to_string()).unwrap_or_default(),

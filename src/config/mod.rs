@@ -19,6 +19,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::logging::{LogFormat, LogLevel};
 use crate::submission::{Policy, RetryPolicy, VerifyPolicy};
 
 pub use diff::Change;
@@ -33,9 +34,6 @@ pub const DEFAULT_FILE: &str = "/etc/certcommit/certcommit.toml";
 
 /// What the name of every environment variable for a setting starts with: `CERTCOMMIT__SECTION__KEY`.
 pub const VARIABLE_PREFIX: &str = "CERTCOMMIT__";
-
-/// The names of the log's levels, the most urgent first.
-pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// The most commits in a second that Tencent Cloud permits for `CommitCertificateInformation`.
 const MOST_PER_SECOND: u32 = 20;
@@ -161,8 +159,8 @@ pub struct WorkerSettings {
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
-    /// The least urgent level that is logged: `error`, `warn`, `info`, `debug` or `trace`.
-    pub level: String,
+    /// The least urgent level that is logged.
+    pub level: LogLevel,
     /// How lines look.
     pub format: LogFormat,
     /// The time between two `progress` lines.
@@ -237,20 +235,6 @@ names! {
         File = "file",
         /// The role of the machine.
         CvmRole = "cvm-role",
-    }
-}
-
-names! {
-    /// `log.format`: how log lines look.
-    LogFormat {
-        /// The journal where systemd runs the program, text on a terminal, JSON elsewhere.
-        Auto = "auto",
-        /// One JSON object a line.
-        Json = "json",
-        /// Text for people.
-        Text = "text",
-        /// Entries with native fields in systemd's journal.
-        Journald = "journald",
     }
 }
 
@@ -357,8 +341,8 @@ impl Settings {
                 stop_timeout: values.duration("worker.stop_timeout", Span::Positive)?,
             },
             log: LogSettings {
-                level: values.choice("log.level", &LEVELS, |name| name)?.to_owned(),
-                format: values.choice("log.format", LogFormat::ALL, LogFormat::as_str)?,
+                level: values.choice("log.level", &LogLevel::ALL, LogLevel::as_str)?,
+                format: values.choice("log.format", &LogFormat::ALL, LogFormat::as_str)?,
                 progress_interval: values.duration("log.progress_interval", Span::AtLeast(Duration::from_secs(1)))?,
             },
             metrics: MetricsSettings { listen: listen(values)? },

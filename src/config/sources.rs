@@ -8,7 +8,7 @@ use config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
 
 use super::error::ConfigError;
 use super::keys::{self, KEYS};
-use crate::logging::printable;
+use crate::escaping::printable;
 
 /// A parser's reason that is longer than this many characters repeats the text.
 const LONGEST_REASON: usize = 300;

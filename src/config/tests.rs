@@ -58,7 +58,7 @@ fn without_file_and_variables_everything_has_its_documented_default() {
         verify: VerifySettings { settle: seconds(60), resend_after: seconds(600), per_second: 10 },
         pause: PauseSettings { after: 5, probe_initial: seconds(30), probe_max: seconds(900) },
         worker: WorkerSettings { max_in_flight: 64, stop_timeout: seconds(35) },
-        log: LogSettings { level: "info".to_owned(), format: LogFormat::Auto, progress_interval: seconds(60) },
+        log: LogSettings { level: LogLevel::Info, format: LogFormat::Auto, progress_interval: seconds(60) },
         metrics: MetricsSettings { listen: None },
         retention: RetentionSettings { requests: None },
     };
@@ -99,7 +99,7 @@ fn the_environment_comes_before_the_file_and_the_file_before_the_defaults() {
     let variables = [("CERTCOMMIT__RATE__PER_SECOND", "3"), ("CERTCOMMIT__LOG__FORMAT", "json"), ("PATH", "/bin")];
     let settings = load(text, &variables).unwrap();
     assert_eq!(settings.rate, RateSettings { per_second: 3, guard: Duration::from_millis(30) });
-    assert_eq!((settings.log.level.as_str(), settings.log.format), ("warn", LogFormat::Json));
+    assert_eq!((settings.log.level, settings.log.format), (LogLevel::Warn, LogFormat::Json));
     assert_eq!(settings.retry, defaults().retry);
 }
 

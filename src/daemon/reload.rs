@@ -10,7 +10,7 @@ use super::lane::LaneSettings;
 use super::worker::Worker;
 use crate::clock::Now;
 use crate::config::{Change, ConfigError, Settings};
-use crate::logging::{Event, LogLevel};
+use crate::logging::{Event, LevelControl};
 use crate::pacing::Limits;
 
 /// What the daemon needs to reload its configuration.
@@ -20,7 +20,7 @@ pub struct Reloading {
     /// Reads the settings anew, and says where the credentials come from by them.
     pub read: Box<dyn FnMut() -> Result<(Settings, CredentialSource), ConfigError> + Send>,
     /// What `log.level` sets.
-    pub level: LogLevel,
+    pub level: LevelControl,
 }
 
 impl fmt::Debug for Reloading {
@@ -63,7 +63,7 @@ impl Worker {
     }
 
     fn set_level(&self) {
-        let level = self.reloading.as_ref().map(|reloading| reloading.level.set(&self.settings.log.level));
+        let level = self.reloading.as_ref().map(|reloading| reloading.level.set(self.settings.log.level));
         if let Some(Err(error)) = level {
             tracing::warn!("log.level stays as it was: {error}");
         }

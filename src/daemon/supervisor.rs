@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::notify_socket::NotifySocket;
 use super::watchers::Situation;
 use crate::clock::rough;
-use crate::logging::printable;
+use crate::escaping::printable;
 use crate::submission::State;
 
 /// The status text is renewed at most this often.

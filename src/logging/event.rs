@@ -1,38 +1,23 @@
 //! The catalogue of events: every kind of line that operators can filter by, and the fields that it has.
 
-use std::fmt;
-
 use tracing::Level;
 
 use super::field::Field;
+use crate::named_enum::named_enum;
 
-/// An enum of the events with their names, levels, descriptions and fields.
+/// The events with their names, levels, meanings and fields.
 macro_rules! events {
     ($($variant:ident = $text:literal, $level:ident, $describe:literal, [$($field:ident)*];)*) => {
-        /// What a log line is about: the value of its field `event`. Operators filter by these names.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Event { $(#[doc = $describe] $variant,)* }
+        named_enum! {
+            /// What a log line is about: the value of its field `event`. Operators filter by these names.
+            pub enum Event { $(#[doc = $describe] $variant = $text,)* }
+        }
 
         impl Event {
-            /// The whole catalogue.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The name in the log.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-
             /// How urgent it is.
             #[must_use]
             pub fn level(self) -> Level {
                 match self { $(Self::$variant => Level::$level,)* }
-            }
-
-            /// When it is logged, in one sentence.
-            #[must_use]
-            pub fn describe(self) -> &'static str {
-                match self { $(Self::$variant => $describe,)* }
             }
 
             /// The fields that its lines have, where they have a value.
@@ -47,43 +32,37 @@ macro_rules! events {
 events! {
     Started = "started", INFO, "The daemon has read its configuration and holds the database.",
         [Version RunId Pid Database Endpoint Rate];
-    Ready = "ready", INFO, "The daemon takes up work.", [RunId];
+    Ready = "ready", INFO, "The daemon starts work.", [RunId];
     Submitted = "submitted", INFO, "A commit succeeded: the order is placed.",
         [CertificateId State Try Outcome OrderId Status RequestId HttpStatus DurationMs];
-    Retrying = "retrying", INFO, "A commit failed for a passing reason, and is tried again when it is due.",
+    Retrying = "retrying", INFO, "A commit failed for a temporary reason; it is tried again when it is due.",
         [CertificateId State Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue];
     Failed = "failed", WARN, "A certificate was refused for good, or is out of tries.",
         [CertificateId State Try Outcome OrderId Status RequestId ErrorCode ErrorMessage HttpStatus DurationMs];
     InDoubt = "in_doubt", WARN, "Whether a commit placed an order isn't known; it is read back.",
         [CertificateId State Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue Count];
-    Verified = "verified", INFO, "A certificate was read back, and what was read decides how it goes on.",
+    Verified = "verified", INFO, "A certificate was read back, and the result decides what happens next.",
         [CertificateId State Try Outcome OrderId Status RequestId HttpStatus DurationMs NextDue];
-    Held = "held", WARN, "What was read back can't be decided by a machine; somebody has to.",
+    Held = "held", WARN, "The readback can't be decided by a machine; a person has to.",
         [CertificateId State Try Outcome OrderId Status RequestId ErrorCode ErrorMessage HttpStatus DurationMs];
     Throttled = "throttled", WARN, "The server limits the rate; nothing was executed, and the pace goes down.",
         [CertificateId State Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue];
     Paused = "paused", WARN, "The queue is paused, by an operator or because of a fault.", [Why ProbeInS];
-    Resumed = "resumed", INFO, "The queue goes on after a pause.", [PausedS ResultsWritten];
+    Resumed = "resumed", INFO, "The queue continues after a pause.", [PausedS ResultsWritten];
     VerifyPaused = "verify_paused", WARN, "Reading back is paused: it isn't permitted, or it fails.", [Why ProbeInS];
-    Progress = "progress", INFO, "Comes at every interval while there is work: counts, rate and time left.",
+    Progress = "progress", INFO, "At every interval while there is work: counts, rate and time left.",
         [Pending InFlight InDoubt Submitted Failed Held PerSecond Pace LeftS OldestS];
     DatabaseUnavailable = "database_unavailable", ERROR, "The database doesn't work; nothing is sent until it does.",
         [ResultsInHand OnTheWay];
     WriteRefused = "write_refused", ERROR,
-        "A rule of the queue, or a trigger of somebody's own, refuses a claim or a result; it is tried again.",
+        "A rule of the queue, or a trigger that you added, rejects a claim or a result; it is tried again.",
         [CertificateId Request Submission];
     Reloaded = "reloaded", INFO,
-        "The configuration was read anew, or could not be (then it is an error).",
+        "The configuration was reloaded; or could not be, which is an error.",
         [Changed RestartNeeded Error];
     Stopping = "stopping", INFO, "The daemon claims nothing more, and waits for requests on the way.", [OnTheWay];
     Stopped = "stopped", INFO, "The daemon has written what it knows, and ends.",
         [Submitted Failed Held InDoubt Pending Unwritten];
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 #[cfg(test)]
@@ -94,10 +73,9 @@ mod tests {
 
     #[test]
     fn the_catalogue_has_every_event_once_with_a_sentence() {
-        let names: Vec<&str> = Event::ALL.iter().map(|event| event.as_str()).collect();
         let expected = "started ready submitted retrying failed in_doubt verified held throttled paused resumed verify_paused \
             progress database_unavailable write_refused reloaded stopping stopped";
-        assert_eq!(names.join(" "), expected);
+        assert_eq!(Event::NAMES.join(" "), expected);
         let sentences: BTreeSet<&str> = Event::ALL.iter().map(|event| event.describe()).collect();
         assert_eq!(sentences.len(), Event::ALL.len());
         assert!(sentences.iter().all(|sentence| sentence.ends_with('.') && !sentence.contains('\n')));

@@ -1,8 +1,8 @@
-//! The journal of systemd: an entry with native fields for each event, in the journal's native protocol.
+//! systemd's journal: each event is an entry with native fields, sent by the journal's native protocol.
 //!
-//! `tracing-journald` is not used for it: it writes values as they are, so that one escape sequence makes `journalctl`
-//! show `[blob data]` and a line break looks like another line; it waits for a journal that stands still; and what it
-//! can't send is gone without a word. What has to be sent is `NAME=value` on a line of a datagram.
+//! `tracing-journald` won't do: it writes values unescaped, so that one escape sequence makes `journalctl` show
+//! `[blob data]`, and a line break looks like another line; it blocks while the journal is stuck; and it drops what it can't
+//! send without a word. The protocol is simple: a datagram of `NAME=value` lines.
 //!
 //! The protocol: <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>. The fields: systemd.journal-fields(7).
 
@@ -20,30 +20,29 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::Context;
 
-use super::escaping::printable;
+use crate::escaping::printable;
 
 /// Where the journal listens.
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// What `journalctl -t` looks for.
 const IDENTIFIER: &str = "certcommit";
-/// What the names of our own fields start with.
+/// The prefix of our own fields' names.
 const PREFIX: &str = "CERTCOMMIT_";
-/// The journal takes no longer names.
+/// The journal rejects longer names.
 const LONGEST_NAME: usize = 64;
 /// In bytes. `journalctl -o json` shows null for a field that has more than 4,096 with its name.
 const LONGEST_VALUE: usize = 4000;
-/// How many entries wait for a journal that stands still.
+/// How many entries wait for a journal that is stuck; then the newest are dropped, and counted.
 const MOST_WAITING: usize = 1000;
 
-/// Whether this is the stream that systemd connected to the journal: `$JOURNAL_STREAM` has its device and inode. See
-/// systemd.exec(5).
+/// Whether systemd connected this stream to the journal: `$JOURNAL_STREAM` has its device and inode. See systemd.exec(5).
 pub(super) fn is_stream(named: Option<&str>, stream: impl AsFd) -> bool {
     let Ok(found) = rustix::fs::fstat(stream) else { return false };
     named == Some(format!("{}:{}", found.st_dev, found.st_ino).as_str())
 }
 
-/// The journal. A daemon never waits for it.
+/// The journal. The daemon never waits for it.
 #[derive(Debug)]
 pub(super) struct Journal {
     socket: UnixDatagram,
@@ -51,7 +50,7 @@ pub(super) struct Journal {
     waiting: Mutex<Waiting>,
 }
 
-/// What the journal did not take yet.
+/// What the journal didn't accept yet.
 #[derive(Debug, Default)]
 struct Waiting {
     entries: VecDeque<Entry>,
@@ -59,7 +58,7 @@ struct Waiting {
 }
 
 impl Journal {
-    /// The journal that listens on this socket.
+    /// Opens the journal that listens on this socket.
     ///
     /// # Errors
     /// When none does.
@@ -71,7 +70,7 @@ impl Journal {
         Ok(Self { socket, path: path.to_owned(), waiting: Mutex::default() })
     }
 
-    /// Sends an entry, after those that wait. What the journal refuses goes elsewhere.
+    /// Sends an entry, after those that wait. What the journal rejects goes elsewhere.
     fn send(&self, entry: Entry, elsewhere: impl Fn(&Entry)) {
         let waiting = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         while waiting.entries.front().is_some_and(|earlier| self.offer(earlier, &elsewhere)) {
@@ -86,7 +85,7 @@ impl Journal {
         }
     }
 
-    /// Whether the entry is done with: only a journal that stands still takes it later.
+    /// Whether the entry is dealt with; if not, the journal is stuck and takes it later.
     fn offer(&self, entry: &Entry, elsewhere: impl Fn(&Entry)) -> bool {
         match self.socket.send_to(entry.datagram().as_bytes(), &self.path) {
             Ok(_) => true,
@@ -109,7 +108,7 @@ impl Waiting {
     }
 }
 
-/// Writes events to the journal, and to another place what it refuses.
+/// Writes events to the journal, and what it rejects elsewhere.
 pub(super) struct JournalLayer<W> {
     pub(super) journal: Arc<Journal>,
     pub(super) elsewhere: W,
@@ -125,7 +124,7 @@ where
     }
 }
 
-/// An entry: its values are escaped and short.
+/// An entry, whose values are escaped and truncated.
 #[derive(Debug)]
 struct Entry {
     priority: u8,
@@ -153,13 +152,13 @@ impl Entry {
             priority: priority(Level::WARN),
             target: module_path!().to_owned(),
             message: format!(
-                "the journal stood still, and {lost} lines of this log are lost; the queue has every request"
+                "the journal was stuck, and {lost} lines of this log are lost; the queue has every request"
             ),
             fields: Vec::new(),
         }
     }
 
-    /// The entry as the journal takes it. No value has a line break, so none needs its length.
+    /// The entry in the journal's protocol. No value has a line break, so none needs the form with a length.
     fn datagram(&self) -> String {
         let Self { priority, target, message, fields } = self;
         let mut datagram =
@@ -171,10 +170,10 @@ impl Entry {
         datagram
     }
 
-    /// The entry as a line for where systemd reads its priority. See sd-daemon(3).
+    /// The entry as a line with the priority that systemd reads. See sd-daemon(3).
     fn write_line(&self, mut writer: impl io::Write) {
         let fields: String = self.fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-        // With that gone too, there is nobody to tell.
+        // If this fails too, there is nowhere left to report it.
         writer.write_all(format!("<{}>{}{fields}\n", self.priority, self.message).as_bytes()).unwrap_or_default();
     }
 
@@ -196,7 +195,7 @@ impl Visit for Entry {
     }
 }
 
-/// `request_id` is `CERTCOMMIT_REQUEST_ID`: capitals, digits and underscores are all that the journal takes.
+/// `request_id` becomes `CERTCOMMIT_REQUEST_ID`: the journal takes capitals, digits and underscores alone.
 fn native(name: &str) -> String {
     let letters =
         name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' });
@@ -212,7 +211,7 @@ fn shown(text: &str) -> String {
     shown
 }
 
-/// As syslog(3) has them. What the work says when all is well is informational, and no notice.
+/// The priorities of syslog(3). Routine work is informational, not a notice.
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,

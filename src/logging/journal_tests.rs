@@ -5,7 +5,9 @@ use tempfile::TempDir;
 use tracing::{debug, error, info, trace, warn};
 
 use super::*;
-use crate::logging::{Event, Form, is_unsafe, layer, reload};
+use crate::escaping::is_unsafe;
+use crate::logging::level::LogLevel;
+use crate::logging::{Destination, Event, level, output};
 
 /// A journal that keeps what it is sent until somebody reads it.
 struct Receiver {
@@ -63,18 +65,18 @@ impl Elsewhere {
     }
 }
 
-fn subscriber(journal: &Arc<Journal>, level: Level) -> (impl Subscriber + Send + Sync, Elsewhere) {
+fn subscriber(journal: &Arc<Journal>, level: LogLevel) -> (impl Subscriber + Send + Sync, Elsewhere) {
     let elsewhere = Elsewhere::default();
-    let (form, writer) = (Form::Journal(Arc::clone(journal)), elsewhere.clone());
-    let outputs = move |level| {
+    let (destination, writer) = (Destination::Journal(Arc::clone(journal)), elsewhere.clone());
+    let make_output = move |level| {
         let writer = writer.clone();
-        layer(level, &form, move || writer.clone())
+        output(level, &destination, move || writer.clone())
     };
-    (reload::subscriber(level, outputs).0, elsewhere)
+    (level::subscriber(level, make_output).0, elsewhere)
 }
 
 /// The entries that events leave in the journal.
-fn entries(level: Level, events: impl FnOnce()) -> Vec<String> {
+fn entries(level: LogLevel, events: impl FnOnce()) -> Vec<String> {
     let receiver = Receiver::new();
     let (subscriber, elsewhere) = subscriber(&receiver.journal(), level);
     tracing::subscriber::with_default(subscriber, events);
@@ -85,7 +87,7 @@ fn entries(level: Level, events: impl FnOnce()) -> Vec<String> {
 #[test]
 fn an_event_is_an_entry_with_native_fields() {
     let order_id: Option<&str> = None;
-    let entry = entries(Level::INFO, || {
+    let entry = entries(LogLevel::Info, || {
         info!(event = %Event::Submitted, certificate_id = "abcb1234", r#try = 2u32, pace = 19.5, http.status = 200, order_id, "submitted abcb1234");
     });
     let expected = "PRIORITY=6\nSYSLOG_IDENTIFIER=certcommit\nTARGET=certcommit::logging::journal::tests\n\
@@ -109,9 +111,9 @@ fn each_level_has_its_priority_and_libraries_speak_to_programmers_alone() {
         let entries = entries(level, events);
         entries.iter().map(|entry| entry.split_once('\n').unwrap().0.to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(priorities(Level::INFO).join(" "), "PRIORITY=3 PRIORITY=4 PRIORITY=6");
+    assert_eq!(priorities(LogLevel::Info).join(" "), "PRIORITY=3 PRIORITY=4 PRIORITY=6");
     let all = "PRIORITY=3 PRIORITY=4 PRIORITY=6 PRIORITY=7 PRIORITY=7 PRIORITY=4 PRIORITY=6";
-    assert_eq!(priorities(Level::TRACE).join(" "), all);
+    assert_eq!(priorities(LogLevel::Trace).join(" "), all);
 }
 
 #[test]
@@ -121,7 +123,7 @@ fn nothing_in_a_value_starts_a_line_or_a_field_or_is_longer_than_journalctl_show
     let error = io::Error::other(evil);
     let error: &(dyn std::error::Error + 'static) = &error;
     let entry =
-        entries(Level::INFO, || warn!(error, text = evil, debug = ?evil, shown = %evil, long, "{evil}")).concat();
+        entries(LogLevel::Info, || warn!(error, text = evil, debug = ?evil, shown = %evil, long, "{evil}")).concat();
     let names: Vec<&str> = entry.lines().map(|line| line.split_once('=').unwrap().0).collect();
     let own = ["CERTCOMMIT_ERROR", "CERTCOMMIT_TEXT", "CERTCOMMIT_DEBUG", "CERTCOMMIT_SHOWN", "CERTCOMMIT_LONG"];
     assert_eq!(names, [&["PRIORITY", "SYSLOG_IDENTIFIER", "TARGET", "MESSAGE"][..], &own[..]].concat());
@@ -131,7 +133,7 @@ fn nothing_in_a_value_starts_a_line_or_a_field_or_is_longer_than_journalctl_show
 
 #[test]
 fn an_event_without_a_message_is_seen_all_the_same() {
-    let entry = entries(Level::INFO, || warn!(number = 1)).concat();
+    let entry = entries(LogLevel::Info, || warn!(number = 1)).concat();
     assert!(entry.contains("\nMESSAGE=event src/logging/journal_tests.rs:"), "{entry}");
 }
 
@@ -144,7 +146,7 @@ fn a_field_name_is_one_that_the_journal_takes() {
 #[test]
 fn a_journal_that_went_away_leaves_lines_with_their_priority_elsewhere() {
     let receiver = Receiver::new();
-    let (subscriber, elsewhere) = subscriber(&receiver.journal(), Level::INFO);
+    let (subscriber, elsewhere) = subscriber(&receiver.journal(), LogLevel::Info);
     tracing::subscriber::with_default(subscriber, || {
         warn!("before");
         drop(receiver);
@@ -158,7 +160,7 @@ fn a_journal_that_went_away_leaves_lines_with_their_priority_elsewhere() {
 fn a_journal_that_stands_still_holds_nobody_up_and_gets_later_what_it_missed() {
     let receiver = Receiver::new();
     let journal = receiver.journal();
-    let (subscriber, elsewhere) = subscriber(&journal, Level::INFO);
+    let (subscriber, elsewhere) = subscriber(&journal, LogLevel::Info);
     let waiting = || journal.waiting.lock().unwrap().entries.len();
     let mut sent = 0;
     let mut got = Vec::new();
@@ -184,7 +186,7 @@ fn a_journal_that_stands_still_holds_nobody_up_and_gets_later_what_it_missed() {
 fn lines_that_a_journal_missed_for_good_are_counted_and_told() {
     let receiver = Receiver::new();
     let journal = receiver.journal();
-    let (subscriber, _) = subscriber(&journal, Level::INFO);
+    let (subscriber, _) = subscriber(&journal, LogLevel::Info);
     let lost = || journal.waiting.lock().unwrap().lost;
     let mut got = Vec::new();
     tracing::subscriber::with_default(subscriber, || {
@@ -197,7 +199,7 @@ fn lines_that_a_journal_missed_for_good_are_counted_and_told() {
         }
         got.extend(receiver.take());
     });
-    let told: Vec<&String> = got.iter().filter(|entry| entry.contains("stood still")).collect();
+    let told: Vec<&String> = got.iter().filter(|entry| entry.contains("was stuck")).collect();
     let lost = told[0].split_once("and ").unwrap().1.split_once(' ').unwrap().0.parse::<u64>().unwrap();
     assert!(told.len() == 1 && lost >= 3 && told[0].starts_with("PRIORITY=4\n"), "{told:?}");
 }

@@ -1,19 +1,19 @@
-//! A panic, which is a mistake in the program, as a line of the log instead of a text in between.
+//! A panic, which is a defect of the program, as a line of the log.
 
 use std::panic::{self, PanicHookInfo};
 
-use super::printable;
+use crate::escaping::printable;
 
-/// As much is told of what it says.
-const SHOWN: usize = 400;
+/// A longer message is cut.
+const LONGEST_MESSAGE: usize = 400;
 
-/// From now on, panics of this process are told in its log.
+/// From now on, the panics of this process go to its log.
 pub(super) fn are_logged() {
-    panic::set_hook(Box::new(tell));
+    panic::set_hook(Box::new(log));
 }
 
-fn tell(panic: &PanicHookInfo<'_>) {
-    let says = printable(panic.payload_as_str().unwrap_or("nothing that is text"), SHOWN);
+fn log(panic: &PanicHookInfo<'_>) {
+    let message = printable(panic.payload_as_str().unwrap_or("(no message)"), LONGEST_MESSAGE);
     let at = panic.location().map(ToString::to_string).unwrap_or_default();
-    tracing::error!("certcommit made a mistake at {at}, and a part of it ended: {says}. Please report it");
+    tracing::error!("internal error at {at}; a part of certcommit ended: {message}. Please report it");
 }

@@ -7,7 +7,7 @@ use sqlx::error::BoxDynError;
 use sqlx::sqlite::{Sqlite, SqliteTypeInfo, SqliteValueRef};
 use sqlx::{Decode, Type};
 
-use crate::logging::printable;
+use crate::escaping::printable;
 
 /// A text that is longer than this many characters is cut.
 const MAX_SHOWN: usize = 1000;

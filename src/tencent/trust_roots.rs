@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-use crate::logging::printable;
+use crate::escaping::printable;
 
 /// The variable that names a file.
 const FILE: &str = "SSL_CERT_FILE";

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::errors::{Class, classify_code, is_known};
-use crate::logging::printable;
+use crate::escaping::printable;
 use crate::submission::{CertificateId, CommitOutcome, ReadOutcome, Reading, Receipt, Refusal, VerifyType};
 
 /// The API's version, `X-TC-Version`.

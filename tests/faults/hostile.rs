@@ -7,7 +7,7 @@ mod rows;
 
 use std::process::Command;
 
-use certcommit::logging::is_unsafe;
+use certcommit::escaping::is_unsafe;
 use certcommit::simulator::{Fault, Options, ReadFault};
 use certcommit::submission::State;
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use certcommit::config::Settings;
-use certcommit::logging::is_unsafe;
+use certcommit::escaping::is_unsafe;
 use certcommit::submission::{CommitOutcome, ReadOutcome, Reading, Receipt, Refusal};
 use certcommit::tencent::{Source, commit_outcome, parse_credentials, read_outcome};
 use secrecy::ExposeSecret as _;

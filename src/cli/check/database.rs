@@ -7,7 +7,7 @@ use super::{INDENT, LONGEST_PLACE};
 use crate::cli::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
-use crate::logging::printable;
+use crate::escaping::printable;
 use crate::queue::{Opening, Queue, QueueError, RestoreMarker, SALVAGE, Saved, daemon_lives, repair};
 use crate::submission::State;
 

@@ -8,7 +8,7 @@ use super::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
 use crate::daemon::{client_settings, way_to_api};
-use crate::logging::printable;
+use crate::escaping::printable;
 use crate::submission::{CertificateId, ReadOutcome};
 use crate::tencent::{Client, ClockSkew, Found, Source};
 

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
-use crate::logging::printable;
+use crate::escaping::printable;
 use crate::queue::{QueueError, RestoreMarker, daemon_lives};
 
 use diagnosis::Situation;

@@ -17,7 +17,7 @@ use super::keypair::{flaw, given, good_until};
 use super::{Credentials, CredentialsError, Holding, Source};
 use crate::clock::{self, Now, UnixMillis};
 use crate::config::is_role_name;
-use crate::logging::printable;
+use crate::escaping::printable;
 use crate::tencent::connections::install_crypto;
 use crate::tencent::failure::describe;
 

@@ -6,7 +6,7 @@ use super::keypair::assemble;
 use super::secret_file::{read, text};
 use super::tccli_file;
 use super::{Credentials, CredentialsError, Holding, Source};
-use crate::logging::printable;
+use crate::escaping::printable;
 
 const SYSTEM_FILE: &str = "/etc/tencentcloud/credentials";
 const SECRET_ID: &str = "secret_id";

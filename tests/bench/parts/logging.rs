@@ -4,8 +4,7 @@ use std::fs::File;
 use std::hint::black_box;
 use std::os::fd::AsFd as _;
 
-use certcommit::config::LogFormat;
-use certcommit::logging::{self, Event};
+use certcommit::logging::{self, Event, LogFormat, LogLevel};
 use criterion::Criterion;
 use rustix::stdio::dup2_stderr;
 
@@ -14,7 +13,7 @@ const OWN: &str = "certcommit::daemon";
 
 /// Lines go to standard error, which leads nowhere meanwhile.
 pub(super) fn a_line(criterion: &mut Criterion) {
-    logging::init("info", LogFormat::Json).unwrap();
+    logging::init(LogLevel::Info, LogFormat::Json).unwrap();
     let stderr = std::io::stderr().as_fd().try_clone_to_owned().unwrap();
     dup2_stderr(File::options().write(true).open("/dev/null").unwrap()).unwrap();
     criterion.bench_function("a line of the log, in JSON", |bencher| {

@@ -51,7 +51,7 @@ fn write_escaped<W: Write>(
 }
 
 /// Writes text with its unsafe characters escaped as Rust does it.
-pub(super) struct Escaping<'a, W>(pub(super) &'a mut W);
+pub(crate) struct Escaping<'a, W>(pub(crate) &'a mut W);
 
 impl<W: Write> Write for Escaping<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -60,7 +60,7 @@ impl<W: Write> Write for Escaping<'_, W> {
 }
 
 /// Writes JSON so that its unsafe characters, which stand in strings alone, are escaped as JSON does it.
-pub(super) struct EscapingJson<'a, W>(pub(super) &'a mut W);
+pub(crate) struct EscapingJson<'a, W>(pub(crate) &'a mut W);
 
 impl<W: Write> Write for EscapingJson<'_, W> {
     fn write_str(&mut self, json: &str) -> fmt::Result {
