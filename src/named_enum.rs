@@ -17,6 +17,12 @@ impl UnknownName {
     pub fn new(text: &str, expected: &'static [&'static str]) -> Self {
         Self { text: text.chars().take(LONGEST_SHOWN).collect(), expected }
     }
+
+    /// The names that were expected.
+    #[must_use]
+    pub fn expected(&self) -> &'static [&'static str] {
+        self.expected
+    }
 }
 
 /// Defines an enum without data whose variants have names.

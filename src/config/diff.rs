@@ -1,97 +1,48 @@
-//! What differs between two sets of settings, and what of it can change while the daemon runs.
+//! What differs between two sets of settings, and what of it takes effect without a restart.
 
-use std::time::Duration;
-
-use super::{KEYS, Settings, values};
-
-/// The keys that count from the next start on: they say what the daemon has open.
-const AT_START: [&str; 10] = [
-    "database.path",
-    "database.unsafe_filesystem",
-    "api.endpoint",
-    "api.proxy",
-    "api.action",
-    "api.connect_timeout",
-    "api.request_timeout",
-    "api.language",
-    "log.format",
-    "metrics.listen",
-];
+use super::settings::{KEYS, Settings};
 
 /// A setting that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct ChangedSetting {
     /// The key.
     pub key: &'static str,
     /// The value in force, as the configuration would have it.
     pub from: String,
-    /// The other value.
+    /// The new value.
     pub to: String,
-    /// Whether it needs a restart.
-    pub at_start: bool,
+    /// Whether it takes effect only after a restart.
+    pub needs_restart: bool,
 }
 
 impl Settings {
-    /// Takes over from other settings what can change while the daemon runs, and says all that differs.
-    pub fn adopt(&mut self, mut other: Self) -> Vec<Change> {
-        let changes = differences(self, &other);
-        other.database.clone_from(&self.database);
-        other.api.clone_from(&self.api);
-        other.log.format = self.log.format;
-        other.metrics = self.metrics;
-        *self = other;
+    /// Takes over from new settings what can change while the daemon runs, and returns everything that differs.
+    pub fn adopt(&mut self, mut new: Self) -> Vec<ChangedSetting> {
+        let changes = differences(self, &new);
+        new.database.clone_from(&self.database);
+        new.api.clone_from(&self.api);
+        new.log.format = self.log.format;
+        new.metrics.clone_from(&self.metrics);
+        *self = new;
         changes
     }
 }
 
-fn differences(from: &Settings, to: &Settings) -> Vec<Change> {
-    let pairs = KEYS.iter().zip(values_of(from)).zip(values_of(to));
-    // Of a proxy's URL, a user and a password are not shown.
-    let hidden = |key: &str, shown: bool| key == "api.proxy" && !shown && from.api.proxy != to.api.proxy;
-    let differing = pairs.filter_map(|((&(key, _), from), to)| match (from != to, hidden(key, from != to)) {
-        (true, _) => Some((key, from, to)),
-        (false, true) => Some((key, from, format!("{to}, with another user or password"))),
-        (false, false) => None,
-    });
-    differing.map(|(key, from, to)| Change { key, from, to, at_start: AT_START.contains(&key) }).collect()
+/// Whether a key is about what the daemon opens when it starts.
+fn needs_restart(key: &str) -> bool {
+    key == "log.format" || ["database.", "api.", "metrics."].iter().any(|section| key.starts_with(section))
 }
 
-/// The value of every key, in the order of [`KEYS`].
-fn values_of(settings: &Settings) -> [String; KEYS.len()] {
-    let Settings { database, api, credentials, rate, retry, verify, pause, worker, log, metrics, retention } = settings;
-    let span = |duration: Duration| values::friendly(duration);
-    [
-        database.path.display().to_string(),
-        database.unsafe_filesystem.as_str().to_owned(),
-        api.endpoint.clone(),
-        api.proxy.to_string(),
-        api.action.as_str().to_owned(),
-        span(api.connect_timeout),
-        span(api.request_timeout),
-        api.language.clone(),
-        credentials.source.as_str().to_owned(),
-        credentials.file.as_deref().map(|file| file.display().to_string()).unwrap_or_default(),
-        credentials.profile.clone(),
-        credentials.role.clone().unwrap_or_default(),
-        rate.per_second.to_string(),
-        span(rate.guard),
-        retry.max_tries.to_string(),
-        span(retry.initial_backoff),
-        span(retry.max_backoff),
-        span(verify.settle),
-        span(verify.resend_after),
-        verify.per_second.to_string(),
-        pause.after.to_string(),
-        span(pause.probe_initial),
-        span(pause.probe_max),
-        worker.max_in_flight.to_string(),
-        span(worker.stop_timeout),
-        log.level.to_string(),
-        log.format.as_str().to_owned(),
-        span(log.progress_interval),
-        metrics.listen.map(|address| address.to_string()).unwrap_or_default(),
-        values::days(retention.requests),
-    ]
+fn differences(from: &Settings, to: &Settings) -> Vec<ChangedSetting> {
+    let pairs = KEYS.iter().zip(from.shown()).zip(to.shown());
+    let differing = pairs.filter_map(|((&(key, _), from_value), to_value)| {
+        // Neither value of a proxy shows its user and password.
+        let is_hidden = key == "api.proxy" && from_value == to_value && from.api.proxy != to.api.proxy;
+        let to = if is_hidden { format!("{to_value}, with another user or password") } else { to_value };
+        let needs_restart = needs_restart(key);
+        (from_value != to).then_some(ChangedSetting { key, from: from_value, to, needs_restart })
+    });
+    differing.collect()
 }
 
 #[cfg(test)]
@@ -103,6 +54,20 @@ mod tests {
     fn settings(text: &str) -> Settings {
         Settings::from_text(Path::new("FILE"), text, []).unwrap()
     }
+
+    /// These take effect only after a restart.
+    const AFTER_RESTART: [&str; 10] = [
+        "database.path",
+        "database.unsafe_filesystem",
+        "api.endpoint",
+        "api.proxy",
+        "api.action",
+        "api.connect_timeout",
+        "api.request_timeout",
+        "api.language",
+        "log.format",
+        "metrics.listen",
+    ];
 
     /// Each key with another value than its default.
     const OTHERS: [(&str, &str); KEYS.len()] = [
@@ -139,7 +104,7 @@ mod tests {
     ];
 
     #[test]
-    fn each_key_that_differs_is_told_with_both_values_and_alone() {
+    fn each_setting_that_differs_is_returned_with_its_key_and_its_new_value() {
         assert_eq!(OTHERS.map(|(key, _)| key).as_slice(), KEYS.iter().map(|(key, _)| *key).collect::<Vec<_>>());
         for (key, other) in OTHERS {
             let value = if other.parse::<u32>().is_ok() { other.to_owned() } else { format!("{other:?}") };
@@ -152,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn another_password_of_a_proxy_is_told_without_showing_it() {
+    fn a_new_password_of_a_proxy_is_a_change_that_shows_no_password() {
         let with = |password: &str| settings(&format!("api.proxy = \"http://user:{password}@proxy:3128\""));
         let changes = differences(&with("old"), &with("new"));
         let told: Vec<_> = changes.iter().map(|change| (change.from.as_str(), change.to.as_str())).collect();
@@ -161,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_change_is_taken_over_and_what_needs_a_restart_stays_and_is_told_again() {
+    fn what_can_change_is_taken_over_and_what_needs_a_restart_stays_and_is_returned_again() {
         let every: String = OTHERS.iter().map(|(key, value)| (key, value.parse::<u32>().is_ok(), value)).fold(
             String::new(),
             |text, (key, number, value)| {
@@ -170,10 +135,10 @@ mod tests {
         );
         let mut in_force = settings("");
         let changes = in_force.adopt(settings(&every));
-        let at_start: Vec<_> = changes.iter().filter(|change| change.at_start).map(|change| change.key).collect();
-        assert_eq!((changes.len(), at_start.as_slice()), (KEYS.len(), AT_START.as_slice()));
+        let restart: Vec<_> = changes.iter().filter(|change| change.needs_restart).map(|change| change.key).collect();
+        assert_eq!((changes.len(), restart.as_slice()), (KEYS.len(), AFTER_RESTART.as_slice()));
         let again = in_force.adopt(settings(&every));
-        assert_eq!(again.iter().map(|change| change.key).collect::<Vec<_>>(), AT_START);
-        assert!(again.iter().all(|change| change.at_start));
+        assert_eq!(again.iter().map(|change| change.key).collect::<Vec<_>>(), AFTER_RESTART);
+        assert!(again.iter().all(|change| change.needs_restart));
     }
 }

@@ -1,157 +1,128 @@
-//! The three layers of a configuration: defaults, file, environment, each over the one before. A key that
-//! doesn't exist is refused here, whichever layer it comes from.
+//! The values of all sources, by their full keys: the environment's override the file's, which override the defaults. Each
+//! knows where it stands.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
-use config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
+use config::{Config, Environment, Map, Source as _, Value, ValueKind};
 
 use super::error::ConfigError;
-use super::keys::{self, KEYS};
+use super::keys;
+use super::settings::{KEYS, Settings};
+use super::url;
 use crate::escaping::printable;
 
-/// A parser's reason that is longer than this many characters repeats the text.
+/// In an error, a longer value is cut.
+const LONGEST_VALUE: usize = 100;
+/// So is a longer reason of the parser.
 const LONGEST_REASON: usize = 300;
 
-/// The position of a number is looked for in so many lines: no configuration has more.
-const MOST_LINES: usize = 1000;
+/// The origin of a value is where it stands, in words; a default has none.
+pub(super) struct Values(BTreeMap<String, Value>);
 
-/// A setting as it was written.
-#[derive(Debug, Clone)]
-pub(super) struct Given {
-    /// The value.
-    pub(super) value: ValueKind,
-    /// Where it stood, in words; none for a default.
-    pub(super) place: Option<String>,
-}
-
-/// The values of one layer, by their full keys.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Layer(Map<String, Value>);
-
-impl Source for Layer {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
+impl Values {
+    /// The defaults, overridden by a file's text, overridden by the variables of an environment.
+    pub(super) fn collect(
+        path: &Path,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let defaults: String = KEYS.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let environment = Some(environment.into_iter().collect());
+        let variables = Environment::with_prefix("CERTCOMMIT").separator("__").source(environment);
+        let variables = variables.collect().map_err(internal)?;
+        let mut values = Self(by_key(from_toml(path, &defaults)?));
+        values.override_by(from_toml(path, text)?, |_| format!("in {}", path.display()))?;
+        values.override_by(variables, |key| format!("in the environment variable {}", keys::variable(key)))?;
+        Ok(values)
     }
 
-    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
-        Ok(self.0.clone())
-    }
-}
-
-/// The built-in values.
-pub(super) fn defaults() -> Result<Layer, ConfigError> {
-    let text: String = KEYS.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-    from_toml(&text, None).map_err(|fault| match fault {
-        Fault::Syntax(reason) => ConfigError::Internal(reason),
-        Fault::Config(error) => error,
-    })
-}
-
-/// The values of a file.
-pub(super) fn file(path: &Path, text: &str) -> Result<Layer, ConfigError> {
-    let place = format!("in {}", path.display());
-    from_toml(text, Some(&place)).map_err(|fault| match fault {
-        Fault::Syntax(reason) => ConfigError::Syntax { path: path.to_owned(), reason },
-        Fault::Config(error) => error,
-    })
-}
-
-/// The values of the variables that start with the prefix, in whichever case: a name that is nearly right
-/// is an error too, not a setting that silently doesn't apply.
-pub(super) fn environment(variables: impl IntoIterator<Item = (String, String)>) -> Result<Layer, ConfigError> {
-    let prefix = super::VARIABLE_PREFIX;
-    let ours = |name: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    let variables: BTreeMap<String, String> = variables.into_iter().filter(|(name, _)| ours(name)).collect();
-    let mut values = Map::new();
-    for (name, text) in variables {
-        let place = format!("in the environment variable {}", keys::shown(&name));
-        let Some((key, default)) = KEYS.iter().find(|(key, _)| keys::variable(key) == name) else {
-            let key = name[prefix.len()..].replace("__", ".").to_ascii_lowercase();
-            let named = KEYS.iter().find(|(known, _)| *known == key);
-            let hint = named.map_or_else(|| keys::hint(&key), |_| format!("write it as {}", keys::variable(&key)));
-            return Err(ConfigError::UnknownKey { key: keys::shown(&key), place, hint });
-        };
-        // A variable is always text; what it means depends on the key.
-        let is_number = !default.starts_with('"');
-        let value = match text.parse::<i64>() {
-            Ok(number) if is_number => ValueKind::I64(number),
-            _ => ValueKind::String(text),
-        };
-        values.insert((*key).to_owned(), Value::new(Some(&place), value));
-    }
-    Ok(Layer(values))
-}
-
-/// Lays each layer over the one before.
-pub(super) fn merge(layers: impl IntoIterator<Item = Layer>) -> Result<BTreeMap<String, Given>, ConfigError> {
-    let internal = |error: config::ConfigError| ConfigError::Internal(error.to_string());
-    let builder = layers.into_iter().fold(Config::builder(), |builder, layer| builder.add_source(layer));
-    let sections = builder.build().and_then(|merged| merged.collect()).map_err(internal)?;
-    let mut given = BTreeMap::new();
-    for (section, values) in sections {
-        for (name, value) in values.into_table().map_err(internal)? {
-            let place = value.origin().map(str::to_owned);
-            given.insert(format!("{section}.{name}"), Given { value: value.kind, place });
-        }
-    }
-    Ok(given)
-}
-
-enum Fault {
-    Syntax(String),
-    Config(ConfigError),
-}
-
-fn from_toml(text: &str, place: Option<&String>) -> Result<Layer, Fault> {
-    let parsed = parse(text).map_err(|reason| Fault::Syntax(with_position(reason, text)))?;
-    let in_place = || place.cloned().unwrap_or_default();
-    let unknown = |key: &str| {
-        Fault::Config(ConfigError::UnknownKey { key: keys::shown(key), place: in_place(), hint: keys::hint(key) })
-    };
-    let mut values = Map::new();
-    // Sorted, so that of several mistakes it is always the same one that is named.
-    for (section, value) in parsed.into_iter().collect::<BTreeMap<_, _>>() {
-        let ValueKind::Table(table) = value.kind else { return Err(unknown(&section)) };
-        if table.is_empty() && keys::keys_of(&section).is_empty() {
-            return Err(unknown(&section));
-        }
-        for (name, value) in table.into_iter().collect::<BTreeMap<_, _>>() {
-            let key = format!("{section}.{name}");
-            let Some((key, _)) = KEYS.iter().find(|(known, _)| *known == key) else { return Err(unknown(&key)) };
-            // Merged with other layers, a table would lose its place.
-            if let ValueKind::Table(_) = value.kind {
-                let (value, wanted) = ("a table".to_owned(), "a single value".to_owned());
-                return Err(Fault::Config(ConfigError::Invalid { key, value, place: in_place(), wanted }));
+    fn override_by(&mut self, source: Map<String, Value>, place: impl Fn(&str) -> String) -> Result<(), ConfigError> {
+        for (key, value) in by_key(source) {
+            let place = place(&key);
+            if !self.0.contains_key(&key) {
+                return Err(ConfigError::UnknownKey { key: keys::shown(&key), place, hint: keys::hint(&key) });
             }
-            values.insert((*key).to_owned(), Value::new(place, value.kind));
+            self.0.insert(key, Value::new(Some(&place), value.kind));
+        }
+        Ok(())
+    }
+
+    /// Whether a key has another value than by default.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.0.get(key).is_some_and(|value| value.origin().is_some())
+    }
+
+    /// The values as settings.
+    pub(super) fn settings(&self) -> Result<Settings, ConfigError> {
+        let mut builder = Config::builder();
+        for (key, value) in &self.0 {
+            builder = builder.set_override(key, value.clone()).map_err(internal)?;
+        }
+        builder.build().and_then(Config::try_deserialize).map_err(|error| {
+            // The message of an error about a value is what would be right.
+            if let config::ConfigError::At { error, key: Some(key), .. } = error {
+                self.invalid(&key, error.to_string())
+            } else {
+                internal(error)
+            }
+        })
+    }
+
+    /// Refuses a duration that is longer than another.
+    pub(super) fn check_order(&self, shorter: (&str, Duration), longer: (&str, Duration)) -> Result<(), ConfigError> {
+        if shorter.1 <= longer.1 {
+            return Ok(());
+        }
+        let (value, place) = self.shown(longer.0);
+        Err(self.invalid(shorter.0, format!("at most `{}`, which is {value} {place}", longer.0)))
+    }
+
+    fn invalid(&self, key: &str, wanted: String) -> ConfigError {
+        let (value, place) = self.shown(key);
+        ConfigError::Invalid { key: key.to_owned(), value, place, wanted }
+    }
+
+    /// A key's value, and where it stands, as an error shows them.
+    fn shown(&self, key: &str) -> (String, String) {
+        let Some(value) = self.0.get(key) else { return Default::default() };
+        let is_text = matches!(value.kind, ValueKind::String(_));
+        let shown = match value.clone().into_string() {
+            Ok(text) if is_text => {
+                let is_url = matches!(key, "api.endpoint" | "api.proxy");
+                let text = if is_url { url::redacted(&text) } else { text };
+                format!("\"{}\"", printable(&text, LONGEST_VALUE))
+            }
+            Ok(number) => number,
+            Err(_) => "a table or a list".to_owned(),
+        };
+        (shown, value.origin().unwrap_or("by default").to_owned())
+    }
+}
+
+/// The values of the keys in each section, by their full keys.
+fn by_key(sections: Map<String, Value>) -> BTreeMap<String, Value> {
+    let mut values = BTreeMap::new();
+    for (name, value) in sections {
+        if let ValueKind::Table(section) = value.kind {
+            values.extend(section.into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
+        } else {
+            values.insert(name, value);
         }
     }
-    Ok(Layer(values))
+    values
 }
 
-fn parse(text: &str) -> Result<Map<String, Value>, String> {
-    File::from_str(text, FileFormat::Toml).collect().map_err(|error| without_excerpt(&error))
+/// Reads TOML. The parser's own display of an error quotes the text, which may hold a secret.
+fn from_toml(path: &Path, text: &str) -> Result<Map<String, Value>, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let reason = format!("{} at line {}", error.message(), 1 + before.matches('\n').count());
+        ConfigError::Syntax { path: path.to_owned(), reason: printable(&reason, LONGEST_REASON) }
+    })
 }
 
-/// Where and why the text isn't TOML, without the excerpt that the parser puts between the two.
-fn without_excerpt(error: &config::ConfigError) -> String {
-    let text = error.to_string();
-    let excerpt = |line: &str| {
-        let margin = line.split_once('|').map(|(margin, _)| margin.trim());
-        margin.is_some_and(|margin| margin.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty() && !excerpt(line)).collect();
-    printable(&lines.join(": "), LONGEST_REASON)
-}
-
-/// The reason with its position. Of a number that is out of range the parser doesn't say where it stands: in the first
-/// line up to which the text can't be read for that reason.
-fn with_position(reason: String, text: &str) -> String {
-    if reason.contains(" at line ") {
-        return reason;
-    }
-    let ends = text.match_indices('\n').map(|(at, _)| at).chain([text.len()]).take(MOST_LINES);
-    let line = ends.enumerate().find(|(_, end)| parse(&text[..*end]).is_err_and(|other| other == reason));
-    line.map_or_else(|| reason.clone(), |(index, _)| format!("{reason} at line {}", index + 1))
+fn internal(error: config::ConfigError) -> ConfigError {
+    ConfigError::Internal(error.to_string())
 }

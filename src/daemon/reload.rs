@@ -9,7 +9,7 @@ use super::gate::GatePolicy;
 use super::lane::LaneSettings;
 use super::worker::Worker;
 use crate::clock::Now;
-use crate::config::{Change, ConfigError, Settings};
+use crate::config::{ChangedSetting, ConfigError, Settings};
 use crate::logging::{Event, LevelControl};
 use crate::pacing::Limits;
 
@@ -71,10 +71,10 @@ impl Worker {
 }
 
 /// The one line about a reload that was good.
-fn tell(changes: &[Change]) {
-    let describe = |Change { key, from, to, .. }: &Change| format!("{key} from {from:?} to {to:?}");
-    let listed = |at_start: bool| {
-        let told = changes.iter().filter(|change| change.at_start == at_start).map(describe);
+fn tell(changes: &[ChangedSetting]) {
+    let describe = |ChangedSetting { key, from, to, .. }: &ChangedSetting| format!("{key} from {from:?} to {to:?}");
+    let listed = |needs_restart: bool| {
+        let told = changes.iter().filter(|change| change.needs_restart == needs_restart).map(describe);
         told.collect::<Vec<_>>().join(", ")
     };
     let (changed, restart_needed) = (listed(false), listed(true));

@@ -178,7 +178,7 @@ pub fn client_settings(settings: &Settings, proxy: Option<Proxy>) -> crate::tenc
         },
         connect_timeout: settings.api.connect_timeout,
         request_timeout: settings.api.request_timeout,
-        language: settings.api.language.clone(),
+        language: settings.api.language.to_string(),
     }
 }
 

@@ -1,0 +1,50 @@
+//! Settings whose value is one of a few names.
+
+use crate::named_enum::named_enum;
+
+named_enum! {
+    /// `database.unsafe_filesystem`: what to do about a filesystem whose locks are only as good as whoever serves it:
+    /// FUSE, virtiofs, 9P and what a host shares with its virtual machines.
+    pub enum UnsafeFilesystem {
+        /// Refuse it, like a network filesystem.
+        Refuse = "refuse",
+        /// Use it, with a warning.
+        Allow = "allow",
+    }
+}
+
+named_enum! {
+    /// `api.action`: what commits a certificate.
+    pub enum ActionName {
+        /// Submits the information of a certificate; at most 20 a second.
+        CommitCertificateInformation = "CommitCertificateInformation",
+        /// Submits the order of a certificate; at most 10 a second.
+        CertificateOrderSubmit = "CertificateOrderSubmit",
+    }
+}
+
+named_enum! {
+    /// `api.language`: the language of the server's messages.
+    pub enum Language {
+        /// English.
+        English = "en-US",
+        /// Chinese.
+        Chinese = "zh-CN",
+    }
+}
+
+named_enum! {
+    /// `credentials.source`: where the credentials come from.
+    pub enum SourceName {
+        /// The first of the others that has any, in their order; the role on the vendor's machines only.
+        Auto = "auto",
+        /// The files that systemd hands to the service.
+        Systemd = "systemd",
+        /// The environment.
+        Env = "env",
+        /// A file.
+        File = "file",
+        /// The role of the machine.
+        CvmRole = "cvm-role",
+    }
+}

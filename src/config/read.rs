@@ -1,0 +1,123 @@
+//! How the value of a key is read. What can't be read is refused with what would be right, which alone is the message of
+//! these errors.
+
+use std::fmt::Display;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde::de::{Deserialize as _, Deserializer, Error as _};
+
+use super::endpoint;
+use super::proxy::{self, ProxySetting};
+use super::show::Show as _;
+use crate::named_enum::UnknownName;
+
+/// In milliseconds.
+pub(super) const SECOND: u64 = 1000;
+/// In milliseconds. No setting is sensibly longer, and sums stay within what clocks and the database can express.
+pub(super) const LONGEST: u64 = 720 * 3600 * SECOND;
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// The longest name of a role.
+const LONGEST_ROLE: usize = 128;
+
+/// Reads a text, or a number as if it were one.
+fn read<'de, T, E: Display, D: Deserializer<'de>>(
+    deserializer: D,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, D::Error> {
+    let text = String::deserialize(deserializer).map_err(|_| D::Error::custom("a single value"))?;
+    if text.contains('\0') {
+        return Err(D::Error::custom("a text without NUL"));
+    }
+    parse(&text).map_err(D::Error::custom)
+}
+
+/// A whole number.
+pub(super) fn whole<'de, const LEAST: u32, const MOST: u32, T: TryFrom<u32>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let parse = |text: &str| text.parse().ok().filter(|number| (LEAST..=MOST).contains(number))?.try_into().ok();
+    read(deserializer, |text| parse(text).ok_or_else(|| format!("a whole number from {LEAST} to {MOST}")))
+}
+
+/// A duration with a unit.
+pub(super) fn duration<'de, const LEAST: u64, const MOST: u64, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Duration, D::Error> {
+    let (least, most) = (Duration::from_millis(LEAST), Duration::from_millis(MOST));
+    let parse = |text: &str| Duration::try_from(text.parse::<SignedDuration>().ok()?).ok();
+    let example = "a duration such as \"30s\", \"5m\" or \"25ms\"";
+    let wanted = || format!("{example}, from {} to {}", least.shown(), most.shown());
+    read(deserializer, |text| parse(text).filter(|read| (least..=most).contains(read)).ok_or_else(wanted))
+}
+
+/// Days, as in `90d`; none for `off`.
+pub(super) fn days<'de, const LEAST: u32, const MOST: u32, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    let days = |text: &str| text.strip_suffix('d')?.parse().ok().filter(|days| (LEAST..=MOST).contains(days));
+    let wanted = || format!("\"off\", or days such as \"90d\", from {LEAST}d to {MOST}d");
+    read(deserializer, |text| match text {
+        "off" => Ok(None),
+        text => days(text).map(|days| Some(DAY * days)).ok_or_else(wanted),
+    })
+}
+
+/// One of an enum's names.
+pub(super) fn choice<'de, T: FromStr<Err = UnknownName>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    let wanted = |unknown: UnknownName| format!("one of {}", unknown.expected().join(", "));
+    read(deserializer, |text| text.parse().map_err(wanted))
+}
+
+/// A text that isn't empty.
+pub(super) fn text<'de, T: From<String>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    read(deserializer, |text| non_empty(text).map(T::from).ok_or("a text that isn't empty"))
+}
+
+/// The path of a file, or nothing.
+pub(super) fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    read(deserializer, |text| Ok::<_, &str>(non_empty(text).map(PathBuf::from)))
+}
+
+/// The name of a role, or nothing.
+pub(super) fn optional_role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let is_possible = |text: &str| text.is_empty() || is_role_name(text);
+    let wanted = "the name of a role, of letters, digits and _ - . + = , @";
+    read(deserializer, |text| is_possible(text).then(|| non_empty(text)).ok_or(wanted))
+}
+
+/// Whether a role can have this name. It becomes part of a URL's path.
+#[must_use]
+pub fn is_role_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.+=,@".contains(&byte);
+    (1..=LONGEST_ROLE).contains(&text.len()) && text.bytes().all(fits) && !text.bytes().all(|byte| byte == b'.')
+}
+
+/// The URL of the API.
+pub(super) fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    read(deserializer, endpoint::parse)
+}
+
+/// The way to the API.
+pub(super) fn proxy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ProxySetting, D::Error> {
+    read(deserializer, |text| ProxySetting::parse(text).ok_or(proxy::WANTED))
+}
+
+/// An address and port, or nothing. A port alone is on loopback: metrics are nobody else's business by default.
+pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let on_loopback = |text: &str| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, text.parse().ok()?)));
+    let wanted = "an address and port such as \"127.0.0.1:9437\", a port alone for loopback, or \"\" for none";
+    read(deserializer, |text| match text {
+        "" => Ok(None),
+        text => on_loopback(text).or_else(|| text.parse().ok()).map(Some).ok_or(wanted),
+    })
+}
+
+fn non_empty(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
+}

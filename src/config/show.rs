@@ -1,0 +1,51 @@
+//! How the value of a key is shown: as the configuration would have it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::names::{ActionName, Language, SourceName, UnsafeFilesystem};
+use super::proxy::ProxySetting;
+use crate::logging::{LogFormat, LogLevel};
+
+const DAY: Duration = Duration::from_hours(24);
+
+pub(super) trait Show {
+    fn shown(&self) -> String;
+}
+
+macro_rules! show_as_displayed {
+    ($($type:ty)*) => { $(impl Show for $type { fn shown(&self) -> String { self.to_string() } })* };
+}
+
+show_as_displayed! { String u32 usize SocketAddr ProxySetting UnsafeFilesystem ActionName Language SourceName LogLevel LogFormat }
+
+impl Show for PathBuf {
+    fn shown(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl Show for Duration {
+    fn shown(&self) -> String {
+        SignedDuration::try_from(*self).map_or_else(|_| format!("{self:?}"), |duration| format!("{duration:#}"))
+    }
+}
+
+/// What may be nothing is empty then.
+macro_rules! show_or_empty {
+    ($($type:ty)*) => { $(impl Show for Option<$type> {
+        fn shown(&self) -> String { self.as_ref().map(Show::shown).unwrap_or_default() }
+    })* };
+}
+
+show_or_empty! { PathBuf String SocketAddr }
+
+/// Whole days, or for ever.
+impl Show for Option<Duration> {
+    fn shown(&self) -> String {
+        self.map_or_else(|| "off".to_owned(), |kept| format!("{}d", kept.as_secs() / DAY.as_secs()))
+    }
+}
