@@ -9,16 +9,15 @@ fn limits(per_second: u32, guard: u64) -> Limits {
     Limits { per_second, guard: Duration::from_millis(guard) }
 }
 
-/// Of these sends, which are in order, those from `at` on of which the window up to them, itself included, holds more
-/// than the limit.
-fn unlawful(sends: &[Instant], at: Instant, limits: Limits) -> usize {
+/// How many of these sorted sends, from `at` on, exceed the limit in the window that ends with them.
+fn excess(sends: &[Instant], at: Instant, limits: Limits) -> usize {
     let most = usize::try_from(limits.per_second).unwrap();
     let held = |send: Instant| sends.iter().filter(|other| **other <= send && **other + limits.window() > send).count();
     sends.iter().filter(|send| **send >= at && held(**send) > most).count()
 }
 
 #[test]
-fn a_lower_limit_holds_at_once_and_counts_what_was_sent_before() {
+fn a_lower_limit_applies_at_once_and_counts_what_was_sent_before() {
     let at = start();
     let mut limiter = Limiter::new(LIMITS, at);
     let changed = at + Duration::from_secs(5);
@@ -28,7 +27,7 @@ fn a_lower_limit_holds_at_once_and_counts_what_was_sent_before() {
     assert!(after[0] >= sends[sends.len() - 4] + Duration::from_millis(1025), "four of the last window count");
     assert!((rate(&after) - 4.0 / 1.025).abs() < 0.05, "{}", rate(&after));
     sends.extend(after);
-    assert_eq!(unlawful(&sends, changed, limits(4, 25)), 0);
+    assert_eq!(excess(&sends, changed, limits(4, 25)), 0);
 }
 
 #[test]
@@ -45,7 +44,7 @@ fn a_higher_limit_is_used_at_once_without_a_burst() {
 }
 
 #[test]
-fn what_was_learnt_of_the_servers_own_limit_survives_a_change() {
+fn what_was_learned_of_the_servers_limit_survives_a_change() {
     let at = start();
     let mut limiter = Limiter::new(LIMITS, at);
     let sends = run(&mut limiter, at, at + Duration::from_secs(4), || Duration::ZERO);
@@ -60,7 +59,7 @@ fn what_was_learnt_of_the_servers_own_limit_survives_a_change() {
 
 proptest! {
     #[test]
-    fn whatever_the_limits_change_to_each_send_keeps_those_of_its_time(
+    fn each_send_keeps_the_limits_of_its_time_whatever_they_change_to(
         changes in proptest::collection::vec((1u32..=20, 0u64..=1_000, 0u64..3_000), 1..8),
         seed in any::<u64>(),
     ) {
@@ -73,7 +72,7 @@ proptest! {
             let (new, until) = (limits(per_second, guard), now + Duration::from_millis(millis));
             limiter.set_limits(new, now);
             sends.extend(run(&mut limiter, now, until, || micros(dice.u64(0..3_000))));
-            prop_assert_eq!(unlawful(&sends, now, new), 0, "{:?}", new);
+            prop_assert_eq!(excess(&sends, now, new), 0, "{:?}", new);
             now = sends.last().map_or(until, |last| until.max(*last));
         }
     }

@@ -1,16 +1,19 @@
-//! The log of recent sends: the law.
+//! The window of recent departures: how many requests depart within it is what is limited.
 //!
-//! What counts is when a request departs, that is, when its first byte goes out on a connection that stands:
-//! setting one up takes a few round trips, and requests on new and on warm connections would otherwise arrive
-//! closer together than they were sent. Until it departs, a request counts as if it could at any moment.
+//! A request departs when its first byte goes out on an established connection. When it was sent would not do: connecting
+//! takes a few round trips, so requests on new and on warm connections would arrive closer together than they were sent. Until
+//! it departs, a request counts as if it could at any moment.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So many times what one window may hold is kept: refusals are heard of later, and what departed before them counts then.
-const KEPT: usize = 5;
+/// The second of "requests per second", as the server counts it: sliding.
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+
+/// Departures are kept for this many windows: a refusal is known later, and what departed before it counts then.
+const WINDOWS_KEPT: usize = 5;
 
 /// The last departures, and the requests that have not departed yet.
 #[derive(Debug)]
@@ -25,39 +28,39 @@ pub(super) struct DepartureWindow {
 impl DepartureWindow {
     pub(super) fn new(most: u32, window: Duration) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let kept = most.saturating_mul(KEPT);
+        let kept = most.saturating_mul(WINDOWS_KEPT);
         Self { departures: VecDeque::new(), waiting: 0, most, kept, window }
     }
 
-    /// Counts by other limits from now on. Departures that it has dropped lay outside the old window; a longer one
-    /// must not be relied on before it has grown by what it is longer.
+    /// Changes the limits. Departures that were dropped lay outside the old window; a longer one is complete only after the
+    /// time by which it is longer.
     pub(super) fn set_limits(&mut self, most: u32, window: Duration) {
         self.most = usize::try_from(most).unwrap_or(usize::MAX);
-        self.kept = self.kept.max(self.most.saturating_mul(KEPT));
+        self.kept = self.kept.max(self.most.saturating_mul(WINDOWS_KEPT));
         self.window = window;
     }
 
-    /// From when on one more send is lawful, as far as is known at `now`; `None`: always.
+    /// When one more may be sent, as far as is known at `now`; `None`: always.
     pub(super) fn free_at(&self, now: Instant) -> Option<Instant> {
         let Some(places) = self.most.checked_sub(self.waiting).filter(|places| *places > 0) else {
-            // Only a departure will tell; ask again by then.
+            // Only a departure will tell; ask again then.
             return Some(now + self.window);
         };
         let oldest = self.departures.len().checked_sub(places)?;
         self.departures.get(oldest).map(|departed| *departed + self.window)
     }
 
-    /// How many departed in the second before this moment; none, if that is too long ago to know.
+    /// How many departed in the second before this moment; `None` if it is too long ago to know.
     pub(super) fn in_second_before(&self, at: Instant) -> Option<usize> {
-        let is_within = |departed: &&Instant| **departed < at && at < **departed + super::SECOND;
+        let is_within = |departed: &&Instant| **departed < at && at < **departed + SECOND;
         let has_dropped = self.departures.len() >= self.kept;
-        if has_dropped && self.departures.front().is_some_and(|oldest| at < *oldest + super::SECOND) {
+        if has_dropped && self.departures.front().is_some_and(|oldest| at < *oldest + SECOND) {
             return None;
         }
         Some(self.departures.iter().filter(is_within).count())
     }
 
-    /// A request was handed over for sending.
+    /// A request was sent.
     pub(super) fn hand_over(&mut self) {
         self.waiting += 1;
     }

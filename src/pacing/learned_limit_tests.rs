@@ -7,7 +7,7 @@ use super::*;
 
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
-/// What a server counts against its limit.
+/// What the server counts against its limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Counts {
     /// What it grants, in every sliding second.
@@ -23,13 +23,13 @@ struct Server<L> {
     /// Its limit at a time since the start.
     limit: L,
     counts: Counts,
-    /// From a departure until its answer: a grant's, and a refusal's.
+    /// The time from a departure to its answer: a grant's, and a refusal's.
     answers_after: (Duration, Duration),
-    /// By how much the delay on the way varies.
+    /// How much the delay on the way varies.
     jitter: Duration,
 }
 
-/// How that went.
+/// The result.
 #[derive(Debug)]
 struct Outcome {
     /// The part of the grant that was used.
@@ -40,7 +40,7 @@ struct Outcome {
     paces: Vec<f64>,
 }
 
-/// An answer on its way: the later ones come later off a heap, so by its negative time.
+/// An answer on its way. The heap returns the earliest first, hence the reversed time.
 type Answer = (std::cmp::Reverse<Instant>, Instant, bool);
 
 impl<L: Fn(Duration) -> usize> Server<L> {
@@ -53,7 +53,7 @@ impl<L: Fn(Duration) -> usize> Server<L> {
         recent.count() < (self.limit)(arrival.duration_since(at))
     }
 
-    /// Ten minutes at work.
+    /// Ten minutes of work.
     fn work(&self) -> Outcome {
         let at = start();
         let mut limiter = Limiter::new(LIMITS, at);
@@ -92,7 +92,7 @@ impl<L: Fn(Duration) -> usize> Server<L> {
 
 const KINDS: [Counts; 3] = [Counts::Grants, Counts::Arrivals, Counts::GrantsByTheClock];
 
-/// Answers that come at once, after a while, and late; and refusals that come sooner than grants, as a gateway's do.
+/// Answers that come at once, later, and late; and refusals that come sooner than grants, as a gateway's do.
 const ANSWERS: [(Duration, Duration); 4] = [
     (Duration::from_millis(5), Duration::from_millis(5)),
     (Duration::from_millis(300), Duration::from_millis(300)),
@@ -118,10 +118,10 @@ fn a_lower_limit_is_used_to_more_than_95_percent_and_at_most_2_percent_are_refus
 }
 
 #[test]
-fn a_limit_that_changes_in_between_is_followed() {
+fn a_changing_limit_is_followed() {
     let between_200_and_400 =
         |low, high| move |since: Duration| [high, low][usize::from((200..400).contains(&since.as_secs()))];
-    // The further it falls, the longer it takes to find out that it has risen again.
+    // The further the limit falls, the longer it takes to notice that it has risen again.
     for (low, high, least_used) in [(17, 10, 0.945), (10, 17, 0.945), (5, 15, 0.945), (3, 17, 0.92)] {
         for counts in KINDS {
             for answers_after in ANSWERS {
@@ -129,7 +129,7 @@ fn a_limit_that_changes_in_between_is_followed() {
                 let server = Server { limit, counts, answers_after, jitter: Duration::from_millis(20) };
                 let Outcome { used, refused, .. } = server.work();
                 let figures = format!("{high}/s, {low}/s, {counts:?}, {answers_after:?}: {used:.3} {refused:.4}");
-                // Where refused requests count, too, fewer are let through.
+                // Where refused requests count too, fewer are let through.
                 let least_used = if counts == Counts::Arrivals { least_used - 0.03 } else { least_used };
                 assert!(used >= least_used && refused <= 0.02, "{figures}");
             }
@@ -156,7 +156,7 @@ fn what_the_server_let_through_in_the_second_before_is_allowed_from_then_on() {
     let at = start();
     let mut limiter = Limiter::new(LIMITS, at);
     let sends = run(&mut limiter, at, at + Duration::from_millis(2000), || Duration::ZERO);
-    // The eighth is refused, and so are those that were on the way by then.
+    // The eighth is refused, and so are those that were on the way then.
     for departed in &sends[7..] {
         limiter.throttled(*departed, at + Duration::from_secs(2));
     }
@@ -166,31 +166,31 @@ fn what_the_server_let_through_in_the_second_before_is_allowed_from_then_on() {
 #[test]
 fn one_refusal_that_the_count_does_not_explain_changes_nothing_and_a_second_one_soon_does() {
     let at = start();
-    let mut allowance = LearnedLimit::new(10.0);
-    allowance.refused(at, Some(10), at);
-    assert!((allowance.pace() - 10.0).abs() < 1e-9);
-    allowance.granted(at + SECOND);
+    let mut learned = LearnedLimit::new(10.0);
+    learned.refused(at, Some(10), at);
+    assert!((learned.pace() - 10.0).abs() < 1e-9);
+    learned.granted(at + SECOND);
     let soon = at + Duration::from_secs(5);
-    allowance.refused(soon, Some(10), soon);
-    assert!((allowance.pace() - 9.0).abs() < 1e-9);
+    learned.refused(soon, Some(10), soon);
+    assert!((learned.pace() - 9.0).abs() < 1e-9);
 }
 
 #[test]
-fn more_is_tried_after_so_many_grants_and_not_for_time_alone() {
+fn more_is_tried_only_once_enough_were_granted() {
     let at = start();
-    let mut allowance = LearnedLimit::new(20.0);
-    allowance.refused(at, Some(5), at);
+    let mut learned = LearnedLimit::new(20.0);
+    learned.refused(at, Some(5), at);
     let later = at + Duration::from_secs(3600);
-    allowance.advance(later);
-    assert!((allowance.pace() - 5.0).abs() < 1e-9);
+    learned.advance(later);
+    assert!((learned.pace() - 5.0).abs() < 1e-9);
     for _ in 0..59 {
-        allowance.granted(later);
-        allowance.advance(later);
+        learned.granted(later);
+        learned.advance(later);
     }
-    assert!((allowance.pace() - 5.0).abs() < 1e-9);
-    allowance.granted(later);
-    allowance.advance(later);
-    assert!((allowance.pace() - 6.0).abs() < 1e-9);
+    assert!((learned.pace() - 5.0).abs() < 1e-9);
+    learned.granted(later);
+    learned.advance(later);
+    assert!((learned.pace() - 6.0).abs() < 1e-9);
 }
 
 #[test]
@@ -209,32 +209,32 @@ fn the_whole_rate_is_used_after_the_way_back() {
     assert!(rate(&sends) > 19.45, "{}", rate(&sends));
 }
 
-/// An allowance of 20 that is told what happens, second by second.
-struct Told {
-    allowance: LearnedLimit,
+/// A learned limit with a cap of 20, by the second.
+struct Replies {
+    learned: LearnedLimit,
     at: Instant,
 }
 
-impl Told {
+impl Replies {
     fn new() -> Self {
-        Self { allowance: LearnedLimit::new(20.0), at: start() }
+        Self { learned: LearnedLimit::new(20.0), at: start() }
     }
 
-    /// A request that departed then is refused, so many having departed in the second before; the pace from then on.
+    /// A request that departed then is refused, after this many in the second before; returns the new pace.
     fn refused(&mut self, seconds: f64, before: usize) -> f64 {
         let departed = self.at + Duration::from_secs_f64(seconds);
-        self.allowance.refused(departed, Some(before), departed);
-        self.allowance.pace()
+        self.learned.refused(departed, Some(before), departed);
+        self.learned.pace()
     }
 
-    /// So many that departed then are granted; the pace from then on.
+    /// This many that departed then are granted; returns the new pace.
     fn granted(&mut self, seconds: f64, count: u32) -> f64 {
         let departed = self.at + Duration::from_secs_f64(seconds);
         for _ in 0..count {
-            self.allowance.granted(departed);
-            self.allowance.advance(departed);
+            self.learned.granted(departed);
+            self.learned.advance(departed);
         }
-        self.allowance.pace()
+        self.learned.pace()
     }
 }
 
@@ -245,7 +245,7 @@ fn assert_pace(pace: f64, expected: f64) {
 #[test]
 fn a_known_count_falls_by_one_for_a_second_glitch_within_ten_seconds_and_not_later() {
     for (second, expected) in [(9.9, 5.0), (11.0, 6.0)] {
-        let mut told = Told::new();
+        let mut told = Replies::new();
         assert_pace(told.refused(0.0, 6), 6.0);
         told.granted(0.5, 1);
         assert_pace(told.refused(1.0, 9), 6.0);
@@ -256,48 +256,48 @@ fn a_known_count_falls_by_one_for_a_second_glitch_within_ten_seconds_and_not_lat
 
 #[test]
 fn refusals_with_nothing_granted_in_between_halve_the_count_from_the_third_on() {
-    let mut told = Told::new();
+    let mut told = Replies::new();
     assert_pace(told.refused(0.0, 19), 19.0);
-    assert!(!told.allowance.is_exhausted());
+    assert!(!told.learned.is_exhausted());
     // The first of the two lies within the second before.
     assert_pace(told.refused(0.5, 40), 19.0);
-    assert!(told.allowance.is_exhausted());
+    assert!(told.learned.is_exhausted());
     assert_pace(told.refused(1.0, 40), 9.0);
     assert_pace(told.refused(2.5, 40), 4.0);
     told.granted(3.0, 1);
-    assert!(!told.allowance.is_exhausted());
-    let mut told = Told::new();
+    assert!(!told.learned.is_exhausted());
+    let mut told = Replies::new();
     told.refused(0.0, 19);
     assert_pace(told.refused(0.5, 1), 9.0);
 }
 
 #[test]
 fn what_was_refused_in_the_second_before_was_not_let_through() {
-    let mut told = Told::new();
+    let mut told = Replies::new();
     told.refused(0.0, 19);
     told.granted(0.2, 1);
     assert_pace(told.refused(0.5, 15), 14.0);
     told.granted(1.1, 1);
-    // The one at 0.0 is longer ago than a second, the one at 0.5 is not.
+    // The one at 0.0 is more than a second ago, the one at 0.5 is not.
     assert_pace(told.refused(1.2, 12), 11.0);
 }
 
 #[test]
-fn a_limit_that_somebody_else_has_used_up_is_asked_for_every_two_seconds_and_soon_tried() {
-    let mut told = Told::new();
+fn a_limit_that_another_client_used_up_is_tried_every_two_seconds_and_soon_raised() {
+    let mut told = Replies::new();
     assert_pace(told.refused(0.0, 0), 0.5);
     assert_pace(told.granted(2.0, 1), 1.0);
     assert_pace(told.refused(4.0, 0), 0.5);
     assert_pace(told.granted(6.0, 1), 1.0);
     assert_pace(told.granted(8.0, 2), 20.0);
-    // One was granted: that is known, and no guess.
+    // One was granted, so the count is known, not guessed.
     assert_pace(told.refused(10.0, 1), 1.0);
     assert_pace(told.granted(12.0, 2), 1.0);
 }
 
 #[test]
-fn more_is_tried_after_eight_seconds_and_not_for_grants_alone() {
-    let mut told = Told::new();
+fn more_is_tried_only_once_eight_seconds_have_passed() {
+    let mut told = Replies::new();
     assert_pace(told.refused(0.0, 10), 10.0);
     assert_pace(told.granted(7.9, 100), 10.0);
     assert_pace(told.granted(8.0, 1), 11.0);
@@ -305,15 +305,15 @@ fn more_is_tried_after_eight_seconds_and_not_for_grants_alone() {
 
 #[test]
 fn one_more_that_is_refused_leads_back_to_what_was_granted_before() {
-    let mut told = Told::new();
+    let mut told = Replies::new();
     told.refused(0.0, 10);
     assert_pace(told.granted(8.0, 60), 11.0);
     assert_pace(told.refused(9.0, 30), 10.0);
 }
 
 #[test]
-fn one_more_that_is_granted_for_two_seconds_leads_to_the_cap_and_what_is_let_through_there_is_the_new_count() {
-    let mut told = Told::new();
+fn one_more_that_is_granted_for_two_seconds_leads_to_the_cap_where_what_is_let_through_is_the_new_count() {
+    let mut told = Replies::new();
     told.refused(0.0, 10);
     told.granted(8.0, 60);
     assert_pace(told.granted(9.0, 21), 11.0);

@@ -14,14 +14,14 @@ pub(super) fn micros(count: u64) -> Duration {
     Duration::from_micros(count)
 }
 
-/// Sends on a connection that stands.
+/// Sends on an established connection.
 pub(super) fn send(limiter: &mut Limiter, now: Instant) -> Result<(), Instant> {
     limiter.try_send(now)?;
     limiter.departed(now);
     Ok(())
 }
 
-/// Sends as fast as the limiter lets, each time later than the slot by what `lateness` says.
+/// Sends as fast as the limiter allows, each time late by what `lateness` returns.
 pub(super) fn run(
     limiter: &mut Limiter,
     from: Instant,
@@ -39,7 +39,7 @@ pub(super) fn run(
     sends
 }
 
-/// The most of these moments, which are in order, in any half-open window.
+/// The most of these sorted moments in any half-open window.
 fn most_within(moments: &[Instant], window: Duration) -> usize {
     let within = |from: usize| moments[from..].iter().take_while(|at| **at < moments[from] + window).count();
     (0..moments.len()).map(within).max().unwrap_or(0)
@@ -57,7 +57,7 @@ fn the_first_slot_lies_a_whole_window_after_the_start() {
 }
 
 #[test]
-fn the_whole_rate_is_used_though_timers_are_late() {
+fn the_whole_rate_is_used_although_timers_are_late() {
     let at = start();
     let mut dice = fastrand::Rng::with_seed(7);
     let mut limiter = Limiter::new(LIMITS, at);
@@ -122,27 +122,27 @@ fn a_storm_costs_two_requests_a_second_at_most_until_the_queue_pauses() {
 fn the_window_is_half_open_to_the_nanosecond() {
     let at = start();
     let window = SECOND + LIMITS.guard;
-    let mut log = DepartureWindow::new(1, window);
-    log.depart(at);
-    assert_eq!(log.free_at(at), Some(at + window));
+    let mut departures = DepartureWindow::new(1, window);
+    departures.depart(at);
+    assert_eq!(departures.free_at(at), Some(at + window));
     let mut limiter = Limiter::new(Limits { per_second: 1, ..LIMITS }, at);
     let first = at + window;
     assert_eq!(send(&mut limiter, first - Duration::from_nanos(1)), Err(first));
     assert_eq!(send(&mut limiter, first), Ok(()));
     let second = first + window;
-    // Governor's slot may come before the law's; the law's stands.
+    // Governor's slot may come before that of the window, which decides.
     assert_eq!(send(&mut limiter, second - Duration::from_nanos(1)), Err(second));
     assert_eq!(send(&mut limiter, second), Ok(()));
 }
 
 #[test]
-fn delays_that_vary_by_just_less_than_the_guard_leave_the_limit_whole_even_in_a_closed_second() {
+fn delays_that_vary_by_just_less_than_the_guard_keep_the_limit_even_in_a_closed_second() {
     let at = start();
     let sends = run(&mut Limiter::new(LIMITS, at), at, at + Duration::from_secs(20), || Duration::ZERO);
     let closed_second = SECOND + Duration::from_nanos(1);
     let nanosecond = Duration::from_nanos(1);
     for (slowest, most) in [(LIMITS.guard - nanosecond, 20), (LIMITS.guard, 21)] {
-        // The worst case: every 20th is slowest, and the one 20 sends later quickest.
+        // The worst case: a send is slowest, and the one 20 sends later fastest.
         let delay = |index: usize| if index % 40 < 20 { slowest } else { Duration::ZERO };
         let mut arrivals: Vec<Instant> = sends.iter().enumerate().map(|(i, sent)| *sent + delay(i)).collect();
         arrivals.sort();
@@ -168,24 +168,24 @@ fn a_request_that_has_not_departed_counts_until_it_has() {
 }
 
 #[test]
-fn departures_that_are_told_out_of_order_count_in_the_order_in_which_they_were() {
+fn departures_that_are_reported_out_of_order_count_in_their_true_order() {
     let at = start();
     let window = SECOND + LIMITS.guard;
     let after = |seconds| at + Duration::from_secs(seconds);
-    let mut log = DepartureWindow::new(2, window);
-    log.depart(after(5));
-    assert_eq!(log.free_at(at), None, "one of two places is free");
-    log.depart(after(3));
-    assert_eq!(log.free_at(at), Some(after(3) + window));
-    log.depart(after(4));
-    assert_eq!(log.free_at(at), Some(after(4) + window));
-    log.depart(after(6));
-    assert_eq!(log.free_at(at), Some(after(5) + window));
+    let mut departures = DepartureWindow::new(2, window);
+    departures.depart(after(5));
+    assert_eq!(departures.free_at(at), None, "one of two places is free");
+    departures.depart(after(3));
+    assert_eq!(departures.free_at(at), Some(after(3) + window));
+    departures.depart(after(4));
+    assert_eq!(departures.free_at(at), Some(after(4) + window));
+    departures.depart(after(6));
+    assert_eq!(departures.free_at(at), Some(after(5) + window));
 }
 
 proptest! {
     #[test]
-    fn no_pattern_of_calls_breaks_the_law(
+    fn no_pattern_of_calls_exceeds_the_limit(
         per_second in 1u32..=20,
         guard in 0u64..=1_000,
         waits in proptest::collection::vec(0u64..400_000, 1..400),
@@ -224,7 +224,7 @@ proptest! {
     }
 
     #[test]
-    fn the_law_holds_for_departures_however_long_connections_take(seed in any::<u64>(), per_second in 1u32..=20) {
+    fn the_limit_holds_for_departures_however_long_connecting_takes(seed in any::<u64>(), per_second in 1u32..=20) {
         let at = start();
         let mut dice = fastrand::Rng::with_seed(seed);
         let mut limiter = Limiter::new(Limits { per_second, ..LIMITS }, at);
@@ -247,7 +247,7 @@ proptest! {
     }
 
     #[test]
-    fn a_restart_keeps_the_law(ran in 0u64..5_000_000, down in 0u64..3_000_000) {
+    fn a_restart_keeps_the_limit(ran in 0u64..5_000_000, down in 0u64..3_000_000) {
         let at = start();
         let stop = at + micros(ran);
         let mut sends = run(&mut Limiter::new(LIMITS, at), at, stop, || Duration::ZERO);
