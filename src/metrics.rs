@@ -1,46 +1,46 @@
-//! The metrics, in Prometheus's names and text format. They are kept whether somebody reads them or not, and cost
-//! next to nothing.
+//! The metrics, in Prometheus's names and text format. They are kept whether anybody reads them or not, and cost next to
+//! nothing.
 
 use std::time::Duration;
 
 use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram, with_local_recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 
-const REQUESTS: &str = "certcommit_requests_total";
-const DURATION: &str = "certcommit_request_duration_seconds";
-const SUBMISSIONS: &str = "certcommit_submissions";
-const OLDEST_DUE: &str = "certcommit_oldest_due_seconds";
-const PACE: &str = "certcommit_pace_per_second";
-const CAP: &str = "certcommit_rate_limit_per_second";
-const PAUSED: &str = "certcommit_paused";
-const DATABASE: &str = "certcommit_database_available";
-const BUILD: &str = "certcommit_build_info";
+use crate::named_enum::named_enum;
+
+named_enum! {
+    /// Every metric.
+    pub enum Metric {
+        /// Requests that ended, by kind (commit, read), outcome and error code; codes that no table knows count as other.
+        Requests = "certcommit_requests_total",
+        /// From the signing of a request to its outcome, by kind.
+        Duration = "certcommit_request_duration_seconds",
+        /// Submissions, by state.
+        Submissions = "certcommit_submissions",
+        /// How long the oldest submission that is due has been waiting; 0 if none is.
+        OldestDue = "certcommit_oldest_due_seconds",
+        /// Commits a second that the daemon allows itself at present.
+        Pace = "certcommit_pace_per_second",
+        /// The most commits a second.
+        Cap = "certcommit_rate_limit_per_second",
+        /// 1 while no commits go out, by an operator (by="operator") or because of a fault (by="fault").
+        Paused = "certcommit_paused",
+        /// 0 while the database does not work, and nothing is sent.
+        Database = "certcommit_database_available",
+        /// Always 1; its label is the version.
+        Build = "certcommit_build_info",
+    }
+}
 
 /// From a warm connection nearby to `api.request_timeout`, in seconds.
 const BUCKETS: [f64; 9] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
-
-/// Every metric with what it tells, as the documentation has it.
-pub const CATALOGUE: [(&str, &str); 9] = [
-    (
-        REQUESTS,
-        "Requests that ended, by kind (commit, read), outcome and error code; codes that no table knows count as other.",
-    ),
-    (DURATION, "From the signing of a request to its outcome, by kind."),
-    (SUBMISSIONS, "Submissions, by state."),
-    (OLDEST_DUE, "How long the oldest submission that is due has been waiting; 0 if none is."),
-    (PACE, "Commits a second that the daemon allows itself at present."),
-    (CAP, "Commits a second that it never passes."),
-    (PAUSED, "1 while no commits go out, by an operator (by=\"operator\") or because of a fault (by=\"fault\")."),
-    (DATABASE, "0 while the database does not work, and nothing is sent."),
-    (BUILD, "Always 1; its label is the version."),
-];
 
 /// The metrics of one daemon.
 pub struct Metrics {
     recorder: PrometheusRecorder,
 }
 
-/// What a daemon is at, for the gauges.
+/// What a daemon is doing, for the gauges.
 #[derive(Debug, Clone, Copy)]
 pub struct Gauges {
     /// How long the oldest submission that is due has been waiting, in seconds.
@@ -64,18 +64,25 @@ impl Metrics {
         let builder = PrometheusBuilder::new();
         // Only an empty list of buckets is refused.
         let builder = builder
-            .set_buckets_for_metric(Matcher::Full(DURATION.to_owned()), &BUCKETS)
+            .set_buckets_for_metric(Matcher::Full(Metric::Duration.to_string()), &BUCKETS)
             .unwrap_or_else(|_| PrometheusBuilder::new());
         let metrics = Self { recorder: builder.build_recorder() };
         with_local_recorder(&metrics.recorder, || {
-            for (name, meaning) in CATALOGUE {
-                match name {
-                    REQUESTS => describe_counter!(name, meaning),
-                    DURATION => describe_histogram!(name, meaning),
-                    _ => describe_gauge!(name, meaning),
+            for metric in Metric::ALL {
+                let (name, meaning) = (metric.as_str(), metric.describe());
+                match metric {
+                    Metric::Requests => describe_counter!(name, meaning),
+                    Metric::Duration => describe_histogram!(name, meaning),
+                    Metric::Submissions
+                    | Metric::OldestDue
+                    | Metric::Pace
+                    | Metric::Cap
+                    | Metric::Paused
+                    | Metric::Database
+                    | Metric::Build => describe_gauge!(name, meaning),
                 }
             }
-            gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+            gauge!(Metric::Build.as_str(), "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         });
         metrics
     }
@@ -83,33 +90,35 @@ impl Metrics {
     /// A request ended.
     pub fn request(&self, kind: &'static str, outcome: &'static str, code: &'static str, duration: Duration) {
         with_local_recorder(&self.recorder, || {
-            counter!(REQUESTS, "kind" => kind, "outcome" => outcome, "code" => code).increment(1);
-            histogram!(DURATION, "kind" => kind).record(duration.as_secs_f64());
+            counter!(Metric::Requests.as_str(), "kind" => kind, "outcome" => outcome, "code" => code).increment(1);
+            histogram!(Metric::Duration.as_str(), "kind" => kind).record(duration.as_secs_f64());
         });
     }
 
-    /// So many submissions are in this state.
+    /// This many submissions are in this state.
     #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a count of submissions is far below 2^52")]
     pub fn submissions(&self, state: &'static str, count: i64) {
-        with_local_recorder(&self.recorder, || gauge!(SUBMISSIONS, "state" => state).set(count as f64));
+        with_local_recorder(&self.recorder, || {
+            gauge!(Metric::Submissions.as_str(), "state" => state).set(count as f64)
+        });
     }
 
     /// Sets the gauges.
     #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "an age in seconds is far below 2^52")]
     pub fn gauges(&self, gauges: Gauges) {
         with_local_recorder(&self.recorder, || {
-            gauge!(OLDEST_DUE).set(gauges.oldest_due_s as f64);
-            gauge!(PACE).set(gauges.pace);
-            gauge!(CAP).set(gauges.cap);
-            gauge!(PAUSED, "by" => "operator").set(f64::from(u8::from(gauges.paused_by_operator)));
-            gauge!(PAUSED, "by" => "fault").set(f64::from(u8::from(gauges.paused_by_fault)));
-            gauge!(DATABASE).set(f64::from(u8::from(gauges.database_available)));
+            gauge!(Metric::OldestDue.as_str()).set(gauges.oldest_due_s as f64);
+            gauge!(Metric::Pace.as_str()).set(gauges.pace);
+            gauge!(Metric::Cap.as_str()).set(gauges.cap);
+            gauge!(Metric::Paused.as_str(), "by" => "operator").set(f64::from(u8::from(gauges.paused_by_operator)));
+            gauge!(Metric::Paused.as_str(), "by" => "fault").set(f64::from(u8::from(gauges.paused_by_fault)));
+            gauge!(Metric::Database.as_str()).set(f64::from(u8::from(gauges.database_available)));
         });
-        // Folds what was recorded into its buckets, also if nobody ever reads.
+        // Folds what was recorded into the buckets, even if nobody ever reads them.
         self.recorder.handle().run_upkeep();
     }
 
-    /// All of them as Prometheus reads them.
+    /// All metrics in Prometheus's text format.
     #[must_use]
     pub fn render(&self) -> String {
         self.recorder.handle().render()
@@ -166,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gauges_show_the_last_that_was_set() {
+    fn the_gauges_show_the_last_value_set() {
         let metrics = Metrics::new();
         metrics.submissions("pending", 3);
         metrics.submissions("pending", 2);
@@ -186,11 +195,11 @@ mod tests {
         metrics.submissions("pending", 3);
         metrics.gauges(GAUGES);
         let text = metrics.render();
-        for (name, meaning) in CATALOGUE {
-            assert!(text.contains(&format!("# HELP {name} ")), "{name} {meaning} in {text}");
-            let kind = match name {
-                REQUESTS => "counter",
-                DURATION => "histogram",
+        for name in Metric::NAMES {
+            assert!(text.contains(&format!("# HELP {name} ")), "{name} in {text}");
+            let kind = match *name {
+                "certcommit_requests_total" => "counter",
+                "certcommit_request_duration_seconds" => "histogram",
                 _ => "gauge",
             };
             assert!(text.contains(&format!("# TYPE {name} {kind}")), "{name} in {text}");

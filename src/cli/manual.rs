@@ -11,7 +11,7 @@ use super::Arguments as Program;
 use super::exit::{Code, Failure};
 use super::status::KEYS;
 use crate::logging::{Event, Field};
-use crate::metrics::CATALOGUE;
+use crate::metrics::Metric;
 use crate::queue::SALVAGE;
 use crate::tencent::ERROR_TABLE;
 
@@ -135,7 +135,7 @@ fn write(page: &mut Vec<u8>) -> io::Result<()> {
     roff.control("SH", ["ERROR CODES"]).text([roman(ERROR_CODES)]);
     entries(&mut roff, ERROR_TABLE.iter().map(|(code, class)| (*code, class.as_str())));
     roff.control("SH", ["METRICS"]).text([roman(METRICS)]);
-    entries(&mut roff, CATALOGUE);
+    entries(&mut roff, Metric::ALL.map(|metric| (metric.as_str(), metric.describe())));
     section(&mut roff, "FILES", FILES.iter().copied());
     section(&mut roff, "ENVIRONMENT", ENVIRONMENT.iter().copied());
     example(&mut roff, "CONFIGURATION", &SAMPLE.lines().collect::<Vec<_>>());

@@ -245,78 +245,78 @@ fn assert_pace(pace: f64, expected: f64) {
 #[test]
 fn a_known_count_falls_by_one_for_a_second_glitch_within_ten_seconds_and_not_later() {
     for (second, expected) in [(9.9, 5.0), (11.0, 6.0)] {
-        let mut told = Replies::new();
-        assert_pace(told.refused(0.0, 6), 6.0);
-        told.granted(0.5, 1);
-        assert_pace(told.refused(1.0, 9), 6.0);
-        told.granted(1.5, 1);
-        assert_pace(told.refused(second, 9), expected);
+        let mut replies = Replies::new();
+        assert_pace(replies.refused(0.0, 6), 6.0);
+        replies.granted(0.5, 1);
+        assert_pace(replies.refused(1.0, 9), 6.0);
+        replies.granted(1.5, 1);
+        assert_pace(replies.refused(second, 9), expected);
     }
 }
 
 #[test]
 fn refusals_with_nothing_granted_in_between_halve_the_count_from_the_third_on() {
-    let mut told = Replies::new();
-    assert_pace(told.refused(0.0, 19), 19.0);
-    assert!(!told.learned.is_exhausted());
+    let mut replies = Replies::new();
+    assert_pace(replies.refused(0.0, 19), 19.0);
+    assert!(!replies.learned.is_exhausted());
     // The first of the two lies within the second before.
-    assert_pace(told.refused(0.5, 40), 19.0);
-    assert!(told.learned.is_exhausted());
-    assert_pace(told.refused(1.0, 40), 9.0);
-    assert_pace(told.refused(2.5, 40), 4.0);
-    told.granted(3.0, 1);
-    assert!(!told.learned.is_exhausted());
-    let mut told = Replies::new();
-    told.refused(0.0, 19);
-    assert_pace(told.refused(0.5, 1), 9.0);
+    assert_pace(replies.refused(0.5, 40), 19.0);
+    assert!(replies.learned.is_exhausted());
+    assert_pace(replies.refused(1.0, 40), 9.0);
+    assert_pace(replies.refused(2.5, 40), 4.0);
+    replies.granted(3.0, 1);
+    assert!(!replies.learned.is_exhausted());
+    let mut replies = Replies::new();
+    replies.refused(0.0, 19);
+    assert_pace(replies.refused(0.5, 1), 9.0);
 }
 
 #[test]
 fn what_was_refused_in_the_second_before_was_not_let_through() {
-    let mut told = Replies::new();
-    told.refused(0.0, 19);
-    told.granted(0.2, 1);
-    assert_pace(told.refused(0.5, 15), 14.0);
-    told.granted(1.1, 1);
+    let mut replies = Replies::new();
+    replies.refused(0.0, 19);
+    replies.granted(0.2, 1);
+    assert_pace(replies.refused(0.5, 15), 14.0);
+    replies.granted(1.1, 1);
     // The one at 0.0 is more than a second ago, the one at 0.5 is not.
-    assert_pace(told.refused(1.2, 12), 11.0);
+    assert_pace(replies.refused(1.2, 12), 11.0);
 }
 
 #[test]
 fn a_limit_that_another_client_used_up_is_tried_every_two_seconds_and_soon_raised() {
-    let mut told = Replies::new();
-    assert_pace(told.refused(0.0, 0), 0.5);
-    assert_pace(told.granted(2.0, 1), 1.0);
-    assert_pace(told.refused(4.0, 0), 0.5);
-    assert_pace(told.granted(6.0, 1), 1.0);
-    assert_pace(told.granted(8.0, 2), 20.0);
+    let mut replies = Replies::new();
+    assert_pace(replies.refused(0.0, 0), 0.5);
+    assert_pace(replies.granted(2.0, 1), 1.0);
+    assert_pace(replies.refused(4.0, 0), 0.5);
+    assert_pace(replies.granted(6.0, 1), 1.0);
+    assert_pace(replies.granted(8.0, 2), 20.0);
     // One was granted, so the count is known, not guessed.
-    assert_pace(told.refused(10.0, 1), 1.0);
-    assert_pace(told.granted(12.0, 2), 1.0);
+    assert_pace(replies.refused(10.0, 1), 1.0);
+    assert_pace(replies.granted(12.0, 2), 1.0);
 }
 
 #[test]
 fn more_is_tried_only_once_eight_seconds_have_passed() {
-    let mut told = Replies::new();
-    assert_pace(told.refused(0.0, 10), 10.0);
-    assert_pace(told.granted(7.9, 100), 10.0);
-    assert_pace(told.granted(8.0, 1), 11.0);
+    let mut replies = Replies::new();
+    assert_pace(replies.refused(0.0, 10), 10.0);
+    assert_pace(replies.granted(7.9, 100), 10.0);
+    assert_pace(replies.granted(8.0, 1), 11.0);
 }
 
 #[test]
 fn one_more_that_is_refused_leads_back_to_what_was_granted_before() {
-    let mut told = Replies::new();
-    told.refused(0.0, 10);
-    assert_pace(told.granted(8.0, 60), 11.0);
-    assert_pace(told.refused(9.0, 30), 10.0);
+    let mut replies = Replies::new();
+    replies.refused(0.0, 10);
+    assert_pace(replies.granted(8.0, 60), 11.0);
+    assert_pace(replies.refused(9.0, 30), 10.0);
 }
 
 #[test]
 fn one_more_that_is_granted_for_two_seconds_leads_to_the_cap_where_what_is_let_through_is_the_new_count() {
-    let mut told = Replies::new();
-    told.refused(0.0, 10);
-    told.granted(8.0, 60);
-    assert_pace(told.granted(9.0, 21), 11.0);
-    assert_pace(told.granted(10.0, 1), 20.0);
-    assert_pace(told.refused(11.0, 13), 13.0);
+    let mut replies = Replies::new();
+    replies.refused(0.0, 10);
+    replies.granted(8.0, 60);
+    assert_pace(replies.granted(9.0, 21), 11.0);
+    assert_pace(replies.granted(10.0, 1), 20.0);
+    assert_pace(replies.refused(11.0, 13), 13.0);
 }

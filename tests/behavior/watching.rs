@@ -1,7 +1,7 @@
 //! Those who watch the daemon are told the truth: by metrics, by readiness, and through the service manager.
 
 use certcommit::daemon::Stop;
-use certcommit::metrics::CATALOGUE;
+use certcommit::metrics::Metric;
 use certcommit::simulator::Fault;
 use certcommit::submission::State;
 
@@ -28,7 +28,7 @@ async fn each_request_is_counted_by_its_kind_outcome_and_code() {
     ] {
         assert!(text.lines().any(|told| told == line), "{line} in {text}");
     }
-    for (name, _) in CATALOGUE {
+    for name in Metric::NAMES {
         assert!(text.contains(&format!("# TYPE {name} ")), "{name} in {text}");
     }
     daemon.stop(Stop::Soon).await;
