@@ -1,4 +1,4 @@
-//! The only place that reads the time. Everything else takes it as an argument.
+//! The only place that reads the time; everything else takes it as an argument.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 /// One reading of both clocks.
 ///
-/// The wall clock may step: it serves signatures, due times and records. The monotonic clock never
-/// steps: it serves the limiter, settling and timeouts.
+/// The wall clock may step; it is for signatures, due times and records. The monotonic clock never steps; it is for the
+/// limiter, settling and timeouts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     /// The wall clock.
@@ -30,7 +30,7 @@ pub fn now() -> Now {
 pub struct UnixMillis(pub i64);
 
 impl UnixMillis {
-    /// The point in time that lies this long after the epoch.
+    /// The time this long after the epoch.
     #[must_use]
     pub fn from_duration(since_epoch: Duration) -> Self {
         Self(millis(since_epoch))
@@ -42,13 +42,13 @@ impl UnixMillis {
         self.0.div_euclid(1000)
     }
 
-    /// Whole seconds since the epoch, rounded up: a due time must not come early.
+    /// Whole seconds since the epoch, rounded up: nothing may be due too early.
     #[must_use]
     pub fn seconds_rounded_up(self) -> i64 {
         self.0.saturating_add(999).div_euclid(1000)
     }
 
-    /// The point in time that lies `after` this one.
+    /// This time plus a duration.
     #[must_use]
     pub fn plus(self, after: Duration) -> Self {
         Self(self.0.saturating_add(millis(after)))
@@ -65,13 +65,13 @@ impl fmt::Display for UnixMillis {
     }
 }
 
-/// A duration in whole milliseconds, as the database keeps it.
+/// A duration in whole milliseconds, as the database stores it.
 #[must_use]
 pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A length of time as people say it: its two largest units, such as `10 min 2 s`.
+/// A duration as people say it: its two largest units, such as `10 min 2 s`.
 #[must_use]
 pub fn rough(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_of_time_is_told_in_its_two_largest_units() {
+    fn a_duration_is_shown_in_its_two_largest_units() {
         let told = [0, 59, 61, 3_600, 7_325, 90_000].map(|seconds| rough(Duration::from_secs(seconds)));
         assert_eq!(told, ["0 s", "59 s", "1 min 1 s", "1 h 0 min", "2 h 2 min", "1 d 1 h"]);
     }
@@ -101,12 +101,12 @@ mod tests {
     }
 
     #[test]
-    fn a_time_reads_as_iso_8601() {
+    fn a_time_is_shown_in_iso_8601() {
         assert_eq!(UnixMillis(1_551_113_065_900).to_string(), "2019-02-25T16:44:25Z");
     }
 
     #[test]
-    fn a_point_in_time_counts_from_the_epoch_and_moves_by_durations() {
+    fn a_time_counts_from_the_epoch_and_moves_by_durations() {
         assert_eq!(UnixMillis::from_duration(Duration::from_secs(7)), UnixMillis(7000));
         assert_eq!(UnixMillis(7000).plus(Duration::from_millis(1500)), UnixMillis(8500));
         assert_eq!(UnixMillis(i64::MAX).plus(Duration::from_secs(1)), UnixMillis(i64::MAX));

@@ -1,16 +1,16 @@
-//! What may be shown: text that stays on its line, and can't steer a terminal or pass for other text.
+//! Untrusted text, made safe to show: it stays on its line, and can neither control a terminal nor pass for other text.
 
 use std::fmt::{self, Write};
 
-/// Whether a character may do more than stand in its line: control characters, line and paragraph separators, and
-/// what reorders or hides the text around it.
+/// Whether a character is unsafe to show: control characters, line and paragraph separators, and what reorders or hides the
+/// text around it.
 #[must_use]
 pub fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// A text of somebody else's, for one line: unsafe characters are escaped, and it ends with … after `max` characters.
+/// Untrusted text for one line: unsafe characters are escaped, and after `max` characters it ends with …
 #[must_use]
 pub fn printable(text: &str, max: usize) -> String {
     let mut safe = String::with_capacity(text.len().min(max));
@@ -30,14 +30,14 @@ pub fn printable(text: &str, max: usize) -> String {
     safe
 }
 
-/// Writes the stretches between the characters that need an escape as they are, and those as `escape` does.
+/// Writes text, with `escape` in place of each character that needs it.
 fn write_escaped<W: Write>(
     out: &mut W,
     text: &str,
     needs_escape: impl Fn(char) -> bool,
     escape: impl Fn(&mut W, char) -> fmt::Result,
 ) -> fmt::Result {
-    // Almost all text is plain, which its bytes tell sooner than its characters do.
+    // Almost all text is plain ASCII; checking bytes is faster than checking characters.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return out.write_str(text);
     }
@@ -50,7 +50,7 @@ fn write_escaped<W: Write>(
     out.write_str(rest)
 }
 
-/// Writes text with its unsafe characters escaped as Rust does it.
+/// Writes text with its unsafe characters escaped as in Rust.
 pub(crate) struct Escaping<'a, W>(pub(crate) &'a mut W);
 
 impl<W: Write> Write for Escaping<'_, W> {
@@ -59,13 +59,13 @@ impl<W: Write> Write for Escaping<'_, W> {
     }
 }
 
-/// Writes JSON so that its unsafe characters, which stand in strings alone, are escaped as JSON does it.
+/// Writes JSON with its unsafe characters, which occur only in strings, escaped as in JSON.
 pub(crate) struct EscapingJson<'a, W>(pub(crate) &'a mut W);
 
 impl<W: Write> Write for EscapingJson<'_, W> {
     fn write_str(&mut self, json: &str) -> fmt::Result {
         let needs_escape = |character| character != '\n' && is_unsafe(character);
-        // All of them lie in the first plane, where one escape is enough.
+        // All of them are in the Basic Multilingual Plane, where one escape is enough.
         write_escaped(self.0, json, needs_escape, |out, character| write!(out, "\\u{:04x}", u32::from(character)))
     }
 }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_escaped_and_shortened_to_what_was_asked_for() {
+    fn a_text_is_escaped_and_truncated() {
         assert_eq!(printable("\u{1b}[31mred\n\u{202e}back", 100), r"\u{1b}[31mred\n\u{202e}back");
         assert_eq!(printable(&"x".repeat(1000), 10), "xxxxxxxxxx…");
         assert_eq!(printable("xxxxxxxx\u{1b}", 10), "xxxxxxxx…", "an escape is not cut");
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn each_character_is_escaped_by_what_it_is_also_where_all_others_are_plain() {
+    fn a_character_is_escaped_exactly_if_it_is_unsafe() {
         for character in ('\0'..='\u{ff}').chain(['\u{202e}', '\u{feff}', '🙂']) {
             let (mut text, mut json) = (String::new(), String::new());
             write!(Escaping(&mut text), "{character}").unwrap();
@@ -98,7 +98,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_gets_through_unescaped_or_too_long(text in "\\PC{0,5}\\p{C}{0,5}.{0,20}", max in 0usize..30) {
+        fn no_text_stays_unescaped_or_too_long(text in "\\PC{0,5}\\p{C}{0,5}.{0,20}", max in 0usize..30) {
             let safe = printable(&text, max);
             prop_assert!(!safe.chars().any(is_unsafe), "{safe:?}");
             prop_assert!(safe.chars().count() <= max + 1, "{safe:?}");

@@ -9,7 +9,7 @@ use crate::escaping::is_unsafe;
 use crate::logging::level::LogLevel;
 use crate::logging::{Destination, Event, level, output};
 
-/// A journal that keeps what it is sent until somebody reads it.
+/// A journal that keeps its entries until they are read.
 struct Receiver {
     directory: TempDir,
     socket: UnixDatagram,
@@ -23,7 +23,7 @@ impl Receiver {
         Self { directory, socket }
     }
 
-    /// A way to it. Opening it sends nothing that would become an entry.
+    /// Opens it, which sends nothing that would become an entry.
     fn journal(&self) -> Arc<Journal> {
         let journal = Journal::open(&self.path()).unwrap();
         assert_eq!(self.take(), [""]);
@@ -75,7 +75,7 @@ fn subscriber(journal: &Arc<Journal>, level: LogLevel) -> (impl Subscriber + Sen
     (level::subscriber(level, make_output).0, elsewhere)
 }
 
-/// The entries that events leave in the journal.
+/// The entries that events produce in the journal.
 fn entries(level: LogLevel, events: impl FnOnce()) -> Vec<String> {
     let receiver = Receiver::new();
     let (subscriber, elsewhere) = subscriber(&receiver.journal(), level);
@@ -97,7 +97,7 @@ fn an_event_is_an_entry_with_native_fields() {
 }
 
 #[test]
-fn each_level_has_its_priority_and_libraries_speak_to_programmers_alone() {
+fn each_level_has_its_priority_and_events_of_libraries_come_with_debug() {
     let events = || {
         error!("own");
         warn!("own");
@@ -132,19 +132,19 @@ fn nothing_in_a_value_starts_a_line_or_a_field_or_is_longer_than_journalctl_show
 }
 
 #[test]
-fn an_event_without_a_message_is_seen_all_the_same() {
+fn an_event_without_a_message_is_shown_by_its_name() {
     let entry = entries(LogLevel::Info, || warn!(number = 1)).concat();
     assert!(entry.contains("\nMESSAGE=event src/logging/journal_tests.rs:"), "{entry}");
 }
 
 #[test]
-fn a_field_name_is_one_that_the_journal_takes() {
+fn a_fields_name_is_one_that_the_journal_accepts() {
     assert_eq!(native("request.id-é"), "CERTCOMMIT_REQUEST_ID__");
     assert_eq!(native(&"x".repeat(100)).len(), 64);
 }
 
 #[test]
-fn a_journal_that_went_away_leaves_lines_with_their_priority_elsewhere() {
+fn lines_for_a_journal_that_went_away_go_elsewhere_with_their_priority() {
     let receiver = Receiver::new();
     let (subscriber, elsewhere) = subscriber(&receiver.journal(), LogLevel::Info);
     tracing::subscriber::with_default(subscriber, || {
@@ -157,7 +157,7 @@ fn a_journal_that_went_away_leaves_lines_with_their_priority_elsewhere() {
 }
 
 #[test]
-fn a_journal_that_stands_still_holds_nobody_up_and_gets_later_what_it_missed() {
+fn a_stuck_journal_blocks_nothing_and_later_gets_what_it_missed() {
     let receiver = Receiver::new();
     let journal = receiver.journal();
     let (subscriber, elsewhere) = subscriber(&journal, LogLevel::Info);
@@ -183,7 +183,7 @@ fn a_journal_that_stands_still_holds_nobody_up_and_gets_later_what_it_missed() {
 }
 
 #[test]
-fn lines_that_a_journal_missed_for_good_are_counted_and_told() {
+fn lines_that_a_stuck_journal_missed_for_good_are_counted_and_reported() {
     let receiver = Receiver::new();
     let journal = receiver.journal();
     let (subscriber, _) = subscriber(&journal, LogLevel::Info);
@@ -205,7 +205,7 @@ fn lines_that_a_journal_missed_for_good_are_counted_and_told() {
 }
 
 #[test]
-fn where_no_journal_listens_none_is_opened() {
+fn no_journal_is_opened_where_none_listens() {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(Journal::open(&directory.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
     File::create(directory.path().join("file")).unwrap();
@@ -213,7 +213,7 @@ fn where_no_journal_listens_none_is_opened() {
 }
 
 #[test]
-fn the_journals_stream_is_known_by_its_device_and_inode() {
+fn the_journals_stream_is_recognised_by_its_device_and_inode() {
     let stream = tempfile::tempfile().unwrap();
     let found = rustix::fs::fstat(&stream).unwrap();
     let named = format!("{}:{}", found.st_dev, found.st_ino);

@@ -1,4 +1,4 @@
-//! The forms of a line: what they show, and what they never do.
+//! The formats of a line: what they show, and what they never do.
 
 use std::sync::{Arc, Mutex};
 
@@ -31,7 +31,7 @@ impl io::Write for Captured {
 
 const TEXT: Style = Style::Text { colours: false };
 
-/// The lines that the events leave.
+/// The lines that events produce.
 fn logged(level: LogLevel, style: Style, events: impl FnOnce()) -> Vec<String> {
     let captured = Captured::default();
     let (subscriber, _) = to(&captured, level, style);
@@ -39,7 +39,7 @@ fn logged(level: LogLevel, style: Style, events: impl FnOnce()) -> Vec<String> {
     captured.lines()
 }
 
-/// A subscriber that writes lines there.
+/// A subscriber that writes lines to `captured`.
 fn to(captured: &Captured, level: LogLevel, style: Style) -> (impl Subscriber + Send + Sync, LevelControl) {
     let captured = captured.clone();
     let make_output = move |level| {
@@ -79,7 +79,7 @@ fn a_json_line_is_one_flat_object_whose_numbers_are_numbers() {
 }
 
 #[test]
-fn nothing_in_a_value_starts_a_line_or_steers_a_terminal() {
+fn nothing_in_a_value_starts_a_line_or_controls_a_terminal() {
     let evil = "a\u{1b}[31m\nb\r\tc\u{0}\u{7}\u{7f}\u{9b}2J\u{202e}\u{2028}é";
     let escaped = r"a\u{1b}[31m\nb\r\tc\u{0}\u{7}\u{7f}\u{9b}2J\u{202e}\u{2028}é";
     let error = io::Error::other(evil);
@@ -111,7 +111,7 @@ fn colours_change_nothing_but_the_colours() {
 }
 
 #[test]
-fn the_level_holds_for_own_events_and_libraries_speak_to_programmers_alone() {
+fn the_level_applies_to_own_events_and_those_of_libraries_come_with_debug() {
     let events = || {
         error!("own error");
         warn!("own warn");

@@ -66,7 +66,7 @@ impl Crate {
         let is_test = |part: &String| part == "tests" || part.ends_with("_tests") || part.ends_with("_model");
         if !module.iter().any(is_test) {
             let mut source = Source::default();
-            source.scan(TokenStream::from_str(text).unwrap());
+            source.scan(TokenStream::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}")));
             self.files.insert(module, (name.to_owned(), source));
         }
     }
