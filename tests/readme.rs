@@ -1,7 +1,7 @@
 //! What the README says about the code is what the code does.
 
 use certcommit::config::KEYS;
-use certcommit::logging::{Event, Field};
+use certcommit::logging::{Field, LogEvent};
 use certcommit::tencent::ERROR_TABLE;
 
 const README: &str = include_str!("../README.md");
@@ -14,12 +14,12 @@ fn rows(header: &str) -> Vec<String> {
 
 #[test]
 fn the_readme_has_the_whole_catalogue_of_events() {
-    let row = |event: &Event| {
+    let row = |event: &LogEvent| {
         let fields: Vec<String> = event.fields().iter().map(|field| format!("`{field}`")).collect();
         let level = event.level().as_str().to_lowercase();
         format!("| `{event}` | {level} | {} | {} |", event.describe(), fields.join(" "))
     };
-    let expected: Vec<String> = Event::ALL.iter().map(row).collect();
+    let expected: Vec<String> = LogEvent::ALL.iter().map(row).collect();
     assert_eq!(rows("| event | level | when | fields |"), expected);
 }
 

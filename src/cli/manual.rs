@@ -10,7 +10,7 @@ use clap_mangen::roff::{Roff, bold, italic, roman};
 use super::Arguments as Program;
 use super::exit::{Code, Failure};
 use super::status::KEYS;
-use crate::logging::{Event, Field};
+use crate::logging::{Field, LogEvent};
 use crate::metrics::Metric;
 use crate::queue::SALVAGE;
 use crate::tencent::ERROR_TABLE;
@@ -117,7 +117,7 @@ fn write(page: &mut Vec<u8>) -> io::Result<()> {
     roff.control("SH", ["DESCRIPTION"]).text([roman(DESCRIPTION)]);
     commands(&mut roff, &program);
     example(&mut roff, "ENQUEUE AND WATCH WITH SQL", &ENQUEUE);
-    let events: Vec<(&str, String)> = Event::ALL.iter().map(|event| (event.as_str(), event_of(*event))).collect();
+    let events: Vec<(&str, String)> = LogEvent::ALL.iter().map(|event| (event.as_str(), event_of(*event))).collect();
     section(&mut roff, "EVENTS", events.iter().map(|(name, meaning)| (*name, meaning.as_str())));
     let fields: Vec<(&str, String)> =
         Field::ALL.iter().map(|field| (field.as_str(), format!("{} ({})", field.describe(), field.unit()))).collect();
@@ -143,7 +143,7 @@ fn write(page: &mut Vec<u8>) -> io::Result<()> {
 }
 
 /// An event's level, when it comes, and what its lines have.
-fn event_of(event: Event) -> String {
+fn event_of(event: LogEvent) -> String {
     let fields: Vec<&str> = event.fields().iter().map(|field| field.as_str()).collect();
     format!("{} ({}; {})", event.describe(), event.level().as_str().to_lowercase(), fields.join(", "))
 }
@@ -222,7 +222,7 @@ mod tests {
         for command in Program::command().get_subcommands() {
             assert!(page.contains(&format!("certcommit {}", command.get_name())), "{}", command.get_name());
         }
-        for event in Event::ALL {
+        for event in LogEvent::ALL {
             assert!(page.contains(&event_of(event)), "{event}");
         }
         for field in Field::ALL {

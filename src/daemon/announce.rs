@@ -3,13 +3,13 @@
 use tracing::Level;
 
 use crate::clock::{Now, millis};
-use crate::logging::Event;
+use crate::logging::LogEvent;
 use crate::queue::{Claim, Finished};
 use crate::submission::{Change, Reading, State};
 
 /// What the line tells.
 pub(super) struct Line<'a> {
-    pub(super) event: Event,
+    pub(super) event: LogEvent,
     pub(super) claim: &'a Claim,
     pub(super) finished: &'a Finished,
     pub(super) change: Option<&'a Change>,
@@ -73,24 +73,24 @@ impl Line<'_> {
         let code = code.map(|code| format!("{code}: ")).unwrap_or_default();
         let at = self.next_due().map(|at| format!(" (due {at})")).unwrap_or_default();
         match self.event {
-            Event::Submitted => format!("submitted {id}: {}", self.result()),
-            Event::Failed => format!("failed {id}: {code}{reason}"),
-            Event::Held => format!("held {id}: {reason}; decide with: certcommit resolve {id}"),
-            Event::InDoubt => format!("in doubt {id}: {code}{reason}{at}"),
-            Event::Verified => format!("verified {id}: {reason}{at}"),
-            Event::Throttled => format!("throttled {id}: {code}{reason}{at}"),
-            Event::Retrying
-            | Event::Started
-            | Event::Ready
-            | Event::Paused
-            | Event::Resumed
-            | Event::VerifyPaused
-            | Event::Progress
-            | Event::DatabaseUnavailable
-            | Event::WriteRefused
-            | Event::Reloaded
-            | Event::Stopping
-            | Event::Stopped => format!("retrying {id}: {code}{reason}{at}"),
+            LogEvent::Submitted => format!("submitted {id}: {}", self.result()),
+            LogEvent::Failed => format!("failed {id}: {code}{reason}"),
+            LogEvent::Held => format!("held {id}: {reason}; decide with: certcommit resolve {id}"),
+            LogEvent::InDoubt => format!("in doubt {id}: {code}{reason}{at}"),
+            LogEvent::Verified => format!("verified {id}: {reason}{at}"),
+            LogEvent::Throttled => format!("throttled {id}: {code}{reason}{at}"),
+            LogEvent::Retrying
+            | LogEvent::Started
+            | LogEvent::Ready
+            | LogEvent::Paused
+            | LogEvent::Resumed
+            | LogEvent::VerifyPaused
+            | LogEvent::Progress
+            | LogEvent::DatabaseUnavailable
+            | LogEvent::WriteRefused
+            | LogEvent::Reloaded
+            | LogEvent::Stopping
+            | LogEvent::Stopped => format!("retrying {id}: {code}{reason}{at}"),
         }
     }
 

@@ -4,7 +4,7 @@
 use super::announce::{Line, announce};
 use super::gate::{Ending, Fault, Gate};
 use crate::clock::Now;
-use crate::logging::Event as LogEvent;
+use crate::logging::LogEvent;
 use crate::queue::{Claim, Finished, Record, Run};
 use crate::submission::{
     Change, CommitClass, CommitOutcome, Event, Policy, ReadClass, ReadOutcome, Refusal, State, next_state,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::{JoinError, JoinHandle};
 
 use super::worker::Worker;
-use crate::logging::Event;
+use crate::logging::LogEvent;
 use crate::queue::{QueueError, inspect};
 
 type Findings = Result<Option<Vec<String>>, QueueError>;
@@ -62,7 +62,7 @@ impl Worker {
             Ok(Some(findings)) => {
                 let path = self.place.database().to_owned();
                 let error = QueueError::Corrupt { path, detail: findings.join("; ") };
-                tracing::error!(event = Event::DatabaseUnavailable.as_str(), "{error}");
+                tracing::error!(event = LogEvent::DatabaseUnavailable.as_str(), "{error}");
                 self.exit.fatal.get_or_insert(error);
             }
             Err(error) => tracing::warn!(

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::worker::Worker;
 use crate::clock::Now;
-use crate::logging::Event;
+use crate::logging::LogEvent;
 use crate::queue::Paces;
 use crate::submission::State;
 
@@ -43,7 +43,7 @@ impl Worker {
         let left = self.counts.time_left(self.paces()).as_secs();
         let oldest_s = oldest_open.map(|created| (now.unix.seconds() - created).max(0));
         tracing::info!(
-            event = Event::Progress.as_str(),
+            event = LogEvent::Progress.as_str(),
             pending = self.counts.of(State::Pending),
             in_flight = self.counts.of(State::InFlight),
             in_doubt = self.counts.of(State::InDoubt),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::logging::Event;
+use crate::logging::LogEvent;
 use crate::queue::{Record, RejectedWrite};
 
 /// How a reason begins; what to do about it is told by this.
@@ -178,7 +178,7 @@ fn log(refused: &RejectedWrite) {
         None => "to let it be sent. It stays as it is",
     };
     tracing::error!(
-        event = Event::WriteRefused.as_str(),
+        event = LogEvent::WriteRefused.as_str(),
         certificate_id = refused.certificate_id,
         submission,
         request,

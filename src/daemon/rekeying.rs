@@ -12,7 +12,7 @@ use super::keys::News;
 use super::lane::Lane;
 use super::worker::Worker;
 use crate::clock::{Now, rough};
-use crate::logging::Event;
+use crate::logging::LogEvent;
 
 /// While the queue is paused, others may be replacing the keys: they are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -87,7 +87,7 @@ impl Worker {
             (Some(why), None) => {
                 self.keyless_since = Some(now.instant);
                 tracing::warn!(
-                    event = Event::Paused.as_str(),
+                    event = LogEvent::Paused.as_str(),
                     why,
                     "paused: {why}. It asks again by itself, at growing intervals up to a minute; or run: certcommit resume",
                 );
@@ -101,7 +101,7 @@ impl Worker {
                 self.keyless_since = None;
                 let paused_s = now.instant.duration_since(since).as_secs();
                 tracing::info!(
-                    event = Event::Resumed.as_str(),
+                    event = LogEvent::Resumed.as_str(),
                     paused_s,
                     "resumed after {paused_s} s: there are credentials"
                 );

@@ -10,7 +10,7 @@ use super::lane::LaneSettings;
 use super::worker::Worker;
 use crate::clock::Now;
 use crate::config::{ChangedSetting, ConfigError, Settings};
-use crate::logging::{Event, LevelControl};
+use crate::logging::{LevelControl, LogEvent};
 use crate::pacing::Limits;
 
 /// What the daemon needs to reload its configuration.
@@ -39,7 +39,7 @@ impl Worker {
         match (reloading.read)() {
             Ok((settings, source)) => self.adopt(settings, source, now),
             Err(error) => tracing::error!(
-                event = Event::Reloaded.as_str(),
+                event = LogEvent::Reloaded.as_str(),
                 %error,
                 "the configuration is not reloaded: {error}. The settings of before stay in force; mend it, and reload",
             ),
@@ -84,7 +84,7 @@ fn tell(changes: &[ChangedSetting]) {
         later => format!("; only a restart brings {later}"),
     };
     tracing::info!(
-        event = Event::Reloaded.as_str(),
+        event = LogEvent::Reloaded.as_str(),
         changed = Some(changed.as_str()).filter(|changed| !changed.is_empty()),
         restart_needed = Some(restart_needed.as_str()).filter(|needed| !needed.is_empty()),
         "reloaded the configuration: {what}{later}. The credentials are asked for anew",

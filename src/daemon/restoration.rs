@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::{UnixMillis, rough};
-use crate::logging::Event;
+use crate::logging::LogEvent;
 use crate::queue::{LastRun, Queue, QueueError, RestoreGap, RestoreMarker};
 
 /// A machine or a daemon that dies is back within minutes, by itself. A run that ended otherwise than in good order and
@@ -29,7 +29,7 @@ pub(super) async fn notice(
          sent since. If it was: enqueue again what is missing, and run `certcommit verify --pending` to read what is \
          pending back first. Then, or if it was not: `certcommit resume`"
     );
-    tracing::warn!(event = Event::Paused.as_str(), why, "paused: {why}");
+    tracing::warn!(event = LogEvent::Paused.as_str(), why, "paused: {why}");
     queue.set_paused(true, Some(&why)).await
 }
 
@@ -74,7 +74,7 @@ async fn lags_behind(queue: &mut Queue, mark: &mut RestoreMarker) -> Result<bool
         "{gap}. What is pending may have been sent: enqueue again what is missing, run `certcommit verify --pending` to \
          read all of it back first, then `certcommit resume`"
     );
-    tracing::warn!(event = Event::Paused.as_str(), why, "paused: {why}");
+    tracing::warn!(event = LogEvent::Paused.as_str(), why, "paused: {why}");
     queue.pause_restored(&why, number).await?;
     mark.reset(number)?;
     Ok(true)

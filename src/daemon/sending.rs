@@ -10,7 +10,7 @@ use super::ending::{self, Context, Unsent};
 use super::gate::{Ending, Fault, Swing};
 use super::worker::{Reply, Worker};
 use crate::clock::{self, Now};
-use crate::logging::Event;
+use crate::logging::LogEvent;
 use crate::queue::{Claim, QueueError, RequestKind};
 use crate::tencent::Credentials;
 
@@ -135,7 +135,7 @@ impl Worker {
                     RequestKind::Read => self.advised(&self.reads),
                 };
                 let why = why.unwrap_or_default();
-                let event = if kind == RequestKind::Commit { Event::Paused } else { Event::VerifyPaused };
+                let event = if kind == RequestKind::Commit { LogEvent::Paused } else { LogEvent::VerifyPaused };
                 let probe_in = self.settings.pause.probe_initial.as_secs();
                 tracing::warn!(
                     event = event.as_str(),
@@ -157,7 +157,7 @@ impl Worker {
             }
             Swing::Opened(after) => {
                 tracing::info!(
-                    event = Event::Resumed.as_str(),
+                    event = LogEvent::Resumed.as_str(),
                     paused_s = after.as_secs(),
                     "resumed{what} after {} s",
                     after.as_secs()

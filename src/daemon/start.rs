@@ -14,7 +14,7 @@ use super::worker::Worker;
 use super::{Ended, Progress, RunError, Stop, Until};
 use crate::clock;
 use crate::config::{ActionName, DatabaseSettings, Settings};
-use crate::logging::Event;
+use crate::logging::LogEvent;
 use crate::queue::{DaemonLock, Opening, Queue, QueueError, Recovered, RestoreMarker, Run};
 use crate::tencent::{Action, Client, CredentialsError, InvalidEndpoint, Proxy, ProxyError, Way, find_way};
 
@@ -81,7 +81,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     let mut mark = RestoreMarker::open(&path)?;
     let run = Run { id: format!("{:016x}", fastrand::u64(..)), started: clock::now() };
     tracing::info!(
-        event = Event::Started.as_str(),
+        event = LogEvent::Started.as_str(),
         version = env!("CARGO_PKG_VERSION"),
         run_id = run.id,
         pid = std::process::id(),
@@ -107,7 +107,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     let recovered = queue.recover(&run, clock::now(), &[], &settings.policy()).await?;
     if recovered.in_doubt > 0 {
         tracing::warn!(
-            event = Event::InDoubt.as_str(),
+            event = LogEvent::InDoubt.as_str(),
             count = recovered.in_doubt,
             "{} submissions were in flight when the last run ended; they are in doubt and are read back before anything else",
             recovered.in_doubt,

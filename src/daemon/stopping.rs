@@ -8,7 +8,7 @@ use super::ending::{self, Context, Unsent};
 use super::worker::Worker;
 use super::{Ended, RunError, Stop, Until};
 use crate::clock::{self, Now};
-use crate::logging::Event;
+use crate::logging::LogEvent;
 use crate::queue::{Counts, Heartbeat, Mode, QueueError};
 use crate::submission::State;
 
@@ -55,7 +55,7 @@ impl Worker {
         }
         self.exit.deadline = Some(now.instant + self.settings.worker.stop_timeout);
         tracing::info!(
-            event = Event::Stopping.as_str(),
+            event = LogEvent::Stopping.as_str(),
             on_the_way = self.on_the_way(),
             "stopping, since {why}; waits for {} requests on the way, {} s at most",
             self.on_the_way(),
@@ -157,14 +157,14 @@ impl Worker {
         let blocked = self.refusals.unclaimable() > 0 || self.refusals.has_unsettled() || !done.refused.is_empty();
         if !done.refused.is_empty() {
             tracing::error!(
-                event = Event::WriteRefused.as_str(),
+                event = LogEvent::WriteRefused.as_str(),
                 "the queue's own rules refuse {} results to the end: the lines above tell them, and the next start reads \
                  their submissions back",
                 done.refused.len(),
             );
         }
         tracing::info!(
-            event = Event::Stopped.as_str(),
+            event = LogEvent::Stopped.as_str(),
             submitted = counts.of(State::Submitted),
             failed = counts.of(State::Failed),
             held = counts.of(State::Held),
@@ -190,6 +190,6 @@ fn stopped_by(error: QueueError, unwritten: usize) -> RunError {
              until the next run has read them back"
         ),
     };
-    tracing::error!(event = Event::Stopped.as_str(), unwritten, "stopped: {error}{left}");
+    tracing::error!(event = LogEvent::Stopped.as_str(), unwritten, "stopped: {error}{left}");
     error.into()
 }

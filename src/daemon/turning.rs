@@ -12,7 +12,7 @@ use super::turns::ENOUGH_RESULTS;
 use super::worker::{HEARTBEAT_EVERY, Worker};
 use super::{Progress, Until};
 use crate::clock::{self, Now};
-use crate::logging::Event;
+use crate::logging::LogEvent;
 use crate::queue::{Claims, Control, Counts, Heartbeat, Mode, QueueError, Record, RejectedWrite, TurnReport};
 use crate::submission::State;
 
@@ -188,7 +188,7 @@ impl Worker {
             Some(true) => {
                 let why = self.refusals.why().unwrap_or_default().to_owned();
                 tracing::warn!(
-                    event = Event::Paused.as_str(),
+                    event = LogEvent::Paused.as_str(),
                     why,
                     "paused: {why}. One is tried every {} s",
                     HEARTBEAT_EVERY.as_secs()
@@ -197,7 +197,7 @@ impl Worker {
                     self.begin_stop(now, "it can't go on");
                 }
             }
-            Some(false) => tracing::info!(event = Event::Resumed.as_str(), "resumed: nothing is refused any more"),
+            Some(false) => tracing::info!(event = LogEvent::Resumed.as_str(), "resumed: nothing is refused any more"),
             None => {}
         }
     }
@@ -211,18 +211,22 @@ impl Worker {
         let was_paused = std::mem::replace(&mut self.control, control).paused;
         if self.control.paused && !was_paused {
             let why = self.control.pause_reason.as_deref().unwrap_or("no reason given");
-            tracing::warn!(event = Event::Paused.as_str(), why, "paused by hand: {why}. To go on: certcommit resume");
+            tracing::warn!(
+                event = LogEvent::Paused.as_str(),
+                why,
+                "paused by hand: {why}. To go on: certcommit resume"
+            );
             let claims = self.commits.drain_ready(now.instant);
             self.give_back(claims, Unsent::Paused);
         } else if was_paused && !self.control.paused {
-            tracing::info!(event = Event::Resumed.as_str(), "resumed by hand");
+            tracing::info!(event = LogEvent::Resumed.as_str(), "resumed by hand");
             self.keys.ask();
         }
     }
 
     pub(super) fn meet_trouble(&mut self, error: QueueError, now: Now) {
         if matches!(error, QueueError::Altered { .. }) {
-            tracing::error!(event = Event::DatabaseUnavailable.as_str(), "{error}");
+            tracing::error!(event = LogEvent::DatabaseUnavailable.as_str(), "{error}");
         }
         let ends = matches!(
             error,
@@ -237,7 +241,7 @@ impl Worker {
         let remind = now.instant >= remind_at;
         if remind {
             tracing::error!(
-                event = Event::DatabaseUnavailable.as_str(),
+                event = LogEvent::DatabaseUnavailable.as_str(),
                 results_in_hand = self.records.len(),
                 on_the_way = self.on_the_way(),
                 "{error}. Nothing more is sent; results are kept and written as soon as it works again",
@@ -255,7 +259,7 @@ impl Worker {
         if let Some(trouble) = self.trouble.take() {
             let seconds = now.instant.duration_since(trouble.since).as_secs();
             tracing::info!(
-                event = Event::Resumed.as_str(),
+                event = LogEvent::Resumed.as_str(),
                 results_written,
                 "the database works again, after {seconds} s; {results_written} results that were kept are written",
             );

@@ -26,7 +26,7 @@ use super::watchers::{Situation, Watchers};
 use super::{Ended, Progress, RunError, Stop, Until};
 use crate::clock::{self, Now};
 use crate::config::Settings;
-use crate::logging::Event;
+use crate::logging::LogEvent;
 use crate::queue::{Control, Counts, DaemonLock, FileIdentity, Record, Run};
 use crate::submission::{CommitOutcome, Policy, ReadOutcome};
 use crate::tencent::{Client, Exchange};
@@ -150,7 +150,7 @@ impl Worker {
     }
 
     pub(super) async fn run(mut self) -> Result<Ended, RunError> {
-        tracing::info!(event = Event::Ready.as_str(), run_id = self.run.id, "ready");
+        tracing::info!(event = LogEvent::Ready.as_str(), run_id = self.run.id, "ready");
         self.watchers.ready();
         loop {
             let now = clock::now();

@@ -10,10 +10,10 @@ macro_rules! events {
     ($($variant:ident = $text:literal, $level:ident, $describe:literal, [$($field:ident)*];)*) => {
         named_enum! {
             /// What a log line is about: the value of its field `event`. Operators filter by these names.
-            pub enum Event { $(#[doc = $describe] $variant = $text,)* }
+            pub enum LogEvent { $(#[doc = $describe] $variant = $text,)* }
         }
 
-        impl Event {
+        impl LogEvent {
             /// How urgent it is.
             #[must_use]
             pub fn level(self) -> Level {
@@ -75,12 +75,12 @@ mod tests {
     fn the_catalogue_has_every_event_once_with_a_sentence() {
         let expected = "started ready submitted retrying failed in_doubt verified held throttled paused resumed verify_paused \
             progress database_unavailable write_refused reloaded stopping stopped";
-        assert_eq!(Event::NAMES.join(" "), expected);
-        let sentences: BTreeSet<&str> = Event::ALL.iter().map(|event| event.describe()).collect();
-        assert_eq!(sentences.len(), Event::ALL.len());
+        assert_eq!(LogEvent::NAMES.join(" "), expected);
+        let sentences: BTreeSet<&str> = LogEvent::ALL.iter().map(|event| event.describe()).collect();
+        assert_eq!(sentences.len(), LogEvent::ALL.len());
         assert!(sentences.iter().all(|sentence| sentence.ends_with('.') && !sentence.contains('\n')));
         let urgent: Vec<&str> =
-            Event::ALL.iter().filter(|event| event.level() < Level::INFO).map(|event| event.as_str()).collect();
+            LogEvent::ALL.iter().filter(|event| event.level() < Level::INFO).map(|event| event.as_str()).collect();
         let expected = [
             "failed",
             "in_doubt",
@@ -92,6 +92,6 @@ mod tests {
             "write_refused",
         ];
         assert_eq!(urgent, expected);
-        assert_eq!(Event::DatabaseUnavailable.level(), Level::ERROR);
+        assert_eq!(LogEvent::DatabaseUnavailable.level(), Level::ERROR);
     }
 }

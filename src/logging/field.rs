@@ -71,7 +71,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::logging::Event;
+    use crate::logging::LogEvent;
 
     #[test]
     fn every_field_is_described_once_in_a_sentence_and_belongs_to_an_event() {
@@ -79,13 +79,13 @@ mod tests {
         let sentences: BTreeSet<&str> = Field::ALL.iter().map(|field| field.describe()).collect();
         assert_eq!(sentences.len(), Field::ALL.len());
         assert!(sentences.iter().all(|sentence| sentence.ends_with('.') && !sentence.contains('\n')));
-        let used: BTreeSet<Field> = Event::ALL.iter().flat_map(|event| event.fields()).copied().collect();
+        let used: BTreeSet<Field> = LogEvent::ALL.iter().flat_map(|event| event.fields()).copied().collect();
         assert_eq!(used, Field::ALL.iter().copied().collect());
     }
 
     #[test]
     fn an_event_has_no_field_twice_and_all_have_the_order_of_the_catalogue_where_it_is_of_a_request() {
-        for event in Event::ALL {
+        for event in LogEvent::ALL {
             let fields = event.fields();
             assert_eq!(fields.iter().collect::<BTreeSet<_>>().len(), fields.len(), "{event}");
             assert!(!fields.contains(&Field::CertificateId) || fields.is_sorted(), "{event}");

@@ -7,7 +7,7 @@ use tracing::{debug, error, info, trace, warn};
 use super::*;
 use crate::escaping::is_unsafe;
 use crate::logging::level::LogLevel;
-use crate::logging::{Destination, Event, level, output};
+use crate::logging::{Destination, LogEvent, level, output};
 
 /// A journal that keeps its entries until they are read.
 struct Receiver {
@@ -88,7 +88,7 @@ fn entries(level: LogLevel, events: impl FnOnce()) -> Vec<String> {
 fn an_event_is_an_entry_with_native_fields() {
     let order_id: Option<&str> = None;
     let entry = entries(LogLevel::Info, || {
-        info!(event = %Event::Submitted, certificate_id = "abcb1234", r#try = 2u32, pace = 19.5, http.status = 200, order_id, "submitted abcb1234");
+        info!(event = %LogEvent::Submitted, certificate_id = "abcb1234", r#try = 2u32, pace = 19.5, http.status = 200, order_id, "submitted abcb1234");
     });
     let expected = "PRIORITY=6\nSYSLOG_IDENTIFIER=certcommit\nTARGET=certcommit::logging::journal::tests\n\
         MESSAGE=submitted abcb1234\nCERTCOMMIT_EVENT=submitted\nCERTCOMMIT_CERTIFICATE_ID=abcb1234\nCERTCOMMIT_TRY=2\n\
@@ -150,7 +150,7 @@ fn lines_for_a_journal_that_went_away_go_elsewhere_with_their_priority() {
     tracing::subscriber::with_default(subscriber, || {
         warn!("before");
         drop(receiver);
-        warn!(event = %Event::Failed, text = "a\nb", "failed abcb1234");
+        warn!(event = %LogEvent::Failed, text = "a\nb", "failed abcb1234");
         info!("after");
     });
     assert_eq!(elsewhere.text(), "<4>failed abcb1234 event=failed text=a\\nb\n<6>after\n");

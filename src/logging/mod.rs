@@ -20,7 +20,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::named_enum::named_enum;
 
-pub use event::Event;
+pub use event::LogEvent;
 pub use field::Field;
 pub use level::{LevelControl, LevelUnchanged, LogLevel};
 

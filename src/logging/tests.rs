@@ -51,7 +51,7 @@ fn to(captured: &Captured, level: LogLevel, style: Style) -> (impl Subscriber + 
 
 fn submitted() {
     let order_id: Option<&str> = None;
-    info!(event = %Event::Submitted, certificate_id = %"abcb1234", r#try = 2u32, duration_ms = 187u64, share = 0.5, durable = true, order_id, "submitted abcb1234");
+    info!(event = %LogEvent::Submitted, certificate_id = %"abcb1234", r#try = 2u32, duration_ms = 187u64, share = 0.5, durable = true, order_id, "submitted abcb1234");
 }
 
 #[test]

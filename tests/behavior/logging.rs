@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use certcommit::logging::{Event, Field};
+use certcommit::logging::{Field, LogEvent};
 use certcommit::simulator::{Fault, ReadFault};
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ async fn every_event_has_the_fields_of_the_catalogue_and_no_others() {
     let last = lines.pop_if(|line| line.is_string()).expect("it failed at the end");
     assert!(last.as_str().unwrap().starts_with("certcommit: "), "{last}");
 
-    let documented: BTreeSet<(String, String)> = Event::ALL
+    let documented: BTreeSet<(String, String)> = LogEvent::ALL
         .iter()
         .flat_map(|event| event.fields().iter().map(|field| (event.to_string(), field.to_string())))
         .collect();
@@ -57,7 +57,7 @@ fn assert_level(line: &Value) {
     if line["event"].is_null() {
         return assert!(line["level"] == "INFO" || line["level"] == "WARN", "{line}");
     }
-    let event = Event::ALL.iter().find(|event| event.as_str() == event_of(line));
+    let event = LogEvent::ALL.iter().find(|event| event.as_str() == event_of(line));
     let worst =
         event.filter(|_| line["unwritten"].is_u64() || event_of(line) == "reloaded" && line["error"].is_string());
     let level = match (event, worst) {

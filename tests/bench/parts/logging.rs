@@ -4,7 +4,7 @@ use std::fs::File;
 use std::hint::black_box;
 use std::os::fd::AsFd as _;
 
-use certcommit::logging::{self, Event, LogFormat, LogLevel};
+use certcommit::logging::{self, LogEvent, LogFormat, LogLevel};
 use criterion::Criterion;
 use rustix::stdio::dup2_stderr;
 
@@ -20,7 +20,7 @@ pub(super) fn a_line(criterion: &mut Criterion) {
         bencher.iter(|| {
             tracing::info!(
                 target: OWN,
-                event = Event::Submitted.as_str(),
+                event = LogEvent::Submitted.as_str(),
                 certificate_id = black_box("abcb1234"),
                 state = "submitted",
                 r#try = 1,
