@@ -33,14 +33,12 @@ pub enum ConfigError {
         hint: String,
     },
     /// The value has the wrong type, is out of range, or contradicts another.
-    #[error("`{key}` is {value} {place}: it must be {wanted}")]
+    #[error("`{key}` is {written}: it must be {wanted}")]
     Invalid {
         /// The full key.
         key: String,
-        /// The value as written, escaped and truncated.
-        value: String,
-        /// Where it stands, in words.
-        place: String,
+        /// The value as written, escaped and truncated, and where it stands, in words.
+        written: String,
         /// What would be right.
         wanted: String,
     },

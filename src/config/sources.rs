@@ -75,17 +75,15 @@ impl Values {
         if shorter.1 <= longer.1 {
             return Ok(());
         }
-        let (value, place) = self.shown(longer.0);
-        Err(self.invalid(shorter.0, format!("at most `{}`, which is {value} {place}", longer.0)))
+        Err(self.invalid(shorter.0, format!("at most `{}`, which is {}", longer.0, self.written(longer.0))))
     }
 
     fn invalid(&self, key: &str, wanted: String) -> ConfigError {
-        let (value, place) = self.shown(key);
-        ConfigError::Invalid { key: key.to_owned(), value, place, wanted }
+        ConfigError::Invalid { key: key.to_owned(), written: self.written(key), wanted }
     }
 
-    /// A key's value, and where it stands, as an error shows them.
-    fn shown(&self, key: &str) -> (String, String) {
+    /// A key's value and where it stands, as an error shows them.
+    fn written(&self, key: &str) -> String {
         let Some(value) = self.0.get(key) else { return Default::default() };
         let is_text = matches!(value.kind, ValueKind::String(_));
         let shown = match value.clone().into_string() {
@@ -97,7 +95,7 @@ impl Values {
             Ok(number) => number,
             Err(_) => "a table or a list".to_owned(),
         };
-        (shown, value.origin().unwrap_or("by default").to_owned())
+        format!("{shown} {}", value.origin().unwrap_or("by default"))
     }
 }
 
