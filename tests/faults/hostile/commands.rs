@@ -15,10 +15,14 @@ async fn a_file_of_anything_enqueues_its_ids_and_refuses_the_rest_by_line() {
     let files: [(&[u8], &str, &str); 8] = [
         (b"crlf-1\r\n\r\ncrlf-2\r\n", "2 new, 0 known, 0 refused\n", ""),
         (b"\xef\xbb\xbfbom-1\nbom-2", "2 new, 0 known, 0 refused\n", ""),
-        (b"nul-1\nnul\x002\n\x00\n", "1 new, 0 known, 2 refused\n", "line 2: \"nul\\0"),
+        (b"nul-1\nnul\x002\n\x00\n", "1 new, 0 known, 2 refused\n", "line 2: invalid certificate ID \"nul\\0"),
         (b"latin-1\nlatin-\xe9\n", "1 new, 0 known, 1 refused\n", "line 2: "),
         (b"utf-1\n\xff\xfea\x00\n", "1 new, 0 known, 1 refused\n", "line 2: "),
-        (b"# comment\n\x1b[2J\x1b]0;t\x07\n", "0 new, 0 known, 1 refused\n", "line 2: \"\\u{1b}[2J"),
+        (
+            b"# comment\n\x1b[2J\x1b]0;t\x07\n",
+            "0 new, 0 known, 1 refused\n",
+            "line 2: invalid certificate ID \"\\u{1b}[2J",
+        ),
         (b"x'; DROP TABLE submissions; --\n", "0 new, 0 known, 1 refused\n", "line 1: "),
         (&long, "1 new, 0 known, 1 refused\n", "line 1: "),
     ];
