@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, QueryBuilder, Sqlite};
 
+use super::connection::Queue;
 use super::error::QueueError;
-use super::open::Queue;
 use crate::submission::{CertificateId, State, VerifyType};
 
 /// A submission to enqueue.

@@ -9,9 +9,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempPath;
 
-use super::error::{QueueError, is_full};
-use super::file_identity::{beside, directory_of};
-use super::open::Queue;
+use super::connection::Queue;
+use super::error::{Fault, QueueError};
+use super::files::permission::file_error;
+use super::paths::{companion, directory_of};
 use crate::clock::UnixMillis;
 
 /// A copy tells as much as the queue does, and lies where its owner put it: nobody else reads it.
@@ -88,7 +89,7 @@ struct Partial {
 impl Partial {
     /// An empty file, which nobody else can read. What an interrupted backup left goes first.
     fn begin(becomes: &Path) -> io::Result<Self> {
-        let path = std::path::absolute(beside(becomes, ".partial"))?;
+        let path = std::path::absolute(companion(becomes, ".partial"))?;
         let create = || OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&path);
         let file = match create() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -130,12 +131,12 @@ fn lock(file: &File, path: &Path) -> io::Result<()> {
 }
 
 fn refuse_companions(database: &Path, file: &Path) -> Result<(), QueueError> {
-    let refused = |error| QueueError::Create { path: file.to_owned(), error };
+    let refused = |error| refused(file, error);
     let resolved = |path: &Path| -> io::Result<PathBuf> {
         Ok(fs::canonicalize(directory_of(path))?.join(path.file_name().unwrap_or_default()))
     };
     let (database, wanted) = (resolved(database).map_err(refused)?, resolved(file).map_err(refused)?);
-    if COMPANIONS.iter().any(|suffix| beside(&database, suffix) == wanted) {
+    if COMPANIONS.iter().any(|suffix| companion(&database, suffix) == wanted) {
         return Err(refused(io::Error::other("that is the name of a file that belongs to the queue")));
     }
     Ok(())
@@ -148,10 +149,8 @@ async fn write(connection: &mut SqliteConnection, partial: &Path, file: &Path) -
 
 /// A disk that is full is the copy's: the queue's is only read.
 fn failed(what: &'static str, file: &Path, error: &sqlx::Error) -> QueueError {
-    if is_full(error) {
-        return QueueError::Create { path: file.to_owned(), error: io::ErrorKind::StorageFull.into() };
-    }
-    QueueError::about(what, error)
+    let error = QueueError::about(what, error);
+    if matches!(error, QueueError::Full(_)) { refused(file, io::ErrorKind::StorageFull.into()) } else { error }
 }
 
 async fn open(partial: &Path, file: &Path) -> Result<SqliteConnection, QueueError> {
@@ -171,7 +170,7 @@ async fn check(partial: &Path, file: &Path) -> Result<(), QueueError> {
     if verdict == "ok" {
         return Ok(());
     }
-    Err(QueueError::Damaged { what: "checking the copy", detail: verdict })
+    Err(QueueError::Damaged(Fault { what: "checking the copy", detail: verdict }))
 }
 
 /// Says in the copy that it is one, and what it holds.
@@ -193,7 +192,7 @@ async fn mark(partial: &Path, file: &Path, now: UnixMillis) -> Result<Backup, Qu
             .await
             .map_err(failed)?;
     copy.close().await.map_err(failed)?;
-    let metadata = fs::metadata(partial).map_err(|error| QueueError::io(partial, error))?;
+    let metadata = fs::metadata(partial).map_err(file_error(partial))?;
     Ok(Backup { submissions, requests, bytes: metadata.len() })
 }
 

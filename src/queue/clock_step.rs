@@ -7,8 +7,8 @@
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
+use super::connection::Queue;
 use super::error::QueueError;
-use super::open::Queue;
 use super::savepoint;
 use crate::clock::Now;
 

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
-use super::error::{QueueError, is_interrupted};
-use super::open::{BUSY_TIMEOUT, Queue};
+use super::connection::{BUSY_TIMEOUT, Queue};
+use super::error::{Fault, QueueError};
+use super::files::restore_marker::RestoreMarker;
 use super::restore_gap::RestoreGap;
-use super::restore_marker::RestoreMarker;
+use super::result_code::{INTERRUPT, primary_code};
+use super::state_counts::DIFFERENCES;
 use super::untrusted_text::UntrustedText;
 
 /// Of each kind of damage, so many are told.
@@ -20,14 +22,10 @@ const STEPS: i32 = 1000;
 
 /// What must be so in a queue besides its structure: a query for what is otherwise, and what to say of it.
 const INVARIANTS: [(&str, &str); 9] = [
-    (
-        "SELECT n.state || ': ' || n.count || ', and ' || (SELECT count(*) FROM submissions s WHERE s.state = n.state)
-           FROM state_counts n WHERE n.count <> (SELECT count(*) FROM submissions s WHERE s.state = n.state)",
-        "state_counts says otherwise than the rows: ",
-    ),
+    (DIFFERENCES, "state_counts disagrees with the rows: "),
     (
         "SELECT certificate_id FROM submissions s
-          WHERE state NOT IN ('pending', 'in_flight', 'in_doubt', 'submitted', 'failed', 'held', 'canceled')",
+          WHERE state NOT IN (SELECT state FROM state_counts)",
         "a state that there isn't: ",
     ),
     (
@@ -76,7 +74,7 @@ pub async fn inspect(path: &Path, give_up: Arc<AtomicBool>) -> Result<Option<Vec
     let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
     let found = quick_check(options, give_up).await;
     match found {
-        Err(error) if is_interrupted(&error) => Ok(None),
+        Err(error) if primary_code(&error) == Some(INTERRUPT) => Ok(None),
         found => found.or_else(|error| damage(&error)).map(Some),
     }
 }
@@ -84,7 +82,7 @@ pub async fn inspect(path: &Path, give_up: Arc<AtomicBool>) -> Result<Option<Vec
 /// Damage that SQLite met before it could tell of it as a finding is one too.
 fn damage(error: &sqlx::Error) -> Result<Vec<String>, QueueError> {
     let error = QueueError::about("checking the database", error);
-    if let QueueError::Damaged { detail, .. } = error { Ok(vec![detail]) } else { Err(error) }
+    if let QueueError::Damaged(Fault { detail, .. }) = error { Ok(vec![detail]) } else { Err(error) }
 }
 
 async fn quick_check(options: SqliteConnectOptions, give_up: Arc<AtomicBool>) -> Result<Vec<String>, sqlx::Error> {
@@ -118,8 +116,8 @@ impl Queue {
         let mut findings = self.structure().await.or_else(|error| damage(&error))?;
         match self.flaws().await {
             Ok(flaws) => findings.extend(flaws.iter().map(ToString::to_string)),
-            Err(QueueError::Damaged { detail, .. }) if findings.is_empty() => return Ok(vec![detail]),
-            Err(QueueError::Damaged { .. }) => return Ok(findings),
+            Err(QueueError::Damaged(Fault { detail, .. })) if findings.is_empty() => return Ok(vec![detail]),
+            Err(QueueError::Damaged(_)) => return Ok(findings),
             Err(error) => return Err(error),
         }
         for (query, words) in INVARIANTS {
@@ -151,7 +149,7 @@ impl Queue {
 
 /// Where a table or a column is missing, or damaged, which is told already, not all can be asked.
 fn unanswered(error: QueueError) -> Result<Vec<String>, QueueError> {
-    if matches!(error, QueueError::Failed { .. } | QueueError::Damaged { .. }) {
+    if matches!(error, QueueError::Failed(_) | QueueError::Damaged(_)) {
         return Ok(Vec::new());
     }
     Err(error)

@@ -7,9 +7,9 @@
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
+use super::connection::Queue;
 use super::error::QueueError;
 use super::evidence::evidence;
-use super::open::Queue;
 use super::run::{self, Run};
 use crate::clock::{Now, UnixMillis};
 use crate::submission::{CertificateId, VerifyPolicy};
@@ -65,7 +65,7 @@ impl Queue {
         before: UnixMillis,
         after: i64,
     ) -> Result<Pruned, QueueError> {
-        self.place().check()?;
+        self.files().check()?;
         let failed = QueueError::of("looking for old requests");
         let last: Option<i64> = sqlx::query_scalar(
             "SELECT max(number) FROM (SELECT number, started_at FROM requests WHERE number > ? ORDER BY number LIMIT ?)

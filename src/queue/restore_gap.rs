@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use super::connection::Queue;
 use super::error::QueueError;
-use super::open::Queue;
 
 /// Requests were made that the database doesn't know of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,7 +21,7 @@ pub(super) async fn end<T>(
         Ok(_) => run(connection, "RELEASE alone").await,
         Err(QueueError::Refused(sentence)) => match run(connection, "ROLLBACK TO alone; RELEASE alone").await {
             // It isn't there any more.
-            Err(QueueError::Failed { .. }) => Err(QueueError::RolledBack { sentence: sentence.clone(), refused: None }),
+            Err(QueueError::Failed(_)) => Err(QueueError::RolledBack { sentence: sentence.clone(), refused: None }),
             ended => ended,
         },
         // The whole transaction is.

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use sqlx::Connection as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-use super::super::file_identity::beside;
-use super::super::open::MIGRATIONS;
+use super::super::paths::companion;
+use super::super::schema::migrations::MIGRATIONS;
 use super::*;
 
 struct Directory(tempfile::TempDir);
@@ -47,10 +47,10 @@ async fn a_database_whose_making_was_cut_short_is_made_anew() {
     let fields = [records, nonce, pages_before, sector, page].map(u32::to_be_bytes).concat();
     let mut journal = [&magic[..], &fields].concat();
     journal.resize(512, 0);
-    fs::write(beside(&directory.database(), "-journal"), journal).unwrap();
+    fs::write(companion(&directory.database(), "-journal"), journal).unwrap();
     let queue = Queue::open(&directory.database(), Opening::Create).await.unwrap();
-    queue.place().check().unwrap();
-    assert!(!beside(&directory.database(), "-journal").exists());
+    queue.files().check().unwrap();
+    assert!(!companion(&directory.database(), "-journal").exists());
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn a_connection_whose_transaction_ended_by_itself_refuses_others_until_it_
     assert!(queue.connection.begin_with("BEGIN IMMEDIATE").await.is_err());
     queue.reconnect().await.unwrap();
     queue.connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    queue.place().check().unwrap();
+    queue.files().check().unwrap();
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-use super::super::open::MIGRATIONS;
+use super::super::schema::migrations::MIGRATIONS;
 use super::*;
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn whoever_needs_a_queue_or_looks_at_one_writes_nothing_into_a_file_withou
         for opening in [Opening::Existing, Opening::Looking] {
             let error = Queue::open(&path, opening).await.unwrap_err();
             assert!(matches!(error, QueueError::Empty(_)), "{error:?}");
-            assert!(error.to_string().contains("holds no queue yet; `certcommit run`"), "{error}");
+            assert!(error.with_remedy().contains("holds no queue yet; create it with `certcommit run`"), "{error}");
         }
         assert_eq!(fs::read(&path).unwrap(), before);
     }
@@ -151,7 +151,7 @@ async fn a_queue_in_a_directory_that_is_missing_or_none_cannot_be_made() {
     let too_long = directory.path().join("q".repeat(300));
     for path in [file.join("queue.db"), file.join("within/queue.db"), too_long] {
         let error = Queue::open(&path, Opening::Create).await.unwrap_err();
-        assert!(matches!(error, QueueError::Failed { .. }), "{error:?}");
+        assert!(matches!(error, QueueError::CannotOpen(_)), "{error:?}");
     }
 }
 
@@ -211,10 +211,7 @@ async fn a_migration_whose_copy_cannot_be_written_is_not_begun() {
     let copy = path.with_file_name(format!("queue.db.schema-{}", newest()));
     fs::create_dir(&copy).unwrap();
     let error = Queue::open_with(Target::from(&path), Opening::Existing, &later()).await.unwrap_err();
-    assert!(
-        matches!(&error, QueueError::Failed { what: "opening", detail } if detail.contains(".schema-")),
-        "{error:?}"
-    );
+    assert!(matches!(&error, QueueError::CannotOpen(fault) if fault.detail.contains(".schema-")), "{error:?}");
     fs::remove_dir(&copy).unwrap();
     // A copy of an earlier attempt gives way.
     fs::write(&copy, "half a copy").unwrap();
@@ -243,10 +240,10 @@ async fn a_path_that_cannot_be_looked_at_is_an_error_and_no_replacement() {
     fs::create_dir(&moved).unwrap();
     let inner = moved.join("queue.db");
     let queue = Queue::open(&inner, Opening::Create).await.unwrap();
-    queue.place().check().unwrap();
+    queue.files().check().unwrap();
     fs::remove_dir_all(&moved).unwrap();
-    assert!(matches!(queue.place().check(), Err(QueueError::Replaced(_))), "it was deleted");
+    assert!(matches!(queue.files().check(), Err(QueueError::Replaced(_))), "it was deleted");
     fs::write(&moved, "").unwrap();
-    let error = queue.place().check().unwrap_err();
-    assert!(matches!(error, QueueError::Failed { .. }), "{error:?}");
+    let error = queue.files().check().unwrap_err();
+    assert!(matches!(error, QueueError::CannotOpen(_)), "{error:?}");
 }

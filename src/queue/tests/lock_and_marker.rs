@@ -78,7 +78,7 @@ async fn a_lock_file_that_cannot_be_made_or_looked_at_is_an_error() {
     assert!(!daemon_lives(&nowhere).unwrap());
     fs::write(&database, "").unwrap();
     let error = daemon_lives(&database.join("within-a-file.db")).unwrap_err();
-    assert!(matches!(error, QueueError::Failed { .. }), "{error:?}");
+    assert!(matches!(error, QueueError::CannotOpen(_)), "{error:?}");
 }
 
 #[test]

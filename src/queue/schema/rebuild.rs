@@ -1,65 +1,62 @@
 //! A table as certcommit made it, around the rows that are there, with what others added to it.
 
+use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
-use super::error::QueueError;
-use super::repair::attempt;
-use super::schema::{Object, Schema};
-use super::sql_tokens::{Part, definition};
+use super::objects::{Object, Schema};
+use super::tokens::definition;
+use crate::queue::error::QueueError;
+use crate::queue::savepoint;
 
-/// Tables whose rows are an account of what happened, and can't be made again.
-const ACCOUNTS: [&str; 2] = ["submissions", "requests"];
+/// Tables whose rows record what happened, and can't be made again.
+const RECORDS: [&str; 2] = ["submissions", "requests"];
 
 /// Makes a table of this schema that is missing or altered.
 ///
 /// # Errors
 /// [`QueueError::Refused`] or [`QueueError::Failed`] with the reason, if the rows that are there don't allow it; then
 /// nothing is changed.
-pub(super) async fn make_table(
+pub(crate) async fn rebuild_table(
     connection: &mut SqliteConnection,
     made: &Object,
     schema: &Schema,
     found: &Schema,
 ) -> Result<(), QueueError> {
-    let is_account = ACCOUNTS.contains(&made.name.as_str());
+    let is_record = RECORDS.contains(&made.name.as_str());
     let Some(here) = found.find(made) else {
-        return if is_account {
+        return if is_record {
             Err(gone("its rows are gone with it"))
         } else {
-            attempt(connection, &[made.sql()]).await
+            run_all(connection, std::slice::from_ref(&made.sql)).await
         };
     };
     let stored = stored_columns(connection, here).await?;
-    let made_sql = made.sql();
-    let has_all = definition(&made_sql)
-        .parts
-        .iter()
-        .filter_map(Part::column)
-        .all(|column| stored.iter().any(|stored| stored.eq_ignore_ascii_case(column)));
-    if !has_all && is_account {
+    let is_stored = |column: &str| stored.iter().any(|stored| stored.eq_ignore_ascii_case(column));
+    let has_all = definition(&made.sql).columns().all(is_stored);
+    if !has_all && is_record {
         return Err(gone("what was in the missing columns is gone with them"));
     }
     let aside = quoted(&format!("{} before repair", made.name));
     let name = quoted(&made.name);
-    let mut statements = vec![format!("ALTER TABLE {name} RENAME TO {aside}"), with_what_others_added(made, here)];
+    let mut statements = vec![format!("ALTER TABLE {name} RENAME TO {aside}"), with_added_columns(made, here)];
     if has_all {
         let columns = stored.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
         statements.push(format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM {aside}"));
-        if let Some(number) = sequence(connection, &made.name).await? {
-            statements.push(format!(
+        statements.extend(sequence(connection, &made.name).await?.map(|number| {
+            format!(
                 "UPDATE sqlite_sequence SET seq = max(seq, {number}) WHERE name = '{table}';
                  INSERT INTO sqlite_sequence (name, seq) SELECT '{table}', {number}
                   WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = '{table}')",
                 table = made.name,
-            ));
-        }
+            )
+        }));
     }
     statements.push(format!("DROP TABLE {aside}"));
     // They went with the table. Certcommit's own triggers come last.
-    let on_it = |object: &&Object| object.table.eq_ignore_ascii_case(&made.name);
     let triggers = found.all("trigger").filter(|trigger| schema.find(trigger).is_none());
-    statements.extend(found.all("index").chain(triggers).filter(on_it).map(Object::sql));
-    attempt(connection, &statements).await
+    let dropped = found.all("index").chain(triggers).filter(|object| object.is_on(&made.name));
+    statements.extend(dropped.map(|object| object.sql.clone()));
+    run_all(connection, &statements).await
 }
 
 fn gone(reason: &str) -> QueueError {
@@ -67,14 +64,12 @@ fn gone(reason: &str) -> QueueError {
 }
 
 /// The statement that makes the table, with the columns that others added.
-fn with_what_others_added(made: &Object, here: &Object) -> String {
-    let (made_sql, here_sql) = (made.sql(), here.sql());
-    let (made_as, here_as) = (definition(&made_sql), definition(&here_sql));
-    let is_theirs = |part: &&Part<'_>| {
-        part.column().is_some_and(|column| !made_as.parts.iter().filter_map(Part::column).any(|ours| ours == column))
-    };
-    let added: String = here_as.parts.iter().filter(is_theirs).map(|part| format!("  , {}\n", part.text)).collect();
-    let (head, tail) = made_sql.split_at(made_as.end);
+fn with_added_columns(made: &Object, here: &Object) -> String {
+    let (made_as, here_as) = (definition(&made.sql), definition(&here.sql));
+    let is_added = |column: &str| !made_as.columns().any(|ours| ours == column);
+    let added = here_as.parts.iter().filter(|part| part.column().is_some_and(is_added));
+    let added: String = added.map(|part| format!("  , {}\n", part.text)).collect();
+    let (head, tail) = made.sql.split_at(made_as.end);
     format!("{head}{added}{tail}")
 }
 
@@ -87,7 +82,7 @@ async fn stored_columns(connection: &mut SqliteConnection, table: &Object) -> Re
         .map_err(QueueError::of("repairing"))
 }
 
-/// The highest number that was given out in a table that counts on.
+/// The highest number that an AUTOINCREMENT table gave out.
 async fn sequence(connection: &mut SqliteConnection, table: &str) -> Result<Option<i64>, QueueError> {
     sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = ?")
         .bind(table)
@@ -96,7 +91,16 @@ async fn sequence(connection: &mut SqliteConnection, table: &str) -> Result<Opti
         .map_err(QueueError::of("repairing"))
 }
 
-/// A name as SQL takes any.
-pub(super) fn quoted(name: &str) -> String {
+/// Runs statements, all of them or none.
+pub(crate) async fn run_all(connection: &mut SqliteConnection, statements: &[String]) -> Result<(), QueueError> {
+    savepoint::begin(connection).await?;
+    let script = AssertSqlSafe(statements.join("\n;\n"));
+    let done = sqlx::raw_sql(script).execute(&mut *connection).await.map(drop).map_err(QueueError::of("repairing"));
+    savepoint::end(connection, &done).await?;
+    done
+}
+
+/// A name, quoted for SQL.
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

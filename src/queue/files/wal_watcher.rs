@@ -10,7 +10,7 @@ use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
-use super::file_identity::beside;
+use crate::queue::paths::companion;
 
 /// Room for many events: each is 16 bytes long, since a watched file has no name in it.
 const BUFFER: usize = 1024;
@@ -26,7 +26,7 @@ impl WalWatcher {
     /// Where files can't be watched, or no more of them.
     pub fn on(database: &Path) -> io::Result<Self> {
         let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        inotify::add_watch(&watch, beside(database, "-wal"), WatchFlags::MODIFY)?;
+        inotify::add_watch(&watch, companion(database, "-wal"), WatchFlags::MODIFY)?;
         #[expect(deprecated, reason = "unsound for types that lie about their descriptor, which this one doesn't")]
         let watch = AsyncFd::new(watch)?;
         Ok(Self(watch))

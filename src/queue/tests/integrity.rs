@@ -83,7 +83,7 @@ async fn what_no_rule_would_have_let_happen_is_told() {
     let cases = [
         (
             "DROP TRIGGER state_counts_rules; UPDATE state_counts SET count = 7 WHERE state = 'held'",
-            "state_counts says otherwise than the rows: held: 7, and 0",
+            "state_counts disagrees with the rows: held: 7, and 0",
         ),
         (
             "UPDATE requests SET finished_at = 1, outcome = 'failed' WHERE finished_at IS NULL",

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::comparing::REWRITE;
+use super::schema_comparison::REWRITE;
 use super::*;
 
 const NOW: UnixMillis = UnixMillis(BEGIN * 1000);

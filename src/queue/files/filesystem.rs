@@ -36,7 +36,7 @@ const SERVED_NUMBERS: [(i64, &str); 3] = [(0x6573_5546, "FUSE"), (0x0102_1997, "
 
 /// Whether locks hold, and shared memory is shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Filesystem {
+pub(crate) enum Filesystem {
     /// They do.
     Local,
     /// They do if whoever serves it makes them hold.
@@ -47,7 +47,7 @@ pub(super) enum Filesystem {
 
 /// The kernel's list of mounts, as this process sees them.
 #[derive(Debug, Default)]
-pub(super) struct Mounts(Vec<Mount>);
+pub(crate) struct Mounts(Vec<Mount>);
 
 #[derive(Debug)]
 struct Mount {
@@ -58,7 +58,7 @@ struct Mount {
 
 impl Mounts {
     /// The list; an empty one where there is none to read.
-    pub(super) fn read() -> Self {
+    pub(crate) fn read() -> Self {
         fs::read(MOUNTS).map(|list| Self::parse(&list)).unwrap_or_default()
     }
 
@@ -68,12 +68,12 @@ impl Mounts {
     }
 
     /// Whether something is mounted right at this path.
-    pub(super) fn is_point(&self, path: &Path) -> bool {
+    pub(crate) fn is_point(&self, path: &Path) -> bool {
         self.0.iter().any(|mount| mount.point == path)
     }
 
     /// What this directory lies on.
-    pub(super) fn of(&self, directory: &Path) -> io::Result<Filesystem> {
+    pub(crate) fn of(&self, directory: &Path) -> io::Result<Filesystem> {
         let device = fs::metadata(directory)?.dev();
         let kind = self.0.iter().find(|mount| mount.device == device).map(|mount| mount.kind.as_str());
         let number = rustix::fs::statfs(directory)?.f_type;
@@ -82,7 +82,7 @@ impl Mounts {
 }
 
 /// Whether what lies in this directory can't be written because it is mounted read-only, whoever wants to.
-pub(super) fn is_read_only(directory: &Path) -> bool {
+pub(crate) fn is_read_only(directory: &Path) -> bool {
     rustix::fs::statvfs(directory).is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
-use super::error::QueueError;
-use super::file_identity::directory_of;
 use super::filesystem::{Filesystem, Mounts};
+use super::permission::file_error;
 use crate::config::{DatabaseSettings, UnsafeFilesystem};
+use crate::queue::error::QueueError;
+use crate::queue::paths::directory_of;
 
 /// As many as the kernel follows.
 const MOST_LINKS: usize = 40;
@@ -43,14 +44,14 @@ impl<'a> From<&'a DatabaseSettings> for Target<'a> {
 
 /// Where it lies.
 #[derive(Debug)]
-pub(super) struct Location {
+pub(crate) struct Location {
     /// The path as it was named.
-    pub(super) named: PathBuf,
+    pub(crate) named: PathBuf,
     /// The path of the file itself, or of the one that is to be made. SQLite follows links too, and keeps its -wal and
     /// -shm files beside this one.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The filesystem, if it is one that had to be allowed.
-    pub(super) unsafe_filesystem: Option<String>,
+    pub(crate) unsafe_filesystem: Option<String>,
 }
 
 impl Location {
@@ -58,7 +59,7 @@ impl Location {
     ///
     /// # Errors
     /// When it can't be looked at, and when the file can't be a queue where it lies.
-    pub(super) fn find(target: Target<'_>) -> Result<Self, QueueError> {
+    pub(crate) fn find(target: Target<'_>) -> Result<Self, QueueError> {
         let path = resolve(target.path)?;
         let mounts = Mounts::read();
         match fs::metadata(&path) {
@@ -69,9 +70,9 @@ impl Location {
             // It is to be made, or told later what it is.
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(QueueError::io(&path, error)),
+            Err(error) => return Err(file_error(&path)(error)),
         }
-        let filesystem = mounts.of(directory_of(&path)).map_err(|error| QueueError::io(&path, error))?;
+        let filesystem = mounts.of(directory_of(&path)).map_err(file_error(&path))?;
         let unsafe_filesystem = match (filesystem, target.unsafe_filesystem) {
             (Filesystem::Network(kind), _) => return Err(QueueError::Network { path, kind }),
             (Filesystem::Served(kind), UnsafeFilesystem::Refuse) => return Err(QueueError::Served { path, kind }),
@@ -83,7 +84,7 @@ impl Location {
 }
 
 /// Refuses a file with more than one name: under another one it would have another log and another lock.
-pub(super) fn refuse_links(path: &Path, metadata: &Metadata) -> Result<(), QueueError> {
+pub(crate) fn refuse_links(path: &Path, metadata: &Metadata) -> Result<(), QueueError> {
     if metadata.nlink() <= 1 || names_by_now(path).is_some_and(|names| names <= 1) {
         return Ok(());
     }
@@ -104,20 +105,20 @@ fn root_of(path: &Path, device: u64) -> PathBuf {
 }
 
 /// The path of the file itself: links are followed, also one that leads to where nothing is yet.
-pub(super) fn resolve(path: &Path) -> Result<PathBuf, QueueError> {
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf, QueueError> {
     let mut named = path.to_owned();
     for _ in 0..MOST_LINKS {
         match fs::canonicalize(&named) {
             Ok(real) => return Ok(real),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(QueueError::io(path, error)),
+            Err(error) => return Err(file_error(path)(error)),
         }
         match fs::read_link(&named) {
             Ok(target) => named = directory_of(&named).join(target),
             Err(_) => return within_its_directory(&named),
         }
     }
-    Err(QueueError::io(path, io::Error::other("it leads through too many links")))
+    Err(file_error(path)(io::Error::other("it leads through too many links")))
 }
 
 fn within_its_directory(path: &Path) -> Result<PathBuf, QueueError> {
@@ -125,7 +126,7 @@ fn within_its_directory(path: &Path) -> Result<PathBuf, QueueError> {
         if error.kind() == io::ErrorKind::NotFound {
             return QueueError::Create { path: path.to_owned(), error };
         }
-        QueueError::io(path, error)
+        file_error(path)(error)
     })?;
     Ok(directory.join(path.file_name().unwrap_or_default()))
 }
@@ -170,7 +171,7 @@ mod tests {
         symlink("b.db", directory.join("a.db")).unwrap();
         symlink("a.db", directory.join("b.db")).unwrap();
         let error = resolve(&directory.join("a.db")).unwrap_err();
-        assert!(matches!(&error, QueueError::Failed { .. }), "{error:?}");
+        assert!(matches!(&error, QueueError::CannotOpen(_)), "{error:?}");
     }
 
     #[test]
@@ -185,6 +186,6 @@ mod tests {
         assert!(directory.starts_with(root), "{root:?}");
         let find =
             format!("find {} -xdev -samefile '{}'", root.display(), file.display().to_string().replace('\'', r"'\''"));
-        assert!(error.to_string().contains(&find), "{error}");
+        assert!(error.with_remedy().contains(&find), "{error}");
     }
 }

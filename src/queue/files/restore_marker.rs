@@ -6,11 +6,12 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::error::QueueError;
-use super::file_identity::{beside, directory_of};
-use super::location::resolve;
+use super::permission::file_error;
 use super::shared_file;
+use crate::queue::error::QueueError;
+use crate::queue::paths::{companion, directory_of};
 
+const SUFFIX: &str = ".mark";
 const DIGITS: usize = 20;
 
 /// An open mark. It is written after each COMMIT that claims, so it never runs ahead of its own database.
@@ -27,9 +28,9 @@ impl RestoreMarker {
     /// # Errors
     /// When the file can't be opened or made.
     pub fn open(database: &Path) -> Result<Self, QueueError> {
-        let path = beside(database, ".mark");
+        let path = companion(database, SUFFIX);
         let file = shared_file::open(&path)?;
-        let number = read(&file).map_err(|error| QueueError::io(&path, error))?;
+        let number = read(&file).map_err(file_error(&path))?;
         Ok(Self { file, path, number })
     }
 
@@ -39,16 +40,9 @@ impl RestoreMarker {
     /// # Errors
     /// When the file is there and can't be opened.
     pub fn look(database: &Path) -> Result<Option<i64>, QueueError> {
-        let database = match resolve(database) {
-            Ok(database) => database,
-            // Its directory isn't there.
-            Err(QueueError::Create { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let path = beside(&database, ".mark");
-        match File::open(&path).and_then(|file| read(&file)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            looked => looked.map_err(|error| QueueError::io(&path, error)),
+        match shared_file::find(database, SUFFIX)? {
+            Some((path, file)) => read(&file).map_err(file_error(&path)),
+            None => Ok(None),
         }
     }
 
@@ -85,18 +79,14 @@ impl RestoreMarker {
     pub fn reset(&mut self, number: i64) -> Result<(), QueueError> {
         self.write(number)?;
         let synced = self.file.sync_all().and_then(|()| File::open(directory_of(&self.path))?.sync_all());
-        synced.map_err(|error| self.failed(&error))
+        synced.map_err(file_error(&self.path))
     }
 
     fn write(&mut self, number: i64) -> Result<(), QueueError> {
         let written = self.file.write_all_at(format!("{number:0DIGITS$}\n").as_bytes(), 0);
-        written.map_err(|error| self.failed(&error))?;
+        written.map_err(file_error(&self.path))?;
         self.number = Some(number);
         Ok(())
-    }
-
-    fn failed(&self, error: &io::Error) -> QueueError {
-        QueueError::Failed { what: "writing the mark", detail: format!("{}: {error}", self.path.display()) }
     }
 }
 
