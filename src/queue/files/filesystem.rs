@@ -1,4 +1,5 @@
-//! What a path lies on, by the kernel's list of mounts: whether locks hold there, and whether a file is a mount point.
+//! The filesystem that a path lies on, by the kernel's list of mounts: whether locks hold there, and whether a file is a mount
+//! point.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,44 +10,32 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::StatVfsMountFlags;
 
-const MOUNTS: &str = "/proc/self/mountinfo";
+use super::permission::file_error;
+use crate::queue::error::QueueError;
 
-/// The types, as the list of mounts has them, of filesystems on other machines.
+/// The kernel's list of mounts. <https://docs.kernel.org/filesystems/proc.html>, section 3.5.
+const MOUNTINFO: &str = "/proc/self/mountinfo";
+
+/// The types of filesystems on other machines.
 const NETWORK: [&str; 11] =
     ["nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "ceph", "afs", "coda", "lustre", "beegfs"];
 
-/// The types of those that another program or the machine's host serves, besides `fuse…`: locks hold there if it makes
-/// them hold.
+/// The types of filesystems that another program or the machine's host serves, besides `fuse…`.
 const SERVED: [&str; 4] = ["9p", "virtiofs", "vboxsf", "prl_fs"];
 
-/// Magic numbers from statfs(2), for where the list of mounts can't be read or doesn't have the device. What they miss:
-/// a server of 9P decides itself which number is told.
-const NETWORK_NUMBERS: [(i64, &str); 8] = [
-    (0x6969, "NFS"),
-    (0xff53_4d42, "CIFS"),
-    (0xfe53_4d42, "SMB2"),
-    (0x517b, "SMB"),
-    (0x00c3_6400, "Ceph"),
-    (0x5346_414f, "AFS"),
-    (0x6b41_4653, "AFS"),
-    (0x0bd0_0bd0, "Lustre"),
-];
-/// The number of FUSE is that of virtiofs, too.
-const SERVED_NUMBERS: [(i64, &str); 3] = [(0x6573_5546, "FUSE"), (0x0102_1997, "9P"), (0x786f_4256, "vboxsf")];
-
-/// Whether locks hold, and shared memory is shared.
+/// A kind of filesystem: where its type matters, with that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Filesystem {
-    /// They do.
+    /// Locks hold, and shared memory is shared.
     Local,
-    /// They do if whoever serves it makes them hold.
+    /// They do if the server makes them.
     Served(String),
     /// They don't.
     Network(String),
 }
 
-/// The kernel's list of mounts, as this process sees them.
-#[derive(Debug, Default)]
+/// The mounts that this process sees.
+#[derive(Debug)]
 pub(crate) struct Mounts(Vec<Mount>);
 
 #[derive(Debug)]
@@ -57,12 +46,10 @@ struct Mount {
 }
 
 impl Mounts {
-    /// The list; an empty one where there is none to read.
-    pub(crate) fn read() -> Self {
-        fs::read(MOUNTS).map(|list| Self::parse(&list)).unwrap_or_default()
+    pub(crate) fn read() -> Result<Self, QueueError> {
+        fs::read(MOUNTINFO).map(|list| Self::parse(&list)).map_err(file_error(Path::new(MOUNTINFO)))
     }
 
-    /// Reads the list. <https://docs.kernel.org/filesystems/proc.html>, section 3.5.
     fn parse(list: &[u8]) -> Self {
         Self(list.split(|byte| *byte == b'\n').filter_map(Mount::parse).collect())
     }
@@ -72,16 +59,15 @@ impl Mounts {
         self.0.iter().any(|mount| mount.point == path)
     }
 
-    /// What this directory lies on.
+    /// The filesystem of this directory. A device that is not in the list is local: a subvolume has one of its own.
     pub(crate) fn of(&self, directory: &Path) -> io::Result<Filesystem> {
         let device = fs::metadata(directory)?.dev();
-        let kind = self.0.iter().find(|mount| mount.device == device).map(|mount| mount.kind.as_str());
-        let number = rustix::fs::statfs(directory)?.f_type;
-        Ok(kind.and_then(by_type).unwrap_or_else(|| by_number(number)))
+        let mount = self.0.iter().find(|mount| mount.device == device);
+        Ok(mount.map_or(Filesystem::Local, |mount| by_type(&mount.kind)))
     }
 }
 
-/// Whether what lies in this directory can't be written because it is mounted read-only, whoever wants to.
+/// Whether the filesystem of this directory is mounted read-only.
 pub(crate) fn is_read_only(directory: &Path) -> bool {
     rustix::fs::statvfs(directory).is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
@@ -102,7 +88,7 @@ impl Mount {
     }
 }
 
-/// The list has spaces, tabs, newlines and backslashes as three octal digits after a backslash.
+/// In the list, spaces, tabs, newlines and backslashes are three octal digits after a backslash.
 fn unescaped(mut field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     while let Some((&byte, rest)) = field.split_first() {
@@ -117,23 +103,12 @@ fn unescaped(mut field: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// What the type says; none if it says nothing.
-fn by_type(kind: &str) -> Option<Filesystem> {
+fn by_type(kind: &str) -> Filesystem {
     if NETWORK.contains(&kind) {
-        return Some(Filesystem::Network(kind.to_owned()));
+        return Filesystem::Network(kind.to_owned());
     }
     let of_fuse = matches!(kind, "fuse" | "fuseblk") || kind.starts_with("fuse.") || kind.starts_with("fuseblk.");
-    (of_fuse || SERVED.contains(&kind)).then(|| Filesystem::Served(kind.to_owned()))
-}
-
-/// What the number says. Some machines give it with its sign extended.
-fn by_number(number: i64) -> Filesystem {
-    let known = |list: &[(i64, &str)]| {
-        let found = list.iter().find(|(magic, _)| *magic == number & 0xffff_ffff);
-        found.map(|(_, kind)| (*kind).to_owned())
-    };
-    let network = known(&NETWORK_NUMBERS).map(Filesystem::Network);
-    network.or_else(|| known(&SERVED_NUMBERS).map(Filesystem::Served)).unwrap_or(Filesystem::Local)
+    if of_fuse || SERVED.contains(&kind) { Filesystem::Served(kind.to_owned()) } else { Filesystem::Local }
 }
 
 #[cfg(test)]
@@ -149,9 +124,10 @@ nonsense
 44 27 0:44";
 
     #[test]
-    fn the_list_of_mounts_tells_types_and_mount_points_with_any_name() {
+    fn the_list_of_mounts_has_types_and_mount_points_with_any_name() {
         let mounts = Mounts::parse(LIST);
-        let told: Vec<_> = mounts.0.iter().map(|mount| (mount.point.to_str().unwrap(), mount.kind.as_str())).collect();
+        let parsed: Vec<_> =
+            mounts.0.iter().map(|mount| (mount.point.to_str().unwrap(), mount.kind.as_str())).collect();
         let expected = [
             ("/proc", "proc"),
             ("/", "ext4"),
@@ -159,43 +135,29 @@ nonsense
             ("/data/queue.db", "ext4"),
             ("/mnt/nfs", "nfs4"),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(parsed, expected);
         assert_eq!(mounts.0[1].device, rustix::fs::makedev(254, 0));
         assert!(mounts.is_point(Path::new("/data/queue.db")) && !mounts.is_point(Path::new("/data")));
     }
 
     #[test]
     fn this_machines_own_list_can_be_read() {
-        let mounts = Mounts::read();
+        let mounts = Mounts::read().unwrap();
         assert!(mounts.is_point(Path::new("/")) && mounts.is_point(Path::new("/proc")), "{mounts:?}");
         assert_eq!(mounts.of(Path::new("/proc")).unwrap(), Filesystem::Local);
         assert!(mounts.of(Path::new("/proc/nowhere")).is_err());
     }
 
     #[test]
-    fn a_type_tells_whether_locks_hold() {
+    fn locks_hold_or_not_by_the_type_of_the_filesystem() {
         for kind in ["nfs", "nfs4", "cifs", "smb3", "ceph", "lustre"] {
-            assert_eq!(by_type(kind), Some(Filesystem::Network(kind.to_owned())));
+            assert_eq!(by_type(kind), Filesystem::Network(kind.to_owned()));
         }
         for kind in ["fuse", "fuse.sshfs", "fuse.rclone", "fuse.glusterfs", "fuseblk", "virtiofs", "9p", "vboxsf"] {
-            assert_eq!(by_type(kind), Some(Filesystem::Served(kind.to_owned())));
+            assert_eq!(by_type(kind), Filesystem::Served(kind.to_owned()));
         }
         for kind in ["ext4", "xfs", "btrfs", "tmpfs", "overlay", "fusectl", "zfs"] {
-            assert_eq!(by_type(kind), None, "{kind}");
-        }
-    }
-
-    #[test]
-    fn without_a_type_the_magic_number_tells() {
-        let numbers = [(0x6969, "NFS"), (0xff53_4d42, "CIFS"), (-0x00ac_b2be, "CIFS")];
-        for (number, kind) in numbers {
-            assert_eq!(by_number(number), Filesystem::Network(kind.to_owned()), "{number:x}");
-        }
-        for (number, kind) in [(0x6573_5546, "FUSE"), (0x0102_1997, "9P")] {
-            assert_eq!(by_number(number), Filesystem::Served(kind.to_owned()), "{number:x}");
-        }
-        for number in [0xef53, 0x5846_5342, 0x0102_1994] {
-            assert_eq!(by_number(number), Filesystem::Local, "{number:x}");
+            assert_eq!(by_type(kind), Filesystem::Local, "{kind}");
         }
     }
 }

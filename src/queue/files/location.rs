@@ -61,7 +61,7 @@ impl Location {
     /// When it can't be looked at, and when the file can't be a queue where it lies.
     pub(crate) fn find(target: Target<'_>) -> Result<Self, QueueError> {
         let path = resolve(target.path)?;
-        let mounts = Mounts::read();
+        let mounts = Mounts::read()?;
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() && mounts.is_point(&path) => {
                 return Err(QueueError::MountPoint { path });

@@ -87,7 +87,7 @@ async fn what_no_rule_would_have_let_happen_is_told() {
         ),
         (
             "UPDATE requests SET finished_at = 1, outcome = 'failed' WHERE finished_at IS NULL",
-            "in flight without a request on its way: b",
+            "in flight without an unfinished request: b",
         ),
         (
             "DROP TRIGGER submissions_update_rules; UPDATE submissions SET order_id = NULL WHERE state = 'submitted'",
@@ -95,19 +95,19 @@ async fn what_no_rule_would_have_let_happen_is_told() {
         ),
         (
             "DROP TRIGGER submissions_update_rules; UPDATE submissions SET order_id = NULL WHERE state = 'submitted'",
-            "submitted without an order, or without who established it: a",
+            "submitted without an order, or without resolved_by: a",
         ),
         (
             "DROP TRIGGER submissions_update_rules; UPDATE submissions SET state = 'odd' WHERE certificate_id = 'c'",
-            "a state that there isn't: c",
+            "an unknown state: c",
         ),
         (
             "DROP TRIGGER submissions_update_rules; UPDATE submissions SET state = 'held' WHERE state = 'in_flight'",
-            "a commit on its way for a submission that isn't in flight: b",
+            "an unfinished commit for a submission that isn't in flight: b",
         ),
         (
             "UPDATE sqlite_sequence SET seq = 0 WHERE name = 'requests'",
-            "the numbers of requests could restart below: 2",
+            "the numbers of requests could start again below: 2",
         ),
         ("DROP INDEX submissions_due", "index submissions_due is missing"),
         (
@@ -118,11 +118,11 @@ async fn what_no_rule_would_have_let_happen_is_told() {
         (
             "DROP INDEX requests_unfinished; DROP TRIGGER requests_insert_rules; INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at)
              SELECT certificate_id, kind, run_id, 0, 0 FROM requests WHERE finished_at IS NULL",
-            "more than one request on its way: b",
+            "more than one unfinished request: b",
         ),
         (
             "DROP TRIGGER requests_delete_rules; DELETE FROM requests WHERE certificate_id = 'a'",
-            "sent, by its row, and without any request on record: a",
+            "sent, by its row, but without any request on record: a",
         ),
         (
             "DROP TRIGGER requests_delete_rules; DELETE FROM requests",

@@ -117,7 +117,7 @@ async fn rows_that_break_the_rules_are_told_and_stay_as_they_are() {
     assert!(unique.1.as_ref().unwrap().contains("UNIQUE constraint failed"), "{unique:?}");
     assert_eq!(site.number("SELECT count(*) FROM submissions").await, Some(4));
     let findings = site.queue.check_integrity().await.unwrap();
-    for finding in ["in the queue more than once: b", "in flight without a request on its way: b"] {
+    for finding in ["in the queue more than once: b", "in flight without an unfinished request: b"] {
         assert!(findings.iter().any(|found| found == finding), "{findings:?}");
     }
 }
