@@ -77,11 +77,12 @@ const SORTS_LITTLE: [(&str, &str); 4] = [
 ];
 
 /// Files and folders of `src/queue` whose statements read whole tables, as they are asked to, and why.
-const MAY_READ_ALL: [(&str, &str); 5] = [
+const MAY_READ_ALL: [(&str, &str); 6] = [
     ("tests", "no statement of the program's"),
     ("backup.rs", "copies and checks the whole database"),
     ("integrity.rs", "checks the whole database"),
-    ("schema", "compares and repairs the whole schema"),
+    ("repair.rs", "repairs the whole database, without a daemon"),
+    ("schema", "compares the whole schema, and rebuilds tables of it"),
     ("state_counts.rs", "counts where the counts that are kept are wrong"),
 ];
 const VERBS: [&str; 5] = ["SELECT ", "WITH ", "INSERT ", "UPDATE ", "DELETE "];

@@ -81,5 +81,5 @@ impl Worker {
 }
 
 fn failed(error: JoinError) -> Findings {
-    Err(QueueError::Failed(Fault { what: "checking the database", detail: error.to_string() }))
+    Err(QueueError::Failed(Fault { what: Some("checking the database"), detail: error.to_string() }))
 }

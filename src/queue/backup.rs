@@ -95,7 +95,7 @@ async fn checked_copy(
     let mut copy = options.connect().await.map_err(failed)?;
     let verdict: String = sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut copy).await.map_err(failed)?;
     if verdict != "ok" {
-        return Err(QueueError::Damaged(Fault { what: "checking the copy", detail: verdict }));
+        return Err(QueueError::Damaged(Fault { what: Some("checking the copy"), detail: verdict }));
     }
     Ok((partial, copy))
 }
@@ -145,7 +145,7 @@ impl Partial {
 /// Removes what an interrupted backup left, unless another one is writing it. A link is not followed.
 fn clear(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.is_file() {
-        return Err(io::Error::other(format!("{} is in the way, and is no file", path.display())));
+        return Err(io::Error::other(format!("{} is in the way, and is not a file", path.display())));
     }
     lock(&File::open(path)?, path)?;
     fs::remove_file(path)
@@ -154,9 +154,7 @@ fn clear(path: &Path) -> io::Result<()> {
 fn lock(file: &File, path: &Path) -> io::Result<()> {
     match file.try_lock() {
         Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => {
-            Err(io::Error::other(format!("another backup writes {} at present", path.display())))
-        }
+        Err(TryLockError::WouldBlock) => Err(io::Error::other(format!("another backup is writing {}", path.display()))),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
@@ -257,7 +255,7 @@ mod tests {
         let file = directory.path().join("backup.db");
         let first = Partial::begin(&file).unwrap();
         let refused = queue.back_up(&file, NOW).await.unwrap_err().to_string();
-        assert!(refused.contains("another backup writes"), "{refused}");
+        assert!(refused.contains("another backup is writing"), "{refused}");
         assert!(first.path.exists(), "it is the other's");
     }
 

@@ -17,15 +17,18 @@ pub const SALVAGE: &str = "stop the daemon and restore a backup; or save what ca
 /// What failed while something was done.
 #[derive(Debug)]
 pub struct Fault {
-    /// What was being done.
-    pub what: &'static str,
+    /// What was being done, if that says more than the words.
+    pub what: Option<&'static str>,
     /// The words of SQLite or of the system.
     pub detail: String,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "({}): {}", self.what, self.detail)
+        match self.what {
+            Some(what) => write!(f, " ({what}): {}", self.detail),
+            None => write!(f, ": {}", self.detail),
+        }
     }
 }
 
@@ -39,7 +42,7 @@ pub enum QueueError {
     #[error("{0} holds no queue yet")]
     Empty(PathBuf),
     /// The file is gone or has nothing in it, and a queue was there before.
-    #[error("{path} holds no queue, and {made} requests were made from one here: it was emptied or taken away")]
+    #[error("{path} holds no queue, although {made} requests were made from one here: it was emptied or deleted")]
     Emptied {
         /// The file.
         path: PathBuf,
@@ -55,7 +58,9 @@ pub enum QueueError {
         why: String,
     },
     /// A newer version wrote it.
-    #[error("{path} was written by a newer certcommit (schema {found}; this one knows {known}); it was left untouched")]
+    #[error(
+        "{path} was written by a newer certcommit (schema {found}; this version knows {known}); it was left untouched"
+    )]
     Newer {
         /// The file.
         path: PathBuf,
@@ -85,10 +90,10 @@ pub enum QueueError {
         known: i64,
     },
     /// A queue without its `application_id`, as a dump leaves it.
-    #[error("{0} has the tables of a queue but not its application_id, as after sqlite3's .dump was read in")]
+    #[error("{0} has the tables of a queue but not its application_id, as when it was loaded from sqlite3's .dump")]
     Unmarked(PathBuf),
     /// Objects of the schema are missing or altered.
-    #[error("{path} is not as certcommit made it, so its rules don't hold: {flaws}. Nothing more is sent")]
+    #[error("the schema of {path} was altered: {flaws}. Nothing more is sent")]
     Altered {
         /// The file.
         path: PathBuf,
@@ -96,7 +101,7 @@ pub enum QueueError {
         flaws: String,
     },
     /// The schema changed since it was last compared; a batch that meets this compares it.
-    #[error("the schema changed, and has not been compared yet")]
+    #[error("the schema changed and has not been compared yet")]
     Uncompared,
     /// The file is damaged.
     #[error("{path} is corrupt: {detail}. Nothing more is written to it")]
@@ -115,7 +120,7 @@ pub enum QueueError {
         error: io::Error,
     },
     /// The database lies on a network filesystem.
-    #[error("{path} lies on a network filesystem ({kind}), where SQLite's locks don't hold")]
+    #[error("{path} lies on a network filesystem ({kind}), where SQLite's locks don't work")]
     Network {
         /// The file.
         path: PathBuf,
@@ -124,8 +129,8 @@ pub enum QueueError {
     },
     /// The database lies on a filesystem that another program, or the host of this machine, serves.
     #[error(
-        "{path} lies on a filesystem ({kind}) that another program or the host of this machine serves; SQLite's locks hold \
-         there only if that server makes them hold"
+        "{path} lies on a filesystem ({kind}) that another program or the host of this machine serves; SQLite's locks work \
+         there only if that server supports them"
     )]
     Served {
         /// The file.
@@ -134,7 +139,7 @@ pub enum QueueError {
         kind: String,
     },
     /// The database has more than one name.
-    #[error("{path} has {names} names (hard links), and would have a log and a lock of its own under each")]
+    #[error("{path} has {names} names (hard links); under each, it would have a write-ahead log and a lock of its own")]
     Linked {
         /// The file, by one of its names.
         path: PathBuf,
@@ -145,8 +150,8 @@ pub enum QueueError {
     },
     /// The database's path is a mount point.
     #[error(
-        "{path} is itself a mount point, like a file that is mounted into a container alone; its log and its lock would not \
-         lie beside the mounted file"
+        "{path} is itself a mount point, as when a single file is mounted into a container; its write-ahead log and its lock \
+         would not be beside the mounted file"
     )]
     MountPoint {
         /// The file.
@@ -184,7 +189,7 @@ pub enum QueueError {
     Replaced(PathBuf),
     /// The database went back to an earlier state while it was open.
     #[error(
-        "{path} went back to an earlier state while it was open: {newest} requests are on record, and {made} were made. \
+        "{path} was set back to an earlier state while it was open: {newest} requests are on record, but {made} were made. \
          Nothing more is sent"
     )]
     Rewound {
@@ -196,28 +201,28 @@ pub enum QueueError {
         made: i64,
     },
     /// Another process kept the database locked for longer than SQLite waits.
-    #[error("another process keeps the database locked {0}")]
+    #[error("another process keeps the database locked{0}")]
     Busy(Fault),
     /// A statement met damage.
-    #[error("the database can't be read correctly {0}")]
+    #[error("the database can't be read correctly{0}")]
     Damaged(Fault),
     /// There is no room for what is to be written.
-    #[error("no space is left for the database {0}")]
+    #[error("no space is left for the database{0}")]
     Full(Fault),
     /// A read, a write or a sync failed.
-    #[error("the disk or the filesystem of the database failed {0}")]
+    #[error("the disk or the filesystem of the database failed{0}")]
     Io(Fault),
     /// A file can't be opened, and not for want of permission.
-    #[error("a file of the database can't be opened {0}")]
+    #[error("a file of the database can't be opened{0}")]
     CannotOpen(Fault),
     /// Any other failure of a statement, such as one that names a table that is gone.
-    #[error("the database failed {0}")]
+    #[error("the database failed{0}")]
     Failed(Fault),
     /// A trigger or a constraint rejected a write; in its own words.
     #[error("{0}")]
     Refused(String),
     /// A trigger rejected a write and rolled the whole transaction back.
-    #[error("{sentence}; the trigger that says so rolls back the whole transaction (RAISE(ROLLBACK))")]
+    #[error("{sentence}; the trigger that raised this rolls back the whole transaction (RAISE(ROLLBACK))")]
     RolledBack {
         /// The sentence of the trigger.
         sentence: String,
@@ -281,7 +286,7 @@ impl QueueError {
             Self::Unmarked(_) => "make it a queue again with `certcommit check --repair`".into(),
             Self::Altered { .. } => "stop the daemon, then run `certcommit check --repair`".into(),
             Self::Corrupt { .. } => SALVAGE.into(),
-            Self::Create { .. } => "correct that, or choose another path".into(),
+            Self::Create { .. } => "fix that, or choose another path".into(),
             Self::Network { .. } => "move database.path to a local disk".into(),
             Self::Served { .. } => {
                 "move database.path to a local disk. If there is none, and nothing on the other side \
@@ -292,25 +297,24 @@ impl QueueError {
                 format!("remove the others; to find them: find {} -xdev -samefile {}", shell(root), shell(path)).into()
             }
             Self::MountPoint { path } => {
-                format!("mount its directory, and not the file (docker: -v DIRECTORY:{})", shell(directory_of(path)))
-                    .into()
+                format!("mount its directory, not the file (docker: -v DIRECTORY:{})", shell(directory_of(path))).into()
             }
             Self::Permission { remedy, .. } => remedy.clone().into(),
-            Self::ReadOnly(_) => "run it as root, or as a member of the group that owns the database".into(),
+            Self::ReadOnly(_) => "run this as root, or as a member of the group that owns the database".into(),
             Self::ReadOnlyFilesystem { path } => format!(
-                "find out why (dmesg, if a disk failed), and mount it read-write; its mount point: findmnt -T {}",
+                "find out why (dmesg shows failed disks), and mount it read-write; its mount point: findmnt -T {}",
                 shell(directory_of(path))
             )
             .into(),
             Self::Held { .. } => "stop that daemon first".into(),
-            Self::Replaced(_) => "put it back or decide on the new one, then start again".into(),
-            Self::Rewound { .. } => "start again: the queue is then paused, and says how to go on".into(),
+            Self::Replaced(_) => "put it back, or decide to use the new one, then start again".into(),
+            Self::Rewound { .. } => "start again: the queue is then paused, and the reason says how to go on".into(),
             Self::Busy(_) => "find the program that leaves a transaction open".into(),
-            Self::Damaged(_) => format!("if that lasts, the database is damaged: {SALVAGE}").into(),
+            Self::Damaged(_) => format!("if this persists, the database is damaged: {SALVAGE}").into(),
             Self::Full(_) => "free some space on its filesystem".into(),
-            Self::Io(_) => "look at the kernel's messages (dmesg) and at the disk".into(),
-            Self::CannotOpen(_) => "correct what is in the way of that file (database.path says where it is)".into(),
-            Self::Failed(_) => "look for what is wrong with `certcommit check --integrity`".into(),
+            Self::Io(_) => "check the disk and the kernel's messages (dmesg)".into(),
+            Self::CannotOpen(_) => "make that file accessible, or change database.path".into(),
+            Self::Failed(_) => "find out what is wrong with `certcommit check --integrity`".into(),
             Self::RolledBack { .. } => "use RAISE(ABORT) in that trigger".into(),
             Self::Uncompared | Self::Refused(_) => return None,
         })

@@ -128,7 +128,7 @@ async fn migrate(
         if let MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) = &error {
             return QueueError::about(WHAT, error);
         }
-        QueueError::Failed(Fault { what: WHAT, detail: error.to_string() })
+        QueueError::Failed(Fault { what: Some(WHAT), detail: error.to_string() })
     })?;
     connection.close().await.map_err(QueueError::of(WHAT))
 }

@@ -45,13 +45,14 @@ impl QueueError {
         move |error| Self::about(what, &error)
     }
 
+    /// The error of a statement.
     pub(super) fn about(what: &'static str, error: &sqlx::Error) -> Self {
         Self::classified(what, primary_code(error), words(error))
     }
 
     /// The error that SQLite's primary result code stands for.
     pub(super) fn classified(what: &'static str, code: Option<i32>, detail: String) -> Self {
-        let fault = Fault { what, detail };
+        let fault = Fault { what: Some(what), detail };
         match code {
             Some(CONSTRAINT) => Self::Refused(fault.detail),
             Some(BUSY | LOCKED) => Self::Busy(fault),
@@ -66,7 +67,7 @@ impl QueueError {
 
     /// The error of an operation on a file that this user may use.
     pub(super) fn file(path: &Path, error: &io::Error) -> Self {
-        let fault = Fault { what: "using its files", detail: format!("{}: {error}", path.display()) };
+        let fault = Fault { what: None, detail: format!("{}: {error}", path.display()) };
         match (error.kind(), Errno::from_io_error(error)) {
             (io::ErrorKind::ReadOnlyFilesystem, _) => Self::ReadOnlyFilesystem { path: path.to_owned() },
             (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => Self::Full(fault),
@@ -75,12 +76,12 @@ impl QueueError {
         }
     }
 
-    /// The error of what can't be put into words for a statement.
+    /// The error of a value that can't be written as JSON, or read from it.
     pub(super) fn unwritable(what: &'static str, error: &serde_json::Error) -> Self {
-        Self::Failed(Fault { what, detail: error.to_string() })
+        Self::Failed(Fault { what: Some(what), detail: error.to_string() })
     }
 
-    /// A trigger lets a write pass by, with `RAISE(IGNORE)`.
+    /// The error of a write that a trigger ignored, with `RAISE(IGNORE)`.
     pub(super) fn ignored() -> Self {
         Self::Refused("a trigger ignores what is written (RAISE(IGNORE))".to_owned())
     }

@@ -14,11 +14,11 @@ use crate::queue::paths::companion;
 
 const SUFFIX: &str = ".lock";
 
-/// `status` looks at the lock by taking it for a moment: a start tries again for this long.
+/// `status` tests the lock by taking it for a moment, so a start retries for this long.
 const PATIENCE: Duration = Duration::from_millis(500);
 const RETRY_EVERY: Duration = Duration::from_millis(20);
 
-/// The lock; held as long as this lives.
+/// The lock, held until this is dropped.
 #[derive(Debug)]
 pub struct DaemonLock {
     _file: File,
@@ -29,12 +29,12 @@ impl DaemonLock {
     /// Takes the lock for the database at this path; links are followed.
     ///
     /// # Errors
-    /// When the database can't lie there, when another process has the lock, or when its file can't be made.
+    /// When no queue can be there, another process has the lock, or its file can't be created.
     pub async fn acquire(target: impl Into<Target<'_>>) -> Result<Self, QueueError> {
         Self::beside(&Location::find(target.into())?.path).await
     }
 
-    /// Takes the lock for the database that lies at this path.
+    /// Takes the lock for the database at exactly this path.
     pub(crate) async fn beside(database: &Path) -> Result<Self, QueueError> {
         let mut waited = Duration::ZERO;
         loop {
@@ -69,7 +69,7 @@ impl DaemonLock {
     }
 }
 
-/// Whether a daemon runs on the database at this path: the lock says so, not the row.
+/// Whether a daemon runs on the database at this path. The lock is the authority, not the row `daemon`.
 ///
 /// # Errors
 /// When the lock file is there and can't be opened.

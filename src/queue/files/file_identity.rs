@@ -1,4 +1,4 @@
-//! Which files are open: the database, and the two that SQLite keeps beside it.
+//! The identity of the open files, by device and inode: of the database, and of the two that SQLite keeps beside it.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -10,15 +10,15 @@ use super::permission::file_error;
 use crate::queue::error::QueueError;
 use crate::queue::paths::companion;
 
-/// While a connection is open, SQLite leaves these where they are. Without them, other processes would write
-/// somewhere else.
+/// While a connection is open, SQLite leaves these where they are. If they are replaced, other processes write to other
+/// files than this one.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
 /// The files of an open database.
 #[derive(Debug, Clone)]
 pub struct FileIdentity {
     database: Identity,
-    /// SQLite's files, and the link by which the database was named, if it was.
+    /// SQLite's files, and the link by which the database was opened, if any.
     others: Vec<Identity>,
 }
 
@@ -30,7 +30,7 @@ struct Identity {
 }
 
 impl FileIdentity {
-    /// The place of a database that is open.
+    /// The files of a database that is open.
     pub(crate) fn of(location: &Location) -> Result<Self, QueueError> {
         let companions = COMPANIONS.iter().map(|suffix| companion(&location.path, suffix));
         let link = (location.named != location.path).then(|| location.named.clone());
@@ -44,11 +44,11 @@ impl FileIdentity {
         &self.database.path
     }
 
-    /// Checks that the paths still lead to the files that are open, and that the database has no other name. Files that
-    /// were replaced or deleted go on taking writes, into nowhere.
+    /// Checks that the paths still lead to the open files, and that the database has no other name. Files that were replaced
+    /// or deleted still accept writes, which are lost.
     ///
     /// # Errors
-    /// [`QueueError::Replaced`]; [`QueueError::Linked`], which can pass.
+    /// [`QueueError::Replaced`]; [`QueueError::Linked`], which may be temporary.
     pub fn check(&self) -> Result<(), QueueError> {
         let database = self.database.check()?;
         self.others.iter().try_for_each(|file| file.check().map(drop))?;

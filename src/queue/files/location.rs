@@ -1,5 +1,5 @@
-//! Where a database really lies, and whether it can be a queue there: links are followed, and a file that two daemons
-//! could hold under two names, each with a lock and a log of its own, is refused.
+//! Where a database really is, and whether it can be a queue there. Symbolic links are followed. A file with two names is
+//! refused, since two daemons could hold it, each with a lock and a write-ahead log of its own.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -14,10 +14,10 @@ use crate::config::{DatabaseSettings, UnsafeFilesystem};
 use crate::queue::error::QueueError;
 use crate::queue::paths::directory_of;
 
-/// As many as the kernel follows.
+/// As many symbolic links as the kernel follows.
 const MOST_LINKS: usize = 40;
 
-/// The database that somebody names, and what is put up with.
+/// The path of a database, and the kinds of filesystem on which it may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
     path: &'a Path,
@@ -42,23 +42,23 @@ impl<'a> From<&'a DatabaseSettings> for Target<'a> {
     }
 }
 
-/// Where it lies.
+/// Where a database is.
 #[derive(Debug)]
 pub(crate) struct Location {
-    /// The path as it was named.
+    /// The path as it was given.
     pub(crate) named: PathBuf,
-    /// The path of the file itself, or of the one that is to be made. SQLite follows links too, and keeps its -wal and
-    /// -shm files beside this one.
+    /// The path of the file itself, or of the one to create. SQLite follows links too, and keeps its -wal and -shm files
+    /// beside this one.
     pub(crate) path: PathBuf,
-    /// The filesystem, if it is one that had to be allowed.
+    /// The type of the filesystem, if it is one that the configuration had to allow.
     pub(crate) unsafe_filesystem: Option<String>,
 }
 
 impl Location {
-    /// Finds it.
+    /// Finds the database at a path.
     ///
     /// # Errors
-    /// When it can't be looked at, and when the file can't be a queue where it lies.
+    /// When the path can't be accessed, or no queue can be there.
     pub(crate) fn find(target: Target<'_>) -> Result<Self, QueueError> {
         let path = resolve(target.path)?;
         let mounts = Mounts::read()?;
@@ -67,7 +67,7 @@ impl Location {
                 return Err(QueueError::MountPoint { path });
             }
             Ok(metadata) if metadata.is_file() => refuse_links(&path, &metadata)?,
-            // It is to be made, or told later what it is.
+            // It is no file, which is reported when it is opened.
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(file_error(&path)(error)),
@@ -83,7 +83,7 @@ impl Location {
     }
 }
 
-/// Refuses a file with more than one name: under another one it would have another log and another lock.
+/// Refuses a file with more than one name.
 pub(crate) fn refuse_links(path: &Path, metadata: &Metadata) -> Result<(), QueueError> {
     if metadata.nlink() <= 1 || names_by_now(path).is_some_and(|names| names <= 1) {
         return Ok(());
@@ -92,8 +92,8 @@ pub(crate) fn refuse_links(path: &Path, metadata: &Metadata) -> Result<(), Queue
     Err(QueueError::Linked { path: path.to_owned(), names: metadata.nlink(), root })
 }
 
-/// How many names a file has, by whoever serves the filesystem: what FUSE remembers of it is up to some seconds old, and
-/// a file that was just made under another name has two by that. None where that can't be asked for.
+/// How many names a file has now. What FUSE remembers of it is up to some seconds old, and includes the temporary name of a
+/// file that was just created.
 fn names_by_now(path: &Path) -> Option<u32> {
     statx(CWD, path, AtFlags::STATX_FORCE_SYNC, StatxFlags::NLINK).ok().map(|answer| answer.stx_nlink)
 }
@@ -104,7 +104,7 @@ fn root_of(path: &Path, device: u64) -> PathBuf {
     path.ancestors().skip(1).take_while(same).last().unwrap_or(directory_of(path)).to_owned()
 }
 
-/// The path of the file itself: links are followed, also one that leads to where nothing is yet.
+/// The path of the file itself. Links are followed, also one to a file that doesn't exist yet.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, QueueError> {
     let mut named = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -118,7 +118,7 @@ pub(crate) fn resolve(path: &Path) -> Result<PathBuf, QueueError> {
             Err(_) => return within_its_directory(&named),
         }
     }
-    Err(file_error(path)(io::Error::other("it leads through too many links")))
+    Err(file_error(path)(io::Error::other("too many symbolic links")))
 }
 
 fn within_its_directory(path: &Path) -> Result<PathBuf, QueueError> {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_followed_to_the_file_or_to_where_it_is_to_be_made() {
+    fn links_are_followed_to_the_file_or_to_where_it_will_be() {
         let (_kept, directory) = directory();
         fs::create_dir(directory.join("real")).unwrap();
         symlink("real", directory.join("folder")).unwrap();
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_into_nowhere_or_in_a_circle_is_an_error() {
+    fn a_link_into_a_missing_directory_or_in_a_circle_is_an_error() {
         let (_kept, directory) = directory();
         symlink("missing/queue.db", directory.join("nowhere.db")).unwrap();
         let error = resolve(&directory.join("nowhere.db")).unwrap_err();

@@ -1,5 +1,5 @@
-//! The mark beside the database: the number of the newest request. A database that lags behind its mark was
-//! restored from a backup, and one without its mark came from elsewhere: neither knows what was sent since.
+//! The marker beside the database (`queue.db.mark`), which holds the number of the newest request. A database whose newest
+//! request is older was restored from a backup, and one without a marker was moved here: neither knows what was sent since.
 
 use std::fs::File;
 use std::io;
@@ -14,7 +14,7 @@ use crate::queue::paths::{companion, directory_of};
 const SUFFIX: &str = ".mark";
 const DIGITS: usize = 20;
 
-/// An open mark. It is written after each COMMIT that claims, so it never runs ahead of its own database.
+/// An open marker. It is written after each COMMIT that claims, so it is never ahead of its own database.
 #[derive(Debug)]
 pub struct RestoreMarker {
     file: File,
@@ -23,10 +23,10 @@ pub struct RestoreMarker {
 }
 
 impl RestoreMarker {
-    /// Opens the mark of the database at this path, or makes one that holds no number yet.
+    /// Opens the marker of the database at this path, or creates one that holds no number yet.
     ///
     /// # Errors
-    /// When the file can't be opened or made.
+    /// When the file can't be opened or created.
     pub fn open(database: &Path) -> Result<Self, QueueError> {
         let path = companion(database, SUFFIX);
         let file = shared_file::open(&path)?;
@@ -34,8 +34,8 @@ impl RestoreMarker {
         Ok(Self { file, path, number })
     }
 
-    /// The number that the mark of the database at this path holds, without making one; none if it isn't there, or
-    /// unreadable.
+    /// The number that the marker of the database at this path holds. None if there is no marker, which this doesn't
+    /// create, or if it has no number in it.
     ///
     /// # Errors
     /// When the file is there and can't be opened.
@@ -46,14 +46,14 @@ impl RestoreMarker {
         }
     }
 
-    /// The number that it holds; none if it is new, or unreadable.
+    /// The number that it holds; none if it is new, or has something else in it.
     #[must_use]
     pub fn number(&self) -> Option<i64> {
         self.number
     }
 
-    /// Moves the mark up to this number. It isn't synced: a mark that lost its last moments with the power is older than
-    /// its database, which says nothing.
+    /// Raises the marker to this number, without a sync: after a power failure it may be older than its database, which is
+    /// harmless.
     ///
     /// # Errors
     /// When it can't be written.
@@ -64,7 +64,7 @@ impl RestoreMarker {
         Ok(())
     }
 
-    /// Writes the number that it holds once more, to see whether that works.
+    /// Writes its number once more, to find out whether that works.
     ///
     /// # Errors
     /// When it can't be written.
@@ -72,7 +72,7 @@ impl RestoreMarker {
         self.number.map_or(Ok(()), |number| self.write(number))
     }
 
-    /// Sets the mark to this number, durably: a mark that is missing later was taken away.
+    /// Sets the marker to this number, and syncs it: if it is missing later, somebody removed it.
     ///
     /// # Errors
     /// When it can't be written.
@@ -104,11 +104,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_holds_the_highest_number_and_none_when_it_is_new_or_unreadable() {
+    fn a_marker_holds_the_highest_number_and_none_when_it_is_new_or_unreadable() {
         let directory = tempfile::tempdir().unwrap();
         let database = directory.path().join("queue.db");
         assert_eq!(RestoreMarker::look(&database).unwrap(), None);
-        assert!(!directory.path().join("queue.db.mark").exists(), "who only looks makes none");
+        assert!(!directory.path().join("queue.db.mark").exists(), "looking creates none");
         let mut mark = RestoreMarker::open(&database).unwrap();
         assert_eq!(mark.number(), None);
         assert_eq!(RestoreMarker::look(&database).unwrap(), None);

@@ -38,8 +38,8 @@ pub(crate) fn open(path: &Path) -> Result<File, QueueError> {
     OpenOptions::new().read(true).write(true).open(path).map_err(file_error(path))
 }
 
-/// Opens the file with this suffix beside the database at this path to read it, wherever links lead; none if it, or its
-/// directory, isn't there.
+/// Opens the file with this suffix beside the database at this path to read it; links are followed. None if the file or
+/// its directory isn't there.
 pub(crate) fn find(database: &Path, suffix: &str) -> Result<Option<(PathBuf, File)>, QueueError> {
     let path = match resolve(database) {
         Ok(database) => companion(&database, suffix),
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_comes_second_to_make_the_file_finds_it_made() {
+    fn a_file_that_another_process_created_in_the_meantime_is_left_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("queue.db");
         create(&path).unwrap();
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_its_group_may_write_to_says_whose_its_files_are() {
+    fn files_are_for_the_group_of_a_directory_that_the_group_may_write_to() {
         let directory = tempfile::tempdir().unwrap();
         let said = |mode| {
             fs::set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::objects::{Object, Schema};
 use super::tokens::definition;
 use crate::queue::error::QueueError;
-use crate::queue::savepoint;
+use crate::queue::savepoint::write_alone;
 
 /// Tables whose rows record what happened, and can't be made again.
 const RECORDS: [&str; 2] = ["submissions", "requests"];
@@ -93,14 +93,34 @@ async fn sequence(connection: &mut SqliteConnection, table: &str) -> Result<Opti
 
 /// Runs statements, all of them or none.
 pub(crate) async fn run_all(connection: &mut SqliteConnection, statements: &[String]) -> Result<(), QueueError> {
-    savepoint::begin(connection).await?;
     let script = AssertSqlSafe(statements.join("\n;\n"));
-    let done = sqlx::raw_sql(script).execute(&mut *connection).await.map(drop).map_err(QueueError::of("repairing"));
-    savepoint::end(connection, &done).await?;
-    done
+    let all = async |connection: &mut SqliteConnection| {
+        sqlx::raw_sql(script).execute(connection).await.map(drop).map_err(QueueError::of("repairing"))
+    };
+    write_alone(connection, all).await?.map_err(QueueError::Refused)
 }
 
 /// A name, quoted for SQL.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_statements_that_fail_halfway_nothing_stays() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let mut transaction = connection.begin().await.unwrap();
+        let statements = ["CREATE TABLE a (x)", "INSERT INTO nowhere VALUES (1)"].map(str::to_owned);
+        let error = run_all(&mut transaction, &statements).await.unwrap_err();
+        assert!(matches!(error, QueueError::Failed(_)), "{error:?}");
+        run_all(&mut transaction, &["CREATE TABLE a (x) -- again".to_owned(), "SELECT x FROM a".to_owned()])
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+    }
 }

@@ -78,7 +78,7 @@ fn an_error_of_the_system_names_the_file_and_has_the_code_of_its_cause() {
 fn next(error: &QueueError) -> Option<QueueError> {
     let path = || HERE.into();
     let text = || "words".to_owned();
-    let fault = || Fault { what: "counting", detail: text() };
+    let fault = || Fault { what: Some("counting"), detail: text() };
     Some(match error {
         QueueError::Missing(_) => QueueError::Empty(path()),
         QueueError::Empty(_) => QueueError::Emptied { path: path(), made: 7 },
