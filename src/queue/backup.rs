@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_backup_is_a_queue_of_its_own_that_is_paused_and_says_why() {
+    async fn a_backup_is_a_paused_queue_that_says_why() {
         let directory = tempfile::tempdir().unwrap();
         let mut queue = queue(directory.path()).await;
         let file = directory.path().join("backup.db");
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_an_interrupted_backup_left_is_in_nobodys_way() {
+    async fn a_partial_copy_of_an_interrupted_backup_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let mut queue = queue(directory.path()).await;
         fs::write(directory.path().join("backup.db.partial"), "half").unwrap();
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_link_that_lies_in_the_way_is_not_followed() {
+    async fn a_link_in_place_of_the_partial_copy_is_not_followed() {
         let directory = tempfile::tempdir().unwrap();
         let mut queue = queue(directory.path()).await;
         let victim = directory.path().join("victim");
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_but_its_owner_can_read_a_backup_whatever_the_umask() {
+    async fn only_its_owner_can_read_a_backup_whatever_the_umask() {
         let directory = tempfile::tempdir().unwrap();
         let mut queue = queue(directory.path()).await;
         let file = directory.path().join("backup.db");
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_was_taken_while_it_was_written_stays_the_others() {
+    async fn a_file_that_appears_meanwhile_is_not_overwritten() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("backup.db");
         let partial = Partial::begin(&file).unwrap();
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_backup_can_not_be_taken_for_the_queue_or_what_belongs_to_it() {
+    async fn a_backup_can_not_have_the_name_of_a_file_of_the_queue() {
         let directory = tempfile::tempdir().unwrap();
         let mut queue = queue(directory.path()).await;
         for suffix in COMPANIONS.into_iter().chain([""]) {

@@ -155,7 +155,7 @@ pub(super) fn opening(path: &Path, error: &sqlx::Error) -> QueueError {
     let denied_file = || first_denied(path);
     match code {
         Some(READONLY | CANTOPEN) if is_read_only(directory_of(path)) => {
-            QueueError::ReadOnlyFilesystem { path: path.to_owned() }
+            QueueError::ReadOnlyFilesystem(path.to_owned())
         }
         Some(READONLY) => denied(&denied_file().unwrap_or_else(|| path.to_owned())),
         Some(NOTADB) => QueueError::Foreign { path: path.to_owned(), why: "it is not an SQLite database".to_owned() },

@@ -34,7 +34,7 @@ impl Counts {
     }
 
     /// How long the open submissions take at these paces: each a commit, and each in doubt also the reads that it takes to
-    /// be sent again. Commits and reads go on beside each other.
+    /// be sent again. Commits and reads go on at the same time.
     #[must_use]
     pub fn time_left(&self, paces: Paces) -> Duration {
         let reads = self.of(State::InDoubt).saturating_mul(i64::from(CommitClass::InDoubt.reads_to_disprove()));
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_takes_a_commit_each() {
+    fn each_open_submission_takes_a_commit() {
         assert_eq!(left(0, 0, 0, PACES), 0);
         assert_eq!(left(190, 10, 0, PACES), 10);
         assert_eq!(left(190, 10, 0, Paces { commits: 4.0, ..PACES }), 50);
@@ -78,20 +78,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_doubt_takes_two_reads_each() {
+    fn each_submission_in_doubt_takes_two_reads() {
         assert_eq!(left(0, 0, 200_000, PACES), 40_000, "eleven hours");
         assert_eq!(left(0, 0, 200_000, Paces { reads: 5.0, ..PACES }), 80_000);
         assert_eq!(left(0, 0, 100, Paces { commits: 1.0, reads: 100.0 }), 100, "and it may be sent again");
     }
 
     #[test]
-    fn commits_and_reads_go_on_beside_each_other() {
+    fn commits_and_reads_go_on_at_the_same_time() {
         assert_eq!(left(1000, 0, 100, PACES), 55);
         assert_eq!(left(100, 0, 100, PACES), 20);
     }
 
     #[test]
-    fn a_pace_that_can_not_be_takes_long_and_not_for_ever() {
+    fn an_impossible_pace_takes_long_but_not_for_ever() {
         for pace in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(left(1, 0, 1, Paces { commits: pace, reads: pace }), 20, "{pace}");
         }

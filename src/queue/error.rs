@@ -32,6 +32,24 @@ impl fmt::Display for Fault {
     }
 }
 
+/// The schema's version in a file, which is not that of this program.
+#[derive(Debug)]
+pub struct SchemaVersions {
+    /// The file.
+    pub path: PathBuf,
+    /// Its schema's version.
+    pub found: i64,
+    /// The newest schema that this version of certcommit knows.
+    pub known: i64,
+}
+
+impl fmt::Display for SchemaVersions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, found, known } = self;
+        write!(f, "{} has schema {found}, and this version of certcommit has schema {known}", path.display())
+    }
+}
+
 /// Why the database can't be used, or why it didn't take a write.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
@@ -58,37 +76,14 @@ pub enum QueueError {
         why: String,
     },
     /// A newer version wrote it.
-    #[error(
-        "{path} was written by a newer certcommit (schema {found}; this version knows {known}); it was left untouched"
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its schema's version.
-        found: i64,
-        /// The newest schema that this version knows.
-        known: i64,
-    },
+    #[error("{0}: it was written by a newer certcommit, and was left untouched")]
+    Newer(SchemaVersions),
     /// An older version wrote it, and a daemon holds it.
-    #[error("{path} has an older schema ({found} of {known}), and a daemon holds it")]
-    Older {
-        /// The file.
-        path: PathBuf,
-        /// Its schema's version.
-        found: i64,
-        /// The newest schema that this version knows.
-        known: i64,
-    },
+    #[error("{0}, and a daemon holds it")]
+    Older(SchemaVersions),
     /// An older version wrote it, and this command only reads.
-    #[error("{path} has an older schema ({found} of {known})")]
-    Outdated {
-        /// The file.
-        path: PathBuf,
-        /// Its schema's version.
-        found: i64,
-        /// The newest schema that this version knows.
-        known: i64,
-    },
+    #[error("{0}")]
+    Outdated(SchemaVersions),
     /// A queue without its `application_id`, as a dump leaves it.
     #[error("{0} has the tables of a queue but not its application_id, as when it was loaded from sqlite3's .dump")]
     Unmarked(PathBuf),
@@ -150,13 +145,10 @@ pub enum QueueError {
     },
     /// The database's path is a mount point.
     #[error(
-        "{path} is itself a mount point, as when a single file is mounted into a container; its write-ahead log and its lock \
+        "{0} is itself a mount point, as when a single file is mounted into a container; its write-ahead log and its lock \
          would not be beside the mounted file"
     )]
-    MountPoint {
-        /// The file.
-        path: PathBuf,
-    },
+    MountPoint(PathBuf),
     /// This user may not use a file.
     #[error("permission denied for {path}: {why}")]
     Permission {
@@ -171,11 +163,8 @@ pub enum QueueError {
     #[error("this user may read the database but not write to it ({0})")]
     ReadOnly(&'static str),
     /// The filesystem is mounted read-only.
-    #[error("{path} lies on a filesystem that is mounted read-only; SQLite has to write even to read a queue")]
-    ReadOnlyFilesystem {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("{0} lies on a filesystem that is mounted read-only; SQLite has to write even to read a queue")]
+    ReadOnlyFilesystem(PathBuf),
     /// Another daemon runs on the database.
     #[error("another daemon holds {path} ({holder}); only one daemon may run per database")]
     Held {
@@ -240,9 +229,9 @@ impl QueueError {
             Self::Empty(_) => "empty",
             Self::Emptied { .. } => "emptied",
             Self::Foreign { .. } => "foreign_file",
-            Self::Newer { .. } => "newer_schema",
-            Self::Older { .. } => "older_schema_held",
-            Self::Outdated { .. } => "older_schema",
+            Self::Newer(_) => "newer_schema",
+            Self::Older(_) => "older_schema_held",
+            Self::Outdated(_) => "older_schema",
             Self::Unmarked(_) => "application_id_missing",
             Self::Altered { .. } => "schema_altered",
             Self::Uncompared => "schema_changed",
@@ -251,10 +240,10 @@ impl QueueError {
             Self::Network { .. } => "network_filesystem",
             Self::Served { .. } => "unsafe_filesystem",
             Self::Linked { .. } => "linked",
-            Self::MountPoint { .. } => "mount_point",
+            Self::MountPoint(_) => "mount_point",
             Self::Permission { .. } => "permission_denied",
             Self::ReadOnly(_) => "read_only",
-            Self::ReadOnlyFilesystem { .. } => "read_only_filesystem",
+            Self::ReadOnlyFilesystem(_) => "read_only_filesystem",
             Self::Held { .. } => "held_by_other_daemon",
             Self::Replaced(_) => "replaced",
             Self::Rewound { .. } => "rewound",
@@ -278,11 +267,11 @@ impl QueueError {
             }
             Self::Emptied { .. } => "restore a backup; a queue that is created anew starts paused".into(),
             Self::Foreign { .. } => "set database.path to a queue, or to a file that doesn't exist yet".into(),
-            Self::Newer { .. } => {
+            Self::Newer(_) => {
                 "install that version, or restore the copy that it wrote before it migrated the queue".into()
             }
-            Self::Older { .. } => "restart the daemon with this version".into(),
-            Self::Outdated { .. } => "start the daemon, which migrates it".into(),
+            Self::Older(_) => "restart the daemon with this version".into(),
+            Self::Outdated(_) => "start the daemon, which migrates it".into(),
             Self::Unmarked(_) => "make it a queue again with `certcommit check --repair`".into(),
             Self::Altered { .. } => "stop the daemon, then run `certcommit check --repair`".into(),
             Self::Corrupt { .. } => SALVAGE.into(),
@@ -296,12 +285,12 @@ impl QueueError {
             Self::Linked { path, root, .. } => {
                 format!("remove the others; to find them: find {} -xdev -samefile {}", shell(root), shell(path)).into()
             }
-            Self::MountPoint { path } => {
+            Self::MountPoint(path) => {
                 format!("mount its directory, not the file (docker: -v DIRECTORY:{})", shell(directory_of(path))).into()
             }
             Self::Permission { remedy, .. } => remedy.clone().into(),
             Self::ReadOnly(_) => "run this as root, or as a member of the group that owns the database".into(),
-            Self::ReadOnlyFilesystem { path } => format!(
+            Self::ReadOnlyFilesystem(path) => format!(
                 "find out why (dmesg shows failed disks), and mount it read-write; its mount point: findmnt -T {}",
                 shell(directory_of(path))
             )

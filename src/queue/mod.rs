@@ -45,7 +45,7 @@ pub use claim::{Claim, Claims};
 pub use complete::Record;
 pub use connection::Queue;
 pub use counts::{Counts, Paces};
-pub use error::{Fault, QueueError, SALVAGE};
+pub use error::{Fault, QueueError, SALVAGE, SchemaVersions};
 pub use files::daemon_lock::{DaemonLock, daemon_lives};
 pub use files::file_identity::FileIdentity;
 pub use files::location::Target;

@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::application_id::{Contents, contents};
 use super::backup::back_up;
 use super::connection::{Queue, connect};
-use super::error::{Fault, QueueError};
+use super::error::{Fault, QueueError, SchemaVersions};
 use super::files::daemon_lock::DaemonLock;
 use super::files::filesystem::is_read_only;
 use super::files::location::{Location, Target};
@@ -66,7 +66,7 @@ impl Queue {
             shared_file::create(path)?;
         }
         if !matches!(opening, Opening::Looking) && is_read_only(directory_of(path)) {
-            return Err(QueueError::ReadOnlyFilesystem { path: path.to_owned() });
+            return Err(QueueError::ReadOnlyFilesystem(path.to_owned()));
         }
         if !matches!(opening, Opening::Existing) && !is_usable(path) {
             return Err(denied(path));
@@ -107,12 +107,12 @@ async fn migrate(
 ) -> Result<(), QueueError> {
     const WHAT: &str = "migrating";
     if let (Opening::Looking, Some(found)) = (opening, found) {
-        return Err(QueueError::Outdated { path: path.to_owned(), found, known });
+        return Err(QueueError::Outdated(SchemaVersions { path: path.to_owned(), found, known }));
     }
     let is_locked = matches!(opening, Opening::Daemon(lock) if lock.database() == path);
     let lock = if is_locked { None } else { Some(DaemonLock::beside(path).await) };
     let _lock = lock.transpose().map_err(|error| match (error, found) {
-        (QueueError::Held { path, .. }, Some(found)) => QueueError::Older { path, found, known },
+        (QueueError::Held { path, .. }, Some(found)) => QueueError::Older(SchemaVersions { path, found, known }),
         (error, _) => error,
     })?;
     let mut connection = connect(path).await?;

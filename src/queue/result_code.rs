@@ -69,7 +69,7 @@ impl QueueError {
     pub(super) fn file(path: &Path, error: &io::Error) -> Self {
         let fault = Fault { what: None, detail: format!("{}: {error}", path.display()) };
         match (error.kind(), Errno::from_io_error(error)) {
-            (io::ErrorKind::ReadOnlyFilesystem, _) => Self::ReadOnlyFilesystem { path: path.to_owned() },
+            (io::ErrorKind::ReadOnlyFilesystem, _) => Self::ReadOnlyFilesystem(path.to_owned()),
             (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => Self::Full(fault),
             (_, Some(Errno::IO)) => Self::Io(fault),
             _ => Self::CannotOpen(fault),

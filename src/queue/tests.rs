@@ -4,7 +4,6 @@
 mod admin;
 mod claiming;
 mod errors;
-mod files;
 mod integrity;
 mod lock_and_marker;
 mod opening;

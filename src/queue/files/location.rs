@@ -64,7 +64,7 @@ impl Location {
         let mounts = Mounts::read()?;
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() && mounts.is_point(&path) => {
-                return Err(QueueError::MountPoint { path });
+                return Err(QueueError::MountPoint(path));
             }
             Ok(metadata) if metadata.is_file() => refuse_links(&path, &metadata)?,
             // It is no file, which is reported when it is opened.

@@ -6,7 +6,7 @@ use std::path::Path;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::queue::error::QueueError;
+use crate::queue::error::{QueueError, SchemaVersions};
 
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!();
 /// `PRAGMA application_id` of a certcommit queue: "CCMT".
@@ -29,7 +29,7 @@ pub(crate) fn pending(path: &Path, applied: &BTreeSet<i64>, migrations: &Migrato
     let known: BTreeSet<i64> = migrations.iter().map(|migration| migration.version).collect();
     let newest = known.last().copied().unwrap_or_default();
     match applied.difference(&known).last() {
-        Some(found) => Err(QueueError::Newer { path: path.to_owned(), found: *found, known: newest }),
+        Some(found) => Err(QueueError::Newer(SchemaVersions { path: path.to_owned(), found: *found, known: newest })),
         None => Ok((!known.is_subset(applied)).then_some(newest)),
     }
 }

@@ -22,7 +22,7 @@ async fn said(statement: &'static str) -> sqlx::Error {
 }
 
 #[tokio::test]
-async fn a_rule_speaks_for_itself_and_everything_else_says_what_was_being_done() {
+async fn a_rejected_write_has_the_rules_own_sentence_and_a_failed_one_says_what_was_being_done() {
     let mut site = Site::new().await;
     let refused = sqlx::query("INSERT INTO submissions (certificate_id) VALUES ('not an id')");
     let refused = QueueError::of("enqueueing")(refused.execute(&mut site.queue.connection).await.unwrap_err());
@@ -34,7 +34,7 @@ async fn a_rule_speaks_for_itself_and_everything_else_says_what_was_being_done()
 }
 
 #[tokio::test]
-async fn a_file_that_may_only_be_read_needs_another_user() {
+async fn a_file_that_this_user_may_only_read_needs_another_user() {
     let path = Path::new(HERE);
     let read_only = opening(path, &said("UPDATE control SET paused = 1").await);
     assert!(matches!(&read_only, QueueError::Permission { path: named, .. } if named == path), "{read_only:?}");
@@ -77,16 +77,17 @@ fn an_error_of_the_system_names_the_file_and_has_the_code_of_its_cause() {
 /// The variant after this one. A new one has to be put in here, or this doesn't compile.
 fn next(error: &QueueError) -> Option<QueueError> {
     let path = || HERE.into();
+    let versions = |found| SchemaVersions { path: path(), found, known: 2 };
     let text = || "words".to_owned();
     let fault = || Fault { what: Some("counting"), detail: text() };
     Some(match error {
         QueueError::Missing(_) => QueueError::Empty(path()),
         QueueError::Empty(_) => QueueError::Emptied { path: path(), made: 7 },
         QueueError::Emptied { .. } => QueueError::Foreign { path: path(), why: text() },
-        QueueError::Foreign { .. } => QueueError::Newer { path: path(), found: 2, known: 1 },
-        QueueError::Newer { .. } => QueueError::Older { path: path(), found: 1, known: 2 },
-        QueueError::Older { .. } => QueueError::Outdated { path: path(), found: 1, known: 2 },
-        QueueError::Outdated { .. } => QueueError::Unmarked(path()),
+        QueueError::Foreign { .. } => QueueError::Newer(versions(2)),
+        QueueError::Newer(_) => QueueError::Older(versions(1)),
+        QueueError::Older(_) => QueueError::Outdated(versions(1)),
+        QueueError::Outdated(_) => QueueError::Unmarked(path()),
         QueueError::Unmarked(_) => QueueError::Altered { path: path(), flaws: text() },
         QueueError::Altered { .. } => QueueError::Uncompared,
         QueueError::Uncompared => QueueError::Corrupt { path: path(), detail: text() },
@@ -94,11 +95,11 @@ fn next(error: &QueueError) -> Option<QueueError> {
         QueueError::Create { .. } => QueueError::Network { path: path(), kind: text() },
         QueueError::Network { .. } => QueueError::Served { path: path(), kind: text() },
         QueueError::Served { .. } => QueueError::Linked { path: path(), names: 2, root: path() },
-        QueueError::Linked { .. } => QueueError::MountPoint { path: path() },
-        QueueError::MountPoint { .. } => QueueError::Permission { path: path(), why: text(), remedy: text() },
+        QueueError::Linked { .. } => QueueError::MountPoint(path()),
+        QueueError::MountPoint(_) => QueueError::Permission { path: path(), why: text(), remedy: text() },
         QueueError::Permission { .. } => QueueError::ReadOnly("counting"),
-        QueueError::ReadOnly(_) => QueueError::ReadOnlyFilesystem { path: path() },
-        QueueError::ReadOnlyFilesystem { .. } => QueueError::Held { path: path(), holder: text() },
+        QueueError::ReadOnly(_) => QueueError::ReadOnlyFilesystem(path()),
+        QueueError::ReadOnlyFilesystem(_) => QueueError::Held { path: path(), holder: text() },
         QueueError::Held { .. } => QueueError::Replaced(path()),
         QueueError::Replaced(_) => QueueError::Rewound { path: path(), newest: 1, made: 2 },
         QueueError::Rewound { .. } => QueueError::Busy(fault()),

@@ -34,7 +34,7 @@ async fn spoil(site: &mut Site, query: &'static str) {
 }
 
 #[tokio::test]
-async fn a_queue_at_work_is_whole() {
+async fn a_queue_in_use_is_whole_whatever_others_add_to_it() {
     let mut site = filled().await;
     assert_eq!(site.queue.check_integrity().await.unwrap(), Vec::<String>::new());
     assert_eq!(inspected(&site).await, Some(Vec::new()));
@@ -48,7 +48,7 @@ async fn a_queue_at_work_is_whole() {
 }
 
 #[tokio::test]
-async fn a_copy_that_has_no_mark_can_be_whole_and_one_that_lags_behind_its_mark_is_not() {
+async fn a_copy_without_a_marker_can_be_whole_and_one_behind_its_marker_is_not() {
     let mut site = filled().await;
     RestoreMarker::open(&site.path()).unwrap().reset(2).unwrap();
     assert_eq!(site.queue.check_integrity().await.unwrap(), Vec::<String>::new());
@@ -73,13 +73,13 @@ async fn a_damaged_table_is_found_by_either_check() {
 }
 
 #[tokio::test]
-async fn a_check_that_is_told_to_give_up_says_nothing() {
+async fn a_check_that_is_told_to_give_up_finds_nothing() {
     let site = filled().await;
     assert_eq!(inspect(&site.path(), Arc::new(AtomicBool::new(true))).await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn what_no_rule_would_have_let_happen_is_told() {
+async fn rows_that_no_rule_would_have_allowed_are_found() {
     let cases = [
         (
             "DROP TRIGGER state_counts_rules; UPDATE state_counts SET count = 7 WHERE state = 'held'",
@@ -138,7 +138,7 @@ async fn what_no_rule_would_have_let_happen_is_told() {
 }
 
 #[tokio::test]
-async fn a_run_that_did_not_say_that_it_stopped_did_not_end_in_good_order_and_was_heard_of_at_its_last_heartbeat() {
+async fn a_run_ended_in_good_order_only_if_its_last_mode_is_stopped() {
     let directory = tempfile::tempdir().unwrap();
     let mut queue = Queue::open(&directory.path().join("queue.db"), Opening::Create).await.unwrap();
     assert_eq!(queue.last_run().await.unwrap(), None, "there was none yet");
