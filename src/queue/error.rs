@@ -46,7 +46,7 @@ pub struct SchemaVersions {
 impl fmt::Display for SchemaVersions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, found, known } = self;
-        write!(f, "{} has schema {found}, and this version of certcommit has schema {known}", path.display())
+        write!(f, "{} has schema {found}, and this version of certcommit knows schema {known}", path.display())
     }
 }
 

@@ -35,7 +35,7 @@ pub struct HistoryLine {
     pub number: i64,
     /// `commit` or `read`.
     pub kind: UntrustedText,
-    /// When it was written down, in unix milliseconds.
+    /// When it was put on record, in unix milliseconds.
     pub started_at: i64,
     /// How it ended; none while it is on the way.
     pub outcome: Option<UntrustedText>,

@@ -1,8 +1,17 @@
-//! All SQL: opening and checking the database, migrations, claims, records, recovery and reports.
+//! All SQL, and the files of the database.
 //!
-//! The rules of the queue stand in the database itself, as triggers (`migrations/`), and hold everyone, this
-//! module too. No transaction is open across anything but SQL. What becomes of a row is decided in
-//! [`submission`](crate::submission), when it is sent in [`daemon`](crate::daemon).
+//! The rules of the queue are triggers in the database (`migrations/`), and bind everyone, this module too. No transaction is
+//! open across anything but SQL. What happens to a row is decided in [`submission`](crate::submission), and when it is sent
+//! in [`daemon`](crate::daemon).
+//!
+//! | what | files, those that build on others first |
+//! | --- | --- |
+//! | a queue as a whole | `open`, `repair`, `backup`, `integrity`, `application_id`, `connection` |
+//! | the daemon's work | `batch`, `recover`, `claim`, `complete`, `prune`, `clock_step`, `run` |
+//! | what operators do and see | `admin`, `status`, `history`, `state_counts`, `counts` |
+//! | the schema | `schema/`: `rebuild`, `comparison`, `objects`, `tokens`, `migrations` |
+//! | files | `files/`: `daemon_lock`, `restore_marker`, `file_identity`, `shared_file`, `location`, `permission`, `filesystem` |
+//! | errors | `result_code`, `error` |
 
 mod admin;
 mod application_id;

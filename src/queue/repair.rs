@@ -1,5 +1,5 @@
-//! Repairing a queue whose rules are gone: what certcommit made is made once more around the rows, which stay as they are.
-//! What is gone with its rows can't be made again.
+//! Repairing a queue whose schema was altered: what certcommit created is created once more around the rows, which stay as
+//! they are. Lost rows and columns of what happened can't be recreated.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -38,7 +38,7 @@ const RESOLUTIONS: &str = "INSERT OR IGNORE INTO resolutions (certificate_id, or
       SELECT certificate_id, order_id, coalesce(finished_at, updated_at) FROM submissions
        WHERE state = 'submitted' AND resolved_by = 'operator'";
 
-/// Numbers that were given out are given out no second time.
+/// Tables whose keys are never reused.
 const SEQUENCES: [(&str, &str); 2] = [("submissions", "id"), ("requests", "number")];
 
 /// What a repair did.

@@ -8,26 +8,26 @@ use super::run::Control;
 use super::snapshot::{Snapshot, outlook};
 use super::untrusted_text::UntrustedText;
 
-/// How many minutes the overview looks back.
+/// How many minutes the status looks back.
 pub const MINUTES: usize = 30;
 
-/// Requests in a second, commits and reads, at most: so many of the newest are those of the last minutes.
+/// At most so many requests are made in a second, commits and reads: it bounds how many are looked at.
 const MOST_REQUESTS_PER_SECOND: i64 = 30;
-/// Submissions with one error code are counted up to here.
+/// The submissions with one error code are counted up to here.
 const MOST_COUNTED: i64 = 10_000;
 /// So many error codes are looked at.
 const MOST_CODES: i64 = 50;
 /// So many of them are shown.
 const CODES_SHOWN: i64 = 5;
 
-/// The first by number of each open state, and of those the one that was created first.
+/// Of the lowest id in each open state, the one that was created first.
 pub(super) const OLDEST: &str =
     "SELECT certificate_id, state, CAST(created_at AS INTEGER) AS created_at FROM submissions WHERE id IN (
                SELECT min(id) FROM submissions WHERE state = 'pending' UNION ALL
                SELECT min(id) FROM submissions WHERE state = 'in_flight' UNION ALL
                SELECT min(id) FROM submissions WHERE state = 'in_doubt') ORDER BY 3, id LIMIT 1";
 
-/// The last of each range of the indexes by which submissions become due.
+/// The latest due time, from the end of each range of the indexes on it.
 pub(super) const LAST_DUE: &str = "WITH RECURSIVE priorities(priority) AS (
                SELECT 0 UNION ALL SELECT priority + 1 FROM priorities WHERE priority + 1 < ?1)
              SELECT CAST(max(due) AS INTEGER) FROM (
@@ -35,12 +35,12 @@ pub(super) const LAST_DUE: &str = "WITH RECURSIVE priorities(priority) AS (
                  FROM priorities
                UNION ALL SELECT max(due_at) FROM submissions WHERE state = 'in_doubt')";
 
-/// Nothing keeps others from writing this row, and what they wrote must not hide the rest.
+/// Anybody may write this row; values of a wrong type must not fail the query.
 const DAEMON: &str = "SELECT run_id, CAST(pid AS INTEGER) AS pid, version, CAST(started_at AS INTEGER) AS started_at,
                CAST(heartbeat_at AS INTEGER) AS heartbeat_at, mode, why, CAST(pace AS REAL) AS pace FROM daemon";
 
-/// From one code to the next in the index, and a bounded count of each. The null at the end stands for those that have
-/// none.
+/// From one code to the next in the index, and a bounded count of each. The null at the end stands for submissions without
+/// a code.
 pub(super) const FREQUENT_ERRORS: &str = "WITH RECURSIVE codes(code) AS (
                SELECT min(error_code) FROM submissions WHERE state = 'failed'
                UNION ALL
@@ -52,8 +52,8 @@ pub(super) const FREQUENT_ERRORS: &str = "WITH RECURSIVE codes(code) AS (
                  FROM codes)
               WHERE n > 0 ORDER BY n DESC, code LIMIT ?3";
 
-/// From the end of the record of requests, which is in the order of time: that is less to read than the rows that changed,
-/// which may be all that somebody has just enqueued.
+/// From the end of the record of requests, which is in the order of time: there are fewer than rows that changed, which may
+/// be all that somebody has just enqueued.
 pub(super) const PER_MINUTE: &str = "SELECT max(0, (?1 - finished_at) / 60000) AS ago, count(*) FROM requests
               WHERE number > (SELECT max(number) FROM requests) - ?2 AND finished_at > ?1 - ?3
                 AND outcome IN ('submitted', 'committed') GROUP BY 1";

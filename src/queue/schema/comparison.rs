@@ -1,5 +1,5 @@
-//! What is missing of the schema, or altered. Tools that rewrite a table drop its triggers without a word, and with them the
-//! rules of the queue. What others added is theirs.
+//! What is missing of the schema, or altered. Tools that rewrite a table silently drop its triggers, and with them the rules
+//! of the queue. What others added is theirs.
 
 use std::fmt;
 use std::path::Path;
@@ -64,7 +64,7 @@ fn flaws_in(made: &Schema, found: &Schema) -> Vec<Flaw> {
     for object in &made.objects {
         let flaw = |missing| Flaw { kind: object.kind, name: object.name.clone(), missing };
         match found.find(object) {
-            // With its table, it goes without saying.
+            // It went with its table.
             None if matches!(object.kind, "index" | "trigger") && !found.has_table(&object.table) => {}
             None => flaws.push(flaw(true)),
             Some(here) if object.kind == "table" => flaws.extend(flaws_in_table(object, here)),
@@ -101,7 +101,7 @@ pub(crate) async fn flaws(connection: &mut SqliteConnection, migrations: &Migrat
     let applied = applied(&mut *connection).await.map_err(QueueError::of(WHAT))?;
     let made = Schema::made_by(migrations, &applied).await?;
     let mut flaws = flaws_in(&made, &Schema::of(&mut *connection).await?);
-    // With a table gone, its rows can't be asked for.
+    // A missing table can't be queried.
     if !flaws.iter().any(|flaw| matches!(flaw.kind, "table" | "column")) {
         let rows: Vec<UntrustedText> =
             sqlx::query_scalar(ROWS).fetch_all(connection).await.map_err(QueueError::of(WHAT))?;
@@ -144,7 +144,7 @@ impl Queue {
     /// # Errors
     /// [`QueueError::Altered`], or when the database fails.
     pub async fn require_intact_schema(&mut self) -> Result<(), QueueError> {
-        // In one transaction, so that it is the version of what was compared.
+        // In one transaction, so that the version is that of the schema that was compared.
         let mut transaction = self.connection.begin().await.map_err(QueueError::of(WHAT))?;
         let flaws = flaws(&mut transaction, &MIGRATIONS).await?;
         let version = sqlx::query_scalar("PRAGMA schema_version").fetch_one(&mut *transaction).await;
@@ -156,7 +156,7 @@ impl Queue {
         Ok(())
     }
 
-    /// From now on, the schema may be altered: for what is to be written all the same.
+    /// From now on, the schema may be altered: what can be written is written all the same.
     pub fn allow_altered_schema(&mut self) {
         self.compared = None;
     }

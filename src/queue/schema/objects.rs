@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use super::migrations::MIGRATIONS;
 use crate::queue::error::QueueError;
 
-/// Everything that has a text; the table of migrations is sqlx's.
+/// Everything that was created by a statement, except sqlx's table of migrations.
 const OBJECTS: &str = "SELECT type, name, tbl_name, CAST(sql AS BLOB) FROM sqlite_master
     WHERE sql IS NOT NULL AND tbl_name <> '_sqlx_migrations' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid";
 
@@ -79,7 +79,7 @@ impl Schema {
         self.objects.iter().filter(move |object| object.kind == kind)
     }
 
-    /// The same object as it is here.
+    /// The object of the same kind and name in this schema.
     pub(crate) fn find(&self, object: &Object) -> Option<&Object> {
         self.objects.iter().find(|here| here.is(object))
     }

@@ -52,7 +52,7 @@ pub(crate) async fn rebuild_table(
         }));
     }
     statements.push(format!("DROP TABLE {aside}"));
-    // They went with the table. Certcommit's own triggers come last.
+    // These were dropped with the table. Certcommit's own triggers are created last.
     let triggers = found.all("trigger").filter(|trigger| schema.find(trigger).is_none());
     let dropped = found.all("index").chain(triggers).filter(|object| object.is_on(&made.name));
     statements.extend(dropped.map(|object| object.sql.clone()));
@@ -73,7 +73,7 @@ fn with_added_columns(made: &Object, here: &Object) -> String {
     format!("{head}{added}{tail}")
 }
 
-/// The columns that rows hold values in, in other words not the generated ones.
+/// The columns that aren't generated.
 async fn stored_columns(connection: &mut SqliteConnection, table: &Object) -> Result<Vec<String>, QueueError> {
     sqlx::query_scalar("SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0")
         .bind(&table.name)
