@@ -24,15 +24,9 @@ pub struct Target<'a> {
     unsafe_filesystem: UnsafeFilesystem,
 }
 
-impl<'a> From<&'a Path> for Target<'a> {
-    fn from(path: &'a Path) -> Self {
-        Self { path, unsafe_filesystem: UnsafeFilesystem::Refuse }
-    }
-}
-
-impl<'a> From<&'a PathBuf> for Target<'a> {
-    fn from(path: &'a PathBuf) -> Self {
-        Self::from(path.as_path())
+impl<'a, P: AsRef<Path> + ?Sized> From<&'a P> for Target<'a> {
+    fn from(path: &'a P) -> Self {
+        Self { path: path.as_ref(), unsafe_filesystem: UnsafeFilesystem::Refuse }
     }
 }
 
