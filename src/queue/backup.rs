@@ -15,7 +15,7 @@ use super::files::permission::file_error;
 use super::paths::{companion, directory_of};
 use crate::clock::UnixMillis;
 
-/// A copy holds as much as the queue does, and lies where its owner put it: nobody else may read it.
+/// A copy holds as much as the queue does, and is wherever its owner put it: only its owner may read it.
 const PRIVATE: u32 = 0o600;
 
 /// What SQLite and certcommit keep beside a database: a copy of that name would be mistaken for it.
@@ -118,7 +118,7 @@ struct Partial {
 }
 
 impl Partial {
-    /// An empty file, which nobody else can read, in place of what an interrupted backup left.
+    /// An empty file that only its owner can read, in place of what an interrupted backup left.
     fn begin(becomes: &Path) -> io::Result<Self> {
         let path = std::path::absolute(companion(becomes, ".partial"))?;
         let create = || OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&path);
@@ -133,7 +133,7 @@ impl Partial {
         Ok(Self { path: TempPath::try_from_path(path)?, file })
     }
 
-    /// Gives the copy its name, durably, unless somebody else took the name in the meantime.
+    /// Gives the copy its name, durably, unless a file of that name appeared in the meantime.
     fn publish(self, file: &Path, mode: u32) -> io::Result<()> {
         self.file.set_permissions(Permissions::from_mode(mode))?;
         self.file.sync_all()?;
@@ -145,7 +145,7 @@ impl Partial {
 /// Removes what an interrupted backup left, unless another one is writing it. A link is not followed.
 fn clear(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.is_file() {
-        return Err(io::Error::other(format!("{} is in the way, and is not a file", path.display())));
+        return Err(io::Error::other(format!("{} exists, and is not a file", path.display())));
     }
     lock(&File::open(path)?, path)?;
     fs::remove_file(path)
@@ -232,7 +232,7 @@ mod tests {
         fs::write(&victim, "mine").unwrap();
         std::os::unix::fs::symlink(&victim, directory.path().join("backup.db.partial")).unwrap();
         let refused = queue.back_up(&directory.path().join("backup.db"), NOW).await.unwrap_err().to_string();
-        assert!(refused.contains("backup.db.partial is in the way"), "{refused}");
+        assert!(refused.contains("backup.db.partial exists"), "{refused}");
         assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
     }
 

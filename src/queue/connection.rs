@@ -60,7 +60,7 @@ impl Queue {
     }
 
     /// From now on, a lock that another process holds is an error after some milliseconds. SQLite polls for a lock ever more
-    /// seldom: beside a writer that holds it most of the time, whoever asks often gets it sooner.
+    /// seldom: beside a writer that holds it most of the time, asking often gets it sooner.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,4 +1,4 @@
-//! Opening a queue: creating and migrating it, where whoever opens it may.
+//! Opening a queue: it is created or migrated first, where whoever opens it may do that.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

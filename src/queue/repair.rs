@@ -27,7 +27,7 @@ use crate::submission::State;
 
 const WHAT: &str = "repairing";
 
-/// The rows that have to be there. Without the row of `control`, nobody knows whether the queue was paused.
+/// The rows that have to be there. Without the row of `control`, it is unknown whether the queue was paused.
 const ROWS: &str = "INSERT OR IGNORE INTO daemon (id) VALUES (1);
     INSERT OR IGNORE INTO insert_guard VALUES (1, 0);
     INSERT OR IGNORE INTO control (id, paused, pause_reason)
@@ -47,7 +47,7 @@ pub struct Repaired {
     /// The copy of the queue as it was before; none, if there was nothing to do.
     pub copy: Option<PathBuf>,
     /// What is whole again.
-    pub mended: Vec<Flaw>,
+    pub fixed: Vec<Flaw>,
     /// What is not, with the reason if there is one.
     pub left: Vec<(Flaw, Option<String>)>,
     /// Whether `state_counts` was wrong, and was corrected.
@@ -150,9 +150,9 @@ async fn repair_schema(
         let known = reasons.iter().find(|(name, _)| flaw.belongs_to(name));
         known.map(|(_, reason)| reason.clone())
     };
-    let mended = flaws.into_iter().filter(|flaw| !left.contains(flaw)).collect();
+    let fixed = flaws.into_iter().filter(|flaw| !left.contains(flaw)).collect();
     let left = left.into_iter().map(|flaw| (flaw.clone(), reason(&flaw))).collect();
-    Ok(Repaired { mended, left, recounted, ..Repaired::default() })
+    Ok(Repaired { fixed, left, recounted, ..Repaired::default() })
 }
 
 /// A repair in its transaction.
@@ -223,8 +223,8 @@ impl<'a> Repair<'a> {
         Ok(())
     }
 
-    /// Makes it what `certcommit run` takes for a queue. What is pending in it may have been sent: the damage that made
-    /// somebody dump it may have taken the record of that.
+    /// Marks it as a queue, and pauses it: what is pending may have been sent, and the record of that lost by the damage for
+    /// which the queue was dumped.
     async fn mark_and_pause(&mut self) -> Result<(), QueueError> {
         let mark = AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}"));
         sqlx::raw_sql(mark).execute(&mut *self.connection).await.map_err(QueueError::of(WHAT))?;
@@ -253,7 +253,7 @@ impl<'a> Repair<'a> {
         self.note(name, attempted)
     }
 
-    /// What the rows or the schema don't allow is told, and the rest goes on.
+    /// Notes what the rows or the schema don't allow, and lets the rest go on.
     fn note(&mut self, name: &str, made: Result<(), QueueError>) -> Result<(), QueueError> {
         match made {
             Err(QueueError::Refused(reason) | QueueError::Failed(Fault { detail: reason, .. })) => {

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::error::{Fault, QueueError};
 use super::rejected_write::RejectedWrite;
 
-// SQLite's result codes that are told apart. <https://sqlite.org/rescode.html>
+// The primary result codes that matter here. <https://sqlite.org/rescode.html>
 const BUSY: i32 = 5;
 const LOCKED: i32 = 6;
 pub(super) const READONLY: i32 = 8;

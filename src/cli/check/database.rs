@@ -101,7 +101,7 @@ pub(super) async fn mend(out: &mut impl Write, settings: &Settings) -> Result<()
         return Ok(());
     };
     tell(&format!("copied first, as it was, to {}", copy.display()))?;
-    for flaw in &repaired.mended {
+    for flaw in &repaired.fixed {
         tell(&format!("{} {} is made again", flaw.kind(), flaw.name()))?;
     }
     if repaired.recounted {

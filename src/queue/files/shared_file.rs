@@ -1,4 +1,4 @@
-//! Files for the group that uses the queue, whoever creates them first and under whatever umask.
+//! Files that the group of the queue may use, whichever user and umask creates them.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;

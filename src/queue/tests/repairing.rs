@@ -27,9 +27,9 @@ async fn a_rewritten_table_is_made_again_around_its_rows_with_what_others_added(
                 CREATE TRIGGER audit AFTER DELETE ON submissions BEGIN INSERT INTO notes VALUES (OLD.certificate_id); END;
                 UPDATE submissions SET state = 'failed' WHERE certificate_id = 'c'").await;
     let repaired = repair(&path, NOW).await.unwrap();
-    let mended = told(&repaired.mended);
-    assert!(mended.contains(&"column submissions.certificate_id is altered".to_owned()), "{mended:?}");
-    assert!(mended.contains(&"trigger submissions_moved is missing".to_owned()), "{mended:?}");
+    let fixed = told(&repaired.fixed);
+    assert!(fixed.contains(&"column submissions.certificate_id is altered".to_owned()), "{fixed:?}");
+    assert!(fixed.contains(&"trigger submissions_moved is missing".to_owned()), "{fixed:?}");
     assert!(repaired.left.is_empty() && repaired.recounted && repaired.saved.is_none(), "{repaired:?}");
     assert_eq!(site.queue.check_integrity().await.unwrap(), [""; 0]);
     assert_eq!(site.number("SELECT count(*) FROM submissions WHERE owner = 'them'").await, Some(3));
@@ -71,7 +71,7 @@ async fn every_object_can_be_made_again_except_the_tables_that_record_what_happe
         let drop = sqlx::AssertSqlSafe(format!("DROP {kind} {name}"));
         sqlx::raw_sql(drop).execute(&mut queue.connection).await.unwrap();
         let repaired = repair(&path, NOW).await.unwrap();
-        assert!(repaired.left.is_empty() && !repaired.mended.is_empty(), "{name}: {repaired:?}");
+        assert!(repaired.left.is_empty() && !repaired.fixed.is_empty(), "{name}: {repaired:?}");
         std::fs::remove_file(repaired.copy.unwrap()).unwrap();
         let now: String = sqlx::query_scalar(before).fetch_one(&mut queue.connection).await.unwrap();
         assert_eq!(now, made, "{name}");
@@ -97,7 +97,7 @@ async fn repaired_triggers_fire_in_their_original_order() {
 async fn lost_columns_and_tables_are_reported_and_the_rest_is_repaired() {
     let (_site, path) = after("ALTER TABLE requests DROP COLUMN duration_ms; DROP TRIGGER submissions_moved").await;
     let repaired = repair(&path, NOW).await.unwrap();
-    assert_eq!(told(&repaired.mended), ["trigger submissions_moved is missing"]);
+    assert_eq!(told(&repaired.fixed), ["trigger submissions_moved is missing"]);
     let (flaw, reason) = &repaired.left[0];
     assert_eq!(flaw.to_string(), "column requests.duration_ms is missing");
     assert!(reason.as_ref().unwrap().contains("gone with them; restore a backup"), "{reason:?}");
@@ -126,7 +126,7 @@ async fn rows_that_break_the_rules_are_reported_and_stay_as_they_are() {
 async fn wrong_counts_are_corrected() {
     let (mut site, path) = after("UPDATE state_counts SET count = count - 1 WHERE state = 'pending'").await;
     let repaired = repair(&path, NOW).await.unwrap();
-    assert!(repaired.recounted && repaired.mended.is_empty(), "{repaired:?}");
+    assert!(repaired.recounted && repaired.fixed.is_empty(), "{repaired:?}");
     assert_eq!(site.number("SELECT count FROM state_counts WHERE state = 'pending'").await, Some(2));
 }
 
