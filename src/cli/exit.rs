@@ -136,7 +136,10 @@ impl From<QueueError> for Failure {
             | QueueError::Uncompared
             | QueueError::Busy { .. }
             | QueueError::ReadOnlyFilesystem { .. }
-            | QueueError::Failed { .. } => Code::Io,
+            | QueueError::Full(_)
+            | QueueError::Io(_)
+            | QueueError::CannotOpen(_)
+            | QueueError::Failed(_) => Code::Io,
             QueueError::Create { .. } => Code::CantCreate,
             QueueError::Held { .. } | QueueError::Older { .. } => Code::Held,
             QueueError::Replaced(_) | QueueError::Rewound { .. } => Code::Replaced,
@@ -147,7 +150,7 @@ impl From<QueueError> for Failure {
             | QueueError::MountPoint { .. } => Code::Config,
             QueueError::Refused(_) | QueueError::RolledBack { .. } => Code::PartlyDone,
         };
-        Self::new(code, error.to_string())
+        Self::new(code, error.with_remedy())
     }
 }
 

@@ -216,7 +216,13 @@ impl Books {
     /// A step of pruning. What keeps it from being done keeps nothing else: the pass is over then.
     async fn prune(&mut self, verify: &VerifyPolicy, before: UnixMillis, after: i64) -> Result<Pruned, QueueError> {
         match self.queue.prune(&self.run, clock::now(), verify, before, after).await {
-            Err(error @ (QueueError::Refused(_) | QueueError::Failed { .. })) => {
+            Err(
+                error @ (QueueError::Refused(_)
+                | QueueError::Full(_)
+                | QueueError::Io(_)
+                | QueueError::CannotOpen(_)
+                | QueueError::Failed(_)),
+            ) => {
                 tracing::warn!("old requests can't be pruned: {error}. The next pass is in a day");
                 self.queue.reconnect().await?;
                 Ok(Pruned { deleted: 0, up_to: None })
@@ -245,15 +251,16 @@ impl Books {
             (self.suspect, self.seen) = (false, None);
         }
         if errand.without_rules {
-            self.queue.waive_rules();
+            self.queue.allow_altered_schema();
         }
         match self.work(errand).await {
             // A table or a column that is gone: that it is gone tells more than what asked for it.
-            Err(error @ QueueError::Failed { .. }) if !errand.without_rules => match self.queue.insist_on_rules().await
-            {
-                Err(altered @ QueueError::Altered { .. }) => Err(altered),
-                Ok(()) | Err(_) => Err(error),
-            },
+            Err(error @ QueueError::Failed(_)) if !errand.without_rules => {
+                match self.queue.require_intact_schema().await {
+                    Err(altered @ QueueError::Altered { .. }) => Err(altered),
+                    Ok(()) | Err(_) => Err(error),
+                }
+            }
             worked => worked,
         }
     }
@@ -268,7 +275,7 @@ impl Books {
             let held: Vec<i64> = held.iter().copied().chain(results).collect();
             self.recovered = Some(self.queue.recover(&self.run, clock::now(), &held, policy).await?);
         }
-        self.queue.place().check()?;
+        self.queue.files().check()?;
         if errand.follow_clock {
             self.queue.follow_clock(clock::now()).await?;
         }

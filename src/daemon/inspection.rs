@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::worker::Worker;
 use crate::logging::LogEvent;
-use crate::queue::{QueueError, inspect};
+use crate::queue::{Fault, QueueError, inspect};
 
 type Findings = Result<Option<Vec<String>>, QueueError>;
 
@@ -62,7 +62,7 @@ impl Worker {
             Ok(Some(findings)) => {
                 let path = self.place.database().to_owned();
                 let error = QueueError::Corrupt { path, detail: findings.join("; ") };
-                tracing::error!(event = LogEvent::DatabaseUnavailable.as_str(), "{error}");
+                tracing::error!(event = LogEvent::DatabaseUnavailable.as_str(), "{}", error.with_remedy());
                 self.exit.fatal.get_or_insert(error);
             }
             Err(error) => tracing::warn!(
@@ -81,5 +81,5 @@ impl Worker {
 }
 
 fn failed(error: JoinError) -> Findings {
-    Err(QueueError::Failed { what: "checking the database", detail: error.to_string() })
+    Err(QueueError::Failed(Fault { what: Some("checking the database"), detail: error.to_string() }))
 }

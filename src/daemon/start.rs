@@ -115,7 +115,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
     }
     // The last run, or whoever enqueued, may have had a clock that was ahead.
     queue.follow_clock(clock::now()).await?;
-    queue.ask_often().await?;
+    queue.shorten_busy_timeout().await?;
     Ok(Daemon {
         settings,
         queue,

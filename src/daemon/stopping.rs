@@ -190,6 +190,6 @@ fn stopped_by(error: QueueError, unwritten: usize) -> RunError {
              until the next run has read them back"
         ),
     };
-    tracing::error!(event = LogEvent::Stopped.as_str(), unwritten, "stopped: {error}{left}");
+    tracing::error!(event = LogEvent::Stopped.as_str(), unwritten, "stopped: {}{left}", error.with_remedy());
     error.into()
 }

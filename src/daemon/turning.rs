@@ -226,7 +226,7 @@ impl Worker {
 
     pub(super) fn meet_trouble(&mut self, error: QueueError, now: Now) {
         if matches!(error, QueueError::Altered { .. }) {
-            tracing::error!(event = LogEvent::DatabaseUnavailable.as_str(), "{error}");
+            tracing::error!(event = LogEvent::DatabaseUnavailable.as_str(), "{}", error.with_remedy());
         }
         let ends = matches!(
             error,
@@ -244,7 +244,8 @@ impl Worker {
                 event = LogEvent::DatabaseUnavailable.as_str(),
                 results_in_hand = self.records.len(),
                 on_the_way = self.on_the_way(),
-                "{error}. Nothing more is sent; results are kept and written as soon as it works again",
+                "{}. Nothing more is sent; results are kept and written as soon as it works again",
+                error.with_remedy(),
             );
         }
         self.trouble = Some(Trouble {

@@ -115,7 +115,7 @@ impl Worker {
         // Only since the lock is ours does nobody else send.
         let clock = clock::now();
         let now = clock.instant;
-        let place = queue.place().clone();
+        let place = queue.files().clone();
         let waking = Waking::new(queue.path());
         Self {
             commits: Lane::new(commit_lane(&settings), now),

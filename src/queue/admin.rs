@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, QueryBuilder, Sqlite};
 
+use super::connection::Queue;
 use super::error::QueueError;
-use super::open::Queue;
 use crate::submission::{CertificateId, State, VerifyType};
 
 /// A submission to enqueue.
@@ -94,45 +94,40 @@ impl Queue {
     /// Moves the selected submissions that are in one of the states `from` to another.
     ///
     /// # Errors
-    /// When the database fails, or a rule refuses; then nothing is moved.
+    /// When the database fails, or a rule rejects it; then nothing is moved.
     pub async fn shift(&mut self, selection: &Selection, from: &[State], to: State) -> Result<Shifted, QueueError> {
         let failed = QueueError::of("changing submissions");
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
         let mut shifted = Shifted::default();
-        match selection {
+        let key = match selection {
             Selection::Ids(ids) => {
                 let mut seen = HashSet::new();
                 for id in ids.iter().filter(|id| seen.insert(id.as_str())) {
-                    match run_shift(&mut transaction, Some(("certificate_id", id.as_str())), from, to).await? {
+                    match shift_by(&mut transaction, Some(("certificate_id", id.as_str())), from, to).await? {
                         0 => shifted.unmoved.push(id.clone()),
                         moved => shifted.moved += moved,
                     }
                 }
+                return transaction.commit().await.map_err(failed).map(|()| shifted);
             }
-            Selection::ErrorCode(code) => {
-                shifted.moved = run_shift(&mut transaction, Some(("error_code", code)), from, to).await?;
-            }
-            Selection::Reference(reference) => {
-                shifted.moved = run_shift(&mut transaction, Some(("reference", reference)), from, to).await?;
-            }
-            Selection::All => shifted.moved = run_shift(&mut transaction, None, from, to).await?,
-        }
-        transaction.commit().await.map_err(&failed)?;
+            Selection::ErrorCode(code) => Some(("error_code", code.as_str())),
+            Selection::Reference(reference) => Some(("reference", reference.as_str())),
+            Selection::All => None,
+        };
+        shifted.moved = shift_by(&mut transaction, key, from, to).await?;
+        transaction.commit().await.map_err(failed)?;
         Ok(shifted)
     }
 
     /// Carries out an operator's decision on a submission that is held or in doubt. False: it is neither.
     ///
     /// # Errors
-    /// When the database fails, or a rule refuses.
+    /// When the database fails, or a rule rejects it.
     pub async fn resolve(&mut self, id: &CertificateId, resolution: &Resolution) -> Result<bool, QueueError> {
         let failed = QueueError::of("resolving a submission");
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-        sqlx::query("UPDATE submissions SET state = 'held' WHERE certificate_id = ? AND state = 'in_doubt'")
-            .bind(id.as_str())
-            .execute(&mut *transaction)
-            .await
-            .map_err(&failed)?;
+        let hold = "UPDATE submissions SET state = 'held' WHERE certificate_id = ? AND state = 'in_doubt'";
+        sqlx::query(hold).bind(id.as_str()).execute(&mut *transaction).await.map_err(&failed)?;
         let statement = match resolution {
             Resolution::Submitted(order_id) => sqlx::query(
                 "UPDATE submissions SET state = 'submitted', order_id = ?, resolved_by = 'operator', error_code = NULL,
@@ -168,28 +163,23 @@ impl Queue {
 }
 
 async fn insert(connection: &mut SqliteConnection, submission: &NewSubmission) -> Result<u64, QueueError> {
-    let statement = match submission.due_at {
-        Some(_) => sqlx::query(
-            "INSERT OR IGNORE INTO submissions (certificate_id, verify_type, priority, reference, due_at) VALUES (?, ?, ?, ?, ?)",
-        ),
-        None => sqlx::query(
-            "INSERT OR IGNORE INTO submissions (certificate_id, verify_type, priority, reference) VALUES (?, ?, ?, ?)",
-        ),
-    };
-    let statement = statement
-        .bind(submission.certificate_id.as_str())
-        .bind(submission.verify_type.map(VerifyType::as_str))
-        .bind(submission.priority)
-        .bind(&submission.reference);
-    let statement = match submission.due_at {
-        Some(due_at) => statement.bind(due_at),
-        None => statement,
-    };
-    let inserted = statement.execute(connection).await.map_err(QueueError::of("enqueueing"))?;
+    let inserted = sqlx::query(
+        "INSERT OR IGNORE INTO submissions (certificate_id, verify_type, priority, reference, due_at)
+         VALUES (?, ?, ?, ?, coalesce(?, CAST(strftime('%s', 'now') AS INTEGER)))",
+    )
+    .bind(submission.certificate_id.as_str())
+    .bind(submission.verify_type.map(VerifyType::as_str))
+    .bind(submission.priority)
+    .bind(&submission.reference)
+    .bind(submission.due_at)
+    .execute(connection)
+    .await
+    .map_err(QueueError::of("enqueueing"))?;
     Ok(inserted.rows_affected())
 }
 
-async fn run_shift(
+/// Moves submissions by the value of a column; all of them without one.
+async fn shift_by(
     connection: &mut SqliteConnection,
     key: Option<(&'static str, &str)>,
     from: &[State],

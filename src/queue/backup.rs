@@ -9,15 +9,16 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempPath;
 
-use super::error::{QueueError, is_full};
-use super::file_identity::{beside, directory_of};
-use super::open::Queue;
+use super::connection::Queue;
+use super::error::{Fault, QueueError};
+use super::files::permission::file_error;
+use super::paths::{companion, directory_of};
 use crate::clock::UnixMillis;
 
-/// A copy tells as much as the queue does, and lies where its owner put it: nobody else reads it.
+/// A copy holds as much as the queue does, and is wherever its owner put it: only its owner may read it.
 const PRIVATE: u32 = 0o600;
 
-/// What SQLite and certcommit keep beside a database: a copy of that name would be taken for it.
+/// What SQLite and certcommit keep beside a database: a copy of that name would be mistaken for it.
 const COMPANIONS: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".mark"];
 
 /// What a backup holds.
@@ -33,8 +34,8 @@ pub struct Backup {
 
 impl Queue {
     /// Writes a copy of the queue, as it is at this moment, to a new file that only its owner can read, while others
-    /// go on working with the queue. The copy is checked, and says of itself that it is one: a daemon that is started
-    /// on it is paused, since what is pending in it may have been sent in the meantime.
+    /// go on working with the queue. The copy is checked, and it is paused, since what is pending in it may be sent in the
+    /// meantime.
     ///
     /// # Errors
     /// When the file exists, can't be written, or isn't whole afterwards; then no file of that name is left.
@@ -44,38 +45,69 @@ impl Queue {
     }
 }
 
-/// Copies a queue to a new file of this mode, and marks the copy as one.
+/// Copies a queue to a new file of this mode, and pauses the copy.
 pub(super) async fn back_up(
     connection: &mut SqliteConnection,
     file: &Path,
     mode: u32,
     now: UnixMillis,
 ) -> Result<Backup, QueueError> {
-    let partial = copy(connection, file).await?;
-    let backup = mark(&partial.path, file, now).await?;
-    partial.publish(file, mode).map_err(|error| refused(file, error))?;
-    Ok(backup)
+    let (partial, mut copy) = checked_copy(connection, file).await?;
+    let reason = format!(
+        "this is a backup of {now}: what is pending may have been sent since. Run `certcommit verify --pending` to \
+         read it back first, then `certcommit resume`"
+    );
+    let failed = |error| failed("pausing the copy", file, &error);
+    let pause = sqlx::query("UPDATE control SET paused = 1, pause_reason = ?").bind(reason);
+    pause.execute(&mut copy).await.map_err(failed)?;
+    let counts = sqlx::query_as("SELECT (SELECT count(*) FROM submissions), (SELECT count(*) FROM requests)");
+    let (submissions, requests) = counts.fetch_one(&mut copy).await.map_err(failed)?;
+    copy.close().await.map_err(failed)?;
+    let bytes = fs::metadata(&partial.path).map_err(file_error(&partial.path))?.len();
+    partial.publish(file, mode).map_err(refused(file))?;
+    Ok(Backup { submissions, requests, bytes })
 }
 
 /// Copies a database that may lack what a queue has to a new file of this mode.
 pub(super) async fn copy_as_it_is(connection: &mut SqliteConnection, file: &Path, mode: u32) -> Result<(), QueueError> {
-    let partial = copy(connection, file).await?;
-    partial.publish(file, mode).map_err(|error| refused(file, error))
+    let (partial, copy) = checked_copy(connection, file).await?;
+    copy.close().await.map_err(QueueError::of("closing the copy"))?;
+    partial.publish(file, mode).map_err(refused(file))
 }
 
-fn refused(file: &Path, error: io::Error) -> QueueError {
-    QueueError::Create { path: file.to_owned(), error }
-}
-
-/// Copies a database beside the file that is to be made, and checks the copy.
-async fn copy(connection: &mut SqliteConnection, file: &Path) -> Result<Partial, QueueError> {
-    if file.try_exists().map_err(|error| refused(file, error))? {
-        return Err(refused(file, io::ErrorKind::AlreadyExists.into()));
+/// Copies a database beside the file that is to be created, and checks the copy.
+async fn checked_copy(
+    connection: &mut SqliteConnection,
+    file: &Path,
+) -> Result<(Partial, SqliteConnection), QueueError> {
+    if file.try_exists().map_err(refused(file))? {
+        return Err(refused(file)(io::ErrorKind::AlreadyExists.into()));
     }
-    let partial = Partial::begin(file).map_err(|error| refused(file, error))?;
-    write(connection, &partial.path, file).await?;
-    check(&partial.path, file).await?;
-    Ok(partial)
+    let partial = Partial::begin(file).map_err(refused(file))?;
+    let failed = |error| failed("copying the queue", file, &error);
+    let copying = sqlx::query("VACUUM INTO ?").bind(partial.path.to_string_lossy().into_owned());
+    copying.execute(connection).await.map_err(failed)?;
+    // Nobody has the copy yet, and it is synced as a whole: a journal would only be left behind by a process that dies.
+    let options = SqliteConnectOptions::new()
+        .filename(&partial.path)
+        .journal_mode(SqliteJournalMode::Off)
+        .synchronous(SqliteSynchronous::Off);
+    let mut copy = options.connect().await.map_err(failed)?;
+    let verdict: String = sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut copy).await.map_err(failed)?;
+    if verdict != "ok" {
+        return Err(QueueError::Damaged(Fault { what: Some("checking the copy"), detail: verdict }));
+    }
+    Ok((partial, copy))
+}
+
+fn refused(file: &Path) -> impl Fn(io::Error) -> QueueError {
+    |error| QueueError::Create { path: file.to_owned(), error }
+}
+
+/// The error of a statement that writes the copy. A disk that is full is the copy's: the queue is only read.
+fn failed(what: &'static str, file: &Path, error: &sqlx::Error) -> QueueError {
+    let error = QueueError::about(what, error);
+    if matches!(error, QueueError::Full(_)) { refused(file)(io::ErrorKind::StorageFull.into()) } else { error }
 }
 
 /// The copy while it is written: beside the file that it becomes, and gone if it doesn't.
@@ -86,9 +118,9 @@ struct Partial {
 }
 
 impl Partial {
-    /// An empty file, which nobody else can read. What an interrupted backup left goes first.
+    /// An empty file that only its owner can read, in place of what an interrupted backup left.
     fn begin(becomes: &Path) -> io::Result<Self> {
-        let path = std::path::absolute(beside(becomes, ".partial"))?;
+        let path = std::path::absolute(companion(becomes, ".partial"))?;
         let create = || OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&path);
         let file = match create() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -101,7 +133,7 @@ impl Partial {
         Ok(Self { path: TempPath::try_from_path(path)?, file })
     }
 
-    /// Gives the copy its name, durably, unless somebody else took the name in the meantime.
+    /// Gives the copy its name, durably, unless a file of that name appeared in the meantime.
     fn publish(self, file: &Path, mode: u32) -> io::Result<()> {
         self.file.set_permissions(Permissions::from_mode(mode))?;
         self.file.sync_all()?;
@@ -110,10 +142,10 @@ impl Partial {
     }
 }
 
-/// Takes away what a backup left that nobody writes any more. A link is not followed.
+/// Removes what an interrupted backup left, unless another one is writing it. A link is not followed.
 fn clear(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.is_file() {
-        return Err(io::Error::other(format!("{} is in the way, and is no file", path.display())));
+        return Err(io::Error::other(format!("{} exists, and is not a file", path.display())));
     }
     lock(&File::open(path)?, path)?;
     fs::remove_file(path)
@@ -122,79 +154,21 @@ fn clear(path: &Path) -> io::Result<()> {
 fn lock(file: &File, path: &Path) -> io::Result<()> {
     match file.try_lock() {
         Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => {
-            Err(io::Error::other(format!("another backup writes {} at present", path.display())))
-        }
+        Err(TryLockError::WouldBlock) => Err(io::Error::other(format!("another backup is writing {}", path.display()))),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
 fn refuse_companions(database: &Path, file: &Path) -> Result<(), QueueError> {
-    let refused = |error| QueueError::Create { path: file.to_owned(), error };
+    let refused = refused(file);
     let resolved = |path: &Path| -> io::Result<PathBuf> {
         Ok(fs::canonicalize(directory_of(path))?.join(path.file_name().unwrap_or_default()))
     };
-    let (database, wanted) = (resolved(database).map_err(refused)?, resolved(file).map_err(refused)?);
-    if COMPANIONS.iter().any(|suffix| beside(&database, suffix) == wanted) {
+    let (database, wanted) = (resolved(database).map_err(&refused)?, resolved(file).map_err(&refused)?);
+    if COMPANIONS.iter().any(|suffix| companion(&database, suffix) == wanted) {
         return Err(refused(io::Error::other("that is the name of a file that belongs to the queue")));
     }
     Ok(())
-}
-
-async fn write(connection: &mut SqliteConnection, partial: &Path, file: &Path) -> Result<(), QueueError> {
-    let copied = sqlx::query("VACUUM INTO ?").bind(partial.to_string_lossy().into_owned()).execute(connection).await;
-    copied.map(|_| ()).map_err(|error| failed("copying the queue", file, &error))
-}
-
-/// A disk that is full is the copy's: the queue's is only read.
-fn failed(what: &'static str, file: &Path, error: &sqlx::Error) -> QueueError {
-    if is_full(error) {
-        return QueueError::Create { path: file.to_owned(), error: io::ErrorKind::StorageFull.into() };
-    }
-    QueueError::about(what, error)
-}
-
-async fn open(partial: &Path, file: &Path) -> Result<SqliteConnection, QueueError> {
-    // Nobody has the copy yet, and it is synced as a whole: a journal would only be left behind by a process that dies.
-    let options = SqliteConnectOptions::new()
-        .filename(partial)
-        .journal_mode(SqliteJournalMode::Off)
-        .synchronous(SqliteSynchronous::Off);
-    options.connect().await.map_err(|error| failed("checking the copy", file, &error))
-}
-
-async fn check(partial: &Path, file: &Path) -> Result<(), QueueError> {
-    let failed = |error: sqlx::Error| failed("checking the copy", file, &error);
-    let mut copy = open(partial, file).await?;
-    let verdict: String = sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut copy).await.map_err(failed)?;
-    copy.close().await.map_err(failed)?;
-    if verdict == "ok" {
-        return Ok(());
-    }
-    Err(QueueError::Damaged { what: "checking the copy", detail: verdict })
-}
-
-/// Says in the copy that it is one, and what it holds.
-async fn mark(partial: &Path, file: &Path, now: UnixMillis) -> Result<Backup, QueueError> {
-    let failed = |error: sqlx::Error| failed("marking the copy", file, &error);
-    let mut copy = open(partial, file).await?;
-    let reason = format!(
-        "this is a backup of {now}: what is pending may have been sent since. Run `certcommit verify --pending` to \
-         read it back first, then `certcommit resume`"
-    );
-    sqlx::query("UPDATE control SET paused = 1, pause_reason = ?")
-        .bind(reason)
-        .execute(&mut copy)
-        .await
-        .map_err(failed)?;
-    let (submissions, requests) =
-        sqlx::query_as("SELECT (SELECT count(*) FROM submissions), (SELECT count(*) FROM requests)")
-            .fetch_one(&mut copy)
-            .await
-            .map_err(failed)?;
-    copy.close().await.map_err(failed)?;
-    let metadata = fs::metadata(partial).map_err(|error| QueueError::io(partial, error))?;
-    Ok(Backup { submissions, requests, bytes: metadata.len() })
 }
 
 #[cfg(test)]
@@ -214,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_backup_is_a_queue_of_its_own_that_is_paused_and_says_why() {
+    async fn a_backup_is_a_paused_queue_that_says_why() {
         let directory = tempfile::tempdir().unwrap();
         let mut queue = queue(directory.path()).await;
         let file = directory.path().join("backup.db");
@@ -242,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_an_interrupted_backup_left_is_in_nobodys_way() {
+    async fn a_partial_copy_of_an_interrupted_backup_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let mut queue = queue(directory.path()).await;
         fs::write(directory.path().join("backup.db.partial"), "half").unwrap();
@@ -251,19 +225,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_link_that_lies_in_the_way_is_not_followed() {
+    async fn a_link_in_place_of_the_partial_copy_is_not_followed() {
         let directory = tempfile::tempdir().unwrap();
         let mut queue = queue(directory.path()).await;
         let victim = directory.path().join("victim");
         fs::write(&victim, "mine").unwrap();
         std::os::unix::fs::symlink(&victim, directory.path().join("backup.db.partial")).unwrap();
         let refused = queue.back_up(&directory.path().join("backup.db"), NOW).await.unwrap_err().to_string();
-        assert!(refused.contains("backup.db.partial is in the way"), "{refused}");
+        assert!(refused.contains("backup.db.partial exists"), "{refused}");
         assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
     }
 
     #[tokio::test]
-    async fn nobody_but_its_owner_can_read_a_backup_whatever_the_umask() {
+    async fn only_its_owner_can_read_a_backup_whatever_the_umask() {
         let directory = tempfile::tempdir().unwrap();
         let mut queue = queue(directory.path()).await;
         let file = directory.path().join("backup.db");
@@ -281,12 +255,12 @@ mod tests {
         let file = directory.path().join("backup.db");
         let first = Partial::begin(&file).unwrap();
         let refused = queue.back_up(&file, NOW).await.unwrap_err().to_string();
-        assert!(refused.contains("another backup writes"), "{refused}");
+        assert!(refused.contains("another backup is writing"), "{refused}");
         assert!(first.path.exists(), "it is the other's");
     }
 
     #[tokio::test]
-    async fn a_name_that_was_taken_while_it_was_written_stays_the_others() {
+    async fn a_file_that_appears_meanwhile_is_not_overwritten() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("backup.db");
         let partial = Partial::begin(&file).unwrap();
@@ -297,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_backup_can_not_be_taken_for_the_queue_or_what_belongs_to_it() {
+    async fn a_backup_can_not_have_the_name_of_a_file_of_the_queue() {
         let directory = tempfile::tempdir().unwrap();
         let mut queue = queue(directory.path()).await;
         for suffix in COMPANIONS.into_iter().chain([""]) {

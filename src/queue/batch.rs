@@ -7,10 +7,10 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::claim::{self, Claims, Wanted};
 use super::complete::{self, Record};
+use super::connection::Queue;
+use super::counts::Counts;
 use super::error::QueueError;
-use super::open::Queue;
 use super::rejected_write::RejectedWrite;
-use super::report::Counts;
 use super::run::{self, Control, Heartbeat, Run};
 use super::snapshot::{Snapshot, outlook};
 use crate::clock::{self, Now};
@@ -104,7 +104,7 @@ impl Queue {
     pub async fn turn(&mut self, run: &Run, turn: &Turn<'_>) -> Result<TurnReport, QueueError> {
         let turned = self.turn_as_it_suits(run, turn).await;
         let Err(QueueError::Uncompared) = turned else { return turned };
-        self.insist_on_rules().await?;
+        self.require_intact_schema().await?;
         // Who changes the schema again and again has it compared at the next turn.
         self.turn_as_it_suits(run, turn).await
     }
@@ -124,7 +124,7 @@ impl Queue {
     }
 
     async fn turn_in(&mut self, manner: Manner, run: &Run, turn: &Turn<'_>) -> Result<TurnReport, QueueError> {
-        self.place().check()?;
+        self.files().check()?;
         let failed = QueueError::of("taking a turn");
         let compared = self.compared;
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
@@ -141,7 +141,7 @@ impl Queue {
         }
         transaction.commit().await.map_err(&failed)?;
         report.held = clock::now().instant.duration_since(since);
-        self.place().check()?;
+        self.files().check()?;
         Ok(report)
     }
 }

@@ -1,39 +1,73 @@
-//! What can go wrong with the database, in the words of an operator.
+//! What can go wrong with the database: for each cause a stable code, one sentence and one remedy.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::file_identity::directory_of;
-use super::filesystem::is_read_only;
-use super::permission::{self, Denial, shell};
+use super::paths::{directory_of, shell};
 use super::rejected_write::RejectedWrite;
 
-/// What to do with a damaged database. The `.recover` of Debian's shell makes nothing, and its `.dump` takes everything back
-/// at the end where it met damage, unless that line is replaced.
+/// What to do with a damaged database. The `.recover` of Debian's shell writes nothing, and its `.dump` ends with a ROLLBACK
+/// if it met damage.
 pub const SALVAGE: &str = "stop the daemon and restore a backup; or save what can be read, to a new file: sqlite3 queue.db \
     .dump | sed 's/^ROLLBACK; -- due to errors$/COMMIT;/' | sqlite3 saved.db; put that in its place, without the old \
     queue.db-wal and queue.db-shm and beside the old queue.db.mark; and then: certcommit check --repair";
 
-/// An error of the queue's database. Each kind has its own exit code.
+/// What failed while something was done.
+#[derive(Debug)]
+pub struct Fault {
+    /// What was being done, if that says more than the words.
+    pub what: Option<&'static str>,
+    /// The words of SQLite or of the system.
+    pub detail: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.what {
+            Some(what) => write!(f, " ({what}): {}", self.detail),
+            None => write!(f, ": {}", self.detail),
+        }
+    }
+}
+
+/// The schema's version in a file, which is not that of this program.
+#[derive(Debug)]
+pub struct SchemaVersions {
+    /// The file.
+    pub path: PathBuf,
+    /// Its schema's version.
+    pub found: i64,
+    /// The newest schema that this version of certcommit knows.
+    pub known: i64,
+}
+
+impl fmt::Display for SchemaVersions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, found, known } = self;
+        write!(f, "{} has schema {found}, and this version of certcommit knows schema {known}", path.display())
+    }
+}
+
+/// Why the database can't be used, or why it didn't take a write.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// There is no database, and this command doesn't make one.
-    #[error("there is no queue at {0}; `certcommit run` or `certcommit enqueue` makes one (database.path says where)")]
+    /// There is no database, and this command doesn't create one.
+    #[error("there is no queue at {0}")]
     Missing(PathBuf),
-    /// There is a file, and nothing in it yet.
-    #[error("{0} holds no queue yet; `certcommit run` or `certcommit enqueue` makes one in it")]
+    /// The file is there, and nothing is in it yet.
+    #[error("{0} holds no queue yet")]
     Empty(PathBuf),
-    /// There is nothing in the file, or no file, where a queue was.
-    #[error(
-        "{path} holds no queue, and {made} requests were made on one here: it was emptied or taken away. Restore a backup; one that is made anew starts paused"
-    )]
+    /// The file is gone or has nothing in it, and a queue was there before.
+    #[error("{path} holds no queue, although {made} requests were made from one here: it was emptied or deleted")]
     Emptied {
         /// The file.
         path: PathBuf,
-        /// The newest request, by the mark beside it.
+        /// The newest request, by the mark beside the database.
         made: i64,
     },
-    /// It is another program's.
+    /// The file is another program's.
     #[error("{path} is not a certcommit queue ({why}); it was left untouched")]
     Foreign {
         /// The file.
@@ -42,68 +76,37 @@ pub enum QueueError {
         why: String,
     },
     /// A newer version wrote it.
-    #[error(
-        "{path} was written by a newer certcommit (schema {found}; this one knows {known}); it was left untouched. Install that version, or restore the copy that it made before it migrated"
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its schema's version.
-        found: i64,
-        /// The newest schema that this version knows.
-        known: i64,
-    },
+    #[error("{0}: it was written by a newer certcommit, and was left untouched")]
+    Newer(SchemaVersions),
     /// An older version wrote it, and a daemon holds it.
-    #[error(
-        "{path} has an older schema ({found} of {known}) and a daemon holds it; restart the daemon with this version"
-    )]
-    Older {
-        /// The file.
-        path: PathBuf,
-        /// Its schema's version.
-        found: i64,
-        /// The newest schema that this version knows.
-        known: i64,
-    },
-    /// An older version wrote it, and a command only looks.
-    #[error(
-        "{path} has an older schema ({found} of {known}), which the next start of the daemon brings up to date; start it"
-    )]
-    Outdated {
-        /// The file.
-        path: PathBuf,
-        /// Its schema's version.
-        found: i64,
-        /// The newest schema that this version knows.
-        known: i64,
-    },
-    /// It was made from a dump of a queue.
-    #[error(
-        "{0} has the tables of a queue, and not its application_id, like what is read in from sqlite3's .dump; `certcommit check --repair` makes it a queue again"
-    )]
+    #[error("{0}, and a daemon holds it")]
+    Older(SchemaVersions),
+    /// An older version wrote it, and this command only reads.
+    #[error("{0}")]
+    Outdated(SchemaVersions),
+    /// A queue without its `application_id`, as a dump leaves it.
+    #[error("{0} has the tables of a queue but not its application_id, as when it was loaded from sqlite3's .dump")]
     Unmarked(PathBuf),
-    /// Rules of the queue are gone.
-    #[error(
-        "{path} is not as certcommit made it, and its rules don't hold: {flaws}. Nothing more is sent; with the daemon stopped, `certcommit check --repair` makes again what can be made"
-    )]
+    /// Objects of the schema are missing or altered.
+    #[error("the schema of {path} was altered: {flaws}. Nothing more is sent")]
     Altered {
         /// The file.
         path: PathBuf,
-        /// What is missing or altered.
+        /// Which they are.
         flaws: String,
     },
-    /// The schema was changed by somebody, and has to be compared first.
-    #[error("the schema was changed, and has not been compared yet")]
+    /// The schema changed since it was last compared; a batch that meets this compares it.
+    #[error("the schema changed and has not been compared yet")]
     Uncompared,
-    /// It is damaged.
-    #[error("{path} is corrupt: {detail}. Nothing more is written to it; {}", SALVAGE)]
+    /// The file is damaged.
+    #[error("{path} is corrupt: {detail}. Nothing more is written to it")]
     Corrupt {
         /// The file.
         path: PathBuf,
         /// SQLite's words.
         detail: String,
     },
-    /// It can't be made.
+    /// A file can't be created.
     #[error("{path} can't be created: {error}")]
     Create {
         /// The file.
@@ -111,35 +114,27 @@ pub enum QueueError {
         /// Why.
         error: io::Error,
     },
-    /// It lies on a network filesystem.
-    #[error(
-        "{path} lies on a network filesystem ({kind}), where SQLite's locks don't hold; move database.path to a local disk"
-    )]
+    /// The database lies on a network filesystem.
+    #[error("{path} lies on a network filesystem ({kind}), where SQLite's locks don't work")]
     Network {
         /// The file.
         path: PathBuf,
-        /// The filesystem.
+        /// The filesystem's type.
         kind: String,
     },
-    /// It lies on a filesystem that another program, or the machine's host, serves.
+    /// The database lies on a filesystem that another program, or the host of this machine, serves.
     #[error(
-        "{path} lies on a filesystem ({kind}) that another program or the machine's host serves, and locks hold there only \
-         if that makes them hold; move database.path to a local disk. If there is none, and nothing on the other side opens \
-         the queue: database.unsafe_filesystem = \"allow\""
+        "{path} lies on a filesystem ({kind}) that another program or the host of this machine serves; SQLite's locks work \
+         there only if that server supports them"
     )]
     Served {
         /// The file.
         path: PathBuf,
-        /// The filesystem.
+        /// The filesystem's type.
         kind: String,
     },
-    /// It has more than one name.
-    #[error(
-        "{path} has {names} names (hard links), and under each it would have a log and a lock of its own. Remove the others: \
-         find {} -xdev -samefile {}",
-        shell(root),
-        shell(path)
-    )]
+    /// The database has more than one name.
+    #[error("{path} has {names} names (hard links); under each, it would have a write-ahead log and a lock of its own")]
     Linked {
         /// The file, by one of its names.
         path: PathBuf,
@@ -148,184 +143,176 @@ pub enum QueueError {
         /// The directory below which all of them lie.
         root: PathBuf,
     },
-    /// Something is mounted right at its path.
+    /// The database's path is a mount point.
     #[error(
-        "{path} is itself a mount point, as a file that is mounted into a container alone is: its log and its lock would lie \
-         elsewhere than beside the file that is mounted; mount its directory, and not the file (docker: -v \
-         DIRECTORY:{})",
-        shell(directory_of(path))
+        "{0} is itself a mount point, as when a single file is mounted into a container; its write-ahead log and its lock \
+         would not be beside the mounted file"
     )]
-    MountPoint {
-        /// The file.
-        path: PathBuf,
-    },
-    /// This user may not use it.
-    #[error("permission denied for {path}{denial}")]
+    MountPoint(PathBuf),
+    /// This user may not use a file.
+    #[error("permission denied for {path}: {why}")]
     Permission {
         /// The file.
         path: PathBuf,
-        /// Why.
-        denial: Denial,
+        /// What keeps this user out.
+        why: String,
+        /// What lets it in.
+        remedy: String,
     },
-    /// This user may read it, and not write it.
-    #[error(
-        "the database may be read by this user, and not written ({0}); be root, or a member of the group that owns it"
-    )]
+    /// This user may read the database and not write to it.
+    #[error("this user may read the database but not write to it ({0})")]
     ReadOnly(&'static str),
-    /// What it lies on is mounted read-only.
-    #[error(
-        "{path} lies on a filesystem that is mounted read-only; a queue has to be written to, as a rule even to be looked at. Find \
-         out why (dmesg, if a disk failed), and mount it read-write; its mount point: findmnt -T {}",
-        shell(directory_of(path))
-    )]
-    ReadOnlyFilesystem {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another daemon has it.
-    #[error("another daemon holds {path} ({holder}); one daemon a database")]
+    /// The filesystem is mounted read-only.
+    #[error("{0} lies on a filesystem that is mounted read-only; SQLite has to write even to read a queue")]
+    ReadOnlyFilesystem(PathBuf),
+    /// Another daemon runs on the database.
+    #[error("another daemon holds {path} ({holder}); only one daemon may run per database")]
     Held {
         /// The file.
         path: PathBuf,
         /// Who.
         holder: String,
     },
-    /// The file at the path is no longer the one that is open.
-    #[error(
-        "{0} was replaced or deleted while it was open; nothing more is sent. Put it back or decide on the new one, then start again"
-    )]
+    /// The path doesn't lead to the open file any more.
+    #[error("{0} was replaced or deleted while it was open. Nothing more is sent")]
     Replaced(PathBuf),
-    /// Another process has kept the database locked for longer than it is waited for.
+    /// The database went back to an earlier state while it was open.
     #[error(
-        "another process keeps the database locked ({what}): {detail}. Look for a program that leaves a transaction open"
-    )]
-    Busy {
-        /// What was being done.
-        what: &'static str,
-        /// SQLite's words.
-        detail: String,
-    },
-    /// It was found damaged while it was open.
-    #[error("the database can't be read as it should ({what}): {detail}. If that lasts, it is damaged: {}", SALVAGE)]
-    Damaged {
-        /// What was being done.
-        what: &'static str,
-        /// SQLite's words.
-        detail: String,
-    },
-    /// Its content was put back to an earlier one while it was open.
-    #[error(
-        "{path} was put back to an earlier state while it was open: it knows of {newest} requests, and {made} were made. \
-         Nothing more is sent; the next start is paused"
+        "{path} was set back to an earlier state while it was open: {newest} requests are on record, but {made} were made. \
+         Nothing more is sent"
     )]
     Rewound {
-        /// The database.
+        /// The file.
         path: PathBuf,
-        /// The newest request that it knows of.
+        /// The newest request on record.
         newest: i64,
         /// The newest that was made.
         made: i64,
     },
-    /// A rule of the queue refused a statement: the rule's own sentence.
+    /// Another process kept the database locked for longer than SQLite waits.
+    #[error("another process keeps the database locked{0}")]
+    Busy(Fault),
+    /// A statement met damage.
+    #[error("the database can't be read correctly{0}")]
+    Damaged(Fault),
+    /// There is no room for what is to be written.
+    #[error("no space is left for the database{0}")]
+    Full(Fault),
+    /// A read, a write or a sync failed.
+    #[error("the disk or the filesystem of the database failed{0}")]
+    Io(Fault),
+    /// A file can't be opened, and not for want of permission.
+    #[error("a file of the database can't be opened{0}")]
+    CannotOpen(Fault),
+    /// Any other failure of a statement, such as one that names a table that is gone.
+    #[error("the database failed{0}")]
+    Failed(Fault),
+    /// A trigger or a constraint rejected a write; in its own words.
     #[error("{0}")]
     Refused(String),
-    /// A trigger refused a write, and rolled everything back with it (`RAISE(ROLLBACK)`): nothing of the transaction is
-    /// written.
-    #[error("{sentence}; the trigger that says so rolls everything back (RAISE(ROLLBACK))")]
+    /// A trigger rejected a write and rolled the whole transaction back.
+    #[error("{sentence}; the trigger that raised this rolls back the whole transaction (RAISE(ROLLBACK))")]
     RolledBack {
         /// The sentence of the trigger.
         sentence: String,
         /// The write, where it is known.
         refused: Option<Box<RejectedWrite>>,
     },
-    /// Anything else that SQLite says: full, an I/O error, a table that is gone.
-    #[error("the database failed ({what}): {detail}")]
-    Failed {
-        /// What was being done.
-        what: &'static str,
-        /// SQLite's words.
-        detail: String,
-    },
-}
-
-/// SQLite's result codes that are told apart. <https://sqlite.org/rescode.html>
-mod code {
-    pub(super) const BUSY: i32 = 5;
-    pub(super) const LOCKED: i32 = 6;
-    pub(super) const READONLY: i32 = 8;
-    pub(super) const INTERRUPT: i32 = 9;
-    pub(super) const CORRUPT: i32 = 11;
-    pub(super) const FULL: i32 = 13;
-    pub(super) const CANTOPEN: i32 = 14;
-    pub(super) const CONSTRAINT: i32 = 19;
-    pub(super) const NOTADB: i32 = 26;
-    pub(super) const READONLY_ROLLBACK: i32 = READONLY | (3 << 8);
-}
-
-/// SQLite's extended result code, if the error is SQLite's.
-fn extended_code(error: &sqlx::Error) -> Option<i32> {
-    error.as_database_error()?.code()?.parse().ok()
-}
-
-fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    Some(extended_code(error)? & 0xff)
-}
-
-/// Whether a connection that only reads met a journal that a crash left, and that somebody who may write has to roll
-/// back.
-pub(super) fn is_rollback_needed(error: &sqlx::Error) -> bool {
-    extended_code(error) == Some(code::READONLY_ROLLBACK)
-}
-
-/// Whether a statement was told to give up.
-pub(super) fn is_interrupted(error: &sqlx::Error) -> bool {
-    primary_code(error) == Some(code::INTERRUPT)
-}
-
-/// Whether the disk is full.
-pub(super) fn is_full(error: &sqlx::Error) -> bool {
-    primary_code(error) == Some(code::FULL)
-}
-
-/// SQLite's own words, without sqlx's.
-fn words(error: &sqlx::Error) -> String {
-    match error.as_database_error() {
-        Some(error) => error.message().to_owned(),
-        None => error.to_string(),
-    }
 }
 
 impl QueueError {
-    /// The same, with the write that it concerns.
-    pub(super) fn concerning(self, refused: impl FnOnce(String) -> RejectedWrite) -> Self {
-        let Self::RolledBack { sentence, refused: None } = self else { return self };
-        let refused = Some(Box::new(refused(sentence.clone())));
-        Self::RolledBack { sentence, refused }
-    }
-
-    /// A trigger lets a write pass by, with `RAISE(IGNORE)`.
-    pub(super) fn ignored() -> Self {
-        Self::Refused("a trigger ignores what is written (RAISE(IGNORE))".to_owned())
-    }
-
-    /// The error of a statement on an open queue.
-    pub(super) fn of(what: &'static str) -> impl Fn(sqlx::Error) -> Self {
-        move |error| Self::about(what, &error)
-    }
-
-    pub(super) fn about(what: &'static str, error: &sqlx::Error) -> Self {
-        match primary_code(error) {
-            Some(code::CONSTRAINT) => Self::Refused(words(error)),
-            Some(code::BUSY | code::LOCKED) => Self::Busy { what, detail: words(error) },
-            Some(code::CORRUPT | code::NOTADB) => Self::Damaged { what, detail: words(error) },
-            Some(code::READONLY) => Self::ReadOnly(what),
-            _ => Self::Failed { what, detail: words(error) },
+    /// The code of the cause, for programs. It never changes.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Missing(_) => "missing",
+            Self::Empty(_) => "empty",
+            Self::Emptied { .. } => "emptied",
+            Self::Foreign { .. } => "foreign_file",
+            Self::Newer(_) => "newer_schema",
+            Self::Older(_) => "older_schema_held",
+            Self::Outdated(_) => "older_schema",
+            Self::Unmarked(_) => "application_id_missing",
+            Self::Altered { .. } => "schema_altered",
+            Self::Uncompared => "schema_changed",
+            Self::Corrupt { .. } => "corrupt",
+            Self::Create { .. } => "cannot_create",
+            Self::Network { .. } => "network_filesystem",
+            Self::Served { .. } => "unsafe_filesystem",
+            Self::Linked { .. } => "linked",
+            Self::MountPoint(_) => "mount_point",
+            Self::Permission { .. } => "permission_denied",
+            Self::ReadOnly(_) => "read_only",
+            Self::ReadOnlyFilesystem(_) => "read_only_filesystem",
+            Self::Held { .. } => "held_by_other_daemon",
+            Self::Replaced(_) => "replaced",
+            Self::Rewound { .. } => "rewound",
+            Self::Busy(_) => "locked",
+            Self::Damaged(_) => "damaged",
+            Self::Full(_) => "disk_full",
+            Self::Io(_) => "io_error",
+            Self::CannotOpen(_) => "cannot_open",
+            Self::Failed(_) => "failed",
+            Self::Refused(_) => "rejected_by_rule",
+            Self::RolledBack { .. } => "rolled_back_by_trigger",
         }
     }
 
-    /// The error of what can't be put into words for a statement.
-    pub(super) fn unwritable(what: &'static str, error: &serde_json::Error) -> Self {
-        Self::Failed { what, detail: error.to_string() }
+    /// The one thing to do about it; none where the sentence itself says what to correct.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
+            Self::Missing(_) | Self::Empty(_) => {
+                "create it with `certcommit run` or `certcommit enqueue` (database.path says where)".into()
+            }
+            Self::Emptied { .. } => "restore a backup; a queue that is created anew starts paused".into(),
+            Self::Foreign { .. } => "set database.path to a queue, or to a file that doesn't exist yet".into(),
+            Self::Newer(_) => {
+                "install that version, or restore the copy that it wrote before it migrated the queue".into()
+            }
+            Self::Older(_) => "restart the daemon with this version".into(),
+            Self::Outdated(_) => "start the daemon, which migrates it".into(),
+            Self::Unmarked(_) => "make it a queue again with `certcommit check --repair`".into(),
+            Self::Altered { .. } => "stop the daemon, then run `certcommit check --repair`".into(),
+            Self::Corrupt { .. } => SALVAGE.into(),
+            Self::Create { .. } => "fix that, or choose another path".into(),
+            Self::Network { .. } => "move database.path to a local disk".into(),
+            Self::Served { .. } => {
+                "move database.path to a local disk. If there is none, and nothing on the other side \
+                                    opens the queue: database.unsafe_filesystem = \"allow\""
+                    .into()
+            }
+            Self::Linked { path, root, .. } => {
+                format!("remove the others; to find them: find {} -xdev -samefile {}", shell(root), shell(path)).into()
+            }
+            Self::MountPoint(path) => {
+                format!("mount its directory, not the file (docker: -v DIRECTORY:{})", shell(directory_of(path))).into()
+            }
+            Self::Permission { remedy, .. } => remedy.clone().into(),
+            Self::ReadOnly(_) => "run this as root, or as a member of the group that owns the database".into(),
+            Self::ReadOnlyFilesystem(path) => format!(
+                "find out why (dmesg shows failed disks), and mount it read-write; its mount point: findmnt -T {}",
+                shell(directory_of(path))
+            )
+            .into(),
+            Self::Held { .. } => "stop that daemon first".into(),
+            Self::Replaced(_) => "put it back, or decide to use the new one, then start again".into(),
+            Self::Rewound { .. } => "start again: the queue is then paused, and the reason says how to go on".into(),
+            Self::Busy(_) => "find the program that leaves a transaction open".into(),
+            Self::Damaged(_) => format!("if this persists, the database is damaged: {SALVAGE}").into(),
+            Self::Full(_) => "free some space on its filesystem".into(),
+            Self::Io(_) => "check the disk and the kernel's messages (dmesg)".into(),
+            Self::CannotOpen(_) => "make that file accessible, or change database.path".into(),
+            Self::Failed(_) => "find out what is wrong with `certcommit check --integrity`".into(),
+            Self::RolledBack { .. } => "use RAISE(ABORT) in that trigger".into(),
+            Self::Uncompared | Self::Refused(_) => return None,
+        })
+    }
+
+    /// The sentence and the remedy.
+    #[must_use]
+    pub fn with_remedy(&self) -> String {
+        self.remedy().map_or_else(|| self.to_string(), |remedy| format!("{self}; {remedy}"))
     }
 
     /// Whether the connection that met this error is as good as before. After an I/O error it may not be.
@@ -335,40 +322,5 @@ impl QueueError {
             self,
             Self::Busy { .. } | Self::Refused(_) | Self::Held { .. } | Self::Replaced(_) | Self::Linked { .. }
         )
-    }
-
-    /// The error of opening the file at a path.
-    pub(super) fn opening(path: &Path, error: &sqlx::Error) -> Self {
-        let failed = || Self::Failed { what: "opening", detail: format!("{}: {}", path.display(), words(error)) };
-        // SQLite doesn't say which of its files it was.
-        let denied = || permission::denied(path);
-        match primary_code(error) {
-            Some(code::READONLY | code::CANTOPEN) if is_read_only(directory_of(path)) => {
-                Self::ReadOnlyFilesystem { path: path.to_owned() }
-            }
-            Some(code::NOTADB) => {
-                Self::Foreign { path: path.to_owned(), why: "it is not an SQLite database".to_owned() }
-            }
-            Some(code::CORRUPT) => Self::Corrupt { path: path.to_owned(), detail: words(error) },
-            Some(code::READONLY) => Self::permission(&denied().unwrap_or_else(|| path.to_owned())),
-            Some(code::CANTOPEN) => denied().map_or_else(failed, |file| Self::permission(&file)),
-            _ => failed(),
-        }
-    }
-
-    /// The error of an operation on the file at a path.
-    pub(super) fn io(path: &Path, error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::PermissionDenied {
-            return Self::permission(path);
-        }
-        if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
-            return Self::ReadOnlyFilesystem { path: path.to_owned() };
-        }
-        Self::Failed { what: "opening", detail: format!("{}: {error}", path.display()) }
-    }
-
-    /// The error of a file that this user may not use.
-    pub(super) fn permission(path: &Path) -> Self {
-        Self::Permission { path: path.to_owned(), denial: Denial::of(path) }
     }
 }

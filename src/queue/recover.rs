@@ -4,8 +4,8 @@ use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::complete::{self, Record};
+use super::connection::Queue;
 use super::error::QueueError;
-use super::open::Queue;
 use super::partial_results::half_written;
 use super::rejected_write::RejectedWrite;
 use super::request::{Finished, RequestKind};
@@ -79,7 +79,7 @@ impl Queue {
         now: Now,
         policy: &Policy,
     ) -> Result<Recovered, QueueError> {
-        self.place().check()?;
+        self.files().check()?;
         let failed = QueueError::of("recovering");
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
         run::check(&mut transaction, run).await?;

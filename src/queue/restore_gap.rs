@@ -1,23 +1,23 @@
-//! Whether requests that were made are missing on record, by their numbers: in the database, and in the mark beside it.
+//! Whether requests that were made are missing on record, by the newest number in the database and in the marker beside it.
 
 use std::fmt;
 
+use super::connection::Queue;
 use super::error::QueueError;
-use super::open::Queue;
 
-/// Requests were made that the database doesn't know of.
+/// Requests were made that are not on record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestoreGap {
-    /// The mark is ahead: the database was restored from a backup, or made anew.
+    /// The marker is ahead: the database was restored from a backup, or created anew.
     Behind {
-        /// The newest request that the database knows of.
+        /// The newest request on record.
         newest: i64,
         /// The newest that was made.
         made: i64,
     },
-    /// There is no mark, as where a backup was restored or moved to.
+    /// There is no marker, as where a backup was restored or moved to.
     Unmarked {
-        /// The newest request that the database knows of.
+        /// The newest request on record.
         newest: i64,
     },
     /// All are gone.
@@ -47,13 +47,14 @@ impl fmt::Display for RestoreGap {
 }
 
 impl Queue {
-    /// What is missing, where the mark holds this number. The mark has to be read first: a daemon at work goes on.
+    /// What is missing, where the marker holds this number. It has to be read before the database, since a daemon may be at
+    /// work.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn gap(&mut self, mark: Option<i64>) -> Result<Option<RestoreGap>, QueueError> {
+    pub async fn gap(&mut self, marker: Option<i64>) -> Result<Option<RestoreGap>, QueueError> {
         let (newest, on_record) = self.requests_made().await?;
-        Ok(match mark {
+        Ok(match marker {
             Some(made) if made > newest => Some(RestoreGap::Behind { newest, made }),
             _ if newest > 0 && !on_record => Some(RestoreGap::Emptied { made: newest }),
             None if newest > 0 || self.last_run().await?.is_some() => Some(RestoreGap::Unmarked { newest }),

@@ -2,8 +2,8 @@
 
 use sqlx::sqlite::SqliteConnection;
 
+use super::connection::Queue;
 use super::error::QueueError;
-use super::open::Queue;
 use super::untrusted_text::UntrustedText;
 use crate::clock::{Now, UnixMillis, millis};
 use crate::named_enum::named_enum;

@@ -9,23 +9,38 @@ pub(super) async fn begin(connection: &mut SqliteConnection) -> Result<(), Queue
     run(connection, "SAVEPOINT alone").await
 }
 
-/// Ends it; what a rule refused any of is undone.
+/// Ends it; what failed is undone, as far as there is still a transaction.
 ///
 /// # Errors
-/// Also [`QueueError::RolledBack`], if the transaction is gone with it.
+/// Also [`QueueError::RolledBack`], if a rule rejected the write and rolled the transaction back.
 pub(super) async fn end<T>(
     connection: &mut SqliteConnection,
     written: &Result<T, QueueError>,
 ) -> Result<(), QueueError> {
+    let Err(error) = written else { return run(connection, "RELEASE alone").await };
+    let undone = run(connection, "ROLLBACK TO alone; RELEASE alone").await;
+    match (error, undone) {
+        // The savepoint isn't there any more.
+        (QueueError::Refused(sentence), Err(QueueError::Failed(_))) => {
+            Err(QueueError::RolledBack { sentence: sentence.clone(), refused: None })
+        }
+        (QueueError::Refused(_), undone) => undone,
+        (_, _) => Ok(()),
+    }
+}
+
+/// Writes within a savepoint. If a rule rejected any of it, nothing of it is written, and its sentence is returned.
+pub(super) async fn write_alone<T>(
+    connection: &mut SqliteConnection,
+    write: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, QueueError>,
+) -> Result<Result<T, String>, QueueError> {
+    begin(connection).await?;
+    let written = write(connection).await;
+    end(connection, &written).await?;
     match written {
-        Ok(_) => run(connection, "RELEASE alone").await,
-        Err(QueueError::Refused(sentence)) => match run(connection, "ROLLBACK TO alone; RELEASE alone").await {
-            // It isn't there any more.
-            Err(QueueError::Failed { .. }) => Err(QueueError::RolledBack { sentence: sentence.clone(), refused: None }),
-            ended => ended,
-        },
-        // The whole transaction is.
-        Err(_) => Ok(()),
+        Ok(written) => Ok(Ok(written)),
+        Err(QueueError::Refused(sentence)) => Ok(Err(sentence)),
+        Err(error) => Err(error),
     }
 }
 

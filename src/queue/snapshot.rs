@@ -2,8 +2,8 @@
 
 use sqlx::sqlite::SqliteConnection;
 
+use super::counts::Counts;
 use super::error::QueueError;
-use super::report::Counts;
 use super::run::{Control, Holder};
 
 /// The queue as it stands.

@@ -1,41 +1,46 @@
 //! The queue at a glance, for `status`: each query costs about the same however long the queue is.
 
+use super::connection::Queue;
+use super::counts::Counts;
+use super::due::PRIORITIES;
 use super::error::QueueError;
-use super::open::Queue;
-use super::report::{Counts, DaemonRow};
 use super::run::Control;
 use super::snapshot::{Snapshot, outlook};
 use super::untrusted_text::UntrustedText;
 
-/// How many minutes the overview looks back.
+/// How many minutes the status looks back.
 pub const MINUTES: usize = 30;
 
-/// Requests in a second, commits and reads, at most: so many of the newest are those of the last minutes.
+/// At most so many requests are made in a second, commits and reads: it bounds how many are looked at.
 const MOST_REQUESTS_PER_SECOND: i64 = 30;
-/// Submissions with one error code are counted up to here.
+/// The submissions with one error code are counted up to here.
 const MOST_COUNTED: i64 = 10_000;
 /// So many error codes are looked at.
 const MOST_CODES: i64 = 50;
 /// So many of them are shown.
 const CODES_SHOWN: i64 = 5;
 
-/// The first by number of each open state, and of those the one that was created first.
+/// Of the lowest id in each open state, the one that was created first.
 pub(super) const OLDEST: &str =
     "SELECT certificate_id, state, CAST(created_at AS INTEGER) AS created_at FROM submissions WHERE id IN (
                SELECT min(id) FROM submissions WHERE state = 'pending' UNION ALL
                SELECT min(id) FROM submissions WHERE state = 'in_flight' UNION ALL
                SELECT min(id) FROM submissions WHERE state = 'in_doubt') ORDER BY 3, id LIMIT 1";
 
-/// The greatest of each range of the indexes by which submissions become due.
-pub(super) const LAST_DUE: &str = "SELECT CAST(max(due) AS INTEGER) FROM (
-               SELECT max(due_at) AS due FROM submissions WHERE state = 'pending' AND priority = 0 UNION ALL
-               SELECT max(due_at) FROM submissions WHERE state = 'pending' AND priority = 1 UNION ALL
-               SELECT max(due_at) FROM submissions WHERE state = 'pending' AND priority = 2 UNION ALL
-               SELECT max(due_at) FROM submissions WHERE state = 'pending' AND priority = 3 UNION ALL
-               SELECT max(due_at) FROM submissions WHERE state = 'in_doubt')";
+/// The latest due time, from the end of each range of the indexes on it.
+pub(super) const LAST_DUE: &str = "WITH RECURSIVE priorities(priority) AS (
+               SELECT 0 UNION ALL SELECT priority + 1 FROM priorities WHERE priority + 1 < ?1)
+             SELECT CAST(max(due) AS INTEGER) FROM (
+               SELECT (SELECT max(due_at) FROM submissions WHERE state = 'pending' AND priority = priorities.priority) AS due
+                 FROM priorities
+               UNION ALL SELECT max(due_at) FROM submissions WHERE state = 'in_doubt')";
 
-/// From one code to the next in the index, and a bounded count of each. The null at the end stands for those that have
-/// none.
+/// Anybody may write this row; values of a wrong type must not fail the query.
+const DAEMON: &str = "SELECT run_id, CAST(pid AS INTEGER) AS pid, version, CAST(started_at AS INTEGER) AS started_at,
+               CAST(heartbeat_at AS INTEGER) AS heartbeat_at, mode, why, CAST(pace AS REAL) AS pace FROM daemon";
+
+/// From one code to the next in the index, and a bounded count of each. The null at the end stands for submissions without
+/// a code.
 pub(super) const FREQUENT_ERRORS: &str = "WITH RECURSIVE codes(code) AS (
                SELECT min(error_code) FROM submissions WHERE state = 'failed'
                UNION ALL
@@ -47,8 +52,8 @@ pub(super) const FREQUENT_ERRORS: &str = "WITH RECURSIVE codes(code) AS (
                  FROM codes)
               WHERE n > 0 ORDER BY n DESC, code LIMIT ?3";
 
-/// From the end of the record of requests, which is in the order of time: that is less to read than the rows that changed,
-/// which may be all that somebody has just enqueued.
+/// From the end of the record of requests, which is in the order of time: there are fewer than rows that changed, which may
+/// be all that somebody has just enqueued.
 pub(super) const PER_MINUTE: &str = "SELECT max(0, (?1 - finished_at) / 60000) AS ago, count(*) FROM requests
               WHERE number > (SELECT max(number) FROM requests) - ?2 AND finished_at > ?1 - ?3
                 AND outcome IN ('submitted', 'committed') GROUP BY 1";
@@ -74,6 +79,27 @@ pub struct Status {
     pub errors: Vec<ErrorCount>,
     /// Submissions that succeeded in each of the last [`MINUTES`], that which ends now at the end.
     pub per_minute: [i64; MINUTES],
+}
+
+/// The row `daemon`.
+#[derive(Debug, Clone, PartialEq, Default, sqlx::FromRow)]
+pub struct DaemonRow {
+    /// The run that wrote it.
+    pub run_id: Option<UntrustedText>,
+    /// Its process.
+    pub pid: Option<i64>,
+    /// Its version.
+    pub version: Option<UntrustedText>,
+    /// When it started, in unix seconds.
+    pub started_at: Option<i64>,
+    /// When it last wrote, in unix seconds.
+    pub heartbeat_at: Option<i64>,
+    /// What it is doing.
+    pub mode: UntrustedText,
+    /// Why.
+    pub why: Option<UntrustedText>,
+    /// Commits a second.
+    pub pace: Option<f64>,
 }
 
 /// An open submission.
@@ -104,65 +130,25 @@ impl Queue {
     /// # Errors
     /// When the database fails.
     pub async fn overview(&mut self, now: i64) -> Result<Status, QueueError> {
-        let outlook = outlook(&mut self.connection).await?;
-        let Snapshot { control, next_commit, next_read, counts, miscounted, .. } = outlook;
-        Ok(Status {
-            counts: if miscounted { self.counted().await? } else { counts },
-            miscounted,
-            daemon: self.daemon_row().await?,
-            control,
-            oldest: self.oldest().await?,
-            next_due: next_commit.into_iter().chain(next_read).min(),
-            last_due: self.last_due().await?,
-            errors: self.frequent_errors().await?,
-            per_minute: self.per_minute(now).await?,
-        })
-    }
-
-    async fn daemon_row(&mut self) -> Result<DaemonRow, QueueError> {
-        // Nothing keeps others from writing it, and what they wrote must not hide the rest.
-        sqlx::query_as(
-            "SELECT run_id, CAST(pid AS INTEGER) AS pid, version, CAST(started_at AS INTEGER) AS started_at,
-                    CAST(heartbeat_at AS INTEGER) AS heartbeat_at, mode, why, CAST(pace AS REAL) AS pace FROM daemon",
-        )
-        .fetch_one(&mut self.connection)
-        .await
-        .map_err(QueueError::of("reading the daemon's row"))
-    }
-
-    async fn oldest(&mut self) -> Result<Option<Oldest>, QueueError> {
-        sqlx::query_as(OLDEST)
-            .fetch_optional(&mut self.connection)
-            .await
-            .map_err(QueueError::of("looking for the oldest"))
-    }
-
-    async fn last_due(&mut self) -> Result<Option<i64>, QueueError> {
-        sqlx::query_scalar(LAST_DUE)
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(QueueError::of("looking for the last due time"))
-    }
-
-    async fn frequent_errors(&mut self) -> Result<Vec<ErrorCount>, QueueError> {
-        sqlx::query_as(FREQUENT_ERRORS)
-            .bind(MOST_COUNTED)
-            .bind(MOST_CODES)
-            .bind(CODES_SHOWN)
-            .fetch_all(&mut self.connection)
-            .await
-            .map_err(QueueError::of("counting the error codes"))
-    }
-
-    async fn per_minute(&mut self, now: i64) -> Result<[i64; MINUTES], QueueError> {
+        let failed = QueueError::of("reading the status");
+        let Snapshot { control, next_commit, next_read, counts, miscounted, .. } =
+            outlook(&mut self.connection).await?;
+        let counts = if miscounted { self.count().await? } else { counts };
+        let oldest = self.oldest().await?;
+        let connection = &mut self.connection;
+        let daemon = sqlx::query_as(DAEMON).fetch_one(&mut *connection).await.map_err(&failed)?;
+        let last_due = sqlx::query_scalar(LAST_DUE).bind(PRIORITIES).fetch_one(&mut *connection);
+        let last_due = last_due.await.map_err(&failed)?;
+        let errors = sqlx::query_as(FREQUENT_ERRORS).bind(MOST_COUNTED).bind(MOST_CODES).bind(CODES_SHOWN);
+        let errors = errors.fetch_all(&mut *connection).await.map_err(&failed)?;
         let minutes = i64::try_from(MINUTES).unwrap_or(i64::MAX);
         let succeeded: Vec<(i64, i64)> = sqlx::query_as(PER_MINUTE)
             .bind(now.saturating_mul(1000))
             .bind(minutes * 60 * MOST_REQUESTS_PER_SECOND)
             .bind(minutes * 60_000)
-            .fetch_all(&mut self.connection)
+            .fetch_all(connection)
             .await
-            .map_err(QueueError::of("counting by the minute"))?;
+            .map_err(failed)?;
         let mut per_minute = [0; MINUTES];
         for (ago, count) in succeeded {
             let slot = usize::try_from(ago).ok().and_then(|ago| per_minute.iter_mut().rev().nth(ago));
@@ -170,6 +156,20 @@ impl Queue {
                 *slot = count;
             }
         }
-        Ok(per_minute)
+        let next_due = next_commit.into_iter().chain(next_read).min();
+        Ok(Status { counts, miscounted, daemon, control, oldest, next_due, last_due, errors, per_minute })
+    }
+
+    /// When the oldest open submission was created, in unix seconds.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn oldest_open(&mut self) -> Result<Option<i64>, QueueError> {
+        Ok(self.oldest().await?.map(|oldest| oldest.created_at))
+    }
+
+    async fn oldest(&mut self) -> Result<Option<Oldest>, QueueError> {
+        let failed = QueueError::of("looking for the oldest");
+        sqlx::query_as(OLDEST).fetch_optional(&mut self.connection).await.map_err(failed)
     }
 }

@@ -1,22 +1,21 @@
 //! The queue, through its own interface: a database in a directory of the test's own, a run of the daemon on it,
 //! and times that the test decides.
 
-mod checking;
+mod admin;
 mod claiming;
-mod comparing;
-mod files;
-mod mending;
+mod errors;
+mod integrity;
+mod lock_and_marker;
 mod opening;
-mod operating;
 mod probing;
 mod pruning;
 mod reading_first;
 mod recording;
 mod recovering;
-mod reporting;
-mod standing_beside;
+mod repairing;
+mod schema_comparison;
+mod status_and_history;
 mod turning;
-mod wording;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

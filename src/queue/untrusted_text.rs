@@ -1,4 +1,4 @@
-//! Texts out of columns that anybody may have written, or that a server's words went into.
+//! Texts from columns that anybody may have written, or that hold a server's words.
 
 use std::fmt;
 use std::ops::Deref;
@@ -9,11 +9,11 @@ use sqlx::{Decode, Type};
 
 use crate::escaping::printable;
 
-/// A text that is longer than this many characters is cut.
+/// Texts are cut after this many characters.
 const MAX_SHOWN: usize = 1000;
 
-/// A column's value as it may be shown and logged, whatever it is: one line, without characters that steer a terminal,
-/// and not too long. Bytes that aren't UTF-8 and values that aren't text don't fail the query that found them.
+/// A column's value in a form that is safe to show and to log, whatever it is: one line, without control characters, and not
+/// too long. Bytes that aren't UTF-8 and values that aren't text don't fail the query that reads them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UntrustedText(String);
 
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whatever_stands_in_a_column_can_be_shown() {
+    async fn any_value_of_a_column_can_be_shown() {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         let cases = [
             ("SELECT 'plain é🙂'", "plain é🙂"),

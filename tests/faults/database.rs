@@ -404,7 +404,7 @@ async fn a_database_that_becomes_corrupt_stops_the_sending_until_it_is_whole() {
     // This connection has what it needs in its cache.
     sqlx::raw_sql("UPDATE control SET paused = 0").execute(&mut operator).await.unwrap();
     let line = daemon.until_event("database_unavailable").await;
-    assert!(line["message"].as_str().unwrap().contains("can't be read as it should"), "{line}");
+    assert!(line["message"].as_str().unwrap().contains("can't be read correctly"), "{line}");
     assert_eq!(bench.simulator.commits().len(), 0, "nothing is sent");
     fs::OpenOptions::new().write(true).open(bench.database()).unwrap().write_all_at(&whole, 0).unwrap();
     daemon.until_event("resumed").await;

@@ -3,13 +3,13 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-mod agreeing;
+mod bookkeeping;
 mod changing;
+mod constants;
 mod counting;
 mod deleting;
 mod enqueueing;
-mod guarding;
-mod moving;
 mod outsider;
 mod replacing;
-mod requesting;
+mod requests;
+mod transitions;

@@ -23,7 +23,7 @@ pub(super) async fn check(out: &mut impl Write, settings: &Settings, integrity: 
             return Ok(());
         }
         Err(error @ (QueueError::Empty(_) | QueueError::Outdated { .. })) => {
-            writeln!(out, "database       {}", printable(&error.to_string(), LONGEST_PLACE))?;
+            writeln!(out, "database       {}", printable(&error.with_remedy(), LONGEST_PLACE))?;
             return Ok(());
         }
         Err(error) => return Err(error.into()),
@@ -101,7 +101,7 @@ pub(super) async fn mend(out: &mut impl Write, settings: &Settings) -> Result<()
         return Ok(());
     };
     tell(&format!("copied first, as it was, to {}", copy.display()))?;
-    for flaw in &repaired.mended {
+    for flaw in &repaired.fixed {
         tell(&format!("{} {} is made again", flaw.kind(), flaw.name()))?;
     }
     if repaired.recounted {

@@ -69,7 +69,7 @@ async fn look(settings: &Settings) -> Result<Situation, Failure> {
     let flaws = queue.flaws().await?;
     let overview = match queue.overview(now).await {
         // What is missing tells more than what asked for it.
-        Err(QueueError::Failed { .. }) if !flaws.is_empty() => return Err(queue.altered(&flaws).into()),
+        Err(QueueError::Failed(_)) if !flaws.is_empty() => return Err(queue.altered(&flaws).into()),
         overview => overview?,
     };
     let gap = if flaws.is_empty() { queue.gap(mark).await? } else { None };

@@ -1,4 +1,4 @@
-//! What of the record of requests is pruned, and that no decision hangs on it.
+//! Which requests are pruned, and that no decision depends on them.
 
 use std::cell::Cell;
 
@@ -80,7 +80,7 @@ impl Site {
 }
 
 #[tokio::test]
-async fn of_a_closed_certificate_the_last_commit_and_what_was_read_since_stays() {
+async fn the_last_commit_of_a_certificate_and_the_reads_since_stay() {
     let mut site = Site::new().await;
     let history = [
         ("commit", "in_doubt"),
@@ -98,7 +98,7 @@ async fn of_a_closed_certificate_the_last_commit_and_what_was_read_since_stays()
 }
 
 #[tokio::test]
-async fn what_is_younger_than_the_limit_stays() {
+async fn requests_younger_than_the_limit_stay() {
     let mut site = Site::new().await;
     site.closed("a", &[("commit", "throttled"), ("commit", "failed")]).await;
     assert_eq!(site.prune(UnixMillis(BEGIN * 1000)).await, 0);
@@ -106,7 +106,7 @@ async fn what_is_younger_than_the_limit_stays() {
 }
 
 #[tokio::test]
-async fn the_requests_of_what_is_open_or_held_stay_and_those_of_what_was_deleted_go() {
+async fn requests_of_open_or_held_submissions_stay_and_those_of_deleted_ones_are_pruned() {
     let mut site = Site::new().await;
     let history = [("commit", "throttled"), ("commit", "in_doubt")];
     for text in ["pending", "in-doubt", "held"] {
@@ -137,7 +137,7 @@ async fn a_pass_over_a_long_record_takes_small_steps_and_misses_none() {
 }
 
 #[tokio::test]
-async fn without_the_rules_nothing_that_counts_goes_either() {
+async fn even_without_the_rules_no_evidence_is_pruned() {
     let mut site = Site::new().await;
     site.sql("DROP TRIGGER requests_delete_rules").await;
     site.closed("a", &[("commit", "in_doubt"), ("commit", "status_refused")]).await;
@@ -180,7 +180,7 @@ fn history() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
 }
 
 #[test]
-fn whatever_happened_before_it_is_decided_the_same_way_after_pruning() {
+fn pruning_changes_no_evidence_whatever_the_history() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let pruned = Cell::new(0);
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });

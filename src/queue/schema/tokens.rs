@@ -1,23 +1,24 @@
-//! The words of a statement of the schema, as far as two of them mean the same: SQLite keeps the text as it was written,
-//! and puts names into quotes when it renames.
+//! The tokens of a statement of the schema, in a form in which two statements that mean the same are the same: SQLite keeps
+//! the text as it was written, and quotes names when it renames.
 
 use std::ops::Range;
 
-/// A word: what it says, and where it stands.
+/// A token, and where it stands.
 #[derive(Debug)]
-struct Word {
-    says: String,
+struct Token {
+    text: String,
     at: Range<usize>,
 }
 
-/// The words of a statement, without blanks, comments, quotes around names, and the case of letters outside of texts.
-pub(super) fn words(statement: &str) -> Vec<String> {
-    split(statement).into_iter().map(|word| word.says).collect()
+/// The tokens of a statement, without blanks, comments, quotes around names, and the case of letters outside of strings.
+pub(super) fn tokens(statement: &str) -> Vec<String> {
+    split(statement).into_iter().map(|token| token.text).collect()
 }
 
-/// A table's definition: its columns and constraints, and what follows them.
+/// What a CREATE TABLE defines.
 #[derive(Debug, Default)]
 pub(super) struct Definition<'a> {
+    /// The columns and the constraints.
     pub(super) parts: Vec<Part<'a>>,
     /// Where the last of them ends, with the comments behind it.
     pub(super) end: usize,
@@ -25,10 +26,17 @@ pub(super) struct Definition<'a> {
     pub(super) options: Vec<String>,
 }
 
+impl Definition<'_> {
+    /// The names of the columns.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(Part::column)
+    }
+}
+
 /// A column or a constraint of a table.
 #[derive(Debug)]
 pub(super) struct Part<'a> {
-    pub(super) words: Vec<String>,
+    pub(super) tokens: Vec<String>,
     /// As it was written.
     pub(super) text: &'a str,
 }
@@ -37,67 +45,57 @@ impl Part<'_> {
     /// The column's name; none if it is a constraint of the table.
     pub(super) fn column(&self) -> Option<&str> {
         const CONSTRAINTS: [&str; 5] = ["constraint", "primary", "unique", "check", "foreign"];
-        let first = self.words.first()?;
+        let first = self.tokens.first()?;
         let quoted = self.text.starts_with(['"', '[', '`']);
         (quoted || !CONSTRAINTS.contains(&first.as_str())).then_some(first)
     }
 }
 
-/// Takes a CREATE TABLE apart; nothing of what is none.
+/// Takes a CREATE TABLE apart.
 pub(super) fn definition(statement: &str) -> Definition<'_> {
-    let words = split(statement);
+    let tokens = split(statement);
     let mut definition = Definition::default();
-    let (mut depth, mut part_begins) = (0_usize, 0);
-    for (index, word) in words.iter().enumerate() {
-        let ends = match (word.says.as_str(), depth) {
-            ("(", _) => {
-                depth += 1;
-                if depth == 1 {
-                    part_begins = index + 1;
-                }
-                false
-            }
-            (")", 1) => {
-                depth = 0;
-                definition.end = word.at.start;
-                definition.options = words.iter().skip(index + 1).map(|word| word.says.clone()).collect();
-                true
-            }
-            (")", _) => {
-                depth = depth.saturating_sub(1);
-                false
-            }
-            (",", 1) => true,
-            (_, _) => false,
-        };
-        if ends {
-            definition.parts.extend(part(statement, words.get(part_begins..index).unwrap_or_default()));
-            part_begins = index + 1;
+    let (mut depth, mut begin) = (0_usize, 0);
+    for (index, token) in tokens.iter().enumerate() {
+        let outer = depth;
+        match token.text.as_str() {
+            "(" => depth += 1,
+            ")" => depth = depth.saturating_sub(1),
+            _ => {}
         }
-        if ends && depth == 0 {
+        let is_last = (outer, depth) == (1, 0);
+        if is_last || depth == 1 && token.text == "," {
+            definition.parts.extend(part(statement, tokens.get(begin..index).unwrap_or_default()));
+        }
+        if is_last {
+            definition.end = token.at.start;
+            definition.options = tokens.iter().skip(index + 1).map(|token| token.text.clone()).collect();
             break;
+        }
+        if (outer, depth) == (0, 1) || depth == 1 && token.text == "," {
+            begin = index + 1;
         }
     }
     definition
 }
 
-fn part<'a>(statement: &'a str, words: &[Word]) -> Option<Part<'a>> {
-    let at = words.first()?.at.start..words.last()?.at.end;
-    Some(Part { words: words.iter().map(|word| word.says.clone()).collect(), text: statement.get(at)? })
+fn part<'a>(statement: &'a str, tokens: &[Token]) -> Option<Part<'a>> {
+    let at = tokens.first()?.at.start..tokens.last()?.at.end;
+    Some(Part { tokens: tokens.iter().map(|token| token.text.clone()).collect(), text: statement.get(at)? })
 }
 
-fn split(statement: &str) -> Vec<Word> {
-    let mut words = Vec::new();
+fn split(statement: &str) -> Vec<Token> {
+    let mut tokens = Vec::new();
     let mut at = 0;
     while let Some(rest) = statement.get(at..).filter(|rest| !rest.is_empty()) {
-        let (length, says) = next(rest);
-        words.extend(says.map(|says| Word { says, at: at..at + length }));
+        let (length, text) = next(rest);
+        tokens.extend(text.map(|text| Token { text, at: at..at + length }));
         at += length;
     }
-    words
+    tokens
 }
 
-/// The length of what comes first, and what it says; nothing, if that is a blank or a comment.
+/// The length of what comes first, and its text; none, if that is a blank or a comment.
 fn next(rest: &str) -> (usize, Option<String>) {
     let is_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '$') || !letter.is_ascii();
     let first = rest.chars().next().unwrap_or_default();
@@ -127,7 +125,7 @@ fn next(rest: &str) -> (usize, Option<String>) {
     }
 }
 
-/// The length of a quoted word; a quote in it is doubled.
+/// The length of a quoted token; a quote in it is doubled.
 fn quoted(rest: &str, quote: char) -> usize {
     let mut letters = rest.char_indices().skip(1).peekable();
     while let Some((at, letter)) = letters.next() {
@@ -143,17 +141,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_sqlite_and_tools_rewrite_says_the_same() {
+    fn what_sqlite_and_other_tools_rewrite_means_the_same() {
         let written = "CREATE TRIGGER a BEFORE INSERT ON submissions BEGIN -- a comment\n  SELECT RAISE(ABORT, 'It''s  so') WHERE NEW.x<>1; END";
         let rewritten = "create trigger \"a\" before insert on [submissions] begin /* other */ select raise(ABORT,'It''s  so')\nwhere `new`.X <> 1;END";
-        assert_eq!(words(written), words(rewritten));
+        assert_eq!(tokens(written), tokens(rewritten));
     }
 
     #[test]
-    fn what_differs_in_a_text_a_name_or_an_operator_does_not_say_the_same() {
-        let statement = words("SELECT 'a' WHERE x <> 1");
+    fn what_differs_in_a_text_a_name_or_an_operator_means_something_else() {
+        let statement = tokens("SELECT 'a' WHERE x <> 1");
         for other in ["SELECT 'A' WHERE x <> 1", "SELECT 'a' WHERE y <> 1", "SELECT 'a' WHERE x = 1", "SELECT 'a'"] {
-            assert_ne!(words(other), statement, "{other}");
+            assert_ne!(tokens(other), statement, "{other}");
         }
     }
 
@@ -171,7 +169,7 @@ mod tests {
     #[test]
     fn what_is_not_closed_ends_with_the_text() {
         for text in ["'a", "\"a", "[a", "/* a", "-- a", "`"] {
-            assert!(words(text).len() <= 1, "{text}");
+            assert!(tokens(text).len() <= 1, "{text}");
             assert!(definition(&format!("CREATE TABLE t (a, {text}")).parts.len() <= 1, "{text}");
         }
     }

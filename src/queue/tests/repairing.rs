@@ -1,8 +1,8 @@
-//! Making a queue whole again whose rules are gone.
+//! Repairing a queue whose schema was altered.
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::comparing::REWRITE;
+use super::schema_comparison::REWRITE;
 use super::*;
 
 const NOW: UnixMillis = UnixMillis(BEGIN * 1000);
@@ -21,15 +21,15 @@ fn told(flaws: &[Flaw]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_table_that_was_rewritten_is_whole_again_with_its_rows_and_what_others_added() {
+async fn a_rewritten_table_is_made_again_around_its_rows_with_what_others_added() {
     let (mut site, path) = after(REWRITE).await;
     sql(&path, "CREATE TABLE notes (text); CREATE INDEX theirs ON submissions (owner);
                 CREATE TRIGGER audit AFTER DELETE ON submissions BEGIN INSERT INTO notes VALUES (OLD.certificate_id); END;
                 UPDATE submissions SET state = 'failed' WHERE certificate_id = 'c'").await;
     let repaired = repair(&path, NOW).await.unwrap();
-    let mended = told(&repaired.mended);
-    assert!(mended.contains(&"column submissions.certificate_id is altered".to_owned()), "{mended:?}");
-    assert!(mended.contains(&"trigger submissions_moved is missing".to_owned()), "{mended:?}");
+    let fixed = told(&repaired.fixed);
+    assert!(fixed.contains(&"column submissions.certificate_id is altered".to_owned()), "{fixed:?}");
+    assert!(fixed.contains(&"trigger submissions_moved is missing".to_owned()), "{fixed:?}");
     assert!(repaired.left.is_empty() && repaired.recounted && repaired.saved.is_none(), "{repaired:?}");
     assert_eq!(site.queue.check_integrity().await.unwrap(), [""; 0]);
     assert_eq!(site.number("SELECT count(*) FROM submissions WHERE owner = 'them'").await, Some(3));
@@ -57,7 +57,7 @@ async fn the_copy_is_the_queue_as_it_was() {
 }
 
 #[tokio::test]
-async fn every_object_but_for_the_accounts_of_what_happened_can_be_made_again() {
+async fn every_object_can_be_made_again_except_the_tables_that_record_what_happened() {
     let site = Site::new().await;
     let (path, mut queue) = (site.path(), site.queue);
     let objects = "SELECT type, name FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%'
@@ -71,7 +71,7 @@ async fn every_object_but_for_the_accounts_of_what_happened_can_be_made_again() 
         let drop = sqlx::AssertSqlSafe(format!("DROP {kind} {name}"));
         sqlx::raw_sql(drop).execute(&mut queue.connection).await.unwrap();
         let repaired = repair(&path, NOW).await.unwrap();
-        assert!(repaired.left.is_empty() && !repaired.mended.is_empty(), "{name}: {repaired:?}");
+        assert!(repaired.left.is_empty() && !repaired.fixed.is_empty(), "{name}: {repaired:?}");
         std::fs::remove_file(repaired.copy.unwrap()).unwrap();
         let now: String = sqlx::query_scalar(before).fetch_one(&mut queue.connection).await.unwrap();
         assert_eq!(now, made, "{name}");
@@ -84,7 +84,7 @@ async fn every_object_but_for_the_accounts_of_what_happened_can_be_made_again() 
 }
 
 #[tokio::test]
-async fn rules_fire_in_the_order_in_which_they_were_made() {
+async fn repaired_triggers_fire_in_their_original_order() {
     let (mut site, path) = after("DROP TRIGGER submissions_insert_rules").await;
     let order = "SELECT group_concat(name) FROM (SELECT name FROM sqlite_master WHERE type = 'trigger' ORDER BY rowid)";
     let fresh: String = sqlx::query_scalar(order).fetch_one(&mut Site::new().await.queue.connection).await.unwrap();
@@ -94,10 +94,10 @@ async fn rules_fire_in_the_order_in_which_they_were_made() {
 }
 
 #[tokio::test]
-async fn what_is_gone_with_its_rows_is_told_and_the_rest_is_mended() {
+async fn lost_columns_and_tables_are_reported_and_the_rest_is_repaired() {
     let (_site, path) = after("ALTER TABLE requests DROP COLUMN duration_ms; DROP TRIGGER submissions_moved").await;
     let repaired = repair(&path, NOW).await.unwrap();
-    assert_eq!(told(&repaired.mended), ["trigger submissions_moved is missing"]);
+    assert_eq!(told(&repaired.fixed), ["trigger submissions_moved is missing"]);
     let (flaw, reason) = &repaired.left[0];
     assert_eq!(flaw.to_string(), "column requests.duration_ms is missing");
     assert!(reason.as_ref().unwrap().contains("gone with them; restore a backup"), "{reason:?}");
@@ -109,7 +109,7 @@ async fn what_is_gone_with_its_rows_is_told_and_the_rest_is_mended() {
 }
 
 #[tokio::test]
-async fn rows_that_break_the_rules_are_told_and_stay_as_they_are() {
+async fn rows_that_break_the_rules_are_reported_and_stay_as_they_are() {
     let (mut site, path) = after(REWRITE).await;
     sql(&path, "INSERT INTO submissions (certificate_id, state, due_at, created_at, updated_at) VALUES ('b', 'in_flight', 1, 1, 1)").await;
     let repaired = repair(&path, NOW).await.unwrap();
@@ -117,21 +117,21 @@ async fn rows_that_break_the_rules_are_told_and_stay_as_they_are() {
     assert!(unique.1.as_ref().unwrap().contains("UNIQUE constraint failed"), "{unique:?}");
     assert_eq!(site.number("SELECT count(*) FROM submissions").await, Some(4));
     let findings = site.queue.check_integrity().await.unwrap();
-    for finding in ["in the queue more than once: b", "in flight without a request on its way: b"] {
+    for finding in ["in the queue more than once: b", "in flight without an unfinished request: b"] {
         assert!(findings.iter().any(|found| found == finding), "{findings:?}");
     }
 }
 
 #[tokio::test]
-async fn counts_that_somebody_wrote_are_counted_anew() {
+async fn wrong_counts_are_corrected() {
     let (mut site, path) = after("UPDATE state_counts SET count = count - 1 WHERE state = 'pending'").await;
     let repaired = repair(&path, NOW).await.unwrap();
-    assert!(repaired.recounted && repaired.mended.is_empty(), "{repaired:?}");
+    assert!(repaired.recounted && repaired.fixed.is_empty(), "{repaired:?}");
     assert_eq!(site.number("SELECT count FROM state_counts WHERE state = 'pending'").await, Some(2));
 }
 
 #[tokio::test]
-async fn a_whole_queue_is_left_alone_and_one_that_a_daemon_holds_is_refused() {
+async fn an_intact_queue_is_left_alone_and_one_that_a_daemon_holds_is_refused() {
     let (site, path) = after("CREATE TABLE theirs (x)").await;
     let before = std::fs::read(&path).unwrap();
     assert_eq!(repair(&path, NOW).await.unwrap().copy, None);
@@ -145,7 +145,7 @@ async fn a_whole_queue_is_left_alone_and_one_that_a_daemon_holds_is_refused() {
 }
 
 #[tokio::test]
-async fn what_was_read_in_from_a_dump_is_a_queue_again_and_paused() {
+async fn a_queue_loaded_from_a_dump_is_repaired_and_paused() {
     let (mut site, path) = after(
         "DROP TRIGGER submissions_update_rules; DELETE FROM submissions WHERE certificate_id = 'a';
          PRAGMA application_id = 0",
@@ -168,7 +168,7 @@ async fn what_was_read_in_from_a_dump_is_a_queue_again_and_paused() {
 }
 
 #[tokio::test]
-async fn what_operators_established_is_made_again_as_far_as_their_submissions_tell_it() {
+async fn resolutions_are_made_again_from_the_submissions_that_operators_resolved() {
     let (_site, path) = after(
         "INSERT INTO submissions (certificate_id) VALUES ('mine');
          UPDATE submissions SET state = 'in_doubt' WHERE certificate_id = 'mine';

@@ -1,5 +1,5 @@
-//! Where a database really lies, and whether it can be a queue there: links are followed, and a file that two daemons
-//! could hold under two names, each with a lock and a log of its own, is refused.
+//! Where a database really is, and whether it can be a queue there. Symbolic links are followed. A file with two names is
+//! refused, since two daemons could hold it, each with a lock and a write-ahead log of its own.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -8,30 +8,25 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
-use super::error::QueueError;
-use super::file_identity::directory_of;
 use super::filesystem::{Filesystem, Mounts};
+use super::permission::file_error;
 use crate::config::{DatabaseSettings, UnsafeFilesystem};
+use crate::queue::error::QueueError;
+use crate::queue::paths::directory_of;
 
-/// As many as the kernel follows.
+/// As many symbolic links as the kernel follows.
 const MOST_LINKS: usize = 40;
 
-/// The database that somebody names, and what is put up with.
+/// The path of a database, and the kinds of filesystem on which it may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
     path: &'a Path,
     unsafe_filesystem: UnsafeFilesystem,
 }
 
-impl<'a> From<&'a Path> for Target<'a> {
-    fn from(path: &'a Path) -> Self {
-        Self { path, unsafe_filesystem: UnsafeFilesystem::Refuse }
-    }
-}
-
-impl<'a> From<&'a PathBuf> for Target<'a> {
-    fn from(path: &'a PathBuf) -> Self {
-        Self::from(path.as_path())
+impl<'a, P: AsRef<Path> + ?Sized> From<&'a P> for Target<'a> {
+    fn from(path: &'a P) -> Self {
+        Self { path: path.as_ref(), unsafe_filesystem: UnsafeFilesystem::Refuse }
     }
 }
 
@@ -41,37 +36,37 @@ impl<'a> From<&'a DatabaseSettings> for Target<'a> {
     }
 }
 
-/// Where it lies.
+/// Where a database is.
 #[derive(Debug)]
-pub(super) struct Location {
-    /// The path as it was named.
-    pub(super) named: PathBuf,
-    /// The path of the file itself, or of the one that is to be made. SQLite follows links too, and keeps its -wal and
-    /// -shm files beside this one.
-    pub(super) path: PathBuf,
-    /// The filesystem, if it is one that had to be allowed.
-    pub(super) unsafe_filesystem: Option<String>,
+pub(crate) struct Location {
+    /// The path as it was given.
+    pub(crate) named: PathBuf,
+    /// The path of the file itself, or of the one to create. SQLite follows links too, and keeps its -wal and -shm files
+    /// beside this one.
+    pub(crate) path: PathBuf,
+    /// The type of the filesystem, if it is one that the configuration had to allow.
+    pub(crate) unsafe_filesystem: Option<String>,
 }
 
 impl Location {
-    /// Finds it.
+    /// Finds the database at a path.
     ///
     /// # Errors
-    /// When it can't be looked at, and when the file can't be a queue where it lies.
-    pub(super) fn find(target: Target<'_>) -> Result<Self, QueueError> {
+    /// When the path can't be accessed, or no queue can be there.
+    pub(crate) fn find(target: Target<'_>) -> Result<Self, QueueError> {
         let path = resolve(target.path)?;
-        let mounts = Mounts::read();
+        let mounts = Mounts::read()?;
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() && mounts.is_point(&path) => {
-                return Err(QueueError::MountPoint { path });
+                return Err(QueueError::MountPoint(path));
             }
             Ok(metadata) if metadata.is_file() => refuse_links(&path, &metadata)?,
-            // It is to be made, or told later what it is.
+            // It is no file, which is reported when it is opened.
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(QueueError::io(&path, error)),
+            Err(error) => return Err(file_error(&path)(error)),
         }
-        let filesystem = mounts.of(directory_of(&path)).map_err(|error| QueueError::io(&path, error))?;
+        let filesystem = mounts.of(directory_of(&path)).map_err(file_error(&path))?;
         let unsafe_filesystem = match (filesystem, target.unsafe_filesystem) {
             (Filesystem::Network(kind), _) => return Err(QueueError::Network { path, kind }),
             (Filesystem::Served(kind), UnsafeFilesystem::Refuse) => return Err(QueueError::Served { path, kind }),
@@ -82,8 +77,8 @@ impl Location {
     }
 }
 
-/// Refuses a file with more than one name: under another one it would have another log and another lock.
-pub(super) fn refuse_links(path: &Path, metadata: &Metadata) -> Result<(), QueueError> {
+/// Refuses a file with more than one name.
+pub(crate) fn refuse_links(path: &Path, metadata: &Metadata) -> Result<(), QueueError> {
     if metadata.nlink() <= 1 || names_by_now(path).is_some_and(|names| names <= 1) {
         return Ok(());
     }
@@ -91,8 +86,8 @@ pub(super) fn refuse_links(path: &Path, metadata: &Metadata) -> Result<(), Queue
     Err(QueueError::Linked { path: path.to_owned(), names: metadata.nlink(), root })
 }
 
-/// How many names a file has, by whoever serves the filesystem: what FUSE remembers of it is up to some seconds old, and
-/// a file that was just made under another name has two by that. None where that can't be asked for.
+/// How many names a file has now. What FUSE remembers of it is up to some seconds old, and includes the temporary name of a
+/// file that was just created.
 fn names_by_now(path: &Path) -> Option<u32> {
     statx(CWD, path, AtFlags::STATX_FORCE_SYNC, StatxFlags::NLINK).ok().map(|answer| answer.stx_nlink)
 }
@@ -103,21 +98,21 @@ fn root_of(path: &Path, device: u64) -> PathBuf {
     path.ancestors().skip(1).take_while(same).last().unwrap_or(directory_of(path)).to_owned()
 }
 
-/// The path of the file itself: links are followed, also one that leads to where nothing is yet.
-pub(super) fn resolve(path: &Path) -> Result<PathBuf, QueueError> {
+/// The path of the file itself. Links are followed, also one to a file that doesn't exist yet.
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf, QueueError> {
     let mut named = path.to_owned();
     for _ in 0..MOST_LINKS {
         match fs::canonicalize(&named) {
             Ok(real) => return Ok(real),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(QueueError::io(path, error)),
+            Err(error) => return Err(file_error(path)(error)),
         }
         match fs::read_link(&named) {
             Ok(target) => named = directory_of(&named).join(target),
             Err(_) => return within_its_directory(&named),
         }
     }
-    Err(QueueError::io(path, io::Error::other("it leads through too many links")))
+    Err(file_error(path)(io::Error::other("too many symbolic links")))
 }
 
 fn within_its_directory(path: &Path) -> Result<PathBuf, QueueError> {
@@ -125,7 +120,7 @@ fn within_its_directory(path: &Path) -> Result<PathBuf, QueueError> {
         if error.kind() == io::ErrorKind::NotFound {
             return QueueError::Create { path: path.to_owned(), error };
         }
-        QueueError::io(path, error)
+        file_error(path)(error)
     })?;
     Ok(directory.join(path.file_name().unwrap_or_default()))
 }
@@ -143,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_followed_to_the_file_or_to_where_it_is_to_be_made() {
+    fn links_are_followed_to_the_file_or_to_where_it_will_be() {
         let (_kept, directory) = directory();
         fs::create_dir(directory.join("real")).unwrap();
         symlink("real", directory.join("folder")).unwrap();
@@ -162,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_into_nowhere_or_in_a_circle_is_an_error() {
+    fn a_link_into_a_missing_directory_or_in_a_circle_is_an_error() {
         let (_kept, directory) = directory();
         symlink("missing/queue.db", directory.join("nowhere.db")).unwrap();
         let error = resolve(&directory.join("nowhere.db")).unwrap_err();
@@ -170,7 +165,7 @@ mod tests {
         symlink("b.db", directory.join("a.db")).unwrap();
         symlink("a.db", directory.join("b.db")).unwrap();
         let error = resolve(&directory.join("a.db")).unwrap_err();
-        assert!(matches!(&error, QueueError::Failed { .. }), "{error:?}");
+        assert!(matches!(&error, QueueError::CannotOpen(_)), "{error:?}");
     }
 
     #[test]
@@ -185,6 +180,6 @@ mod tests {
         assert!(directory.starts_with(root), "{root:?}");
         let find =
             format!("find {} -xdev -samefile '{}'", root.display(), file.display().to_string().replace('\'', r"'\''"));
-        assert!(error.to_string().contains(&find), "{error}");
+        assert!(error.with_remedy().contains(&find), "{error}");
     }
 }

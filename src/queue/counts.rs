@@ -1,14 +1,17 @@
-//! How long the open submissions take: the one place where that is worked out.
+//! How many submissions there are in each state, and how long the open ones take.
 
 use std::time::Duration;
 
-use super::report::Counts;
 use crate::submission::{CommitClass, State};
 
 /// No pace is taken for lower than this: nothing takes for ever.
 const LOWEST: f64 = 0.1;
 
-/// How many requests of each kind there are to be in a second.
+/// How many submissions are in each state.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counts(Vec<(State, i64)>);
+
+/// How many requests of each kind are sent in a second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Paces {
     /// Commits.
@@ -18,12 +21,30 @@ pub struct Paces {
 }
 
 impl Counts {
+    /// How many are in this state.
+    #[must_use]
+    pub fn of(&self, state: State) -> i64 {
+        self.0.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count)
+    }
+
+    /// How many the daemon still has something to do for.
+    #[must_use]
+    pub fn open(&self) -> i64 {
+        State::ALL.into_iter().filter(|state| state.is_open()).map(|state| self.of(state)).sum()
+    }
+
     /// How long the open submissions take at these paces: each a commit, and each in doubt also the reads that it takes to
-    /// be sent again. Commits and reads go on beside each other.
+    /// be sent again. Commits and reads go on at the same time.
     #[must_use]
     pub fn time_left(&self, paces: Paces) -> Duration {
         let reads = self.of(State::InDoubt).saturating_mul(i64::from(CommitClass::InDoubt.reads_to_disprove()));
         at(self.open(), paces.commits).max(at(reads, paces.reads))
+    }
+}
+
+impl FromIterator<(State, i64)> for Counts {
+    fn from_iter<T: IntoIterator<Item = (State, i64)>>(counts: T) -> Self {
+        Self(counts.into_iter().collect())
     }
 }
 
@@ -46,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_takes_a_commit_each() {
+    fn each_open_submission_takes_a_commit() {
         assert_eq!(left(0, 0, 0, PACES), 0);
         assert_eq!(left(190, 10, 0, PACES), 10);
         assert_eq!(left(190, 10, 0, Paces { commits: 4.0, ..PACES }), 50);
@@ -57,20 +78,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_doubt_takes_two_reads_each() {
+    fn each_submission_in_doubt_takes_two_reads() {
         assert_eq!(left(0, 0, 200_000, PACES), 40_000, "eleven hours");
         assert_eq!(left(0, 0, 200_000, Paces { reads: 5.0, ..PACES }), 80_000);
         assert_eq!(left(0, 0, 100, Paces { commits: 1.0, reads: 100.0 }), 100, "and it may be sent again");
     }
 
     #[test]
-    fn commits_and_reads_go_on_beside_each_other() {
+    fn commits_and_reads_go_on_at_the_same_time() {
         assert_eq!(left(1000, 0, 100, PACES), 55);
         assert_eq!(left(100, 0, 100, PACES), 20);
     }
 
     #[test]
-    fn a_pace_that_can_not_be_takes_long_and_not_for_ever() {
+    fn an_impossible_pace_takes_long_but_not_for_ever() {
         for pace in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(left(1, 0, 1, Paces { commits: pace, reads: pace }), 20, "{pace}");
         }

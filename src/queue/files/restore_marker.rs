@@ -1,19 +1,20 @@
-//! The mark beside the database: the number of the newest request. A database that lags behind its mark was
-//! restored from a backup, and one without its mark came from elsewhere: neither knows what was sent since.
+//! The marker beside the database (`queue.db.mark`), which holds the number of the newest request. A database whose newest
+//! request is older was restored from a backup, and one without a marker was moved here: neither knows what was sent since.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::error::QueueError;
-use super::file_identity::{beside, directory_of};
-use super::location::resolve;
+use super::permission::file_error;
 use super::shared_file;
+use crate::queue::error::QueueError;
+use crate::queue::paths::{companion, directory_of};
 
+const SUFFIX: &str = ".mark";
 const DIGITS: usize = 20;
 
-/// An open mark. It is written after each COMMIT that claims, so it never runs ahead of its own database.
+/// An open marker. It is written after each COMMIT that claims, so it is never ahead of its own database.
 #[derive(Debug)]
 pub struct RestoreMarker {
     file: File,
@@ -22,44 +23,37 @@ pub struct RestoreMarker {
 }
 
 impl RestoreMarker {
-    /// Opens the mark of the database at this path, or makes one that holds no number yet.
+    /// Opens the marker of the database at this path, or creates one that holds no number yet.
     ///
     /// # Errors
-    /// When the file can't be opened or made.
+    /// When the file can't be opened or created.
     pub fn open(database: &Path) -> Result<Self, QueueError> {
-        let path = beside(database, ".mark");
+        let path = companion(database, SUFFIX);
         let file = shared_file::open(&path)?;
-        let number = read(&file).map_err(|error| QueueError::io(&path, error))?;
+        let number = read(&file).map_err(file_error(&path))?;
         Ok(Self { file, path, number })
     }
 
-    /// The number that the mark of the database at this path holds, without making one; none if it isn't there, or
-    /// unreadable.
+    /// The number that the marker of the database at this path holds. None if there is no marker, which this doesn't
+    /// create, or if it has no number in it.
     ///
     /// # Errors
     /// When the file is there and can't be opened.
     pub fn look(database: &Path) -> Result<Option<i64>, QueueError> {
-        let database = match resolve(database) {
-            Ok(database) => database,
-            // Its directory isn't there.
-            Err(QueueError::Create { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let path = beside(&database, ".mark");
-        match File::open(&path).and_then(|file| read(&file)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            looked => looked.map_err(|error| QueueError::io(&path, error)),
+        match shared_file::find(database, SUFFIX)? {
+            Some((path, file)) => read(&file).map_err(file_error(&path)),
+            None => Ok(None),
         }
     }
 
-    /// The number that it holds; none if it is new, or unreadable.
+    /// The number that it holds; none if it is new, or has something else in it.
     #[must_use]
     pub fn number(&self) -> Option<i64> {
         self.number
     }
 
-    /// Moves the mark up to this number. It isn't synced: a mark that lost its last moments with the power is older than
-    /// its database, which says nothing.
+    /// Raises the marker to this number, without a sync: after a power failure it may be older than its database, which is
+    /// harmless.
     ///
     /// # Errors
     /// When it can't be written.
@@ -70,7 +64,7 @@ impl RestoreMarker {
         Ok(())
     }
 
-    /// Writes the number that it holds once more, to see whether that works.
+    /// Writes its number once more, to find out whether that works.
     ///
     /// # Errors
     /// When it can't be written.
@@ -78,25 +72,21 @@ impl RestoreMarker {
         self.number.map_or(Ok(()), |number| self.write(number))
     }
 
-    /// Sets the mark to this number, durably: a mark that is missing later was taken away.
+    /// Sets the marker to this number, and syncs it: if it is missing later, somebody removed it.
     ///
     /// # Errors
     /// When it can't be written.
     pub fn reset(&mut self, number: i64) -> Result<(), QueueError> {
         self.write(number)?;
         let synced = self.file.sync_all().and_then(|()| File::open(directory_of(&self.path))?.sync_all());
-        synced.map_err(|error| self.failed(&error))
+        synced.map_err(file_error(&self.path))
     }
 
     fn write(&mut self, number: i64) -> Result<(), QueueError> {
         let written = self.file.write_all_at(format!("{number:0DIGITS$}\n").as_bytes(), 0);
-        written.map_err(|error| self.failed(&error))?;
+        written.map_err(file_error(&self.path))?;
         self.number = Some(number);
         Ok(())
-    }
-
-    fn failed(&self, error: &io::Error) -> QueueError {
-        QueueError::Failed { what: "writing the mark", detail: format!("{}: {error}", self.path.display()) }
     }
 }
 
@@ -114,11 +104,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_holds_the_highest_number_and_none_when_it_is_new_or_unreadable() {
+    fn a_marker_holds_the_highest_number_and_none_when_it_is_new_or_unreadable() {
         let directory = tempfile::tempdir().unwrap();
         let database = directory.path().join("queue.db");
         assert_eq!(RestoreMarker::look(&database).unwrap(), None);
-        assert!(!directory.path().join("queue.db.mark").exists(), "who only looks makes none");
+        assert!(!directory.path().join("queue.db.mark").exists(), "looking creates none");
         let mut mark = RestoreMarker::open(&database).unwrap();
         assert_eq!(mark.number(), None);
         assert_eq!(RestoreMarker::look(&database).unwrap(), None);

@@ -1,4 +1,4 @@
-//! What stands twice, in Rust and in SQL, is the same; and the claim's statements use the indexes.
+//! Constants that are both in Rust and in SQL are the same.
 
 use certcommit::submission::{CommitClass, ReadClass, STATUS_CODES};
 

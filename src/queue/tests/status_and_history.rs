@@ -1,11 +1,11 @@
-//! What people see of the queue.
+//! What `status` and `history` show.
 
 use sqlx::AssertSqlSafe;
 
 use super::*;
 
 #[tokio::test]
-async fn open_is_what_the_daemon_still_has_something_to_do_for() {
+async fn submissions_that_the_daemon_still_works_on_are_open() {
     let mut site = Site::with(&["done", "doubt", "flight", "waits", "waits-too"]).await;
     assert_eq!(site.queue.counts().await.unwrap().open(), 5);
     site.commit(0, receipt()).await;
@@ -18,7 +18,7 @@ async fn open_is_what_the_daemon_still_has_something_to_do_for() {
 }
 
 #[tokio::test]
-async fn the_oldest_open_submission_is_the_one_that_was_created_first_in_whatever_state() {
+async fn the_oldest_open_submission_is_the_one_created_first_in_any_open_state() {
     let mut site = Site::new().await;
     assert_eq!(site.queue.oldest_open().await.unwrap(), None);
     site.sql("INSERT INTO submissions (certificate_id, due_at, created_at) VALUES ('a', 1, 500), ('b', 2, 600), ('c', 3, 700)")
@@ -32,7 +32,7 @@ async fn the_oldest_open_submission_is_the_one_that_was_created_first_in_whateve
 }
 
 #[tokio::test]
-async fn the_overview_shows_what_is_due_and_what_failed() {
+async fn the_status_shows_what_is_due_and_what_failed() {
     let mut site = Site::with(&["a", "b", "c", "d"]).await;
     for code in ["Rare.Code", "Frequent.Code", "Frequent.Code"] {
         site.commit(0, CommitOutcome::Failed(Refusal { code: code.into(), ..refusal() })).await;
@@ -58,7 +58,7 @@ async fn the_overview_shows_what_is_due_and_what_failed() {
 }
 
 #[tokio::test]
-async fn no_query_of_the_overview_reads_a_whole_table_or_sorts_one() {
+async fn no_query_of_the_status_reads_or_sorts_a_whole_table() {
     use crate::queue::status::{FREQUENT_ERRORS, LAST_DUE, OLDEST, PER_MINUTE};
     let mut site = Site::new().await;
     for query in [FREQUENT_ERRORS, LAST_DUE, OLDEST, PER_MINUTE] {
@@ -79,7 +79,7 @@ async fn no_query_of_the_overview_reads_a_whole_table_or_sorts_one() {
 }
 
 #[tokio::test]
-async fn successes_are_counted_by_the_minute_that_they_came_in() {
+async fn successes_are_counted_by_the_minute_in_which_they_came() {
     let mut site = Site::with(&["a", "b", "c"]).await;
     site.commit(0, receipt()).await;
     site.commit(100, lost()).await;
@@ -93,7 +93,7 @@ async fn successes_are_counted_by_the_minute_that_they_came_in() {
 }
 
 #[tokio::test]
-async fn failures_without_a_code_are_counted_beside_the_others_and_no_count_goes_on_for_ever() {
+async fn failures_without_a_code_are_counted_too_and_every_count_is_bounded() {
     let mut site = Site::with(&["a"]).await;
     site.commit(0, CommitOutcome::Failed(refusal())).await;
     site.sql(

@@ -1,21 +1,21 @@
-//! Files for the group that uses the queue, whoever makes them first and under whatever umask.
+//! Files that the group of the queue may use, whichever user and umask creates them.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::error::QueueError;
-use super::file_identity::directory_of;
+use super::location::resolve;
+use super::permission::{FILE_MODE, denied, file_error, group_by_directory};
+use crate::queue::error::QueueError;
+use crate::queue::paths::{companion, directory_of};
 
-pub(super) const FILE_MODE: u32 = 0o660;
-
-/// Makes an empty file, which appears with the right mode or not at all. SQLite gives its -wal and -shm files that of
+/// Creates an empty file, which appears with the right mode or not at all. SQLite gives its -wal and -shm files that of
 /// the database.
-pub(super) fn create(path: &Path) -> Result<(), QueueError> {
+pub(crate) fn create(path: &Path) -> Result<(), QueueError> {
     let failed = |error: io::Error| {
         if error.kind() == io::ErrorKind::PermissionDenied {
-            return QueueError::io(path, error);
+            return denied(path);
         }
         QueueError::Create { path: path.to_owned(), error }
     };
@@ -30,17 +30,33 @@ pub(super) fn create(path: &Path) -> Result<(), QueueError> {
     }
 }
 
-/// Opens a file to read and write it, and makes it if it isn't there.
-pub(super) fn open(path: &Path) -> Result<File, QueueError> {
+/// Opens a file to read and write it, and creates it if it isn't there.
+pub(crate) fn open(path: &Path) -> Result<File, QueueError> {
     if !path.exists() {
         create(path)?;
     }
-    OpenOptions::new().read(true).write(true).open(path).map_err(|error| QueueError::io(path, error))
+    OpenOptions::new().read(true).write(true).open(path).map_err(file_error(path))
 }
 
-/// Gives a file in this directory to the group that it is for, which a setgid directory has done already, and what root
-/// makes to the directory's owner: the daemon's user, as a rule. Where that isn't permitted, the file stays as it is.
-pub(super) fn hand_over(file: &File, directory: &Path) -> io::Result<()> {
+/// Opens the file with this suffix beside the database at this path to read it; links are followed. None if the file or
+/// its directory isn't there.
+pub(crate) fn find(database: &Path, suffix: &str) -> Result<Option<(PathBuf, File)>, QueueError> {
+    let path = match resolve(database) {
+        Ok(database) => companion(&database, suffix),
+        Err(QueueError::Create { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match File::open(&path) {
+        Ok(file) => Ok(Some((path, file))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(file_error(&path)(error)),
+    }
+}
+
+/// Gives a file in this directory to the group that it is for, as a setgid directory does by itself, and a file that root
+/// created to the directory's owner, who is the daemon's user as a rule. Where that isn't permitted, the file stays as it
+/// is.
+pub(crate) fn hand_over(file: &File, directory: &Path) -> io::Result<()> {
     let (directory, made) = (fs::metadata(directory)?, file.metadata()?);
     let is_root = rustix::process::geteuid().is_root();
     let owner = is_root.then(|| directory.uid()).filter(|owner| *owner != made.uid());
@@ -54,20 +70,15 @@ pub(super) fn hand_over(file: &File, directory: &Path) -> io::Result<()> {
     }
 }
 
-/// The group that files in a directory are for, if the directory says so: one that makes files in it can take the place
-/// of those of others, too, and so is given nothing that it could not have.
-pub(super) fn group_by_directory(directory: &Metadata) -> Option<u32> {
-    (directory.mode() & 0o022 == 0o020).then(|| directory.gid())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::Metadata;
     use std::os::unix::fs::chown;
 
     use super::*;
 
     #[test]
-    fn whoever_comes_second_to_make_the_file_finds_it_made() {
+    fn a_file_that_another_process_created_in_the_meantime_is_left_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("queue.db");
         create(&path).unwrap();
@@ -79,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_its_group_may_write_to_says_whose_its_files_are() {
+    fn files_are_for_the_group_of_a_directory_that_the_group_may_write_to() {
         let directory = tempfile::tempdir().unwrap();
         let said = |mode| {
             fs::set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();

@@ -1,5 +1,5 @@
-//! A watch on the write-ahead log: others' changes are noticed at once, where the system can watch files. Our own are
-//! noticed, too, and so are some of those who only read; so it says when to look, and not that there is anything to see.
+//! An inotify watch on the write-ahead log: other processes' changes are noticed at once. Our own changes are noticed too,
+//! and so are some reads, so this says when to look for changes, and not that there are any.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -10,30 +10,30 @@ use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
-use super::file_identity::beside;
+use crate::queue::paths::companion;
 
 /// Room for many events: each is 16 bytes long, since a watched file has no name in it.
 const BUFFER: usize = 1024;
 
-/// A watch on the log of an open database.
+/// A watch on the write-ahead log of an open database.
 #[derive(Debug)]
 pub struct WalWatcher(AsyncFd<OwnedFd>);
 
 impl WalWatcher {
-    /// Watches the log of the database at this path.
+    /// Watches the write-ahead log of the database at this path.
     ///
     /// # Errors
-    /// Where files can't be watched, or no more of them.
+    /// When the log isn't there, or the system watches no more files.
     pub fn on(database: &Path) -> io::Result<Self> {
         let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        inotify::add_watch(&watch, beside(database, "-wal"), WatchFlags::MODIFY)?;
+        inotify::add_watch(&watch, companion(database, "-wal"), WatchFlags::MODIFY)?;
         #[expect(deprecated, reason = "unsound for types that lie about their descriptor, which this one doesn't")]
         let watch = AsyncFd::new(watch)?;
         Ok(Self(watch))
     }
 
-    /// Waits until somebody has written to the log since the last time that this returned. Cancelling this loses nothing.
-    /// What was written can be seen only a sync later.
+    /// Waits until something was written to the log since the last time that this returned. Cancelling this loses nothing.
+    /// What was written is visible only once it is synced.
     ///
     /// # Errors
     /// When the watch fails.
@@ -49,7 +49,7 @@ impl WalWatcher {
     }
 }
 
-/// Takes all events that are there; whether there were any.
+/// Takes all pending events. Whether there were any.
 fn drain(watch: &OwnedFd) -> io::Result<bool> {
     let mut buffer = [MaybeUninit::uninit(); BUFFER];
     let mut events = Reader::new(watch, &mut buffer);

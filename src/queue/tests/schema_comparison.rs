@@ -18,7 +18,7 @@ async fn flaws(site: &mut Site) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_queue_is_as_it_was_made_whatever_others_add_to_it() {
+async fn a_schema_is_intact_whatever_others_add_to_it() {
     let mut site = Site::with(&["a", "b"]).await;
     assert_eq!(flaws(&mut site).await, [""; 0]);
     for addition in [
@@ -75,7 +75,7 @@ async fn what_is_missing_or_altered_is_named() {
 }
 
 #[tokio::test]
-async fn a_table_that_was_rewritten_lacks_its_triggers_and_what_constrained_its_columns() {
+async fn a_rewritten_table_lacks_its_triggers_and_constraints() {
     let mut site = Site::with(&["a"]).await;
     site.sql(REWRITE).await;
     let found = flaws(&mut site).await;
@@ -93,7 +93,7 @@ async fn a_table_that_was_rewritten_lacks_its_triggers_and_what_constrained_its_
 }
 
 #[tokio::test]
-async fn constraints_that_were_lost_or_weakened_are_told() {
+async fn lost_or_weakened_constraints_are_found() {
     let cases = [
         ("TEXT    NOT NULL UNIQUE", "TEXT NOT NULL", "column submissions.certificate_id is altered"),
         ("NOT NULL UNIQUE", "NOT NULL UNIQUE ON CONFLICT REPLACE", "column submissions.certificate_id is altered"),
@@ -118,9 +118,9 @@ async fn constraints_that_were_lost_or_weakened_are_told() {
 }
 
 #[tokio::test]
-async fn a_turn_writes_no_claim_once_a_rule_is_gone_and_goes_on_with_what_others_add() {
+async fn a_turn_claims_nothing_once_a_trigger_is_gone_but_accepts_what_others_add() {
     let mut site = Site::with(&["a", "b"]).await;
-    site.queue.insist_on_rules().await.unwrap();
+    site.queue.require_intact_schema().await.unwrap();
     sql(&site.path(), "ALTER TABLE submissions ADD COLUMN note TEXT").await;
     let turned = site.queue.turn(&site.run, &asking(site.at(0), 1, 0)).await.unwrap();
     assert_eq!(names(&turned.claims.commits), ["a"]);
@@ -131,12 +131,12 @@ async fn a_turn_writes_no_claim_once_a_rule_is_gone_and_goes_on_with_what_others
         assert!(error.to_string().contains("trigger submissions_moved is missing"), "{error}");
     }
     assert_eq!(site.number("SELECT count(*) FROM requests").await, Some(1));
-    site.queue.waive_rules();
+    site.queue.allow_altered_schema();
     site.queue.turn(&site.run, &asking(site.at(2), 0, 0)).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_daemon_does_not_start_on_a_queue_whose_rules_are_gone() {
+async fn a_daemon_does_not_start_on_an_altered_schema() {
     let site = Site::new().await;
     let path = site.path();
     site.queue.close().await.unwrap();
@@ -147,7 +147,7 @@ async fn a_daemon_does_not_start_on_a_queue_whose_rules_are_gone() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_gone_is_named_without_all_that_went_with_it() {
+async fn a_missing_table_is_named_without_its_indexes_and_triggers() {
     let mut site = Site::new().await;
     site.sql("DROP TABLE requests").await;
     assert_eq!(flaws(&mut site).await, ["table requests is missing"]);

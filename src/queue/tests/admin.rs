@@ -1,5 +1,6 @@
-//! What people do with the queue.
+//! What operators do with the queue.
 
+use super::super::due::{HIGHEST_PRIORITY, PRIORITIES};
 use super::*;
 use crate::submission::VerifyType;
 
@@ -16,7 +17,7 @@ fn ids(texts: &[&str]) -> Selection {
 }
 
 #[tokio::test]
-async fn enqueueing_says_how_many_were_new_known_and_refused() {
+async fn enqueueing_counts_what_was_new_known_and_refused() {
     let mut site = Site::with(&["known", "familiar", "placed"]).await;
     site.sql("UPDATE submissions SET due_at = 9999 WHERE certificate_id <> 'placed'").await;
     site.commit(0, receipt()).await;
@@ -30,7 +31,7 @@ async fn enqueueing_says_how_many_were_new_known_and_refused() {
 }
 
 #[tokio::test]
-async fn what_was_said_of_a_new_submission_is_kept_and_a_known_one_stays_as_it_was() {
+async fn a_new_submission_has_the_given_values_and_a_known_one_stays_as_it_was() {
     let mut site = Site::new().await;
     let said = NewSubmission {
         verify_type: Some(VerifyType::FileProxy),
@@ -49,8 +50,28 @@ async fn what_was_said_of_a_new_submission_is_kept_and_a_known_one_stays_as_it_w
     assert_eq!(site.number(now).await, Some(1), "due at once, since nothing else was said");
 }
 
+/// The rules, the claim and the status each have them in SQL.
 #[tokio::test]
-async fn the_named_submissions_are_moved_and_counted_if_they_are_in_one_of_the_states() {
+async fn every_priority_that_the_rules_allow_is_claimed_and_shown() {
+    let mut site = Site::new().await;
+    let priorities = 0..u8::try_from(PRIORITIES).unwrap();
+    for priority in priorities.clone() {
+        let due_at = Some(1000 + i64::from(priority));
+        site.enqueue(NewSubmission { priority, due_at, ..new(&format!("p{priority}")) }).await;
+        let overview = site.queue.overview(BEGIN).await.unwrap();
+        assert_eq!((overview.next_due, overview.last_due), (Some(1000), due_at));
+    }
+    let refused = NewSubmission { priority: priorities.end, ..new("above") };
+    assert_eq!(site.queue.enqueue(&[refused]).await.unwrap().refused.len(), 1);
+    let claimed = site.commits(0, usize::from(priorities.end)).await;
+    assert_eq!(
+        names(&claimed),
+        (0..=HIGHEST_PRIORITY).rev().map(|priority| format!("p{priority}")).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn named_submissions_are_moved_if_they_are_in_one_of_the_states() {
     let mut site = failed("Some.Code", &["a", "b", "c"]).await;
     site.enqueue(new("d")).await;
     let moved =
@@ -63,7 +84,7 @@ async fn the_named_submissions_are_moved_and_counted_if_they_are_in_one_of_the_s
 }
 
 #[tokio::test]
-async fn submissions_are_chosen_by_error_code_by_reference_or_all() {
+async fn submissions_are_selected_by_error_code_by_reference_or_all() {
     let mut site = failed("This.Code", &["a", "b"]).await;
     let moved = site.queue.shift(&Selection::ErrorCode("Other.Code".into()), &[State::Failed], State::Pending).await;
     assert_eq!(moved.unwrap().moved, 0);
@@ -83,7 +104,7 @@ async fn submissions_are_chosen_by_error_code_by_reference_or_all() {
 }
 
 #[tokio::test]
-async fn a_move_that_a_rule_refuses_moves_nothing() {
+async fn a_change_that_a_rule_rejects_for_one_row_changes_none() {
     let mut site = Site::with(&["b"]).await;
     site.commit(0, receipt()).await;
     site.enqueue(new("a")).await;
@@ -94,7 +115,7 @@ async fn a_move_that_a_rule_refuses_moves_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_in_doubt_or_held_is_resolved_by_hand_and_nothing_else_is() {
+async fn only_submissions_in_doubt_or_held_are_resolved_by_hand() {
     let cases = [
         (Resolution::Submitted("SO5".into()), "submitted", Some("SO5"), Some("decided by hand")),
         (Resolution::Failed, "failed", None, Some("decided by hand")),

@@ -1,20 +1,24 @@
-//! One daemon a database: a lock on a file beside it. The kernel lets go of it when the process ends, however
-//! it ends.
+//! Only one daemon may run per database: it holds a lock on a file beside it, which the kernel releases when the process
+//! ends, however it ends.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::error::QueueError;
-use super::location::{Location, Target, resolve};
-use super::{file_identity, shared_file};
+use super::location::{Location, Target};
+use super::permission::file_error;
+use super::shared_file;
+use crate::queue::error::QueueError;
+use crate::queue::paths::companion;
 
-/// `status` looks at the lock by taking it for a moment: a start tries again for this long.
+const SUFFIX: &str = ".lock";
+
+/// `status` tests the lock by taking it for a moment, so a start retries for this long.
 const PATIENCE: Duration = Duration::from_millis(500);
 const RETRY_EVERY: Duration = Duration::from_millis(20);
 
-/// The lock; held as long as this lives.
+/// The lock, held until this is dropped.
 #[derive(Debug)]
 pub struct DaemonLock {
     _file: File,
@@ -25,13 +29,13 @@ impl DaemonLock {
     /// Takes the lock for the database at this path; links are followed.
     ///
     /// # Errors
-    /// When the database can't lie there, when another process has the lock, or when its file can't be made.
+    /// When no queue can be there, another process has the lock, or its file can't be created.
     pub async fn acquire(target: impl Into<Target<'_>>) -> Result<Self, QueueError> {
         Self::beside(&Location::find(target.into())?.path).await
     }
 
-    /// Takes the lock for the database that lies at this path.
-    pub(super) async fn beside(database: &Path) -> Result<Self, QueueError> {
+    /// Takes the lock for the database at exactly this path.
+    pub(crate) async fn beside(database: &Path) -> Result<Self, QueueError> {
         let mut waited = Duration::ZERO;
         loop {
             match Self::try_acquire(database) {
@@ -45,16 +49,16 @@ impl DaemonLock {
     }
 
     fn try_acquire(database: &Path) -> Result<Self, QueueError> {
-        let path = lock_path(database);
+        let path = companion(database, SUFFIX);
         let mut file = shared_file::open(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(QueueError::Held { path: database.to_owned(), holder: holder(&mut file) });
             }
-            Err(TryLockError::Error(error)) => return Err(QueueError::io(&path, error)),
+            Err(TryLockError::Error(error)) => return Err(file_error(&path)(error)),
         }
-        write_pid(&mut file).map_err(|error| QueueError::io(&path, error))?;
+        write_pid(&mut file).map_err(file_error(&path))?;
         Ok(Self { _file: file, database: database.to_owned() })
     }
 
@@ -65,32 +69,17 @@ impl DaemonLock {
     }
 }
 
-/// Whether a daemon lives on the database at this path: the lock tells, not the row.
+/// Whether a daemon runs on the database at this path. The lock is the authority, not the row `daemon`.
 ///
 /// # Errors
 /// When the lock file is there and can't be opened.
 pub fn daemon_lives(database: &Path) -> Result<bool, QueueError> {
-    let database = match resolve(database) {
-        Ok(database) => database,
-        // Its directory isn't there.
-        Err(QueueError::Create { .. }) => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    let path = lock_path(&database);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(QueueError::io(&path, error)),
-    };
+    let Some((path, file)) = shared_file::find(database, SUFFIX)? else { return Ok(false) };
     match file.try_lock_shared() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) => Err(QueueError::io(&path, error)),
+        Err(TryLockError::Error(error)) => Err(file_error(&path)(error)),
     }
-}
-
-fn lock_path(database: &Path) -> PathBuf {
-    file_identity::beside(database, ".lock")
 }
 
 fn write_pid(file: &mut File) -> io::Result<()> {

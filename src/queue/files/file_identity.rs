@@ -1,22 +1,24 @@
-//! Which files are open: the database, and the two that SQLite keeps beside it.
+//! The identity of the open files, by device and inode: of the database, and of the two that SQLite keeps beside it.
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::error::QueueError;
 use super::location::{Location, refuse_links};
+use super::permission::file_error;
+use crate::queue::error::QueueError;
+use crate::queue::paths::companion;
 
-/// While a connection is open, SQLite leaves these where they are. Without them, other processes would write
-/// somewhere else.
+/// While a connection is open, SQLite leaves these where they are. If they are replaced, other processes write to other
+/// files than this one.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
 /// The files of an open database.
 #[derive(Debug, Clone)]
 pub struct FileIdentity {
     database: Identity,
-    /// SQLite's files, and the link by which the database was named, if it was.
+    /// SQLite's files, and the link by which the database was opened, if any.
     others: Vec<Identity>,
 }
 
@@ -28,9 +30,9 @@ struct Identity {
 }
 
 impl FileIdentity {
-    /// The place of a database that is open.
-    pub(super) fn of(location: &Location) -> Result<Self, QueueError> {
-        let companions = COMPANIONS.iter().map(|suffix| beside(&location.path, suffix));
+    /// The files of a database that is open.
+    pub(crate) fn of(location: &Location) -> Result<Self, QueueError> {
+        let companions = COMPANIONS.iter().map(|suffix| companion(&location.path, suffix));
         let link = (location.named != location.path).then(|| location.named.clone());
         let others = companions.chain(link).map(Identity::of);
         Ok(Self { database: Identity::of(location.path.clone())?, others: others.collect::<Result<_, _>>()? })
@@ -42,11 +44,11 @@ impl FileIdentity {
         &self.database.path
     }
 
-    /// Checks that the paths still lead to the files that are open, and that the database has no other name. Files that
-    /// were replaced or deleted go on taking writes, into nowhere.
+    /// Checks that the paths still lead to the open files, and that the database has no other name. Files that were replaced
+    /// or deleted still accept writes, which are lost.
     ///
     /// # Errors
-    /// [`QueueError::Replaced`]; [`QueueError::Linked`], which can pass.
+    /// [`QueueError::Replaced`]; [`QueueError::Linked`], which may be temporary.
     pub fn check(&self) -> Result<(), QueueError> {
         let database = self.database.check()?;
         self.others.iter().try_for_each(|file| file.check().map(drop))?;
@@ -56,7 +58,7 @@ impl FileIdentity {
 
 impl Identity {
     fn of(path: PathBuf) -> Result<Self, QueueError> {
-        let metadata = fs::metadata(&path).map_err(|error| QueueError::io(&path, error))?;
+        let metadata = fs::metadata(&path).map_err(file_error(&path))?;
         Ok(Self { device: metadata.dev(), inode: metadata.ino(), path })
     }
 
@@ -65,21 +67,9 @@ impl Identity {
             Ok(now) if (now.dev(), now.ino()) == (self.device, self.inode) => Ok(now),
             Ok(_) => Err(QueueError::Replaced(self.path.clone())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(QueueError::Replaced(self.path.clone())),
-            Err(error) => Err(QueueError::io(&self.path, error)),
+            Err(error) => Err(file_error(&self.path)(error)),
         }
     }
-}
-
-/// A path beside the database: its name with a suffix.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// The directory that a path lies in.
-pub(super) fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -93,12 +83,12 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let database = directory.path().join("queue.db");
             let queue = Queue::open(&database, Opening::Create).await.unwrap();
-            queue.place().check().unwrap();
-            let file = beside(&database, suffix);
+            queue.files().check().unwrap();
+            let file = companion(&database, suffix);
             fs::rename(&file, directory.path().join("aside")).unwrap();
-            assert!(matches!(queue.place().check(), Err(QueueError::Replaced(_))), "{suffix}");
+            assert!(matches!(queue.files().check(), Err(QueueError::Replaced(_))), "{suffix}");
             fs::write(&file, "").unwrap();
-            let error = queue.place().check().unwrap_err();
+            let error = queue.files().check().unwrap_err();
             assert!(error.to_string().starts_with(file.to_str().unwrap()), "{error}");
         }
     }

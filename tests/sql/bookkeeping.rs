@@ -1,4 +1,4 @@
-//! The rows that the queue keeps for itself.
+//! The rows that the queue keeps for itself: counts, the insert guard, the run.
 
 use crate::outsider::Outsider;
 

@@ -1,4 +1,4 @@
-//! The files beside the database: the daemon's lock and the mark of the newest request.
+//! The files beside the database: the daemon's lock and the restore marker.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -22,18 +22,18 @@ fn mode(path: &std::path::Path) -> u32 {
 }
 
 #[tokio::test]
-async fn a_daemon_lives_as_long_as_it_holds_the_lock() {
+async fn a_daemon_is_alive_as_long_as_it_holds_the_lock() {
     let (_directory, database) = place();
     assert!(!daemon_lives(&database).unwrap(), "there is no lock file");
     let lock = DaemonLock::acquire(&database).await.unwrap();
     assert!(daemon_lives(&database).unwrap());
     assert_eq!(fs::read_to_string(lock_file(&database)).unwrap(), format!("{}\n", std::process::id()));
     drop(lock);
-    assert!(!daemon_lives(&database).unwrap(), "the lock file stays, and nobody holds it");
+    assert!(!daemon_lives(&database).unwrap(), "the lock file stays, but nobody holds it");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_waits_for_somebody_who_only_looks_at_the_lock() {
+async fn a_start_waits_for_a_command_that_only_tests_the_lock() {
     let (_directory, database) = place();
     fs::write(lock_file(&database), "").unwrap();
     let looking = File::open(lock_file(&database)).unwrap();
@@ -47,7 +47,7 @@ async fn a_start_waits_for_somebody_who_only_looks_at_the_lock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_gives_up_when_the_lock_stays_held_and_says_what_is_known_of_the_holder() {
+async fn a_start_gives_up_when_the_lock_stays_held_and_names_the_holder() {
     for (written, holder) in [("4711\n", "(process 4711)"), ("", "(an unknown process)")] {
         let (_directory, database) = place();
         fs::write(lock_file(&database), written).unwrap();
@@ -60,7 +60,7 @@ async fn a_start_gives_up_when_the_lock_stays_held_and_says_what_is_known_of_the
 }
 
 #[tokio::test]
-async fn a_lock_file_is_made_for_user_and_group_and_stays_as_somebody_set_it() {
+async fn a_lock_file_is_for_its_owner_and_the_group_unless_somebody_changes_its_mode() {
     let (_directory, database) = place();
     drop(DaemonLock::acquire(&database).await.unwrap());
     assert_eq!(mode(&lock_file(&database)), 0o660);
@@ -70,7 +70,7 @@ async fn a_lock_file_is_made_for_user_and_group_and_stays_as_somebody_set_it() {
 }
 
 #[tokio::test]
-async fn a_lock_file_that_cannot_be_made_or_looked_at_is_an_error() {
+async fn a_lock_file_that_cannot_be_created_or_accessed_is_an_error() {
     let (directory, database) = place();
     let nowhere = directory.path().join("missing").join("queue.db");
     let error = DaemonLock::acquire(&nowhere).await.unwrap_err();
@@ -78,11 +78,11 @@ async fn a_lock_file_that_cannot_be_made_or_looked_at_is_an_error() {
     assert!(!daemon_lives(&nowhere).unwrap());
     fs::write(&database, "").unwrap();
     let error = daemon_lives(&database.join("within-a-file.db")).unwrap_err();
-    assert!(matches!(error, QueueError::Failed { .. }), "{error:?}");
+    assert!(matches!(error, QueueError::CannotOpen(_)), "{error:?}");
 }
 
 #[test]
-fn a_mark_holds_no_number_at_first_and_only_moves_up() {
+fn a_marker_holds_no_number_at_first_and_is_only_raised() {
     let (_directory, database) = place();
     let mut mark = RestoreMarker::open(&database).unwrap();
     assert_eq!(mark.number(), None);
@@ -94,7 +94,7 @@ fn a_mark_holds_no_number_at_first_and_only_moves_up() {
 }
 
 #[test]
-fn a_mark_can_be_set_to_a_number_that_is_lower() {
+fn a_marker_can_be_reset_to_a_lower_number() {
     let (_directory, database) = place();
     let mut mark = RestoreMarker::open(&database).unwrap();
     mark.advance(100).unwrap();
@@ -103,7 +103,7 @@ fn a_mark_can_be_set_to_a_number_that_is_lower() {
 }
 
 #[test]
-fn a_mark_may_hold_no_number_and_one_that_cannot_be_read_is_an_error() {
+fn a_marker_may_hold_no_number_and_one_that_cannot_be_read_is_an_error() {
     let (_directory, database) = place();
     let file = database.with_file_name("queue.db.mark");
     for text in ["", "12", "this is no number, but it is long enough\n"] {

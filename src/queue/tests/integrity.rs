@@ -34,7 +34,7 @@ async fn spoil(site: &mut Site, query: &'static str) {
 }
 
 #[tokio::test]
-async fn a_queue_at_work_is_whole() {
+async fn a_queue_in_use_is_whole_whatever_others_add_to_it() {
     let mut site = filled().await;
     assert_eq!(site.queue.check_integrity().await.unwrap(), Vec::<String>::new());
     assert_eq!(inspected(&site).await, Some(Vec::new()));
@@ -48,7 +48,7 @@ async fn a_queue_at_work_is_whole() {
 }
 
 #[tokio::test]
-async fn a_copy_that_has_no_mark_can_be_whole_and_one_that_lags_behind_its_mark_is_not() {
+async fn a_copy_without_a_marker_can_be_whole_and_one_behind_its_marker_is_not() {
     let mut site = filled().await;
     RestoreMarker::open(&site.path()).unwrap().reset(2).unwrap();
     assert_eq!(site.queue.check_integrity().await.unwrap(), Vec::<String>::new());
@@ -73,21 +73,21 @@ async fn a_damaged_table_is_found_by_either_check() {
 }
 
 #[tokio::test]
-async fn a_check_that_is_told_to_give_up_says_nothing() {
+async fn a_check_that_is_told_to_give_up_finds_nothing() {
     let site = filled().await;
     assert_eq!(inspect(&site.path(), Arc::new(AtomicBool::new(true))).await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn what_no_rule_would_have_let_happen_is_told() {
+async fn rows_that_no_rule_would_have_allowed_are_found() {
     let cases = [
         (
             "DROP TRIGGER state_counts_rules; UPDATE state_counts SET count = 7 WHERE state = 'held'",
-            "state_counts says otherwise than the rows: held: 7, and 0",
+            "state_counts disagrees with the rows: held: 7, and 0",
         ),
         (
             "UPDATE requests SET finished_at = 1, outcome = 'failed' WHERE finished_at IS NULL",
-            "in flight without a request on its way: b",
+            "in flight without an unfinished request: b",
         ),
         (
             "DROP TRIGGER submissions_update_rules; UPDATE submissions SET order_id = NULL WHERE state = 'submitted'",
@@ -95,19 +95,19 @@ async fn what_no_rule_would_have_let_happen_is_told() {
         ),
         (
             "DROP TRIGGER submissions_update_rules; UPDATE submissions SET order_id = NULL WHERE state = 'submitted'",
-            "submitted without an order, or without who established it: a",
+            "submitted without an order, or without resolved_by: a",
         ),
         (
             "DROP TRIGGER submissions_update_rules; UPDATE submissions SET state = 'odd' WHERE certificate_id = 'c'",
-            "a state that there isn't: c",
+            "an unknown state: c",
         ),
         (
             "DROP TRIGGER submissions_update_rules; UPDATE submissions SET state = 'held' WHERE state = 'in_flight'",
-            "a commit on its way for a submission that isn't in flight: b",
+            "an unfinished commit for a submission that isn't in flight: b",
         ),
         (
             "UPDATE sqlite_sequence SET seq = 0 WHERE name = 'requests'",
-            "the numbers of requests could restart below: 2",
+            "the numbers of requests could start again below: 2",
         ),
         ("DROP INDEX submissions_due", "index submissions_due is missing"),
         (
@@ -118,11 +118,11 @@ async fn what_no_rule_would_have_let_happen_is_told() {
         (
             "DROP INDEX requests_unfinished; DROP TRIGGER requests_insert_rules; INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at)
              SELECT certificate_id, kind, run_id, 0, 0 FROM requests WHERE finished_at IS NULL",
-            "more than one request on its way: b",
+            "more than one unfinished request: b",
         ),
         (
             "DROP TRIGGER requests_delete_rules; DELETE FROM requests WHERE certificate_id = 'a'",
-            "sent, by its row, and without any request on record: a",
+            "sent, by its row, but without any request on record: a",
         ),
         (
             "DROP TRIGGER requests_delete_rules; DELETE FROM requests",
@@ -138,7 +138,7 @@ async fn what_no_rule_would_have_let_happen_is_told() {
 }
 
 #[tokio::test]
-async fn a_run_that_did_not_say_that_it_stopped_did_not_end_in_good_order_and_was_heard_of_at_its_last_heartbeat() {
+async fn a_run_ended_in_good_order_only_if_its_last_mode_is_stopped() {
     let directory = tempfile::tempdir().unwrap();
     let mut queue = Queue::open(&directory.path().join("queue.db"), Opening::Create).await.unwrap();
     assert_eq!(queue.last_run().await.unwrap(), None, "there was none yet");

@@ -1,0 +1,168 @@
+//! An open queue: its connection, and the identity of the files behind it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::error::QueueError;
+use super::files::file_identity::FileIdentity;
+use super::files::filesystem::is_read_only;
+use super::files::location::Location;
+use super::files::permission::{denied, first_denied};
+use super::paths::directory_of;
+use super::result_code::{CANTOPEN, CORRUPT, NOTADB, READONLY, primary_code, words};
+
+/// Well under 1,000 pages: what writers of older SQLite versions checkpoint at has a bug there.
+const CHECKPOINT_PAGES: &str = "400";
+const WAL_BYTES: &str = "4194304";
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// An open queue.
+#[derive(Debug)]
+pub struct Queue {
+    pub(super) connection: SqliteConnection,
+    /// The version of the schema that was compared, once its rules are required.
+    pub(super) compared: Option<i64>,
+    has_short_busy_timeout: bool,
+    files: FileIdentity,
+    unsafe_filesystem: Option<String>,
+}
+
+impl Queue {
+    /// Connects to the queue at a location.
+    pub(super) async fn connect(location: Location) -> Result<Self, QueueError> {
+        let connection = connect(&location.path).await?;
+        let files = FileIdentity::of(&location)?;
+        let unsafe_filesystem = location.unsafe_filesystem;
+        Ok(Self { connection, compared: None, has_short_busy_timeout: false, files, unsafe_filesystem })
+    }
+
+    /// Replaces the connection by a new one to the same file. An error may have left the old one in a transaction that has
+    /// ended already, so that it refuses every further one.
+    ///
+    /// # Errors
+    /// When the database fails still, or its file was replaced; then the old connection stays.
+    pub async fn reconnect(&mut self) -> Result<(), QueueError> {
+        self.files.check()?;
+        let mut fresh = connect(self.path()).await?;
+        if self.has_short_busy_timeout {
+            shorten_busy_timeout(&mut fresh).await?;
+        }
+        // On a full disk, a checkpoint makes room in the write-ahead log.
+        let failed = QueueError::of("checkpointing after an error");
+        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut fresh).await.map_err(failed)?;
+        // The file may have been replaced between the check and the opening.
+        self.files.check()?;
+        let stale = std::mem::replace(&mut self.connection, fresh);
+        stale.close().await.map_err(QueueError::of("closing the connection that failed"))
+    }
+
+    /// From now on, a lock that another process holds is an error after some milliseconds. SQLite polls for a lock ever more
+    /// seldom: beside a writer that holds it most of the time, asking often gets it sooner.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn shorten_busy_timeout(&mut self) -> Result<(), QueueError> {
+        self.has_short_busy_timeout = true;
+        shorten_busy_timeout(&mut self.connection).await
+    }
+
+    /// The version of SQLite that is linked in.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sqlite_version(&mut self) -> Result<String, QueueError> {
+        sqlx::query_scalar("SELECT sqlite_version()")
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(QueueError::of("asking for the version"))
+    }
+
+    /// The path of the file itself, however it was named.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.files.database()
+    }
+
+    /// The type of the filesystem, if locks may not hold there and the configuration allows it.
+    #[must_use]
+    pub fn unsafe_filesystem(&self) -> Option<&str> {
+        self.unsafe_filesystem.as_deref()
+    }
+
+    /// Whether it lies on a filesystem that is mounted read-only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        is_read_only(directory_of(self.path()))
+    }
+
+    /// The files that are open.
+    #[must_use]
+    pub fn files(&self) -> &FileIdentity {
+        &self.files
+    }
+
+    /// Changes whenever another connection commits, and only then.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn data_version(&mut self) -> Result<i64, QueueError> {
+        sqlx::query_scalar("PRAGMA data_version")
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(QueueError::of("looking for changes"))
+    }
+
+    /// Closes the connection, with a last checkpoint.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn close(self) -> Result<(), QueueError> {
+        self.connection.close().await.map_err(QueueError::of("closing"))
+    }
+}
+
+async fn shorten_busy_timeout(connection: &mut SqliteConnection) -> Result<(), QueueError> {
+    let shortened = sqlx::query("PRAGMA busy_timeout = 3").execute(connection).await;
+    shortened.map(drop).map_err(QueueError::of("opening"))
+}
+
+/// Connects to the database at a path, to read and write it.
+pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, QueueError> {
+    let failed = |error: sqlx::Error| opening(path, &error);
+    let mut connection = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("trusted_schema", "OFF")
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("journal_size_limit", WAL_BYTES)
+        .connect()
+        .await
+        .map_err(failed)?;
+    // The first statement creates the -wal and -shm files, if they are not there yet.
+    sqlx::query("SELECT count(*) FROM sqlite_master").execute(&mut connection).await.map_err(failed)?;
+    Ok(connection)
+}
+
+/// The error of opening the database at a path.
+pub(super) fn opening(path: &Path, error: &sqlx::Error) -> QueueError {
+    let code = primary_code(error);
+    // SQLite doesn't say which of its files it was.
+    let denied_file = || first_denied(path);
+    match code {
+        Some(READONLY | CANTOPEN) if is_read_only(directory_of(path)) => {
+            QueueError::ReadOnlyFilesystem(path.to_owned())
+        }
+        Some(READONLY) => denied(&denied_file().unwrap_or_else(|| path.to_owned())),
+        Some(NOTADB) => QueueError::Foreign { path: path.to_owned(), why: "it is not an SQLite database".to_owned() },
+        Some(CORRUPT) => QueueError::Corrupt { path: path.to_owned(), detail: words(error) },
+        _ => {
+            let failed = || QueueError::classified("opening", code, format!("{}: {}", path.display(), words(error)));
+            denied_file().filter(|_| code == Some(CANTOPEN)).map_or_else(failed, |file| denied(&file))
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The files of a queue: where they lie, who may use them, and those that certcommit keeps beside the database.
+
+pub(crate) mod daemon_lock;
+pub(crate) mod file_identity;
+pub(crate) mod filesystem;
+pub(crate) mod location;
+pub(crate) mod permission;
+pub(crate) mod restore_marker;
+pub(crate) mod shared_file;
+pub(crate) mod wal_watcher;

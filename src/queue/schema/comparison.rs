@@ -1,0 +1,169 @@
+//! What is missing of the schema, or altered. Tools that rewrite a table silently drop its triggers, and with them the rules
+//! of the queue. What others added is theirs.
+
+use std::fmt;
+use std::path::Path;
+
+use sqlx::Connection as _;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::SqliteConnection;
+
+use super::migrations::{MIGRATIONS, applied};
+use super::objects::{Object, ROWS, Schema};
+use super::tokens::{Part, definition, tokens};
+use crate::queue::connection::Queue;
+use crate::queue::error::QueueError;
+use crate::queue::untrusted_text::UntrustedText;
+
+const WHAT: &str = "comparing the schema";
+
+/// Something of the schema that is not as certcommit made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    pub(crate) kind: &'static str,
+    pub(crate) name: String,
+    /// If not missing, it is altered.
+    pub(crate) missing: bool,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flaw = if self.missing { "missing" } else { "altered" };
+        write!(f, "{} {} is {flaw}", self.kind, self.name)
+    }
+}
+
+impl Flaw {
+    /// For tests of what shows it.
+    #[cfg(test)]
+    pub(crate) fn of(kind: &'static str, name: &str) -> Self {
+        Self { kind, name: name.to_owned(), missing: true }
+    }
+
+    /// Whether it is a table, a column, an index, a trigger, a view or a row.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Its name; of a column or a row, after its table's.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is this object, or of this table.
+    pub(crate) fn belongs_to(&self, object: &str) -> bool {
+        self.name == object || self.name.split_once('.').is_some_and(|(table, _)| table == object)
+    }
+}
+
+/// What is missing of the schema that was made, or altered, in the one that was found.
+fn flaws_in(made: &Schema, found: &Schema) -> Vec<Flaw> {
+    let mut flaws = Vec::new();
+    for object in &made.objects {
+        let flaw = |missing| Flaw { kind: object.kind, name: object.name.clone(), missing };
+        match found.find(object) {
+            // It went with its table.
+            None if matches!(object.kind, "index" | "trigger") && !found.has_table(&object.table) => {}
+            None => flaws.push(flaw(true)),
+            Some(here) if object.kind == "table" => flaws.extend(flaws_in_table(object, here)),
+            Some(here) if tokens(&object.sql) != tokens(&here.sql) => flaws.push(flaw(false)),
+            Some(_) => {}
+        }
+    }
+    flaws
+}
+
+/// Each column and constraint has to be there as it was made; more of them may be.
+fn flaws_in_table(made: &Object, found: &Object) -> Vec<Flaw> {
+    let (made_as, found_as) = (definition(&made.sql), definition(&found.sql));
+    let altered = || Flaw { kind: "table", name: made.name.clone(), missing: false };
+    let is_missing = |part: &&Part<'_>| !found_as.parts.iter().any(|here| here.tokens == part.tokens);
+    let mut flaws: Vec<Flaw> = made_as
+        .parts
+        .iter()
+        .filter(is_missing)
+        .map(|part| match part.column() {
+            Some(column) => {
+                let missing = !found_as.columns().any(|here| here == column);
+                Flaw { kind: "column", name: format!("{}.{column}", made.name), missing }
+            }
+            None => altered(),
+        })
+        .collect();
+    flaws.extend((made_as.options != found_as.options).then(altered));
+    flaws
+}
+
+/// What is missing of a database's schema, or altered, by the migrations that it has been through.
+pub(crate) async fn flaws(connection: &mut SqliteConnection, migrations: &Migrator) -> Result<Vec<Flaw>, QueueError> {
+    let applied = applied(&mut *connection).await.map_err(QueueError::of(WHAT))?;
+    let made = Schema::made_by(migrations, &applied).await?;
+    let mut flaws = flaws_in(&made, &Schema::of(&mut *connection).await?);
+    // A missing table can't be queried.
+    if !flaws.iter().any(|flaw| matches!(flaw.kind, "table" | "column")) {
+        let rows: Vec<UntrustedText> =
+            sqlx::query_scalar(ROWS).fetch_all(connection).await.map_err(QueueError::of(WHAT))?;
+        let missing = made.rows.into_iter().filter(|row| !rows.iter().any(|here| here.as_str() == row));
+        flaws.extend(missing.map(|name| Flaw { kind: "row", name, missing: true }));
+    }
+    Ok(flaws)
+}
+
+/// The error of a schema with these flaws.
+pub(crate) fn altered(path: &Path, flaws: &[Flaw]) -> QueueError {
+    let flaws = flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    QueueError::Altered { path: path.to_owned(), flaws }
+}
+
+impl Queue {
+    /// What is missing of the schema, or altered.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn flaws(&mut self) -> Result<Vec<Flaw>, QueueError> {
+        flaws(&mut self.connection, &MIGRATIONS).await
+    }
+
+    /// Others' triggers on certcommit's tables, each with its table. They can reject what certcommit writes.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn foreign_triggers(&mut self) -> Result<Vec<String>, QueueError> {
+        let applied = applied(&mut self.connection).await.map_err(QueueError::of(WHAT))?;
+        let made = Schema::made_by(&MIGRATIONS, &applied).await?;
+        let found = Schema::of(&mut self.connection).await?;
+        let foreign =
+            found.all("trigger").filter(|trigger| made.has_table(&trigger.table) && made.find(trigger).is_none());
+        Ok(foreign.map(|trigger| format!("{} on {}", trigger.name, trigger.table)).collect())
+    }
+
+    /// From now on, the schema has to be intact: each batch compares it, if it changed since.
+    ///
+    /// # Errors
+    /// [`QueueError::Altered`], or when the database fails.
+    pub async fn require_intact_schema(&mut self) -> Result<(), QueueError> {
+        // In one transaction, so that the version is that of the schema that was compared.
+        let mut transaction = self.connection.begin().await.map_err(QueueError::of(WHAT))?;
+        let flaws = flaws(&mut transaction, &MIGRATIONS).await?;
+        let version = sqlx::query_scalar("PRAGMA schema_version").fetch_one(&mut *transaction).await;
+        transaction.commit().await.map_err(QueueError::of(WHAT))?;
+        if !flaws.is_empty() {
+            return Err(self.altered(&flaws));
+        }
+        self.compared = Some(version.map_err(QueueError::of(WHAT))?);
+        Ok(())
+    }
+
+    /// From now on, the schema may be altered: what can be written is written all the same.
+    pub fn allow_altered_schema(&mut self) {
+        self.compared = None;
+    }
+
+    /// The error of these flaws.
+    #[must_use]
+    pub fn altered(&self, flaws: &[Flaw]) -> QueueError {
+        altered(self.path(), flaws)
+    }
+}
