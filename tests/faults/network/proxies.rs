@@ -8,7 +8,9 @@ use std::sync::Arc;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::{assert_waits_until_mended, told, until_submitted};
-use crate::support::{Act, Answer, Authority, Bench, ConnectProxy, Process, Proxy, Reception, SocksProxy, ids, output};
+use crate::support::{
+    Act, Answer, Authority, Bench, ConnectProxy, FaultProxy, Process, Reception, SocksProxy, ids, output,
+};
 
 /// A name that only the proxy knows.
 const HOST: &str = "ssl.certcommit.invalid";
@@ -19,7 +21,7 @@ const HTML: &str =
 struct Behind {
     bench: Bench,
     authority: Authority,
-    api: Proxy,
+    api: FaultProxy,
     proxy: ConnectProxy,
 }
 
@@ -35,7 +37,7 @@ impl Behind {
         let mut bench = Bench::new().await;
         let authority = Authority::new("Trusted");
         authority.write(&trusted(&bench));
-        let api = Proxy::with_tls(&bench.simulator, authority.server(HOST)).await;
+        let api = FaultProxy::with_tls(&bench.simulator, authority.server(HOST)).await;
         let proxy = ConnectProxy::to(api.port()).await;
         bench.set("api.endpoint", &format!("https://{HOST}"));
         Self { bench, authority, api, proxy }
@@ -64,7 +66,7 @@ impl Behind {
         self.assert_waits_until(&[says, &[&address]].concat(), |proxy, _, _| proxy.receive(Reception::Tunnel)).await;
     }
 
-    async fn assert_waits_until(self, says: &[&str], mend: impl FnOnce(&ConnectProxy, &Proxy, Arc<ServerConfig>)) {
+    async fn assert_waits_until(self, says: &[&str], mend: impl FnOnce(&ConnectProxy, &FaultProxy, Arc<ServerConfig>)) {
         let daemon = self.spawn();
         let Self { bench, authority, api, proxy } = self;
         bench.enqueue(&ids(8)).await;
@@ -224,7 +226,7 @@ async fn what_fails_after_a_request_departed_in_the_tunnel_is_in_doubt_and_names
     ];
     let mut daemon = behind.spawn();
     for (id, fate, _) in &fates {
-        behind.api.script(id, Answer::Kept(fate.clone()));
+        behind.api.script(id, Answer::Withheld(fate.clone()));
         behind.bench.enqueue(&[id]).await;
     }
     until_submitted(&mut daemon, fates.len()).await;

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Authority, Bench, ConnectProxy, Proxy, ids, output, text};
+use crate::support::{Authority, Bench, ConnectProxy, FaultProxy, ids, output, text};
 
 /// A name that the proxy alone resolves.
 const HOST: &str = "ssl.certcommit.invalid";
@@ -67,7 +67,7 @@ async fn orders_go_through_a_real_proxy_with_a_password_that_nothing_shows() {
     let mut bench = Bench::new().await;
     let authority = Authority::new("Trusted");
     authority.write(&bench.path("authority.pem"));
-    let api = Proxy::with_tls(&bench.simulator, authority.server(HOST)).await;
+    let api = FaultProxy::with_tls(&bench.simulator, authority.server(HOST)).await;
     let tinyproxy = Tinyproxy::start(&bench, api.port()).await;
     bench.set("api.endpoint", &format!("https://{HOST}:{}", api.port()));
     bench.set("log.level", "trace");
