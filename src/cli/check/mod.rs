@@ -87,7 +87,7 @@ fn credentials(settings: &Settings, found: &Found) -> String {
         format!(", good for another {}", clock::rough(expires.saturating_duration_since(clock::now().instant)))
     });
     let detail = format!("{profile}{good_for}");
-    let passed = found.passed.iter().map(|passed| format!("{INDENT}not from {passed}"));
+    let passed = found.skipped.iter().map(|skipped| format!("{INDENT}not from {skipped}"));
     let lines = std::iter::once(format!("{} from {}{detail}", found.credentials.secret_id, found.source)).chain(passed);
     // Paths and profiles are others' texts.
     lines.map(|line| printable(&line, LONGEST_PLACE)).collect::<Vec<_>>().join("\n")

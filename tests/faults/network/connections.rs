@@ -180,7 +180,7 @@ async fn a_second_reply_that_comes_after_the_next_request_went_out_is_not_taken_
     daemon.signal("TERM");
     let (_, lines) = daemon.end().await;
     let line = told(&lines, "in_doubt", "next");
-    assert!(line.contains("the answer had the RequestId of an earlier one"), "{line}");
+    assert!(line.contains("the reply has the RequestId of an earlier one"), "{line}");
     bench.assert_each_submitted_once(&ids).await;
     assert_eq!(bench.simulator.commits().len(), 4);
     assert_eq!(bench.row("next").await.resolved_by.as_deref(), Some("readback"));

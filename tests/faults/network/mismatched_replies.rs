@@ -7,7 +7,7 @@ use crate::support::{Act, Answer, Authority, Bench, FaultProxy, Greeting, Proces
 
 const HOST: &str = "localhost";
 /// What is wrong with an answer that came before.
-const REPEATED: &str = "the answer had the RequestId of an earlier one";
+const REPEATED: &str = "the reply has the RequestId of an earlier one";
 
 /// An answer to a commit that orders nothing, whoever it is for.
 fn refusal(request_id: &str) -> Vec<u8> {
@@ -71,7 +71,7 @@ async fn an_answer_that_comes_on_another_connection_than_before_puts_all_that_is
     let line = told(&lines, "in_doubt", "crossed");
     assert!(line.contains(REPEATED), "{line}");
     let line = told(&lines, "in_doubt", "on-the-way");
-    assert!(line.contains("answers came to the wrong requests"), "{line}");
+    assert!(line.contains("replies came to the wrong requests"), "{line}");
     let of = |id| proxy.commits_of(id)[0].connection;
     assert_eq!((of("refused"), of("crossed")), (1, 2));
     assert_eq!(of("on-the-way"), 1);

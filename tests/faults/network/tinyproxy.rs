@@ -93,8 +93,8 @@ async fn orders_go_through_a_real_proxy_with_a_password_that_nothing_shows() {
     let elsewhere = format!("https://{HOST}:1");
     let cases = [
         (&*tinyproxy.url(PASSWORD), None, "api            reached", Some(0)),
-        (&*tinyproxy.url("wrong"), None, "refuses the user and the password that it is given (HTTP 401)", Some(69)),
-        (&*format!("http://127.0.0.1:{}", tinyproxy.port), None, "wants a user and a password (HTTP 407)", Some(69)),
+        (&*tinyproxy.url("wrong"), None, "rejects the user or the password (HTTP 401)", Some(69)),
+        (&*format!("http://127.0.0.1:{}", tinyproxy.port), None, "requires a user and a password (HTTP 407)", Some(69)),
         (
             &*tinyproxy.url(PASSWORD),
             Some(&elsewhere),
