@@ -147,7 +147,7 @@ async fn temporary_keys_are_renewed_while_rows_are_sent_and_no_request_is_refuse
     let daemon = Process::spawn(with_metadata(bench.command_without_keys(&["run"]), &metadata));
     finish(&bench, daemon, &ids).await;
     assert_eq!(bench.simulator.commits().len(), ids.len(), "each request was let in at once");
-    let used = bench.simulator.temporary_keys_used();
+    let used = bench.simulator.temporary_credentials_used();
     assert!(used >= 2, "{used} keys were used in the three seconds that it takes");
 }
 
@@ -335,7 +335,7 @@ async fn check_says_which_credentials_it_found_and_where_it_looked_before() {
     command.env("CREDENTIALS_DIRECTORY", &directory);
     let found = checked(command).await;
     assert_eq!(found, format!("credentials    handed-id from systemd's directory {}", directory.display()));
-    assert_eq!(bench.simulator.temporary_keys().len(), 1, "what comes later in the order isn't asked");
+    assert_eq!(bench.simulator.temporary_credentials().len(), 1, "what comes later in the order isn't asked");
 }
 
 #[tokio::test]

@@ -153,7 +153,7 @@ async fn no_secret_that_the_metadata_service_gave_out_is_in_log_or_database() {
         let mut check = bench.command_without_keys(&["check", "--online"]);
         check.env("CERTCOMMIT_METADATA", metadata.address().to_string());
         let check = output(check).await;
-        let given = bench.simulator.temporary_keys();
+        let given = bench.simulator.temporary_credentials();
         assert!(given.len() >= 3 && log.len() > 10, "{given:?} {log:?}");
         for [id, key, token] in &given {
             assert_clean("the log", format!("{log:?}").as_bytes(), &[id, key, token]);
