@@ -63,7 +63,7 @@ async fn a_rule_or_a_table_that_is_taken_away_stops_the_sending_and_the_daemon()
             assert_eq!(unwritten, 0, "{damage}");
             let repaired = output(bench.command(&["check", "--repair"])).await;
             let stdout = String::from_utf8(repaired.stdout).unwrap();
-            let made = flaw.replace("is missing", "is made again");
+            let made = flaw.replace("is missing", "is restored");
             assert!(repaired.status.success() && stdout.contains(&made), "{stdout}");
         } else {
             bench.sql(&damage.replace("RENAME TO aside", "").replace("TABLE ", "TABLE aside RENAME TO ")).await;
