@@ -1,13 +1,14 @@
 //! `certcommit cancel`.
 
 use super::exit::{Code, Failure};
+use super::moving::shift;
 use crate::config::Settings;
 use crate::queue::Selection;
 use crate::submission::{CertificateId, State};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Certificate IDs; pending.
+    /// IDs of pending certificates.
     #[arg(value_name = "ID", required_unless_present = "reference", conflicts_with = "reference")]
     ids: Vec<CertificateId>,
     /// All pending submissions with this reference.
@@ -16,17 +17,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
-    let mut queue = super::open_queue(settings).await?;
     let selection = match arguments.reference {
         Some(reference) => Selection::Reference(reference),
         None => Selection::Ids(arguments.ids),
     };
-    let shifted = queue.shift(&selection, &[State::Pending], State::Canceled).await?;
-    super::report_moved(
-        &mut queue,
-        &shifted,
-        State::Canceled,
-        "canceled; orders that are placed already are unaffected",
-    )
-    .await
+    let words = "canceled; orders already placed are unaffected";
+    shift(settings, &selection, &[State::Pending], State::Canceled, words).await
 }

@@ -1,13 +1,13 @@
-//! A chart of requests a second, in text.
+//! A text chart of requests per second.
 
 use std::fmt::Write as _;
 
 /// The widest bar, in characters.
 const WIDTH: usize = 40;
-/// Lines at most; longer runs show the first ones.
+/// A longer run is cut to this many lines.
 const MOST_LINES: usize = 60;
 
-/// One line a second: its number, a bar against the cap, its count.
+/// One line for each second: its number, a bar with a mark at the cap, its count.
 pub(super) fn chart(per_second: &[usize], cap: usize) -> String {
     let widest = per_second.iter().copied().max().unwrap_or(0).max(cap).max(1);
     let scale = |count: usize| count * WIDTH / widest;

@@ -1,28 +1,26 @@
-//! `certcommit demo`: the daemon's own code against the simulator, in a temporary database.
+//! `certcommit demo`: the daemon against the simulator, in a temporary database.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use comfy_table::{Table, presets};
-use tokio::sync::watch;
 
 use super::chart::chart;
 use super::exit::{Code, Failure};
-use super::progress_bar::Meter;
+use super::run::run_daemon;
 use crate::config::Settings;
-use crate::daemon::{self, CredentialSource, Ended, Progress, Stop, Until};
+use crate::daemon::{CredentialSource, Ended, Until};
 use crate::logging::{self, LogFormat, LogLevel};
 use crate::queue::{NewSubmission, Opening, Queue};
 use crate::simulator::{Mixture, Options, Simulator, per_second, rate, worst_second};
 use crate::submission::State;
 use crate::tencent::Credentials;
 
-/// The API's latency in the demo, and how much it varies.
+/// The API's latency, and how much it varies.
 const LATENCY: Duration = Duration::from_millis(200);
 const JITTER: Duration = Duration::from_millis(20);
-/// What happens in a demo, as parts of all certificates. The waits of the read-back are shortened, so that it
-/// ends soon; the rest is as it is by default.
+/// What goes wrong, as parts of all certificates.
 const MIXTURE: Mixture = Mixture {
     invalid: 0.02,
     network_error: 0.06,
@@ -32,6 +30,7 @@ const MIXTURE: Mixture = Mixture {
     lost_after: 0.03,
     html: 0.01,
 };
+/// The waits before readbacks are shorter than by default, so that the demo ends soon.
 const SHORTENED: [(&str, &str); 3] = [
     ("CERTCOMMIT__VERIFY__SETTLE", "2s"),
     ("CERTCOMMIT__VERIFY__RESEND_AFTER", "6s"),
@@ -40,13 +39,13 @@ const SHORTENED: [(&str, &str); 3] = [
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// How many certificates.
+    /// Number of certificates.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     certificates: u32,
-    /// Only serve the simulator on this loopback address, until interrupted, for trying `certcommit run` by hand.
+    /// Only serve the simulator on this loopback address until interrupted, to try `certcommit run` by hand.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "certificates")]
     serve: Option<SocketAddr>,
-    /// The simulator's latency in milliseconds.
+    /// Latency of the simulator in milliseconds.
     #[arg(long, value_name = "MS")]
     latency: Option<u64>,
 }
@@ -60,18 +59,18 @@ pub(super) async fn run(arguments: Arguments) -> Result<Code, Failure> {
     }
 }
 
-/// Serves the simulator alone.
+/// Serves the simulator alone, for a daemon elsewhere.
 async fn serve(options: Options) -> Result<Code, Failure> {
     if !options.listen.ip().is_loopback() {
-        return Err(Failure::new(Code::Usage, "--serve takes a loopback address, such as 127.0.0.1:8017"));
+        return Err(Failure::new(Code::Usage, "--serve requires a loopback address, such as 127.0.0.1:8017"));
     }
     let simulator = Simulator::start(options).await?;
     let (secret_id, secret_key) = simulator.credentials();
     writeln!(
         std::io::stdout(),
-        "The simulator listens. In another terminal:\n  export CERTCOMMIT__API__ENDPOINT={}\n  \
+        "The simulator is running. In another terminal:\n  export CERTCOMMIT__API__ENDPOINT={}\n  \
          export TENCENTCLOUD_SECRET_ID={secret_id} TENCENTCLOUD_SECRET_KEY={secret_key}\n  \
-         export CERTCOMMIT__DATABASE__PATH=queue.db\n  certcommit run\nCtrl-C ends it.",
+         export CERTCOMMIT__DATABASE__PATH=queue.db\n  certcommit run\nCtrl-C stops it.",
         simulator.endpoint()
     )?;
     tokio::signal::ctrl_c().await?;
@@ -81,7 +80,7 @@ async fn serve(options: Options) -> Result<Code, Failure> {
     Ok(Code::Done)
 }
 
-/// Runs the daemon against the simulator, and shows what came of it.
+/// Runs the daemon against the simulator, and prints the result.
 async fn show(certificates: u32, options: Options) -> Result<Code, Failure> {
     logging::init(LogLevel::Error, LogFormat::Text)?;
     let simulator = Simulator::start(options).await?;
@@ -94,7 +93,9 @@ async fn show(certificates: u32, options: Options) -> Result<Code, Failure> {
         std::io::stdout(),
         "{certificates} certificates, at most {cap} requests a second, a latency of {LATENCY:?}, and a mixture of faults"
     )?;
-    let ended = run_daemon(&simulator, settings).await?;
+    let (secret_id, secret_key) = simulator.credentials();
+    let source = CredentialSource::of(Credentials { secret_id, secret_key: secret_key.into(), token: None });
+    let ended = run_daemon(settings, source, Until::Empty, true, None).await?;
     let times = simulator.commit_times();
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n{}\n", outcomes(&ended, &simulator))?;
@@ -111,9 +112,10 @@ fn settings(simulator: &Simulator, database: &std::path::Path) -> Result<Setting
         ("CERTCOMMIT__DATABASE__PATH".to_owned(), database.to_string_lossy().into_owned()),
     ];
     let shortened = SHORTENED.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let nothing = database.with_file_name("certcommit.toml");
-    std::fs::write(&nothing, "")?;
-    Ok(Settings::load(Some(&nothing), own.into_iter().chain(shortened))?)
+    // An empty file keeps the demo from reading the one in /etc.
+    let empty = database.with_file_name("certcommit.toml");
+    std::fs::write(&empty, "")?;
+    Ok(Settings::load(Some(&empty), own.into_iter().chain(shortened))?)
 }
 
 fn certificate(number: u32) -> String {
@@ -121,34 +123,15 @@ fn certificate(number: u32) -> String {
 }
 
 async fn enqueue(settings: &Settings, certificates: u32) -> Result<(), Failure> {
-    let mut queue = Queue::open(&settings.database, Opening::Create).await?;
     let submission = |number| {
         let certificate_id = certificate(number).parse();
         let certificate_id = certificate_id.map_err(|error| Failure::new(Code::Usage, format!("{error}")))?;
         Ok(NewSubmission { certificate_id, verify_type: None, priority: 0, due_at: None, reference: None })
     };
     let batch: Result<Vec<_>, Failure> = (1..=certificates).map(submission).collect();
+    let mut queue = Queue::open(&settings.database, Opening::Create).await?;
     queue.enqueue(&batch?).await?;
     Ok(queue.close().await?)
-}
-
-async fn run_daemon(simulator: &Simulator, settings: Settings) -> Result<Ended, Failure> {
-    let (secret_id, secret_key) = simulator.credentials();
-    let source = CredentialSource::of(Credentials { secret_id, secret_key: secret_key.into(), token: None });
-    let daemon = daemon::start(settings, source).await?;
-    let (stop, stop_asked) = watch::channel(Stop::No);
-    let (progress, watched) = watch::channel(Progress::default());
-    let meter = tokio::spawn(Meter::new().follow(watched));
-    let interrupted = tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            stop.send_replace(Stop::Soon);
-        }
-        std::future::pending::<()>().await;
-    });
-    let ended = daemon.run(Until::Empty, stop_asked, progress).await;
-    interrupted.abort();
-    meter.await.unwrap_or_default();
-    Ok(ended?)
 }
 
 fn outcomes(ended: &Ended, simulator: &Simulator) -> Table {

@@ -9,13 +9,13 @@ use crate::config::Settings;
 use crate::queue::{Enqueued, NewSubmission, Opening, Queue};
 use crate::submission::{CertificateId, VerifyType};
 
-/// Submissions in one transaction: short enough for others who write.
+/// Submissions in one transaction. A longer one would keep other writers waiting.
 const BATCH: usize = 5_000;
-/// A line is cut after so many bytes: no ID is nearly as long.
+/// Longer lines are cut: no ID is nearly as long.
 const LONGEST_LINE: u64 = 4096;
-/// The names of a column of IDs, in small letters and without `_` and `-`.
+/// Headers of a column of IDs, in small letters and without `_` and `-`.
 const HEADERS: [&str; 5] = ["certificateid", "certificateids", "certid", "certids", "id"];
-/// Refusals that are shown one by one.
+/// At most so many refusals are printed.
 const SHOWN: u64 = 20;
 
 #[derive(Debug, clap::Args)]
@@ -23,19 +23,19 @@ pub(super) struct Arguments {
     /// Certificate IDs.
     #[arg(value_name = "ID", required_unless_present = "file", conflicts_with = "file")]
     ids: Vec<String>,
-    /// A file with one certificate ID a line; - for standard input. Empty lines, lines with # and a header are skipped.
+    /// File with one certificate ID per line; - for standard input. Skips empty lines, lines that start with #, and a header.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// How the domain is validated: DNS_AUTO, DNS, FILE, DNS_PROXY or FILE_PROXY.
+    /// Domain validation: DNS_AUTO, DNS, FILE, DNS_PROXY or FILE_PROXY.
     #[arg(long, value_name = "TYPE")]
     verify_type: Option<VerifyType>,
-    /// 0 to 3; higher goes first.
+    /// 0 to 3; higher is sent first.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=3))]
     priority: u8,
-    /// Not before this time: unix seconds, or ISO 8601 such as 2026-12-01T00:00:00Z.
+    /// Earliest time to send: unix seconds, or ISO 8601 such as 2026-12-01T00:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     due_at: Option<i64>,
-    /// Your own key, for reports and for `cancel --reference`.
+    /// Your own reference, for reports and for `cancel --reference`.
     #[arg(long)]
     reference: Option<String>,
 }
@@ -48,29 +48,29 @@ fn parse_time(text: &str) -> Result<i64, String> {
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
-    // First: a file that isn't there makes no queue.
+    // Before the queue is opened: a file that doesn't exist must not create a queue.
     let lines = lines(&arguments)?;
     let mut queue = Queue::open(&settings.database, Opening::Create).await?;
-    let mut teller = Teller::default();
+    let mut tally = Tally::default();
     let mut batch = Vec::new();
     for line in lines {
-        let (number, text) = line?;
+        let (place, text) = line?;
         if arguments.file.is_some() && is_header(&text) {
-            teller.pass_over(&format!("{number}: {text} is the header of a column, and no ID; it was not enqueued"))?;
+            tally.skip(&format!("{place}: skipped {text}, which is a column header and not an ID"))?;
             continue;
         }
         match text.parse::<CertificateId>() {
             Ok(certificate_id) => batch.push(arguments.submission(certificate_id)),
-            Err(error) => teller.refuse(&format!("{number}: {error}"))?,
+            Err(error) => tally.refuse(&format!("{place}: {error}"))?,
         }
         if batch.len() == BATCH {
-            teller.tell(&queue.enqueue(&batch).await?)?;
+            tally.add(&queue.enqueue(&batch).await?)?;
             batch.clear();
         }
     }
-    teller.tell(&queue.enqueue(&batch).await?)?;
+    tally.add(&queue.enqueue(&batch).await?)?;
     queue.close().await?;
-    teller.finish()
+    Ok(tally.finish()?)
 }
 
 impl Arguments {
@@ -85,7 +85,7 @@ impl Arguments {
     }
 }
 
-/// Whether a line of a file names the column, as exports of tables begin. It would pass for an ID.
+/// Whether a line is the header of a column, as in exports of tables. It would pass for an ID.
 fn is_header(line: &str) -> bool {
     let letters: String = line.chars().filter(|letter| !matches!(letter, '_' | '-')).collect();
     HEADERS.contains(&letters.to_ascii_lowercase().as_str())
@@ -93,45 +93,45 @@ fn is_header(line: &str) -> bool {
 
 type Lines = Box<dyn Iterator<Item = Result<(String, String), Failure>>>;
 
-/// The IDs, each with where it stood.
+/// The IDs, each with its place for messages.
 fn lines(arguments: &Arguments) -> Result<Lines, Failure> {
     let Some(path) = &arguments.file else {
         let ids = arguments.ids.clone().into_iter();
         return Ok(Box::new(ids.map(|id| Ok(("refused".to_owned(), id)))));
     };
     let (reader, name): (Box<dyn BufRead>, _) = if path == Path::new("-") {
-        (Box::new(BufReader::new(std::io::stdin())), "standard input".to_owned())
+        (Box::new(BufReader::new(io::stdin())), "standard input".to_owned())
     } else {
         let name = path.display().to_string();
         (Box::new(BufReader::new(open(path).map_err(|error| unreadable(&name, &error))?)), name)
     };
     let lines = ShortLines(reader).enumerate().map(move |(index, line)| {
         let line = line.map_err(|error| unreadable(&name, &error))?;
-        let mark = if index == 0 { line.strip_prefix('\u{feff}') } else { None };
-        let line = mark.unwrap_or(&line);
+        let bom = if index == 0 { line.strip_prefix('\u{feff}') } else { None };
+        let line = bom.unwrap_or(&line);
         Ok((format!("line {}", index + 1), line.trim().to_owned()))
     });
-    let wanted = |line: &Result<(String, String), Failure>| !matches!(line, Ok((_, text)) if text.is_empty() || text.starts_with('#'));
-    Ok(Box::new(lines.filter(wanted)))
+    let is_skipped = |text: &str| text.is_empty() || text.starts_with('#');
+    Ok(Box::new(lines.filter(move |line| !line.as_ref().is_ok_and(|(_, text)| is_skipped(text)))))
 }
 
-/// Opens a file. A directory can be opened, too, and fails only when it is read.
+/// Opens a file. A directory can be opened too, but not read.
 fn open(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
 }
 
-/// What was named as the source of the IDs can't be read: a mistake of whoever named it.
+/// The file of IDs can't be read, which is a mistake of whoever named it.
 fn unreadable(name: &str, error: &io::Error) -> Failure {
     let why = if error.kind() == io::ErrorKind::IsADirectory {
-        format!("{name} is a directory; name a file with one certificate ID a line")
+        format!("{name} is a directory; name a file with one certificate ID per line")
     } else {
         format!("{name}: {error}")
     };
     Failure::new(Code::Usage, why)
 }
 
-/// Lines, each cut after some length, so that no file fills the memory. What isn't UTF-8 is replaced.
+/// Lines, cut so that no file fills the memory. Bytes that aren't UTF-8 are replaced.
 struct ShortLines(Box<dyn BufRead>);
 
 impl Iterator for ShortLines {
@@ -150,54 +150,48 @@ impl ShortLines {
         }
         let whole = line.pop_if(|last| *last == b'\n').is_some() || self.0.skip_until(b'\n')? == 0;
         let line = String::from_utf8_lossy(&line);
-        // What was cut off must not make an ID of the rest.
+        // A cut line must not pass for an ID.
         Ok(Some(if whole { line.into_owned() } else { format!("{line}…") }))
     }
 }
 
-/// Says how it went.
+/// Counts what happened to the IDs, and prints the first refusals.
 #[derive(Debug, Default)]
-struct Teller {
+struct Tally {
     new: u64,
     known: u64,
     refused: u64,
-    passed_over: u64,
+    skipped: u64,
 }
 
-impl Teller {
-    fn tell(&mut self, enqueued: &Enqueued) -> Result<(), Failure> {
+impl Tally {
+    fn add(&mut self, enqueued: &Enqueued) -> io::Result<()> {
         self.new += enqueued.new;
         self.known += enqueued.known;
-        for (certificate_id, sentence) in &enqueued.refused {
-            self.refuse(&format!("{certificate_id}: {sentence}"))?;
-        }
-        Ok(())
+        enqueued.refused.iter().try_for_each(|(id, sentence)| self.refuse(&format!("{id}: {sentence}")))
     }
 
-    fn refuse(&mut self, why: &str) -> Result<(), Failure> {
-        self.refused += 1;
-        if self.refused <= SHOWN {
-            writeln!(std::io::stderr(), "{why}")?;
-        }
-        Ok(())
+    fn refuse(&mut self, why: &str) -> io::Result<()> {
+        complain(&mut self.refused, why)
     }
 
-    /// Tells of a line that is neither enqueued nor refused.
-    fn pass_over(&mut self, why: &str) -> Result<(), Failure> {
-        self.passed_over += 1;
-        if self.passed_over <= SHOWN {
-            writeln!(std::io::stderr(), "{why}")?;
-        }
-        Ok(())
+    /// For a line that is neither enqueued nor refused.
+    fn skip(&mut self, why: &str) -> io::Result<()> {
+        complain(&mut self.skipped, why)
     }
 
-    fn finish(self) -> Result<Code, Failure> {
+    fn finish(self) -> io::Result<Code> {
         if self.refused > SHOWN {
-            writeln!(std::io::stderr(), "… and {} more were refused", self.refused - SHOWN)?;
+            writeln!(io::stderr(), "… and {} more refused", self.refused - SHOWN)?;
         }
-        writeln!(std::io::stdout(), "{} new, {} known, {} refused", self.new, self.known, self.refused)?;
+        writeln!(io::stdout(), "{} new, {} known, {} refused", self.new, self.known, self.refused)?;
         Ok(if self.refused == 0 { Code::Done } else { Code::PartlyDone })
     }
+}
+
+fn complain(count: &mut u64, why: &str) -> io::Result<()> {
+    *count += 1;
+    if *count <= SHOWN { writeln!(io::stderr(), "{why}") } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Exit codes, and which failure has which.
+//! Exit codes, and the code of each failure.
 
 use std::fmt;
 use std::io;
@@ -14,13 +14,13 @@ use crate::tencent::{CredentialsError, InvalidEndpoint, ProxyError};
 pub enum Code {
     /// Done.
     Done,
-    /// Part of it wasn't: submissions failed or held, lines refused.
+    /// Part of it wasn't done.
     PartlyDone,
-    /// Usage, or the file of IDs can't be read.
+    /// Wrong usage.
     Usage,
-    /// The database is foreign, newer, corrupt or emptied, or rules of it are gone.
+    /// The database isn't a whole queue.
     Data,
-    /// The API can't be reached or refuses us.
+    /// The API can't be reached, or refuses the account.
     Unavailable,
     /// The database can't be created.
     CantCreate,
@@ -32,12 +32,12 @@ pub enum Code {
     Replaced,
     /// Permission denied.
     Permission,
-    /// Configuration.
+    /// The configuration is wrong.
     Config,
 }
 
 impl Code {
-    /// Every one.
+    /// All of them.
     pub const ALL: [Self; 11] = [
         Self::Done,
         Self::PartlyDone,
@@ -52,44 +52,36 @@ impl Code {
         Self::Config,
     ];
 
-    /// What it means, in one sentence.
-    #[must_use]
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::Done => "Done.",
-            Self::PartlyDone => "Part of it wasn't: submissions failed or held, lines refused.",
-            Self::Usage => "Usage, or the file of IDs can't be read.",
-            Self::Data => "The database is foreign, newer, corrupt or emptied, or rules of it are gone.",
-            Self::Unavailable => "The API can't be reached or refuses us.",
-            Self::CantCreate => "The database can't be created.",
-            Self::Io => "The database failed.",
-            Self::Held => "Another daemon holds the database.",
-            Self::Replaced => "The database was replaced or deleted while it was open.",
-            Self::Permission => "Permission denied.",
-            Self::Config => "Configuration, or the database lies where none can.",
-        }
-    }
-
     /// The number.
     #[must_use]
     pub fn number(self) -> u8 {
+        self.entry().0
+    }
+
+    /// What it means, in one sentence.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        self.entry().1
+    }
+
+    fn entry(self) -> (u8, &'static str) {
         match self {
-            Self::Done => 0,
-            Self::PartlyDone => 1,
-            Self::Usage => 2,
-            Self::Data => 65,
-            Self::Unavailable => 69,
-            Self::CantCreate => 73,
-            Self::Io => 74,
-            Self::Held => 75,
-            Self::Replaced => 76,
-            Self::Permission => 77,
-            Self::Config => 78,
+            Self::Done => (0, "Done."),
+            Self::PartlyDone => (1, "Partly done: submissions failed or are held, or lines were refused."),
+            Self::Usage => (2, "Wrong usage, or the file of IDs can't be read."),
+            Self::Data => (65, "The database is foreign, newer, corrupt or emptied, or lacks some of its rules."),
+            Self::Unavailable => (69, "The API can't be reached, or refuses the account."),
+            Self::CantCreate => (73, "The database can't be created."),
+            Self::Io => (74, "The database failed."),
+            Self::Held => (75, "Another daemon holds the database."),
+            Self::Replaced => (76, "The database was replaced or deleted while it was open."),
+            Self::Permission => (77, "Permission denied."),
+            Self::Config => (78, "The configuration is wrong, or the database is where it can't be."),
         }
     }
 }
 
-/// What `--help` says about exit codes.
+/// The exit codes, for `--help`.
 pub(super) fn help() -> String {
     let lines = Code::ALL.iter().map(|code| format!("\n  {:>2}  {}", code.number(), code.describe()));
     format!("Exit codes:{}", lines.collect::<String>())
@@ -108,7 +100,7 @@ impl Failure {
         Self { code, message: message.into() }
     }
 
-    /// Whether there is nothing to say: the reader of our output went away.
+    /// Whether to print nothing, since whoever read the output is gone.
     pub(super) fn is_quiet(&self) -> bool {
         self.message.is_empty()
     }
@@ -161,7 +153,7 @@ impl From<StartError> for Failure {
             StartError::Credentials(error) => error.into(),
             StartError::Endpoint(error) => error.into(),
             StartError::Proxy(error) => error.into(),
-            // The address may be another process's for a moment, or not be up yet: to start again may help.
+            // The address may be taken for a moment, or not be up yet: starting again may help.
             StartError::Metrics { .. } => Self::new(Code::Io, error.to_string()),
         }
     }
@@ -184,7 +176,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Failures that are the configuration's.
+/// Errors of the configuration.
 macro_rules! configuration {
     ($($error:ty),*) => {
         $(impl From<$error> for Failure {

@@ -7,7 +7,7 @@ use comfy_table::{Table, presets};
 use super::exit::{Code, Failure};
 use crate::clock::UnixMillis;
 use crate::config::Settings;
-use crate::queue::{HistoryLine, UntrustedText};
+use crate::queue::{HistoryLine, Opening, Queue, UntrustedText};
 use crate::submission::CertificateId;
 
 #[derive(Debug, clap::Args)]
@@ -17,7 +17,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
-    let mut queue = super::look_at_queue(settings).await?;
+    let mut queue = Queue::open(&settings.database, Opening::Looking).await?;
     let id = &arguments.id;
     let submission = queue.submission(id).await?;
     let requests = queue.history(id).await?;
@@ -49,7 +49,7 @@ fn table(requests: &[HistoryLine]) -> Table {
             line.number.to_string(),
             UnixMillis(line.started_at).to_string(),
             line.kind.to_string(),
-            line.outcome.as_deref().unwrap_or("on the way").to_owned(),
+            line.outcome.as_deref().unwrap_or("in flight").to_owned(),
             number(line.duration_ms),
             text(&line.order_id),
             number(line.status),

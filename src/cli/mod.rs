@@ -1,4 +1,4 @@
-//! The commands: arguments, terminal output and exit codes; a file a command, and no logic.
+//! The commands, a file each: arguments, terminal output and exit codes, and no other logic.
 
 mod backup;
 mod cancel;
@@ -12,6 +12,7 @@ mod enqueue;
 mod exit;
 mod history;
 mod manual;
+mod moving;
 mod pause;
 mod progress_bar;
 mod resolve;
@@ -21,21 +22,18 @@ mod status;
 mod terminal;
 mod verify;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::Settings;
-use crate::queue::{Opening, Queue, Shifted, UntrustedText};
-use crate::submission::State;
 pub use exit::{Code, Failure};
 
-/// Commits Tencent Cloud SSL certificate orders in bulk, from a SQLite queue, within the rate limit.
+/// Commit Tencent Cloud SSL certificate orders in bulk, from a SQLite queue, within the rate limit.
 #[derive(Debug, Parser)]
 #[command(name = "certcommit", version, about, after_help = exit::help())]
 struct Arguments {
-    /// The configuration file [default: /etc/certcommit/certcommit.toml, if it is there].
+    /// Configuration file [default: /etc/certcommit/certcommit.toml, if it exists].
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -50,57 +48,53 @@ enum Command {
     Enqueue(enqueue::Arguments),
     /// Show the queue at a glance.
     Status(status::Arguments),
-    /// Show every request that was made for a certificate.
+    /// Show every request made for a certificate.
     History(history::Arguments),
-    /// Try failed submissions once more.
+    /// Try failed submissions again.
     Retry(retry::Arguments),
-    /// Take pending submissions out.
+    /// Cancel pending submissions.
     Cancel(cancel::Arguments),
-    /// Decide on a submission that is held or in doubt.
+    /// Decide a submission that is held or in doubt.
     Resolve(resolve::Arguments),
     /// Read submissions back before anything is sent for them.
     Verify(verify::Arguments),
-    /// Pause the queue: no commits go out.
+    /// Pause the queue: no commits are sent.
     Pause(pause::PauseArguments),
-    /// End a pause of either kind, and probe at once.
+    /// End any pause, and probe at once.
     Resume,
     /// Write a checked copy of the queue to a new file, while the daemon runs.
     Backup(backup::Arguments),
     /// Check configuration, database, credentials and clock.
     Check(check::Arguments),
-    /// Print the completions for a shell.
+    /// Print the completion script of a shell.
     Completions(completions::Arguments),
     /// Print the man page: certcommit manual | man -l -
     Manual,
-    /// Show the whole thing against a simulator of the API, in a temporary database.
+    /// Run everything against a simulator of the API, in a temporary database.
     Demo(demo::Arguments),
 }
 
-/// Runs the program; the exit code.
+/// Runs the program. Returns the exit code.
 #[must_use]
 pub fn main() -> u8 {
     // Before there is anything to hide.
     if let Err(error) = core_dumps::forbid() {
-        let failure = Failure::new(Code::Io, format!("core dumps can't be switched off: {error}"));
-        terminal::tell(&failure);
-        return failure.code.number();
+        return failed(&Failure::new(Code::Io, format!("core dumps can't be turned off: {error}")));
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return terminal::tell_usage(&error),
+        Err(error) => return terminal::print_usage(&error),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(arguments)),
-        Err(error) => Err(Failure::from(error)),
-    };
-    match outcome {
+    match runtime.map_err(Failure::from).and_then(|runtime| runtime.block_on(dispatch(arguments))) {
         Ok(code) => code.number(),
-        Err(failure) => {
-            terminal::tell(&failure);
-            failure.code.number()
-        }
+        Err(failure) => failed(&failure),
     }
+}
+
+fn failed(failure: &Failure) -> u8 {
+    terminal::print_failure(failure);
+    failure.code.number()
 }
 
 async fn dispatch(arguments: Arguments) -> Result<Code, Failure> {
@@ -118,42 +112,14 @@ async fn dispatch(arguments: Arguments) -> Result<Code, Failure> {
         Command::Resume => pause::resume(&settings()?).await,
         Command::Backup(arguments) => backup::run(arguments, &settings()?).await,
         Command::Check(arguments) => check::run(arguments, &settings()?).await,
-        Command::Completions(arguments) => completions::run(&arguments),
-        Command::Manual => manual::run(),
+        Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
+        Command::Manual => manual::run(Arguments::command()),
         // The demo brings its own settings.
         Command::Demo(arguments) => demo::run(arguments).await,
     }
 }
 
-/// The environment's variables, but for those that are not text, and so can't be ours.
+/// The environment's variables. Those that aren't UTF-8 can't be settings.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
-/// Opens the queue for a command that needs it to be there.
-async fn open_queue(settings: &Settings) -> Result<Queue, Failure> {
-    Ok(Queue::open(&settings.database, Opening::Existing).await?)
-}
-
-/// Opens the queue for a command that only looks at it.
-async fn look_at_queue(settings: &Settings) -> Result<Queue, Failure> {
-    Ok(Queue::open(&settings.database, Opening::Looking).await?)
-}
-
-/// Reports what a change to this state did: which submissions were not moved, and why. What is in this state already is as
-/// it was asked for.
-async fn report_moved(queue: &mut Queue, shifted: &Shifted, to: State, what: &str) -> Result<Code, Failure> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{} {what}", shifted.moved)?;
-    let mut code = Code::Done;
-    for id in &shifted.unmoved {
-        match queue.submission(id).await?.map(|line| line.state) {
-            Some(state) if state.as_str() == to.as_str() => writeln!(out, "{id}: {state} already")?,
-            other => {
-                writeln!(out, "{id}: {}", other.as_ref().map_or("not in the queue", UntrustedText::as_str))?;
-                code = Code::PartlyDone;
-            }
-        }
-    }
-    Ok(code)
 }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use super::exit::{Code, Failure};
 use crate::config::Settings;
+use crate::queue::{Opening, Queue};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PauseArguments {
@@ -12,14 +13,14 @@ pub(super) struct PauseArguments {
 }
 
 pub(super) async fn pause(arguments: PauseArguments, settings: &Settings) -> Result<Code, Failure> {
-    let mut queue = super::open_queue(settings).await?;
+    let mut queue = Queue::open(&settings.database, Opening::Existing).await?;
     queue.set_paused(true, arguments.reason.as_deref()).await?;
     writeln!(std::io::stdout(), "paused: no commits go out; to go on: certcommit resume")?;
     Ok(Code::Done)
 }
 
 pub(super) async fn resume(settings: &Settings) -> Result<Code, Failure> {
-    let mut queue = super::open_queue(settings).await?;
+    let mut queue = Queue::open(&settings.database, Opening::Existing).await?;
     queue.set_paused(false, None).await?;
     writeln!(std::io::stdout(), "resumed")?;
     Ok(Code::Done)

@@ -8,11 +8,11 @@ use tokio::sync::watch;
 use crate::daemon::Progress;
 use crate::submission::State;
 
-/// A progress bar on standard error; nothing is drawn if that isn't a terminal.
+/// A bar on standard error. Nothing is drawn if that isn't a terminal.
 #[derive(Debug)]
-pub(super) struct Meter(ProgressBar);
+pub(super) struct Bar(ProgressBar);
 
-impl Meter {
+impl Bar {
     pub(super) fn new() -> Self {
         let bar = ProgressBar::new(0);
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed} {msg}");
@@ -21,7 +21,7 @@ impl Meter {
         Self(bar)
     }
 
-    /// Shows the progress until the daemon ends.
+    /// Shows the progress until the daemon stops.
     pub(super) async fn follow(self, mut progress: watch::Receiver<Progress>) {
         while progress.changed().await.is_ok() {
             let now = progress.borrow_and_update().clone();

@@ -6,69 +6,84 @@ use std::panic::resume_unwind;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::credentials;
 use super::exit::{Code, Failure};
-use super::progress_bar::Meter;
+use super::progress_bar::Bar;
 use crate::config::{ConfigError, Settings};
-use crate::daemon::{self, Ended, Progress, Reloading, Stop, Until};
+use crate::daemon::{self, CredentialSource, Ended, Progress, Reloading, Stop, Until};
 use crate::logging::{self, LogLevel};
 use crate::submission::State;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// End when nothing is left to do; with a progress bar on a terminal.
+    /// Stop when nothing is left to do. Shows a progress bar on a terminal.
     #[arg(long)]
     until_empty: bool,
 }
 
-/// `load` reads the settings, as often as it is called.
+/// `load` reads the settings anew each time it is called.
 pub(super) async fn run(
     arguments: Arguments,
     mut load: impl FnMut() -> Result<Settings, ConfigError> + Send + 'static,
 ) -> Result<Code, Failure> {
     let settings = load()?;
-    let metered = arguments.until_empty && std::io::stderr().is_terminal();
-    // The bar and the log share the terminal: with a bar, only what needs attention is logged.
-    let level = if metered { LogLevel::Warn } else { settings.log.level };
+    let has_bar = arguments.until_empty && std::io::stderr().is_terminal();
+    // The bar and the log share the terminal, so with a bar, only warnings are logged.
+    let level = if has_bar { LogLevel::Warn } else { settings.log.level };
     let level = logging::init(level, settings.log.format)?;
-    let until = if arguments.until_empty { Until::Empty } else { Until::Stopped };
-    let source = super::credentials::source(&settings);
+    let source = credentials::source(&settings);
+    if arguments.until_empty {
+        let ended = run_daemon(settings, source, Until::Empty, has_bar, None).await?;
+        return Ok(verdict(&ended));
+    }
+    let (reload, asked) = watch::channel(());
+    let read = Box::new(move || load().map(|settings| (settings.clone(), credentials::source(&settings))));
+    let reloading = (reload, Reloading { asked, read, level });
+    run_daemon(settings, source, Until::Stopped, has_bar, Some(reloading)).await?;
+    Ok(Code::Done)
+}
+
+/// Runs a daemon that obeys signals. SIGHUP reloads it if it can reload, and stops it otherwise.
+pub(super) async fn run_daemon(
+    settings: Settings,
+    source: CredentialSource,
+    until: Until,
+    has_bar: bool,
+    reloading: Option<(watch::Sender<()>, Reloading)>,
+) -> Result<Ended, Failure> {
     let (stop, stop_asked) = watch::channel(Stop::No);
     let (progress, watched) = watch::channel(Progress::default());
-    let (reload, asked) = watch::channel(());
-    // A run until empty ends with its terminal; a daemon has none, and reloads.
-    let reload = (until == Until::Stopped).then_some(reload);
-    // From here on: a start that is told to stop comes to its end, and the run after it stops at once.
+    let (reload, reloading) = reloading.unzip();
+    // Before the start: a signal during the start lets it finish, and stops the run after it at once.
     let signals = tokio::spawn(obey_signals(stop, reload)?);
-    let read = Box::new(move || load().map(|settings| (settings.clone(), super::credentials::source(&settings))));
-    let daemon = daemon::start(settings, source).await?.reloading(Reloading { asked, read, level });
-    let meter = metered.then(|| tokio::spawn(Meter::new().follow(watched)));
-    // As a task: what wakes it from within the runtime costs no system call then.
+    let mut daemon = daemon::start(settings, source).await?;
+    if let Some(reloading) = reloading {
+        daemon = daemon.reloading(reloading);
+    }
+    let bar = has_bar.then(|| tokio::spawn(Bar::new().follow(watched)));
+    // As a task of its own, it is woken from within the runtime without a system call.
     let ended = tokio::spawn(daemon.run(until, stop_asked, progress)).await;
     let ended = ended.unwrap_or_else(|error| resume_unwind(error.into_panic()));
     signals.abort();
-    if let Some(meter) = meter {
-        // It ends with its progress; an error would mean that it panicked, which loses nothing.
-        meter.await.unwrap_or_default();
+    if let Some(bar) = bar {
+        // It ends with the daemon. An error means that it panicked, which loses nothing.
+        bar.await.unwrap_or_default();
     }
-    let ended = ended?;
-    Ok(match until {
-        Until::Stopped => Code::Done,
-        Until::Empty => verdict(&ended),
-    })
+    Ok(ended?)
 }
 
-/// What a run until empty amounts to.
+/// The exit code of a run until empty.
 fn verdict(ended: &Ended) -> Code {
-    let unhappy = ended.counts.of(State::Failed) + ended.counts.of(State::Held);
+    let unsuccessful = ended.counts.of(State::Failed) + ended.counts.of(State::Held);
     match &ended.refused {
         Some(_) => Code::Unavailable,
-        None if unhappy > 0 || ended.blocked => Code::PartlyDone,
+        None if unsuccessful > 0 || ended.blocked => Code::PartlyDone,
         None => Code::Done,
     }
 }
 
-/// The first SIGTERM or SIGINT asks to stop, the second to stop at once. SIGHUP asks to reload; where nothing can be
-/// reloaded, to stop.
+/// The first SIGTERM or SIGINT stops the daemon in good order, the second at once. SIGHUP reloads it, or stops it if it
+/// can't reload.
 fn obey_signals(
     stop: watch::Sender<Stop>,
     reload: Option<watch::Sender<()>>,

@@ -1,28 +1,27 @@
-//! What goes to people: nothing in it steers their terminal.
+//! Failures for people, escaped so that nothing in them controls the terminal.
 
 use std::io::Write as _;
 
 use super::exit::{Code, Failure};
 use crate::escaping::{is_unsafe, printable};
 
-/// The longest failure that is shown.
+/// Longer failures are cut.
 const LONGEST: usize = 4000;
 
-/// Says why a command failed, on one line: paths and values in it are as odd as people make them.
-pub(super) fn tell(failure: &Failure) {
+/// Prints why a command failed, on one line. Paths and values in it can hold anything.
+pub(super) fn print_failure(failure: &Failure) {
     if !failure.is_quiet() {
-        // With standard error gone, there is nobody to tell.
+        // If standard error is closed, nobody is listening.
         writeln!(std::io::stderr(), "certcommit: {}", printable(&failure.to_string(), LONGEST)).unwrap_or_default();
     }
 }
 
-/// Says what is wrong with the arguments, or what was asked for instead; the exit code.
-pub(super) fn tell_usage(error: &clap::Error) -> u8 {
-    let odd = std::env::args_os().any(|argument| argument.to_string_lossy().chars().any(is_unsafe));
-    // With the output gone, there is nobody to tell.
-    if odd {
-        let plain = error.to_string();
-        let lines: Vec<String> = plain.lines().map(|line| printable(line, LONGEST)).collect();
+/// Prints what is wrong with the arguments, or the help that was asked for. Returns the exit code.
+pub(super) fn print_usage(error: &clap::Error) -> u8 {
+    let is_odd = std::env::args_os().any(|argument| argument.to_string_lossy().chars().any(is_unsafe));
+    // If the output is closed, nobody is listening.
+    if is_odd {
+        let lines: Vec<String> = error.to_string().lines().map(|line| printable(line, LONGEST)).collect();
         writeln!(std::io::stderr(), "{}", lines.join("\n")).unwrap_or_default();
     } else {
         error.print().unwrap_or_default();

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::config::{ActionName, DatabaseSettings, Settings};
 use crate::logging::LogEvent;
 use crate::queue::{DaemonLock, Opening, Queue, QueueError, Recovered, RestoreMarker, Run};
-use crate::tencent::{Action, Client, CredentialsError, InvalidEndpoint, Proxy, ProxyError, Way, find_way};
+use crate::tencent::{Action, Client, CredentialsError, InvalidEndpoint, Proxy, ProxyError, Route, find_route};
 
 /// A daemon that has what it needs and has not begun to send.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
         settings.rate.per_second,
         settings.api.endpoint,
     );
-    if let Way::Through(_) = &way {
+    if let Route::Through(_) = &way {
         tracing::info!("requests go through the proxy {way}");
     }
     if keys.source().is_some() {
@@ -160,16 +160,16 @@ async fn listen(address: SocketAddr) -> Result<Monitor, StartError> {
 ///
 /// # Errors
 /// When the proxy that is named there can't be used.
-pub fn way_to_api(settings: &Settings) -> Result<Way, ProxyError> {
+pub fn way_to_api(settings: &Settings) -> Result<Route, ProxyError> {
     // What is no text is no URL either, and is to be refused.
     let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-    find_way(&settings.api.proxy, &settings.api.endpoint, &variable)
+    find_route(&settings.api.proxy, &settings.api.endpoint, &variable)
 }
 
 /// The client's part of the settings.
 #[must_use]
-pub fn client_settings(settings: &Settings, proxy: Option<Proxy>) -> crate::tencent::Settings {
-    crate::tencent::Settings {
+pub fn client_settings(settings: &Settings, proxy: Option<Proxy>) -> crate::tencent::ClientSettings {
+    crate::tencent::ClientSettings {
         endpoint: settings.api.endpoint.clone(),
         proxy,
         commit_action: match settings.api.action {

@@ -1,4 +1,4 @@
-//! What arrived, as the server saw it, and how dense it was.
+//! What arrived at the server, and how fast.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ const SECOND: Duration = Duration::from_secs(1);
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival {
-    /// When its last byte had been received.
+    /// When its last byte arrived.
     pub at: Instant,
-    /// `X-TC-Action` as it came.
+    /// `X-TC-Action`.
     pub action: String,
-    /// The certificate's ID, if it named one.
+    /// The certificate's ID, if it names one.
     pub certificate_id: Option<String>,
-    /// `VerifyType`, if it named one.
+    /// `VerifyType`, if it names one.
     pub verify_type: Option<String>,
-    /// What was answered: `ok`, an error code, or the fault in words.
+    /// The reply: `ok`, an error code, or the name of the fault.
     pub answer: String,
-    /// The number of the connection it came on, from 1.
+    /// The number of its connection, from 1.
     pub connection: u64,
 }
 
@@ -37,7 +37,7 @@ impl Arrival {
     }
 }
 
-/// The most arrivals in any second: the window holds its beginning and not its end. Sorted times are expected.
+/// The most arrivals in any sliding second, which includes its start and excludes its end. The times must be sorted.
 #[must_use]
 pub fn worst_second(times: &[Instant]) -> usize {
     let mut first = 0;
@@ -51,7 +51,7 @@ pub fn worst_second(times: &[Instant]) -> usize {
     worst
 }
 
-/// Arrivals a second, from the first to the last; 0 for fewer than two. Sorted times are expected.
+/// Arrivals per second, from the first to the last; 0 for fewer than two. The times must be sorted.
 #[must_use]
 pub fn rate(times: &[Instant]) -> f64 {
     let (Some(first), Some(last)) = (times.first(), times.last()) else { return 0.0 };
@@ -60,7 +60,7 @@ pub fn rate(times: &[Instant]) -> f64 {
     if span > 0.0 { f64::from(gaps) / span } else { 0.0 }
 }
 
-/// Arrivals in each second since the first. Sorted times are expected.
+/// Arrivals in each second since the first. The times must be sorted.
 #[must_use]
 pub fn per_second(times: &[Instant]) -> Vec<usize> {
     let mut counts = Vec::new();
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_second_holds_its_beginning_and_not_its_end() {
+    fn the_worst_second_includes_its_start_and_excludes_its_end() {
         assert_eq!(worst_second(&[]), 0);
         assert_eq!(worst_second(&at_millis(&[0])), 1);
         assert_eq!(worst_second(&at_millis(&[0, 999])), 2);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_second_begins_anywhere() {
+    fn the_worst_second_starts_anywhere() {
         assert_eq!(worst_second(&at_millis(&[0, 600, 900, 1100, 1500, 1600, 3000])), 4);
         assert_eq!(worst_second(&at_millis(&[0, 0, 0, 5000])), 3);
     }

@@ -1,8 +1,8 @@
 //! What the service knows about one certificate.
 
-/// A certificate's status that waits for a commit: enterprise-grade, and free.
+/// The statuses that allow a commit: enterprise-grade, and free.
 const PENDING_SUBMISSION: [i64; 2] = [5, 13];
-/// The status of a certificate that nothing else was said about.
+/// The default status.
 const FREE_PENDING_SUBMISSION: i64 = 13;
 const SUBMITTED: i64 = 8;
 

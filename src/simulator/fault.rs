@@ -1,46 +1,47 @@
-//! Misbehaviour: scripted for one certificate, or mixed in at random.
+//! Faults: scripted for one certificate, or mixed in at random.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-/// How a commit goes wrong. Where an order is placed first and the certificate's status doesn't allow one, the refusal
-/// takes the order's place in the reply.
+/// How a commit goes wrong. If the order is placed first, but the certificate's status doesn't allow one, the reply has the
+/// refusal instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// None: an order is placed and answered.
+    /// Not at all: the order is placed, and the reply says so.
     Behave,
-    /// No order; answered with this error code.
+    /// No order; the reply has this error code.
     Error(String),
-    /// The order is placed, yet answered with this error code.
+    /// The order is placed, but the reply has this error code.
     ErrorAfter(String),
     /// No order; the connection is cut.
     CutBefore,
     /// The order is placed; the connection is cut.
     CutAfter,
-    /// No order; never answered.
+    /// No order, and no reply.
     HangBefore,
-    /// The order is placed; never answered.
+    /// The order is placed; no reply.
     HangAfter,
     /// The connection is cut; the order is placed this long after the arrival.
     LateAfter(Duration),
-    /// The order is placed; the answer comes this much later.
+    /// The order is placed; the reply comes this much later.
     Delay(Duration),
-    /// The order is placed; the connection is cut in the middle of the answer.
+    /// The order is placed; the connection is cut in the middle of the reply.
     HalfBody,
-    /// The order is placed; answered with HTTP 502 and a page.
+    /// The order is placed; the reply is an HTML page with HTTP 502.
     Html,
-    /// The order is placed; answered with `{"Response":null}`.
+    /// The order is placed; the reply is `{"Response":null}`.
     NullResponse,
-    /// The order is placed; the answer isn't UTF-8.
+    /// The order is placed; the reply isn't UTF-8.
     NotUtf8,
-    /// The order is placed; the answer's `Status` is a string.
+    /// The order is placed; the reply's `Status` is a string.
     WrongTypeStatus,
-    /// The order is placed; the answer has no `OrderId`.
+    /// The order is placed; the reply has no `OrderId`.
     NoOrderId,
-    /// The order is placed; the answer is over 1 MiB long.
+    /// The order is placed; the reply is over 1 MiB long.
     HugeBody,
-    /// The order is placed; the certificate and the answer have this status.
+    /// The order is placed; the certificate and the reply have this status.
     Status(i64),
     /// No order; HTTP 307 to this address.
     Redirect(String),
@@ -48,11 +49,11 @@ pub enum Fault {
     Raw(Vec<u8>),
 }
 
-/// When a fault lets the order be placed.
+/// When the order is placed despite a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     None,
-    /// Before the answer.
+    /// Before the reply.
     First,
     /// This long after the arrival.
     After(Duration),
@@ -60,74 +61,54 @@ pub(super) enum Order {
 
 impl Fault {
     pub(super) fn order(&self) -> Order {
-        match self {
-            Self::Error(_) | Self::CutBefore | Self::HangBefore | Self::Redirect(_) | Self::Raw(_) => Order::None,
-            Self::LateAfter(wait) => Order::After(*wait),
-            Self::Behave
-            | Self::ErrorAfter(_)
-            | Self::CutAfter
-            | Self::HangAfter
-            | Self::Delay(_)
-            | Self::HalfBody
-            | Self::Html
-            | Self::NullResponse
-            | Self::NotUtf8
-            | Self::WrongTypeStatus
-            | Self::NoOrderId
-            | Self::HugeBody
-            | Self::Status(_) => Order::First,
+        if let Self::LateAfter(wait) = self {
+            return Order::After(*wait);
         }
+        let none =
+            matches!(self, Self::Error(_) | Self::CutBefore | Self::HangBefore | Self::Redirect(_) | Self::Raw(_));
+        if none { Order::None } else { Order::First }
     }
 
-    /// How much later than usual the answer comes.
+    /// How much later than usual the reply comes.
     pub(super) fn delay(&self) -> Duration {
         if let Self::Delay(wait) = self { *wait } else { Duration::ZERO }
     }
 
-    /// Whether the client gets to see what the service answered.
+    /// Whether the client gets the service's own reply.
     pub(super) fn is_intact(&self) -> bool {
         matches!(self, Self::Behave | Self::Delay(_) | Self::Status(_))
     }
 
-    /// What an arrival's `answer` says of it.
-    pub(super) fn name(&self) -> &str {
-        match self {
-            Self::Behave | Self::Delay(_) | Self::Status(_) => "ok",
-            Self::Error(code) | Self::ErrorAfter(code) => code,
-            Self::CutBefore => "cut before the order",
-            Self::CutAfter => "cut after the order",
-            Self::HangBefore => "no answer, no order",
-            Self::HangAfter => "no answer after the order",
-            Self::LateAfter(_) => "cut, the order follows",
-            Self::HalfBody => "half a body",
-            Self::Html => "HTTP 502",
-            Self::NullResponse => "null response",
-            Self::NotUtf8 => "not UTF-8",
-            Self::WrongTypeStatus => "status as a string",
-            Self::NoOrderId => "no order id",
-            Self::HugeBody => "huge body",
-            Self::Redirect(_) => "redirect",
-            Self::Raw(_) => "raw bytes",
+    /// What an arrival's `answer` says.
+    pub(super) fn name(&self) -> String {
+        if let Self::Error(code) | Self::ErrorAfter(code) = self {
+            return code.clone();
         }
+        if self.is_intact() { "ok".to_owned() } else { variant(self) }
     }
+}
+
+/// The name of a value's variant.
+fn variant(value: &impl fmt::Debug) -> String {
+    format!("{value:?}").chars().take_while(char::is_ascii_alphanumeric).collect()
 }
 
 /// How a read goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadFault {
-    /// As it should: the certificate as it is.
+    /// Well: the reply shows the certificate as it is.
     Behave,
-    /// Answered with this error code.
+    /// The reply has this error code.
     Error(String),
     /// The connection is cut.
     Cut,
-    /// Never answered.
+    /// No reply.
     Hang,
-    /// Answered with HTTP 502 and a page.
+    /// The reply is an HTML page with HTTP 502.
     Html,
-    /// Answered with HTTP 200 and these bytes.
+    /// The reply is HTTP 200 with these bytes.
     Raw(Vec<u8>),
-    /// Answered with this, whatever the certificate is.
+    /// The reply shows this, whatever the certificate is.
     Shows {
         /// `OrderId`, null if none.
         order_id: Option<String>,
@@ -136,7 +117,18 @@ pub enum ReadFault {
     },
 }
 
-/// What awaits the next requests for one certificate.
+impl ReadFault {
+    /// What an arrival's `answer` says.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Behave | Self::Shows { .. } => "ok".to_owned(),
+            Self::Error(code) => code.clone(),
+            Self::Cut | Self::Hang | Self::Html | Self::Raw(_) => variant(self),
+        }
+    }
+}
+
+/// The faults of the next requests for one certificate.
 #[derive(Debug, Clone)]
 pub(super) struct Script<F> {
     next: VecDeque<F>,
@@ -163,20 +155,20 @@ impl<F: Clone> Script<F> {
     }
 }
 
-/// Only the first commits of a certificate meet a random fault, so that each comes to an end.
+/// Random faults hit only the first commits of a certificate, so that each succeeds in the end.
 const COMMITS_AT_RISK: u64 = 2;
 
-/// Random faults for commits of unscripted certificates, as probabilities from 0 to 1. All but `invalid` strike at
-/// most a certificate's first two commits.
+/// Random faults for commits of certificates without a script, as probabilities from 0 to 1. All but `invalid` hit at most the
+/// first two commits of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Mixture {
-    /// `FailedOperation.CertificateInvalid`, for ever; of all certificates.
+    /// `FailedOperation.CertificateInvalid` for every commit of a certificate.
     pub invalid: f64,
     /// `FailedOperation.NetworkError`.
     pub network_error: f64,
     /// `InternalError.BackendResponseError`; no order.
     pub backend_error: f64,
-    /// `RequestLimitExceeded`, without need.
+    /// `RequestLimitExceeded`, although the rate is within the limit.
     pub throttled: f64,
     /// [`Fault::CutBefore`].
     pub lost_before: f64,
@@ -187,8 +179,7 @@ pub struct Mixture {
 }
 
 impl Mixture {
-    /// The fault of a certificate's commit, counted from 1. It depends on its arguments alone, not on the order in which
-    /// requests arrive.
+    /// The fault of a certificate's commit, counted from 1. It depends only on the arguments, not on the order of arrivals.
     pub(super) fn draw(&self, seed: u64, certificate_id: &str, commit: u64) -> Option<Fault> {
         if dice(seed, certificate_id, 0) < self.invalid {
             return Some(Fault::Error("FailedOperation.CertificateInvalid".to_owned()));
@@ -224,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mixture_has_about_the_proportions_asked_for() {
+    fn a_mixture_has_about_its_proportions() {
         let mixture = Mixture { network_error: 0.2, lost_after: 0.1, ..Mixture::default() };
         let drawn: Vec<_> = (0..10_000).map(|n| mixture.draw(7, &format!("cert-{n}"), 1)).collect();
         let share = |fault: &Fault| drawn.iter().filter(|drawn| drawn.as_ref() == Some(fault)).count();
@@ -242,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_used_up_and_then_goes_on_as_it_was_told() {
+    fn a_script_is_used_up_before_its_permanent_fault() {
         let mut script = Script::default();
         script.append(vec![1, 2]);
         assert_eq!([script.take(), script.take(), script.take()], [Some(1), Some(2), None]);

@@ -1,4 +1,4 @@
-//! Replies: their JSON, and the ways in which they are delivered or not.
+//! Replies: their JSON, and how they are delivered, or not.
 
 use std::io;
 use std::pin::Pin;
@@ -18,9 +18,9 @@ const PAGE: &str = "<html><head><title>502 Bad Gateway</title></head><body>502 B
 pub(super) enum Delivery {
     /// HTTP 200 with this body.
     Whole(Vec<u8>),
-    /// HTTP 200 announcing this body, half of it, and the end of the connection.
+    /// HTTP 200 that announces this body, half of the body, and the end of the connection.
     Half(Vec<u8>),
-    /// HTTP 502 with a page.
+    /// HTTP 502 with an HTML page.
     Html,
     /// HTTP 307 to this address.
     Redirect(String),
@@ -31,12 +31,12 @@ pub(super) enum Delivery {
 }
 
 impl Delivery {
-    /// This response, delivered as it should be.
+    /// This response, intact.
     pub(super) fn json(response: Value, request_id: &str) -> Self {
         Self::Whole(whole(response, request_id))
     }
 
-    /// The HTTP response, if there is to be one; else why not.
+    /// The HTTP response, or how there is none.
     pub(super) fn into_response(self) -> Result<Response, Silence> {
         match self {
             Self::Whole(body) => Ok((JSON, body).into_response()),
@@ -49,7 +49,7 @@ impl Delivery {
     }
 }
 
-/// A way of not answering.
+/// How a request gets no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Silence {
     Cut,
@@ -58,7 +58,7 @@ pub(super) enum Silence {
 
 /// `{"Error":…}` with this code.
 pub(super) fn error(code: &str) -> Value {
-    json!({ "Error": { "Code": code, "Message": "as the simulator was told" } })
+    json!({ "Error": { "Code": code, "Message": "as the simulator was told to" } })
 }
 
 /// Sets a field of a response.

@@ -1,7 +1,7 @@
 //! What the gateway checks before it lets a request through.
 //!
-//! The names are written out anew here, not taken from the client's side: a stand-in that shares the client's
-//! mistakes finds none. The signature is the exception; it is held to published answers.
+//! All names are written out here rather than taken from the client: a simulator that shares the client's mistakes finds none.
+//! The signature is the exception, since tests compare it with published answers.
 
 use axum::http::HeaderMap;
 use secrecy::SecretString;
@@ -18,7 +18,7 @@ const SERVICE: &str = "ssl";
 /// How far the client's clock may be off, in seconds.
 const MAX_CLOCK_SKEW: u64 = 300;
 
-/// What the gateway knows an account by.
+/// The credentials of an account.
 #[derive(Debug, Clone)]
 pub(super) struct Account {
     pub(super) secret_id: String,
@@ -26,20 +26,20 @@ pub(super) struct Account {
     pub(super) temporary: Vec<Temporary>,
 }
 
-/// Temporary keys of an account.
+/// Temporary credentials of an account.
 #[derive(Debug, Clone)]
 pub(super) struct Temporary {
     pub(super) secret_id: String,
     pub(super) secret_key: String,
     pub(super) token: String,
-    /// Until when they are good, in unix seconds.
+    /// When they expire, in unix seconds.
     pub(super) expires: i64,
-    /// Whether a request that they signed was let in.
+    /// Whether they have signed a request that was let in.
     pub(super) used: bool,
 }
 
 impl Account {
-    /// The key that belongs to an ID. Temporary keys need their token, and to be good still.
+    /// The key that belongs to an ID. Temporary credentials need their token, and must not have expired.
     fn key_of(&self, secret_id: &str, token: Option<&str>, unix_seconds: i64) -> Result<&str, &'static str> {
         if secret_id == self.secret_id {
             return Ok(&self.secret_key);
@@ -50,13 +50,13 @@ impl Account {
         if good { Ok(&keys.secret_key) } else { Err("AuthFailure.TokenFailure") }
     }
 
-    /// A request that was signed with this ID was let in.
-    pub(super) fn used(&mut self, secret_id: &str) {
+    /// Records that a request signed with this ID was let in.
+    pub(super) fn mark_used(&mut self, secret_id: &str) {
         self.temporary.iter_mut().filter(|keys| keys.secret_id == secret_id).for_each(|keys| keys.used = true);
     }
 }
 
-/// A request as it came, read as far as it can be.
+/// A request, parsed as far as possible.
 #[derive(Debug)]
 pub(super) struct Incoming<'a> {
     headers: &'a HeaderMap,
@@ -64,12 +64,12 @@ pub(super) struct Incoming<'a> {
     parameters: Option<Map<String, Value>>,
 }
 
-/// What a request that passed asks for.
+/// The operation that a valid request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ask {
-    /// A commit, by the older action.
+pub(super) enum Operation {
+    /// A commit with the older action.
     Commit,
-    /// A commit, by the newer action.
+    /// A commit with the newer action.
     OrderSubmit,
     /// A read.
     Describe,
@@ -84,7 +84,7 @@ impl<'a> Incoming<'a> {
         self.header("x-tc-action").unwrap_or_default()
     }
 
-    /// The ID that it claims to be signed with.
+    /// The secret ID that it claims to be signed with.
     pub(super) fn secret_id(&self) -> Option<&'a str> {
         credential_and_signed_headers(self.header("authorization")?).map(|(secret_id, _)| secret_id)
     }
@@ -101,20 +101,20 @@ impl<'a> Incoming<'a> {
     ///
     /// # Errors
     /// The error code of the refusal.
-    pub(super) fn check(&self, account: &Account, unix_seconds: i64) -> Result<Ask, &'static str> {
+    pub(super) fn check(&self, account: &Account, unix_seconds: i64) -> Result<Operation, &'static str> {
         if self.header("x-tc-version").ok_or("MissingParameter")? != VERSION {
             return Err("NoSuchVersion");
         }
-        let ask = match self.action() {
-            COMMIT => Ask::Commit,
-            ORDER_SUBMIT => Ask::OrderSubmit,
-            DESCRIBE => Ask::Describe,
+        let operation = match self.action() {
+            COMMIT => Operation::Commit,
+            ORDER_SUBMIT => Operation::OrderSubmit,
+            DESCRIBE => Operation::Describe,
             "" => return Err("MissingParameter"),
             _ => return Err("InvalidAction"),
         };
         self.check_signature(account, unix_seconds)?;
-        self.check_parameters(ask)?;
-        Ok(ask)
+        self.check_parameters(operation)?;
+        Ok(operation)
     }
 
     fn check_signature(&self, account: &Account, unix_seconds: i64) -> Result<(), &'static str> {
@@ -138,12 +138,12 @@ impl<'a> Incoming<'a> {
         if claimed == right { Ok(()) } else { Err("AuthFailure.SignatureFailure") }
     }
 
-    fn check_parameters(&self, ask: Ask) -> Result<(), &'static str> {
+    fn check_parameters(&self, operation: Operation) -> Result<(), &'static str> {
         let parameters = self.parameters.as_ref().ok_or("InvalidParameter")?;
-        let (id_name, others): (&str, &[&str]) = match ask {
-            Ask::Commit => ("CertificateId", &["VerifyType"]),
-            Ask::OrderSubmit => ("CertId", &["VerifyType", "DeleteDnsAutoRecord"]),
-            Ask::Describe => ("CertificateId", &[]),
+        let (id_name, others): (&str, &[&str]) = match operation {
+            Operation::Commit => ("CertificateId", &["VerifyType"]),
+            Operation::OrderSubmit => ("CertId", &["VerifyType", "DeleteDnsAutoRecord"]),
+            Operation::Describe => ("CertificateId", &[]),
         };
         if parameters.keys().any(|name| name != id_name && !others.contains(&name.as_str())) {
             return Err("UnknownParameter");

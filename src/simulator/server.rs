@@ -1,186 +1,131 @@
-//! Sockets: listening, one task a connection, and carrying out what was decided about a request.
+//! The running simulator, and how to change its behavior.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::http::HeaderMap;
-use axum::response::Response;
-use axum::routing::post;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, oneshot, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use super::connection::{self, Shared};
+use super::fault::{Fault, Mixture, ReadFault};
+use super::options::Options;
+use super::service::Service;
+use super::socket::Socket;
 
-use super::reply::Silence;
-use super::request::Incoming;
-use super::state::State;
-use crate::clock;
-
-/// How long to wait when the system has no descriptor for a connection.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
-
-/// What all connections share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    state: Mutex<State>,
-    /// Fires at each arrival and each order.
-    changes: watch::Sender<()>,
-    connections: AtomicU64,
-    /// Orders to be placed after their connection was cut.
-    late_orders: Mutex<JoinSet<()>>,
+/// The running simulator. Dropping it closes its socket and its connections.
+pub struct Simulator {
+    pub(super) shared: Arc<Shared>,
+    socket: Socket,
 }
 
-impl Shared {
-    pub(super) fn new(state: State) -> Self {
-        Self {
-            state: Mutex::new(state),
-            changes: watch::Sender::new(()),
-            connections: AtomicU64::new(0),
-            late_orders: Mutex::new(JoinSet::new()),
-        }
-    }
-
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        locked(&self.state)
-    }
-
-    pub(super) fn changes(&self) -> watch::Receiver<()> {
-        self.changes.subscribe()
-    }
-
-    pub(super) fn tell_of_change(&self) {
-        self.changes.send_replace(());
-    }
-
-    pub(super) fn connections(&self) -> u64 {
-        self.connections.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn forget_late_orders(&self) {
-        locked(&self.late_orders).abort_all();
-    }
-
-    fn place_later(self: &Arc<Self>, id: String, wait: Duration) {
-        let shared = Arc::clone(self);
-        locked(&self.late_orders).spawn(async move {
-            tokio::time::sleep(wait).await;
-            // A refusal has nobody left to be told to.
-            shared.state().place_order(&id).unwrap_or_default();
-            shared.changes.send_replace(());
-        });
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A bound socket and its connections. All are closed when it is dropped.
-#[derive(Debug)]
-pub(super) struct Listener {
-    stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
-}
-
-impl Listener {
-    /// Listens, and says where.
+impl Simulator {
+    /// Starts to listen.
     ///
     /// # Errors
     /// When the address can't be bound.
-    pub(super) async fn bind(address: SocketAddr, shared: Arc<Shared>) -> io::Result<(Self, SocketAddr)> {
-        // tokio sets SO_REUSEADDR, so an address that was listened on before can be bound again at once.
-        let socket = TcpListener::bind(address).await?;
-        let address = socket.local_addr()?;
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(accept(socket, shared, stopped));
-        Ok((Self { stop: Some(stop), task }, address))
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let address = options.listen;
+        let shared = Arc::new(Shared::new(Service::new(options)));
+        let served = Arc::clone(&shared);
+        let socket = Socket::bind(address, move |stream| connection::serve(stream, Arc::clone(&served))).await?;
+        Ok(Self { shared, socket })
     }
 
-    /// Closes the socket and its connections.
-    pub(super) async fn close(mut self) {
-        drop(self.stop.take());
-        // An error means that the task was aborted: it is over, too.
-        (&mut self.task).await.unwrap_or_default();
+    /// The endpoint, such as `http://127.0.0.1:34567`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.socket.address())
     }
-}
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.task.abort();
+    /// The secret ID and the secret key that it accepts.
+    #[must_use]
+    pub fn credentials(&self) -> (String, String) {
+        let account = self.shared.service().account.clone();
+        (account.secret_id, account.secret_key)
     }
-}
 
-async fn accept(socket: TcpListener, shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            _ = &mut stopped => break,
-            Some(_) = connections.join_next() => {}
-            accepted = socket.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(serve(stream, Arc::clone(&shared)));
-                }
-                Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
-            },
-        }
+    /// Closes the socket and all connections, and keeps the state: from now on, connections are refused.
+    pub async fn pause_listening(&self) {
+        self.socket.close().await;
     }
-    drop(socket);
-    connections.shutdown().await;
-}
 
-#[derive(Debug, Clone)]
-struct Connection {
-    shared: Arc<Shared>,
-    number: u64,
-    cut: Arc<Notify>,
-}
+    /// Listens again, at the same endpoint. Does nothing if it is listening.
+    ///
+    /// # Errors
+    /// When the address was taken in the meantime.
+    pub async fn resume_listening(&self) -> io::Result<()> {
+        self.socket.reopen().await
+    }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>) {
-    if stream.set_nodelay(true).is_err() {
-        return;
+    /// Closes the socket and all connections for good.
+    pub async fn stop(self) {
+        self.pause_listening().await;
     }
-    let number = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
-    let connection = Connection { shared, number, cut: Arc::default() };
-    let cut = Arc::clone(&connection.cut);
-    let answer = move |headers: HeaderMap, body: Bytes| {
-        let connection = connection.clone();
-        async move { answer(&connection, &headers, &body).await }
-    };
-    let service = TowerToHyperService::new(Router::new().route("/", post(answer)));
-    let http = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
-        _ = http => {}
-        () = cut.notified() => {}
-    }
-}
 
-async fn answer(connection: &Connection, headers: &HeaderMap, body: &[u8]) -> Response {
-    let shared = &connection.shared;
-    let plan = {
-        let request = Incoming::new(headers, body);
-        let mut state = shared.state();
-        // Read under the lock, so that arrivals are in order.
-        let now = clock::now();
-        state.receive(&request, connection.number, now)
-    };
-    if let Some((id, wait)) = plan.late_order {
-        shared.place_later(id, wait);
+    /// Accepts these credentials from now on, and no others.
+    pub fn set_credentials(&self, secret_id: &str, secret_key: &str) {
+        let mut service = self.shared.service();
+        service.account.secret_id = secret_id.to_owned();
+        service.account.secret_key = secret_key.to_owned();
     }
-    shared.changes.send_replace(());
-    if !plan.wait.is_zero() {
-        tokio::time::sleep(plan.wait).await;
+
+    /// Changes latency and jitter.
+    pub fn set_latency(&self, latency: Duration, jitter: Duration) {
+        let mut service = self.shared.service();
+        service.options.latency = latency;
+        service.options.jitter = jitter;
     }
-    match plan.delivery.into_response() {
-        Ok(response) => return response,
-        Err(Silence::Cut) => connection.cut.notify_one(),
-        Err(Silence::Hang) => {}
+
+    /// Changes the limit of commits.
+    pub fn set_rate_limit(&self, limit: Option<u32>) {
+        self.shared.service().options.rate_limit = limit;
     }
-    std::future::pending().await
+
+    /// Changes the limit of reads.
+    pub fn set_read_rate_limit(&self, limit: Option<u32>) {
+        self.shared.service().options.read_rate_limit = limit;
+    }
+
+    /// Answers every request with this error code, until it is cleared with `None`.
+    pub fn outage(&self, code: Option<&str>) {
+        self.shared.service().outage = code.map(str::to_owned);
+    }
+
+    /// Adds random faults to the commits of certificates without a script.
+    pub fn mixture(&self, mixture: Mixture) {
+        self.shared.service().mixture = mixture;
+    }
+
+    /// Sets the status and the order of a certificate. The count of its orders stays.
+    pub fn set_certificate(&self, id: &str, status: i64, order_id: Option<&str>) {
+        let mut service = self.shared.service();
+        let certificate = service.certificates.entry(id.to_owned()).or_default();
+        certificate.status = status;
+        certificate.order_id = order_id.map(str::to_owned);
+    }
+
+    /// Scripts the next commits of a certificate, one fault each, after those scripted before.
+    pub fn script_commits(&self, id: &str, faults: Vec<Fault>) {
+        self.shared.service().commit_scripts.entry(id.to_owned()).or_default().append(faults);
+    }
+
+    /// Scripts every commit of a certificate after those scripted one by one.
+    pub fn script_commits_forever(&self, id: &str, fault: Fault) {
+        self.shared.service().commit_scripts.entry(id.to_owned()).or_default().forever(fault);
+    }
+
+    /// Scripts the next reads of a certificate, one fault each, after those scripted before.
+    pub fn script_reads(&self, id: &str, faults: Vec<ReadFault>) {
+        self.shared.service().read_scripts.entry(id.to_owned()).or_default().append(faults);
+    }
+
+    /// Scripts every read of a certificate after those scripted one by one.
+    pub fn script_reads_forever(&self, id: &str, fault: ReadFault) {
+        self.shared.service().read_scripts.entry(id.to_owned()).or_default().forever(fault);
+    }
+
+    /// Removes the scripts of a certificate.
+    pub fn clear_scripts(&self, id: &str) {
+        let mut service = self.shared.service();
+        service.commit_scripts.remove(id);
+        service.read_scripts.remove(id);
+    }
 }

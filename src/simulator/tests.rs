@@ -1,4 +1,8 @@
+//! What the simulator does for a client.
+
 mod faults;
+
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::Value;
@@ -11,7 +15,7 @@ const COMMIT: &str = "CommitCertificateInformation";
 const READ: &str = "DescribeCertificate";
 const REPEATED: &str = "FailedOperation.InvalidCertificateStatusCode";
 
-/// A client that signs, with one thing about it that a test may spoil.
+/// A client that signs. A test may change any part of it.
 struct Client {
     http: reqwest::Client,
     endpoint: String,
@@ -122,7 +126,7 @@ async fn the_newer_action_has_its_own_names() {
 }
 
 #[tokio::test]
-async fn a_request_that_isn_t_right_is_refused_by_name() {
+async fn an_invalid_request_gets_the_matching_error_code() {
     let (simulator, mut client) = simulator().await;
     for (action, body, expected) in [
         ("DescribeCertificateDetail", r#"{"CertificateId":"a"}"#, "InvalidAction"),
@@ -159,7 +163,7 @@ async fn a_request_that_is_signed_wrongly_is_refused() {
 }
 
 #[tokio::test]
-async fn a_strict_service_finds_only_what_it_was_told_of() {
+async fn a_strict_service_finds_only_certificates_that_were_set_up() {
     let simulator = Simulator::start(Options { strict: true, ..Options::default() }).await.unwrap();
     let client = Client::of(&simulator);
     assert_eq!(code(&client.commit("a").await), "FailedOperation.CertificateNotFound");
@@ -168,7 +172,7 @@ async fn a_strict_service_finds_only_what_it_was_told_of() {
 }
 
 #[tokio::test]
-async fn the_rate_is_counted_by_sliding_second_and_the_refused_don_t_count() {
+async fn the_rate_is_counted_in_sliding_seconds_without_the_refused() {
     let (simulator, client) = simulator().await;
     simulator.set_rate_limit(Some(3));
     for id in ["a", "b", "c"] {
@@ -216,7 +220,7 @@ async fn a_dropped_simulator_closes_its_port() {
 }
 
 #[tokio::test]
-async fn waiting_ends_with_the_arrival() {
+async fn waiting_ends_when_the_request_arrives() {
     let (simulator, client) = simulator().await;
     simulator.script_commits("a", vec![Fault::HangAfter]);
     tokio::select! {
@@ -227,27 +231,27 @@ async fn waiting_ends_with_the_arrival() {
     assert_eq!(simulator.commit_times().len(), 1);
 }
 
-/// A client with the temporary keys that were given out last, and what it gets for a read.
-async fn with_temporary_keys(simulator: &Simulator, role: &str, metadata: &MetadataService) -> (Client, Value) {
+/// A client with the latest temporary credentials, and the reply to a read.
+async fn with_temporary_credentials(simulator: &Simulator, role: &str, metadata: &MetadataService) -> (Client, Value) {
     let mut client = Client::of(simulator);
     let url = format!("http://{}/latest/meta-data/cam/security-credentials/{role}", metadata.address());
     client.http.get(url).send().await.unwrap().error_for_status().unwrap();
-    [client.secret_id, client.secret_key, client.token] = simulator.temporary_keys().pop().unwrap();
+    [client.secret_id, client.secret_key, client.token] = simulator.temporary_credentials().pop().unwrap();
     let answer = client.call(READ, &body("a")).await;
     (client, answer)
 }
 
 #[tokio::test]
-async fn temporary_keys_are_let_in_with_their_token_until_they_expire() {
+async fn temporary_credentials_are_accepted_with_their_token_until_they_expire() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
     let metadata = simulator.metadata(Some("certs")).await.unwrap();
-    let (mut client, answer) = with_temporary_keys(&simulator, "certs", &metadata).await;
-    assert!(answer["Error"].is_null() && simulator.temporary_keys_used() == 1, "{answer}");
+    let (mut client, answer) = with_temporary_credentials(&simulator, "certs", &metadata).await;
+    assert!(answer["Error"].is_null() && simulator.temporary_credentials_used() == 1, "{answer}");
     client.token = "another".to_owned();
     let answer = client.call(READ, &body("a")).await;
     assert_eq!(answer["Error"]["Code"], "AuthFailure.TokenFailure");
     metadata.set_lifetime(Duration::ZERO);
-    let (_, answer) = with_temporary_keys(&simulator, "certs", &metadata).await;
+    let (_, answer) = with_temporary_credentials(&simulator, "certs", &metadata).await;
     assert_eq!(answer["Error"]["Code"], "AuthFailure.TokenFailure");
-    assert_eq!(simulator.temporary_keys_used(), 1);
+    assert_eq!(simulator.temporary_credentials_used(), 1);
 }

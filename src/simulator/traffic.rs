@@ -1,15 +1,17 @@
-//! What the stand-in saw and did, and waiting for it without sleeping.
+//! What the simulator saw and did, and waiting for it without sleeping.
+
+use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
-use super::Simulator;
 use super::arrivals::Arrival;
+use super::server::Simulator;
 
 impl Simulator {
     /// Every request so far, in the order of arrival.
     #[must_use]
     pub fn arrivals(&self) -> Vec<Arrival> {
-        self.shared.state().arrivals.clone()
+        self.shared.service().arrivals.clone()
     }
 
     /// The commits so far, by either action.
@@ -45,31 +47,31 @@ impl Simulator {
     /// How many orders were placed for one certificate.
     #[must_use]
     pub fn orders_placed(&self, id: &str) -> usize {
-        self.shared.state().certificates.get(id).map_or(0, |certificate| certificate.orders)
+        self.shared.service().certificates.get(id).map_or(0, |certificate| certificate.orders)
     }
 
     /// How many orders were placed for all certificates.
     #[must_use]
     pub fn orders(&self) -> usize {
-        self.shared.state().orders
+        self.shared.service().orders
     }
 
     /// The order ID that the service holds for a certificate.
     #[must_use]
     pub fn order_id(&self, id: &str) -> Option<String> {
-        self.shared.state().certificates.get(id)?.order_id.clone()
+        self.shared.service().certificates.get(id)?.order_id.clone()
     }
 
     /// How many connections were opened so far.
     #[must_use]
     pub fn connections(&self) -> u64 {
-        self.shared.connections()
+        self.shared.connections.load(Ordering::Relaxed)
     }
 
-    /// Waits until this is so, asking at each arrival and each order.
-    pub async fn until(&self, so: impl Fn(&Self) -> bool) {
-        let mut changes = self.shared.changes();
-        while !so(self) {
+    /// Waits until the condition holds. It is checked at each arrival and each order.
+    pub async fn until(&self, condition: impl Fn(&Self) -> bool) {
+        let mut changes = self.shared.changes.subscribe();
+        while !condition(self) {
             if changes.changed().await.is_err() {
                 return;
             }
@@ -92,10 +94,10 @@ impl Simulator {
     }
 
     fn select(&self, of: impl Fn(&Arrival) -> bool) -> Vec<Arrival> {
-        self.shared.state().arrivals.iter().filter(|arrival| of(arrival)).cloned().collect()
+        self.shared.service().arrivals.iter().filter(|arrival| of(arrival)).cloned().collect()
     }
 
     fn count(&self, of: impl Fn(&Arrival) -> bool) -> usize {
-        self.shared.state().arrivals.iter().filter(|arrival| of(arrival)).count()
+        self.shared.service().arrivals.iter().filter(|arrival| of(arrival)).count()
     }
 }

@@ -14,7 +14,7 @@ use super::connections::{Connection, Connections};
 use super::credentials::Credentials;
 use super::departure::{OnDeparture, Watched};
 use super::failure::describe;
-use super::proxy::Proxy;
+use super::settings::{ClientSettings, InvalidEndpoint};
 use super::signing::{CanonicalRequest, Scope, authorization};
 use super::wire::{Action, CONTENT_TYPE, VERSION, commit_outcome, read_outcome};
 use crate::clock::{self, Now};
@@ -25,46 +25,15 @@ const SERVICE: &str = "ssl";
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 const REQUEST_CLIENT: &str = concat!("certcommit_", env!("CARGO_PKG_VERSION"));
 
-/// How the API is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Scheme and host, such as `https://ssl.tencentcloudapi.com`.
-    pub endpoint: String,
-    /// The proxy on the way to it, if there is one.
-    pub proxy: Option<Proxy>,
-    /// The action that commits.
-    pub commit_action: Action,
-    /// From resolving the name to a connection that stands.
-    pub connect_timeout: Duration,
-    /// From the start of a request to the end of its reply.
-    pub request_timeout: Duration,
-    /// `X-TC-Language`: the language of the server's messages, `zh-CN` or `en-US`.
-    pub language: String,
-}
-
 /// A client for one endpoint. It holds no credentials: each call brings them.
 #[derive(Debug)]
 pub struct Client {
     connections: Connections,
-    settings: Settings,
+    settings: ClientSettings,
     url: reqwest::Url,
     host: String,
     /// Where a tunnel leads: host and port.
     target: String,
-}
-
-/// An endpoint, or a platform, with which no client can be made.
-#[derive(Debug, thiserror::Error)]
-pub enum InvalidEndpoint {
-    /// The endpoint isn't a URL with a host.
-    #[error("api.endpoint: {0:?} is not a URL with a host")]
-    Url(String),
-    /// The proxy is none.
-    #[error("the proxy {0} can't be used")]
-    Proxy(String),
-    /// The platform's certificate authorities or TLS could not be set up.
-    #[error("the HTTPS client can't be set up: {0}")]
-    Tls(String),
 }
 
 /// One request and how it ended.
@@ -105,7 +74,7 @@ impl Client {
     ///
     /// # Errors
     /// When the endpoint has no host, or TLS can't be set up on this machine.
-    pub fn new(settings: Settings) -> Result<Self, InvalidEndpoint> {
+    pub fn new(settings: ClientSettings) -> Result<Self, InvalidEndpoint> {
         let invalid = || InvalidEndpoint::Url(settings.endpoint.clone());
         let url = reqwest::Url::parse(&settings.endpoint).map_err(|_| invalid())?;
         let host = match (url.host_str(), url.port()) {

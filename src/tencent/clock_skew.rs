@@ -1,5 +1,5 @@
-//! How far this machine's clock is off, as a reply's `Date` header shows. Nothing depends on it but what people are
-//! told: a signature that is refused as expired is a matter of the clock, and this says by how much.
+//! How far this machine's clock is off, by a reply's `Date` header. It is for messages only: when the API refuses a signature
+//! as expired, the clock is wrong, and this says by how much.
 
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use crate::clock::UnixMillis;
 pub struct ClockSkew(i64);
 
 impl ClockSkew {
-    /// From the text of a `Date` header and our time when it came. None if it is no date.
+    /// From a `Date` header and our time when it came; `None` if the header isn't a date.
     pub(crate) fn from_date(date: &str, ours: UnixMillis) -> Option<Self> {
         let theirs = httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()?;
         Some(Self(ours.seconds() - UnixMillis::from_duration(theirs).seconds()))
@@ -41,7 +41,7 @@ mod tests {
     const THEIRS: i64 = 1_551_113_065_000;
 
     #[test]
-    fn a_date_header_tells_by_how_much_our_clock_is_off() {
+    fn a_date_header_shows_how_far_our_clock_is_off() {
         let skew = |ours| ClockSkew::from_date(DATE, UnixMillis(ours)).unwrap();
         assert_eq!(skew(THEIRS + 999).seconds(), 0);
         assert_eq!(skew(THEIRS - 602_000).to_string(), "10 min 2 s behind the API's");
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_tells_nothing() {
+    fn what_isn_t_a_date_shows_nothing() {
         for text in ["", "yesterday", "Mon, 25 Feb 2019", "Thu, 01 Jan 1601 00:00:00 GMT"] {
             assert_eq!(ClockSkew::from_date(text, UnixMillis(THEIRS)), None, "{text}");
         }

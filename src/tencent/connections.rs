@@ -1,20 +1,20 @@
-//! The connections. HTTP/1.1 tells answers apart by their order alone: when something on the way sends one twice, the
-//! second copy looks like the answer to the next request on that connection, and each one after it like the answer to the
-//! request after its own.
+//! The connections to the API.
 //!
-//! So a connection is lent to one request at a time, and comes back only when its answer is known to be this request's, as
-//! far as it can be known: no request ever waits for a connection on which an answer is still to be judged.
+//! HTTP/1.1 matches replies to requests by their order alone. If a middlebox sends a reply twice, the copy looks like the
+//! reply to the next request on that connection, and so does each reply after it. So a connection is lent to one request
+//! at a time, and is used again only if its reply was that request's own, as far as anyone can tell.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::client::{InvalidEndpoint, Settings};
 use super::failure::describe;
-use super::proxy::failure::Asking;
-use super::reply_dedup::{Answers, Origin};
+use super::http;
+use super::proxy::{Attempt, why_unsent};
+use super::reply_dedup::SeenReplies;
+use super::settings::{ClientSettings, InvalidEndpoint};
 use super::trust_roots;
 use crate::clock;
 
@@ -24,41 +24,43 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// The connections to one endpoint.
 #[derive(Debug)]
 pub(super) struct Connections {
-    settings: Settings,
+    settings: ClientSettings,
+    /// Set up once: reading the certificate authorities takes longer than a request, and all connections share the TLS
+    /// sessions.
     tls: rustls::ClientConfig,
-    book: Mutex<Book>,
+    pool: Mutex<Pool>,
 }
 
 #[derive(Debug, Default)]
-struct Book {
-    /// Those that are lent to nobody, the one that was used last at the end.
+struct Pool {
+    /// Connections that are not lent, the most recently used last.
     idle: VecDeque<Connection>,
-    answers: Answers,
-    /// How many there were so far.
+    replies: SeenReplies,
     opened: u64,
-    /// How often all were given up.
-    given_up: u64,
+    /// Goes up whenever all connections are given up.
+    generation: u64,
 }
 
-/// A connection, or the place for one: it is set up by the first request, and again when the server has closed it.
+/// A connection, or the place for one: the first request establishes it, and a later one again if the server closed it.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// Of its own, so that nobody else is given its connection.
+    /// A client of its own, whose pool holds this connection alone.
     pub(super) http: reqwest::Client,
     number: u64,
-    /// How often all had been given up when it was lent.
-    given_up: u64,
-    used: Instant,
+    generation: u64,
+    last_used: Instant,
 }
 
-/// Why an answer isn't believed.
+/// Why a reply isn't believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Doubt {
-    /// An earlier one had its request ID.
-    #[error("the answer had the RequestId of an earlier one, so it is not this request's")]
+    /// It is a copy of an earlier reply.
+    #[error("the reply has the RequestId of an earlier one, so it belongs to another request")]
     Repeated,
-    /// Another answer came to a request on another connection than its own while this one was on its way.
-    #[error("answers came to the wrong requests while this one was on its way, so its answer may be another's")]
+    /// While the request was in flight, another connection brought a reply that wasn't its own.
+    #[error(
+        "replies came to the wrong requests while this one was in flight, so its reply may belong to another request"
+    )]
     Crossed,
 }
 
@@ -66,110 +68,89 @@ impl Connections {
     /// No connections yet.
     ///
     /// # Errors
-    /// When TLS can't be set up on this machine.
-    pub(super) fn new(settings: Settings) -> Result<Self, InvalidEndpoint> {
-        let connections = Self { tls: tls()?, settings, book: Mutex::default() };
+    /// When TLS can't be set up on this machine, or the proxy can't be used.
+    pub(super) fn new(settings: ClientSettings) -> Result<Self, InvalidEndpoint> {
+        let connections =
+            Self { tls: trust_roots::tls().map_err(InvalidEndpoint::Tls)?, settings, pool: Mutex::default() };
         connections.build()?;
         Ok(connections)
     }
 
-    /// A connection for one request. It is closed unless [`keep`](Self::keep) takes it back.
+    /// Lends a connection to one request. It is closed unless [`keep`](Self::keep) takes it back.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
     pub(super) fn lend(&self) -> Result<Connection, InvalidEndpoint> {
         let now = clock::now().instant;
-        let (number, given_up) = {
-            let mut book = self.book();
-            book.close_idle(now);
-            if let Some(connection) = book.idle.pop_back() {
+        let (number, generation) = {
+            let mut pool = self.pool();
+            pool.close_idle(now);
+            if let Some(connection) = pool.idle.pop_back() {
                 return Ok(connection);
             }
-            book.opened += 1;
-            (book.opened, book.given_up)
+            pool.opened += 1;
+            (pool.opened, pool.generation)
         };
-        Ok(Connection { http: self.build()?, number, given_up, used: now })
+        Ok(Connection { http: self.build()?, number, generation, last_used: now })
     }
 
-    /// Takes a connection back after an answer with this request ID, if that is believed. What brought an answer without
-    /// one is given up: a second copy of it couldn't be told.
+    /// Takes a connection back after a reply with this request ID. After a reply without one, it is closed: a copy of that
+    /// reply couldn't be recognized.
+    ///
+    /// # Errors
+    /// When the reply may belong to another request; the connection is closed then.
     pub(super) fn keep(&self, mut connection: Connection, request_id: Option<&str>) -> Result<(), Doubt> {
-        let now = clock::now().instant;
-        let mut book = self.book();
-        let origin = request_id.map(|id| book.answers.origin(id, connection.number));
-        if let Some(Origin::Earlier(number)) = origin {
-            if number != connection.number {
-                // It isn't one connection that is out of step, but something that serves several.
-                book.given_up += 1;
-                book.idle.clear();
+        let mut pool = self.pool();
+        if let Some(original) = request_id.and_then(|id| pool.replies.record(id, connection.number)) {
+            if original != connection.number {
+                // Not one connection is out of step, but a middlebox that serves several.
+                pool.generation += 1;
+                pool.idle.clear();
             }
             return Err(Doubt::Repeated);
         }
-        if connection.given_up != book.given_up {
+        if connection.generation != pool.generation {
             return Err(Doubt::Crossed);
         }
-        if origin == Some(Origin::New) {
-            connection.used = now;
-            book.idle.push_back(connection);
+        if request_id.is_some() {
+            connection.last_used = clock::now().instant;
+            pool.idle.push_back(connection);
         }
         Ok(())
     }
 
-    /// Why a request never departed.
+    /// Why a request never departed. `target` is the API's `HOST:PORT`.
     pub(super) async fn why_unsent(&self, error: reqwest::Error, target: &str) -> String {
         let Some(proxy) = &self.settings.proxy else { return describe(error) };
-        let mut tls = self.tls.clone();
-        tls.alpn_protocols.clear();
-        Asking { proxy, target, tls: &Arc::new(tls), patience: self.settings.connect_timeout }.why_unsent(error).await
+        let attempt = Attempt { proxy, target, tls: &self.tls, timeout: self.settings.connect_timeout };
+        why_unsent(&attempt, error).await
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn build(&self) -> Result<reqwest::Client, InvalidEndpoint> {
-        let mut builder = reqwest::Client::builder()
-            .http1_only()
-            .no_proxy()
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .redirect(reqwest::redirect::Policy::none())
-            .https_only(!self.settings.endpoint.starts_with("http:"))
+        let ClientSettings { endpoint, proxy, connect_timeout, request_timeout, .. } = &self.settings;
+        let mut builder = http::client(*connect_timeout, *request_timeout)
+            .https_only(!endpoint.starts_with("http:"))
             .tls_backend_preconfigured(self.tls.clone())
             .tcp_nodelay(true)
-            .connect_timeout(self.settings.connect_timeout)
-            .timeout(self.settings.request_timeout)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(1);
-        if let Some(proxy) = &self.settings.proxy {
-            builder = builder.proxy(proxy.of_client()?);
+        if let Some(proxy) = proxy {
+            let accepted = proxy.for_client().ok_or_else(|| InvalidEndpoint::Proxy(proxy.to_string()))?;
+            builder = builder.proxy(accepted);
         }
         builder.build().map_err(|error| InvalidEndpoint::Tls(describe(error)))
     }
 }
 
-impl Book {
+impl Pool {
     fn close_idle(&mut self, now: Instant) {
-        while self.idle.front().is_some_and(|oldest| now.duration_since(oldest.used) >= IDLE_TIMEOUT) {
+        while self.idle.front().is_some_and(|oldest| now.duration_since(oldest.last_used) >= IDLE_TIMEOUT) {
             self.idle.pop_front();
         }
-    }
-}
-
-/// TLS with the platform's certificate authorities. It is set up once: reading them takes longer than a request, and the
-/// connections share what they remember of the server.
-fn tls() -> Result<rustls::ClientConfig, InvalidEndpoint> {
-    install_crypto();
-    // The verifier's only error: nobody to trust.
-    let invalid = |_: rustls::Error| InvalidEndpoint::Tls(trust_roots::why_none());
-    let builder = rustls::ClientConfig::builder();
-    let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(builder.crypto_provider())).map_err(invalid)?;
-    let mut tls = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(tls)
-}
-
-pub(super) fn install_crypto() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // An error means that another thread has just installed it.
-        rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
     }
 }
 
@@ -179,7 +160,7 @@ mod tests {
     use super::*;
 
     fn connections() -> Connections {
-        Connections::new(Settings {
+        Connections::new(ClientSettings {
             endpoint: "http://localhost".to_owned(),
             proxy: None,
             commit_action: Action::Commit,
@@ -197,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_one_that_was_used_last_is_lent_next_and_to_one_request_at_a_time() {
+    async fn the_most_recently_used_connection_is_lent_next_and_to_one_request_at_a_time() {
         let connections = connections();
         let (one, two) = (connections.lend().unwrap(), connections.lend().unwrap());
         assert_eq!(connections.keep(one, Some("a")), Ok(()));
@@ -206,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_is_given_up_unless_it_brought_an_answer_that_can_be_told_from_others() {
+    async fn a_connection_is_kept_only_after_a_reply_whose_copy_could_be_recognized() {
         let connections = connections();
         drop(connections.lend().unwrap());
         assert_eq!(connections.keep(connections.lend().unwrap(), None), Ok(()));
@@ -214,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_the_connection_brought_before_concerns_that_connection_alone() {
+    async fn a_copy_on_the_same_connection_closes_that_connection_alone() {
         let connections = connections();
         let other = connections.lend().unwrap();
         let lend = || connections.lend().unwrap();
@@ -225,19 +206,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_another_connection_brought_before_gives_up_all_and_doubts_what_is_on_the_way() {
+    async fn a_copy_on_another_connection_closes_all_and_puts_what_is_in_flight_in_doubt() {
         let connections = connections();
-        let [idle, other, on_the_way] = [(); 3].map(|()| connections.lend().unwrap());
+        let [idle, other, in_flight] = [(); 3].map(|()| connections.lend().unwrap());
         assert_eq!(connections.keep(idle, Some("a")), Ok(()));
         assert_eq!(connections.keep(other, Some("a")), Err(Doubt::Repeated));
-        assert_eq!(connections.keep(on_the_way, Some("b")), Err(Doubt::Crossed));
+        assert_eq!(connections.keep(in_flight, Some("b")), Err(Doubt::Crossed));
         let next = connections.lend().unwrap();
         assert_eq!(next.number, 4);
-        assert_eq!(connections.keep(next, Some("c")), Ok(()), "what is sent afterwards is believed");
+        assert_eq!(connections.keep(next, Some("c")), Ok(()), "later replies are believed");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_was_idle_for_long_is_closed() {
+    async fn an_idle_connection_is_closed_in_time() {
         let connections = connections();
         assert_eq!(connections.keep(connections.lend().unwrap(), Some("a")), Ok(()));
         tokio::time::advance(IDLE_TIMEOUT).await;

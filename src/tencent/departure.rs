@@ -1,5 +1,5 @@
-//! A request body that tells when it departs: hyper asks for it as it writes the request's head, which it does on a
-//! connection that stands, after TCP and TLS have been set up.
+//! A request body that reports when the request departs. hyper asks for the body as it writes the request's head, which it
+//! does on an established connection, after TCP and TLS have been set up.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -29,9 +29,8 @@ pub(super) struct Watched {
 impl Watched {
     pub(super) fn new(body: impl Into<Bytes>, on_departure: OnDeparture) -> (Self, Departed) {
         let departed = Departed::default();
-        let watched =
-            Self { rest: Some(body.into()), departed: Arc::clone(&departed), on_departure: Some(on_departure) };
-        (watched, departed)
+        let body = Self { rest: Some(body.into()), departed: Arc::clone(&departed), on_departure: Some(on_departure) };
+        (body, departed)
     }
 }
 
@@ -43,8 +42,8 @@ impl Body for Watched {
         mut self: Pin<&mut Self>,
         _context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(tell) = self.on_departure.take() {
-            tell(*self.departed.get_or_init(|| clock::now().instant));
+        if let Some(report) = self.on_departure.take() {
+            report(*self.departed.get_or_init(|| clock::now().instant));
         }
         Poll::Ready(self.rest.take().map(|bytes| Ok(Frame::data(bytes))))
     }

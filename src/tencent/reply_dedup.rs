@@ -1,41 +1,34 @@
-//! The request IDs of the last answers, and the connections that brought them. The server gives each request an ID of its
-//! own, so a second copy of an answer is known by its ID.
+//! Recognizes a reply that came before. The server gives each request a `RequestId` of its own, so two replies with the
+//! same one are copies.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 
-/// More than can be on the way at once, so that the copied answer is among them.
+/// More than can be in flight at once, so that the original of a copy is among them.
 const REMEMBERED: usize = 1024;
 
-/// The memory: hashes, since it is looked through with every answer. Two IDs with the same one, once in ten thousand
-/// million million answers, would make one more answer count as lost, which is read back.
+/// The request IDs of the last replies, and which connection brought each.
+///
+/// IDs are kept as hashes, since each reply is compared with all of them. A collision, one in 10^16 replies, makes a reply
+/// count as lost; its certificate is then read back.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub(super) struct SeenReplies {
     hasher: RandomState,
-    known: VecDeque<(u64, u64)>,
+    seen: VecDeque<(u64, u64)>,
 }
 
-/// Where an answer comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// No other one had its request ID.
-    New,
-    /// This connection brought one with its request ID.
-    Earlier(u64),
-}
-
-impl Answers {
-    /// Takes note of an answer's request ID and of the connection that brought it.
-    pub(super) fn origin(&mut self, request_id: &str, connection: u64) -> Origin {
+impl SeenReplies {
+    /// Records a reply. Returns the connection that brought an earlier one with the same ID, if there was one.
+    pub(super) fn record(&mut self, request_id: &str, connection: u64) -> Option<u64> {
         let hash = self.hasher.hash_one(request_id);
-        if let Some((_, earlier)) = self.known.iter().find(|(known, _)| *known == hash) {
-            return Origin::Earlier(*earlier);
+        if let Some((_, earlier)) = self.seen.iter().find(|(seen, _)| *seen == hash) {
+            return Some(*earlier);
         }
-        if self.known.len() == REMEMBERED {
-            self.known.pop_front();
+        if self.seen.len() == REMEMBERED {
+            self.seen.pop_front();
         }
-        self.known.push_back((hash, connection));
-        Origin::New
+        self.seen.push_back((hash, connection));
+        None
     }
 }
 
@@ -44,19 +37,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_known_by_its_id_and_so_is_the_connection_that_brought_it() {
-        let mut answers = Answers::default();
-        assert_eq!([answers.origin("a", 1), answers.origin("b", 2)], [Origin::New; 2]);
-        assert_eq!(answers.origin("a", 3), Origin::Earlier(1));
-        assert_eq!(answers.origin("b", 2), Origin::Earlier(2));
+    fn a_copy_is_recognized_with_the_connection_that_brought_the_original() {
+        let mut replies = SeenReplies::default();
+        assert_eq!([replies.record("a", 1), replies.record("b", 2)], [None; 2]);
+        assert_eq!(replies.record("a", 3), Some(1));
+        assert_eq!(replies.record("b", 2), Some(2));
     }
 
     #[test]
     fn the_memory_is_bounded() {
-        let mut answers = Answers::default();
-        assert!((0..=REMEMBERED).all(|number| answers.origin(&number.to_string(), 1) == Origin::New));
-        assert_eq!(answers.origin(&REMEMBERED.to_string(), 1), Origin::Earlier(1));
-        assert_eq!(answers.origin("0", 1), Origin::New, "the oldest is forgotten");
-        assert_eq!(answers.known.len(), REMEMBERED);
+        let mut replies = SeenReplies::default();
+        assert!((0..=REMEMBERED).all(|number| replies.record(&number.to_string(), 1).is_none()));
+        assert_eq!(replies.record(&REMEMBERED.to_string(), 1), Some(1));
+        assert_eq!(replies.record("0", 1), None, "the oldest is forgotten");
+        assert_eq!(replies.seen.len(), REMEMBERED);
     }
 }

@@ -1,7 +1,6 @@
-//! TC3-HMAC-SHA256, the signature of Tencent Cloud's API 3.0, as pure functions.
-//!
-//! Source: "Signature v3" in the API's documentation. Each step has its own function, so that a test
-//! against a known answer names the step that broke.
+//! TC3-HMAC-SHA256, the signature of Tencent Cloud's API 3.0, as pure functions: "Signature v3" in the API's documentation,
+//! <https://www.tencentcloud.com/document/product/1078/38637>. Each step has a function of its own, so that a failing known-answer
+//! test names the step that broke.
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
@@ -9,21 +8,20 @@ use sha2::{Digest, Sha256};
 
 const ALGORITHM: &str = "TC3-HMAC-SHA256";
 const TERMINATOR: &str = "tc3_request";
-const HEX_DIGITS: [u8; 16] = *b"0123456789abcdef";
 
 /// When and for which service a request is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scope<'a> {
     /// The service, such as `ssl`.
     pub service: &'a str,
-    /// Unix seconds. The server accepts five minutes of difference.
+    /// Unix seconds. The server accepts a difference of five minutes.
     pub timestamp: i64,
 }
 
-/// What of a `POST /` is signed.
+/// The signed part of a `POST /`.
 #[derive(Debug, Clone, Copy)]
 pub struct CanonicalRequest<'a> {
-    /// The signed headers: names in lower case, in alphabetical order, with their values.
+    /// The signed headers with their values: names in lower case, sorted.
     pub headers: &'a [(&'a str, &'a str)],
     /// The body's bytes.
     pub body: &'a [u8],
@@ -32,7 +30,7 @@ pub struct CanonicalRequest<'a> {
 impl Scope<'_> {
     /// The UTC date of the timestamp, such as `2019-02-25`.
     fn date(&self) -> String {
-        // Out of jiff's range, the years -9999 to 9999: the server refuses the signature anyway.
+        // The server refuses a signature outside jiff's range, the years -9999 to 9999, anyway.
         let at = jiff::Timestamp::from_second(self.timestamp).unwrap_or_default();
         jiff::tz::Offset::UTC.to_datetime(at).date().to_string()
     }
@@ -99,12 +97,7 @@ fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        text.push(HEX_DIGITS[usize::from(byte >> 4)].into());
-        text.push(HEX_DIGITS[usize::from(byte & 0xf)].into());
-    }
-    text
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -126,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_hashes_to_the_published_answer() {
+    fn the_body_has_the_published_hash() {
         assert_eq!(
             hex(&Sha256::digest(PUBLISHED_BODY)),
             "35e9c5b0e3ae67532d3c9f17ead6c90222632e5b1ff7f6e89887f1398934f064"
@@ -134,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_canonical_request_hashes_to_the_published_answers() {
+    fn the_canonical_request_has_the_published_hashes() {
         let two = CanonicalRequest { headers: &PUBLISHED_HEADERS[..2], body: PUBLISHED_BODY };
         assert_eq!(two.hash(), "5ffe6a04c0664d6b969fab9a13bdab201d63ee709638e2749d62a09ca18d7031");
         let three = CanonicalRequest { headers: &PUBLISHED_HEADERS, body: PUBLISHED_BODY };
@@ -152,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_signature_is_the_published_answer() {
+    fn the_signature_is_the_published_one() {
         let two = CanonicalRequest { headers: &PUBLISHED_HEADERS[..2], body: PUBLISHED_BODY };
         assert_eq!(
             signature(&key("Gu5t9xGARNpq86cd98joQYCN3EXAMPLE"), &CVM, &two),
@@ -192,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_date_is_that_of_utc_at_every_second() {
+    fn the_date_is_in_utc() {
         assert_eq!(Scope { service: "ssl", timestamp: 1_551_139_199 }.date(), "2019-02-25");
         assert_eq!(Scope { service: "ssl", timestamp: 1_551_139_200 }.date(), "2019-02-26");
         assert_eq!(Scope { service: "ssl", timestamp: i64::MAX }.date(), "1970-01-01");

@@ -40,12 +40,12 @@ async fn a_wrong_variable_ends_with_78_and_is_named() {
 async fn without_credentials_anywhere_it_ends_with_78_and_says_where_it_looked() {
     let bench = Bench::with(Options::default(), &[]).await;
     let metadata = bench.simulator.metadata(None).await.unwrap();
-    let asked = format!("the machine's role: http://{} says that this machine has none", metadata.address());
+    let asked = format!("the machine's role: http://{} says that this machine has no role", metadata.address());
     let words = [
         "systemd: $CREDENTIALS_DIRECTORY is not set",
         "the environment: TENCENTCLOUD_SECRET_ID is not set",
-        "/home/.tencentcloud/credentials: it is not there",
-        "the file /etc/tencentcloud/credentials: it is not there",
+        "/home/.tencentcloud/credentials: there is no such file",
+        "the file /etc/tencentcloud/credentials: there is no such file",
         &asked,
     ];
     for arguments in ["run", "check"] {

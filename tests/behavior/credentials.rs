@@ -147,7 +147,7 @@ async fn temporary_keys_are_renewed_while_rows_are_sent_and_no_request_is_refuse
     let daemon = Process::spawn(with_metadata(bench.command_without_keys(&["run"]), &metadata));
     finish(&bench, daemon, &ids).await;
     assert_eq!(bench.simulator.commits().len(), ids.len(), "each request was let in at once");
-    let used = bench.simulator.temporary_keys_used();
+    let used = bench.simulator.temporary_credentials_used();
     assert!(used >= 2, "{used} keys were used in the three seconds that it takes");
 }
 
@@ -299,10 +299,10 @@ async fn check_says_which_credentials_it_found_and_where_it_looked_before() {
     let found = checked(check(&bench)).await;
     let lines: Vec<&str> = found.lines().collect();
     let role = "credentials    SimulatedTmpId0001Tx7Qw9 from the machine's role certs, good for another 5 h 59 min";
-    let not_home = format!("{indent}not from the file {}: it is not there", home.display());
-    let not_etc = format!("{indent}not from the file /etc/tencentcloud/credentials: it is not there");
+    let not_home = format!("{indent}not from the file {}: there is no such file", home.display());
+    let not_etc = format!("{indent}not from the file /etc/tencentcloud/credentials: there is no such file");
     let tool = bench.path("home").join(".tccli/default.credential");
-    let not_tool = format!("{indent}not from the file {}: it is not there", tool.display());
+    let not_tool = format!("{indent}not from the file {}: there is no such file", tool.display());
     assert_eq!(lines, [role, &not_systemd, &not_environment, &not_home, &not_etc, &not_tool]);
 
     let login = format!(
@@ -326,8 +326,7 @@ async fn check_says_which_credentials_it_found_and_where_it_looked_before() {
     let mut command = check(&bench);
     command.env("TENCENTCLOUD_SECRET_ID", "my-id").env("TENCENTCLOUD_SECRET_KEY", "my-key");
     let found = checked(command).await;
-    let from_environment =
-        "credentials    my-id from the environment (TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY)";
+    let from_environment = "credentials    my-id from the environment";
     assert_eq!(found.lines().collect::<Vec<_>>(), [from_environment, &not_systemd]);
 
     let directory = write_directory(&bench, "handed");
@@ -335,11 +334,8 @@ async fn check_says_which_credentials_it_found_and_where_it_looked_before() {
     command.env("TENCENTCLOUD_SECRET_ID", "my-id").env("TENCENTCLOUD_SECRET_KEY", "my-key");
     command.env("CREDENTIALS_DIRECTORY", &directory);
     let found = checked(command).await;
-    assert_eq!(
-        found,
-        format!("credentials    handed-id from systemd's {} (secret_id, secret_key)", directory.display())
-    );
-    assert_eq!(bench.simulator.temporary_keys().len(), 1, "what comes later in the order isn't asked");
+    assert_eq!(found, format!("credentials    handed-id from systemd's directory {}", directory.display()));
+    assert_eq!(bench.simulator.temporary_credentials().len(), 1, "what comes later in the order isn't asked");
 }
 
 #[tokio::test]

@@ -4,22 +4,23 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-mod alerting;
+mod alert_rules;
 mod configuration;
 mod credentials;
-mod doubting;
-mod glancing;
+mod enqueue_command;
+mod environment_errors;
 mod layers;
-mod logging;
-mod pacing;
-mod pausing;
-mod recovering;
-mod refusing;
-mod reloading;
-mod retrying;
-mod starting;
-mod stopping;
-mod submitting;
+mod log_events;
+mod monitoring;
+mod pause;
+mod rate_limit;
+mod readback;
+mod recovery;
+mod reload;
+mod retries;
+mod shutdown;
+mod status_command;
+mod submission;
 #[path = "../support/mod.rs"]
 mod support;
-mod watching;
+mod user_triggers;

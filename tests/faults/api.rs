@@ -7,7 +7,7 @@ use certcommit::daemon::Stop;
 use certcommit::simulator::{Fault, Options, ReadFault, rate, worst_second};
 use certcommit::submission::State;
 
-use crate::support::{Bench, Process, event_of, got, ids, in_time, scale, text};
+use crate::support::{Bench, Process, event_of, got, ids, in_time, test_size, text};
 
 const CAP: usize = 20;
 const THROTTLED: &str = "RequestLimitExceeded";
@@ -46,9 +46,9 @@ fn as_f64(count: usize) -> f64 {
 
 #[tokio::test]
 async fn a_storm_of_refusals_costs_a_tenth_of_the_requests_at_most_pauses_the_queue_and_passes() {
-    let rows: usize = scale("ROWS", 180);
-    let lasts = Duration::from_secs(scale("STORM_SECONDS", 0));
-    let probe = scale("PROBE_SECONDS", 3).to_string() + "s";
+    let rows: usize = test_size("ROWS", 180);
+    let lasts = Duration::from_secs(test_size("STORM_SECONDS", 0));
+    let probe = test_size("PROBE_SECONDS", 3).to_string() + "s";
     let bench = bench(None, &[("pause.probe_initial", &probe), ("pause.probe_max", "15m")]).await;
     let ids = ids(rows);
     bench.enqueue(&ids).await;
@@ -294,7 +294,7 @@ async fn a_refusal_for_the_status_is_read_back_and_believed_only_where_the_statu
 
 #[tokio::test]
 async fn a_ca_that_is_busy_for_long_costs_a_few_tries_and_no_row() {
-    let busy_for = Duration::from_secs(scale("BUSY_SECONDS", 0));
+    let busy_for = Duration::from_secs(test_size("BUSY_SECONDS", 0));
     let (probe_initial, probe_max) = if busy_for.is_zero() { ("1s", "2s") } else { ("30s", "15m") };
     let waits = [("pause.probe_initial", probe_initial), ("pause.probe_max", probe_max), ("retry.max_tries", "8")];
     let bench = bench(None, &waits).await;

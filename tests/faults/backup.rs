@@ -58,7 +58,7 @@ async fn a_queue_that_is_restored_by_the_documented_steps_reads_back_what_was_se
     let paused = daemon.until_event("paused").await;
     assert!(paused["why"].as_str().unwrap().contains("certcommit verify --pending"), "{paused}");
     let said = say(&bench, &["verify", "--pending"]).await;
-    assert!(said.contains("are read back before anything is sent for them"), "{said}");
+    assert!(said.contains("will be read back before anything is sent"), "{said}");
     let is_order = |line: &Value| line["state"] == "submitted";
     for _ in 0..40 - known {
         daemon.until_line("an order that was read back", is_order).await;

@@ -7,18 +7,18 @@
 
 mod api;
 mod backup;
+mod clock;
 mod database;
 mod disk;
-mod hostile;
-mod killing;
+mod dump_restore;
+mod hostile_input;
 mod log;
+mod maintenance;
 mod network;
-mod place;
 mod power;
 mod processes;
-mod salvage;
+mod queue_file;
 mod secrets;
+mod sigkill;
 #[path = "../support/mod.rs"]
 mod support;
-mod time;
-mod upkeep;

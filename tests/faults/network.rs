@@ -4,14 +4,14 @@
 //! is in doubt, and is read back.
 
 mod connections;
-mod late;
-mod pace;
+mod late_orders;
+mod latency;
+mod mismatched_replies;
 mod proxies;
 mod redirects;
 mod replies;
-mod steps;
 mod tinyproxy;
-mod trust;
+mod tls;
 
 use serde_json::Value;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use certcommit::simulator::{Fault, Options, rate, worst_second};
 use serde_json::Value;
 
-use crate::support::{Bench, Process, event_of, ids, in_time, scale};
+use crate::support::{Bench, Process, event_of, ids, in_time, test_size};
 
 /// A bench whose API takes its time, so that there is always something on the way.
 async fn bench(latency: Duration) -> Bench {
@@ -202,7 +202,7 @@ const COMMITS: usize = 60;
 
 #[tokio::test]
 async fn a_long_queue_takes_no_more_memory_than_a_short_one() {
-    let rows: usize = scale("ROWS", 100_000);
+    let rows: usize = test_size("ROWS", 100_000);
     let bench = bench(Duration::ZERO).await;
     bench
         .sql(&format!(

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-mod notifying;
+mod sd_notify;
 #[path = "../support/mod.rs"]
 mod support;
 mod units;

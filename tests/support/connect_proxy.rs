@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-use super::line::{Distance, far_away};
+use super::network_distance::{Distance, far_away};
 
 /// How one who asks for a tunnel is met.
 #[derive(Debug, Clone)]

@@ -3,54 +3,54 @@
 
 #![allow(dead_code, unused_imports, reason = "each test program uses its part of it")]
 
-mod authority;
-mod clock;
+mod api_thread;
+mod certificate_authority;
 mod connect_proxy;
-mod daemon;
+mod fake_clock;
+mod fault_proxy;
+mod in_process_daemon;
 mod journal;
-mod lateness;
-mod line;
-mod points;
+mod kill_points;
+mod metrics_client;
+mod network_distance;
 mod process;
-mod proxy;
-mod repeats;
-mod scale;
+mod repeated_commits;
+mod resource_usage;
 mod service_manager;
 pub(crate) mod signals;
 mod small_disk;
 mod socks_proxy;
 mod strace;
-mod thread;
-mod usage;
-mod watched;
+mod test_size;
+mod timer_lateness;
 
 use std::path::{Path, PathBuf};
 
+use api_thread::ApiThread;
 use certcommit::config::{Settings, VARIABLE_PREFIX};
 use certcommit::queue::{Opening, Queue};
 use certcommit::simulator::{Arrival, Options, Simulator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
-use thread::OwnThread;
 use tokio::runtime::EnterGuard;
 
-pub(crate) use authority::Authority;
+pub(crate) use certificate_authority::Authority;
 pub(crate) use connect_proxy::{ConnectProxy, Reception};
-pub(crate) use daemon::{in_time, within};
+pub(crate) use fault_proxy::{Act, Answer, FaultProxy, Greeting, Reply, ReplyScript};
+pub(crate) use in_process_daemon::{in_time, within};
 pub(crate) use journal::Journal;
-pub(crate) use lateness::lateness;
-pub(crate) use line::Distance;
-pub(crate) use points::{Call, Point};
+pub(crate) use kill_points::{Call, Point};
+pub(crate) use metrics_client::{get, watched};
+pub(crate) use network_distance::Distance;
 pub(crate) use process::{Process, event_of, output};
-pub(crate) use proxy::{Act, Answer, Greeting, Proxy, Reply, Retelling};
-pub(crate) use scale::{extent, new_seed, scale, seed};
+pub(crate) use resource_usage::processor_time;
 pub(crate) use service_manager::ServiceManager;
 pub(crate) use small_disk::SmallDisk;
 pub(crate) use socks_proxy::SocksProxy;
 pub(crate) use strace::Injection;
-pub(crate) use usage::processor_time;
-pub(crate) use watched::{get, watched};
+pub(crate) use test_size::{bench_size, new_seed, seed, test_size};
+pub(crate) use timer_lateness::lateness;
 
 /// Waits that suit a test. Due times have whole seconds, so each wait ends with the second that it falls into.
 const SHORT: [(&str, &str); 7] = [
@@ -83,7 +83,7 @@ pub(crate) struct Bench {
     directory: TempDir,
     settings: Vec<(String, String)>,
     /// Where the API runs, if not in the test's own runtime.
-    thread: Option<OwnThread>,
+    thread: Option<ApiThread>,
 }
 
 impl Bench {
@@ -101,12 +101,12 @@ impl Bench {
     /// A bench to measure at: with the settings that users have, but for these, and an API in a thread of its own, so
     /// that what else this process does makes it no later.
     pub(crate) async fn to_measure_at(options: Options, settings: &[(&str, &str)]) -> Self {
-        let thread = OwnThread::start();
+        let thread = ApiThread::start();
         let simulator = thread.run(Simulator::start(options)).await.unwrap();
         Self::around(simulator, Some(thread), settings).await
     }
 
-    async fn around(simulator: Simulator, thread: Option<OwnThread>, settings: &[(&str, &str)]) -> Self {
+    async fn around(simulator: Simulator, thread: Option<ApiThread>, settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("empty.toml"), "").unwrap();
         let settings = settings.iter().map(|(key, value)| (variable(key), (*value).to_owned())).collect();
@@ -117,7 +117,7 @@ impl Bench {
 
     /// The API's own thread, if it has one: tasks and sockets that are made while this lives are part of it.
     pub(crate) fn beside_the_api(&self) -> Option<EnterGuard<'_>> {
-        self.thread.as_ref().map(OwnThread::enter)
+        self.thread.as_ref().map(ApiThread::enter)
     }
 
     /// Changes a setting, for the daemons that start from now on.

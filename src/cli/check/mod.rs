@@ -1,84 +1,68 @@
 //! `certcommit check`.
 
 mod database;
-
-use std::io::Write as _;
+mod report;
 
 use super::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
 use crate::daemon::{client_settings, way_to_api};
-use crate::escaping::printable;
 use crate::submission::{CertificateId, ReadOutcome};
 use crate::tencent::{Client, ClockSkew, Found, Source};
+use report::Report;
 
-/// A certificate that nobody has: that it isn't found proves that we are let in.
+/// A certificate that nobody has: if the API says that it doesn't exist, we are allowed to read.
 const NOBODYS_CERTIFICATE: &str = "certcommit-check";
-/// A clock that is off by no more than this many seconds needs no mending: a reply may take as long.
-const GOOD_CLOCK_S: u64 = 5;
-
-/// What further lines of an item begin with.
-const INDENT: &str = "               ";
-/// A path that is longer is cut.
-const LONGEST_PLACE: usize = 4096;
+/// A reply may take this long, so a smaller difference says nothing about the clock.
+const CLOCK_TOLERANCE_S: u64 = 5;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Make one harmless read, to see whether the API is reached and lets us in.
+    /// Make one harmless read, to check that the API can be reached and accepts the credentials.
     #[arg(long, conflicts_with = "configuration")]
     online: bool,
-    /// Check the configuration alone, as it has to be good for a reload.
+    /// Check only the configuration, as a reload would read it.
     #[arg(long)]
     configuration: bool,
-    /// Read the whole database, and check that it is whole; beside the daemon, if one runs. It takes a minute for ten
-    /// million rows that are in memory, and longer from a disk.
+    /// Read and check the whole database, beside the daemon if one is running. Takes a minute for ten million rows in memory,
+    /// and longer from disk.
     #[arg(long)]
     integrity: bool,
-    /// Make rules of the queue again that are missing or altered, and count anew; with the daemon stopped. A copy of the queue
-    /// is written beside it first. Rows are not changed; those that break the rules are told, as by --integrity.
+    /// Restore missing or altered rules of the queue, and count again. The daemon must be stopped. First copies the queue
+    /// beside itself. Changes no rows; reports those that break the rules, as --integrity does.
     #[arg(long, conflicts_with_all = ["configuration", "online"])]
     repair: bool,
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
-    let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
-        "configuration  good: at most {} requests a second to {}",
-        settings.rate.per_second, settings.api.endpoint
-    )?;
+    let mut report = Report::new();
+    let (rate, endpoint) = (settings.rate.per_second, &settings.api.endpoint);
+    report.line("configuration", format!("good: at most {rate} requests a second to {endpoint}"))?;
     if arguments.configuration {
         return Ok(Code::Done);
     }
     if arguments.repair {
-        database::mend(&mut out, settings).await?;
-        return database::check(&mut out, settings, true).await.map(|()| Code::Done);
+        database::restore_rules(&mut report, settings).await?;
+        return database::check(&mut report, settings, true).await.map(|()| Code::Done);
     }
-    database::check(&mut out, settings, arguments.integrity).await?;
-    let way = way_to_api(settings)?;
-    writeln!(out, "proxy          {}", printable(&way.to_string(), LONGEST_PLACE))?;
+    database::check(&mut report, settings, arguments.integrity).await?;
+    let route = way_to_api(settings)?;
+    report.line("proxy", &route)?;
     let found = super::credentials::find(&settings.credentials).await?;
-    writeln!(out, "credentials    {}", credentials(settings, &found))?;
-    writeln!(out, "clock          {} (signatures need it right to five minutes)", clock::now().unix)?;
-    let client = Client::new(client_settings(settings, way.proxy()))?;
-    if !arguments.online {
-        return Ok(Code::Done);
+    report.line("credentials", describe(settings, &found))?;
+    for skipped in &found.skipped {
+        report.line("", format!("not from {skipped}"))?;
     }
-    let id = NOBODYS_CERTIFICATE.parse::<CertificateId>();
-    let id = id.map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
-    let exchange = client.read(&found.credentials, &id, |_| ()).await;
-    if let Some(skew) = exchange.skew {
-        writeln!(out, "clock          {}", against_the_api(skew))?;
-    }
-    match verdict(&exchange.outcome) {
-        Ok(good) => writeln!(out, "api            {good}")?,
-        Err(bad) => return Err(Failure::new(Code::Unavailable, bad)),
+    report.line("clock", format!("{} (must be right to five minutes, for signatures)", clock::now().unix))?;
+    let client = Client::new(client_settings(settings, route.proxy()))?;
+    if arguments.online {
+        check_api(&mut report, &client, &found).await?;
     }
     Ok(Code::Done)
 }
 
-/// Which they are, where they were found, and which places before had none.
-fn credentials(settings: &Settings, found: &Found) -> String {
+/// The public half of the credentials, and where they come from.
+fn describe(settings: &Settings, found: &Found) -> String {
     let profile = match found.source {
         Source::File(_) => format!(", profile {}", settings.credentials.profile),
         Source::Systemd(_) | Source::Environment | Source::Role(_) | Source::Caller => String::new(),
@@ -86,33 +70,39 @@ fn credentials(settings: &Settings, found: &Found) -> String {
     let good_for = found.expires.map_or(String::new(), |expires| {
         format!(", good for another {}", clock::rough(expires.saturating_duration_since(clock::now().instant)))
     });
-    let detail = format!("{profile}{good_for}");
-    let passed = found.passed.iter().map(|passed| format!("{INDENT}not from {passed}"));
-    let lines = std::iter::once(format!("{} from {}{detail}", found.credentials.secret_id, found.source)).chain(passed);
-    // Paths and profiles are others' texts.
-    lines.map(|line| printable(&line, LONGEST_PLACE)).collect::<Vec<_>>().join("\n")
+    format!("{} from {}{profile}{good_for}", found.credentials.secret_id, found.source)
 }
 
-/// What is wrong with the clock, if anything is.
-fn against_the_api(skew: ClockSkew) -> String {
-    if skew.seconds().unsigned_abs() <= GOOD_CLOCK_S {
+async fn check_api(report: &mut Report, client: &Client, found: &Found) -> Result<(), Failure> {
+    let id = NOBODYS_CERTIFICATE.parse::<CertificateId>();
+    let id = id.map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
+    let exchange = client.read(&found.credentials, &id, |_| ()).await;
+    if let Some(skew) = exchange.skew {
+        report.line("clock", describe_skew(skew))?;
+    }
+    let good = verdict(&exchange.outcome).map_err(|bad| Failure::new(Code::Unavailable, bad))?;
+    Ok(report.line("api", good)?)
+}
+
+fn describe_skew(skew: ClockSkew) -> String {
+    if skew.seconds().unsigned_abs() <= CLOCK_TOLERANCE_S {
         return "agrees with the API's".to_owned();
     }
-    format!("it is {skew}; set it (chronyc makestep, timedatectl)")
+    format!("is {skew}; set it (chronyc makestep, timedatectl)")
 }
 
 fn verdict(outcome: &ReadOutcome) -> Result<String, String> {
     match outcome {
-        ReadOutcome::Seen(_) => Ok("reached, and lets us read".to_owned()),
+        ReadOutcome::Seen(_) => Ok("reached; reading is permitted".to_owned()),
         ReadOutcome::Failed(refusal) => {
-            Ok(format!("reached, and lets us read (it says, as it should: {})", refusal.code))
+            Ok(format!("reached; reading is permitted (it replied {}, as expected)", refusal.code))
         }
         ReadOutcome::Throttled(refusal) => Ok(format!("reached; it limits the rate at present ({})", refusal.code)),
         ReadOutcome::Denied(refusal) => Err(format!(
-            "the API denies reading ({refusal}): grant ssl:DescribeCertificate, without which what is in doubt can't be settled"
+            "the API denies reading ({refusal}): grant ssl:DescribeCertificate, which is required to read back what is in doubt"
         )),
         ReadOutcome::Account(refusal) => Err(format!("the API refuses the account or its credentials: {refusal}")),
-        ReadOutcome::Retry { why, .. } => Err(format!("the API does not answer as it should: {why}")),
+        ReadOutcome::Retry { why, .. } => Err(format!("the API gave no usable reply: {why}")),
         ReadOutcome::NotSent(why) => Err(format!("the API can't be reached: {why}")),
     }
 }

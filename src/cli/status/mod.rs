@@ -14,7 +14,7 @@ use super::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
 use crate::escaping::printable;
-use crate::queue::{QueueError, RestoreMarker, daemon_lives};
+use crate::queue::{Opening, Queue, QueueError, RestoreMarker, daemon_lives};
 
 use diagnosis::Situation;
 pub(super) use json::KEYS;
@@ -65,7 +65,7 @@ async fn look(settings: &Settings) -> Result<Situation, Failure> {
     let now = clock::now().unix.seconds();
     // Before the database: a daemon at work goes on.
     let mark = RestoreMarker::look(&settings.database.path)?;
-    let mut queue = super::look_at_queue(settings).await?;
+    let mut queue = Queue::open(&settings.database, Opening::Looking).await?;
     let flaws = queue.flaws().await?;
     let overview = match queue.overview(now).await {
         // What is missing tells more than what asked for it.

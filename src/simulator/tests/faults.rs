@@ -1,7 +1,9 @@
+//! What a client gets when the simulator misbehaves.
+
 use super::*;
 
 #[tokio::test]
-async fn a_scripted_answer_is_what_the_client_gets() {
+async fn a_client_gets_the_scripted_reply() {
     let (simulator, client) = simulator().await;
     let busy = || Fault::Error("FailedOperation.NetworkError".to_owned());
     simulator.script_commits("error", vec![busy(), Fault::Behave]);
@@ -37,7 +39,7 @@ async fn a_scripted_answer_is_what_the_client_gets() {
 }
 
 #[tokio::test]
-async fn a_spoilt_answer_comes_after_the_order() {
+async fn a_spoilt_reply_comes_after_the_order() {
     let (simulator, client) = simulator().await;
     for (id, fault) in
         [("html", Fault::Html), ("half", Fault::HalfBody), ("bytes", Fault::NotUtf8), ("huge", Fault::HugeBody)]
@@ -77,7 +79,7 @@ async fn a_half_body_brings_the_first_half() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_leaves_the_order_placed_or_not() {
+async fn a_lost_reply_leaves_the_order_placed_or_not() {
     let (simulator, client) = simulator().await;
     for (id, fault, orders) in [("before", Fault::CutBefore, 0), ("after", Fault::CutAfter, 1)] {
         simulator.script_commits(id, vec![fault]);

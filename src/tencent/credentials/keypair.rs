@@ -1,62 +1,87 @@
-//! From values as found to credentials: both halves, and nothing in them that no key has.
+//! Credentials, made from the values that a provider found: both halves are there, and no value has a character that no key
+//! has.
 
 use std::time::Duration;
 
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 
-use super::{Credentials, CredentialsError, Source};
 use crate::clock::{Now, UnixMillis};
 
-/// Keys that claim to be good for longer are taken to be good for this long. The vendor's live for hours.
+/// Temporary credentials that claim to last longer are taken to last this long. The vendor's last for hours.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 
-/// Credentials from what was found for the ID, the key and the token. Blanks around a value are no part of it, and a
-/// blank value is none. Without either half there are none.
-///
-/// # Errors
-/// When one half is missing, or a value can't be right. `names` are what people call the halves there. No error shows a
-/// value.
-pub(super) fn assemble(
-    secret_id: Option<String>,
-    secret_key: Option<String>,
-    token: Option<String>,
-    names: (&str, &str),
-    place: &Source,
-) -> Result<Option<Credentials>, CredentialsError> {
-    let check = |name: &str, value: &str| match flaw(value) {
-        Some(flaw) => Err(CredentialsError::unusable(place, format!("{name} {flaw}"))),
-        None => Ok(()),
-    };
-    match (given(secret_id), given(secret_key)) {
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(CredentialsError::unusable(place, format!("{} is missing", names.1))),
-        (None, Some(_)) => Err(CredentialsError::unusable(place, format!("{} is missing", names.0))),
-        (Some(secret_id), Some(secret_key)) => {
-            let token = given(token);
-            check(names.0, &secret_id)?;
-            check(names.1, &secret_key)?;
-            token.as_deref().map_or(Ok(()), |token| check("the token", token))?;
-            Ok(Some(Credentials { secret_id, secret_key: secret_key.into(), token: token.map(Into::into) }))
+/// A key pair, and a token if it is temporary. `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// Public: every request carries it.
+    pub secret_id: String,
+    /// Never leaves the process.
+    pub secret_key: SecretString,
+    /// Goes with a temporary key pair.
+    pub token: Option<SecretString>,
+}
+
+impl Credentials {
+    /// Whether these are the same credentials.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.secret_id == other.secret_id
+            && self.secret_key.expose_secret() == other.secret_key.expose_secret()
+            && self.exposed_token() == other.exposed_token()
+    }
+
+    fn exposed_token(&self) -> Option<&str> {
+        self.token.as_ref().map(|token| token.expose_secret())
+    }
+
+    /// Credentials from the values found, or `None` if both halves are missing. Whitespace around a value is dropped, and
+    /// an empty value counts as missing.
+    ///
+    /// # Errors
+    /// What is wrong: half of the pair is missing, or a value can't be right. `names` are the provider's names of the two
+    /// halves. No error shows a value.
+    pub(super) fn assemble(
+        secret_id: Option<String>,
+        secret_key: Option<String>,
+        token: Option<String>,
+        names: (&str, &str),
+    ) -> Result<Option<Self>, String> {
+        match (given(secret_id), given(secret_key)) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(format!("{} is missing", names.0)),
+            (Some(_), None) => Err(format!("{} is missing", names.1)),
+            (Some(secret_id), Some(secret_key)) => {
+                let token = given(token);
+                check(names.0, &secret_id)?;
+                check(names.1, &secret_key)?;
+                check("the token", token.as_deref().unwrap_or_default())?;
+                Ok(Some(Self { secret_id, secret_key: secret_key.into(), token: token.map(Into::into) }))
+            }
         }
     }
 }
 
-/// Until when temporary keys are good, by the monotonic clock; none if they no longer are.
+/// When temporary credentials expire, by the monotonic clock; `None` if they already have.
 pub(super) fn good_until(expires: UnixMillis, now: Now) -> Option<Instant> {
     let left = u64::try_from(expires.0.saturating_sub(now.unix.0)).ok().filter(|left| *left > 0)?;
     Some(now.instant + Duration::from_millis(left).min(LONGEST_LIFE))
 }
 
-/// The value without blanks around it, if anything is left.
+/// The value without whitespace around it, unless nothing is left.
 pub(super) fn given(value: Option<String>) -> Option<String> {
     value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
-/// Why a value can't be right, without the value.
-pub(super) fn flaw(value: &str) -> Option<&'static str> {
+/// Says what is wrong with a value, without showing it.
+fn check(name: &str, value: &str) -> Result<(), String> {
     let quoted = |quote| value.starts_with(quote) || value.ends_with(quote);
     if quoted('"') || quoted('\'') {
-        return Some("stands in quotes; write it without");
+        return Err(format!("{name} is in quotes; remove them"));
     }
-    (!value.bytes().all(|byte| byte.is_ascii_graphic())).then_some("has characters that no key has")
+    if value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err(format!("{name} has characters that no key has"))
+    }
 }

@@ -1,8 +1,8 @@
-//! The role of the machine: the vendor's metadata service gives out temporary keys for it.
+//! The role of the machine: the vendor's metadata service gives out temporary credentials for it.
 //!
-//! The service is plain HTTP at a link-local address, which only on the vendor's own machines is known to be the
-//! vendor's. Elsewhere it is asked only where the settings say so by name: a neighbour who answered in its place would
-//! have us place orders in an account of the neighbour's.
+//! The service speaks plain HTTP at a link-local address. Only on the vendor's own machines is that address known to be the
+//! vendor's: elsewhere, a neighbor who answers in its place would have us place orders in the neighbor's account. So
+//! elsewhere, the service is asked only if the settings demand it.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,70 +10,52 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::time::Instant;
 
-use super::keypair::{flaw, given, good_until};
-use super::{Credentials, CredentialsError, Holding, Source};
+use super::error::CredentialsError;
+use super::keypair::{Credentials, good_until};
+use super::source::{Found, Lookup, Source};
 use crate::clock::{self, Now, UnixMillis};
 use crate::config::is_role_name;
 use crate::escaping::printable;
-use crate::tencent::connections::install_crypto;
 use crate::tencent::failure::describe;
+use crate::tencent::http;
 
 const SERVICE: &str = "http://metadata.tencentyun.com";
 const PATH: &str = "/latest/meta-data/cam/security-credentials/";
-/// What the kernel tells about the machine's make.
-pub const DMI: &str = "/sys/class/dmi/id";
+/// Where the kernel says who made the machine.
+pub(super) const DMI: &str = "/sys/class/dmi/id";
 const MAKERS: [&str; 3] = ["sys_vendor", "chassis_vendor", "board_vendor"];
 const VENDOR: &str = "Tencent";
-/// The service is on the machine itself, more or less.
+/// Short: the service is on the machine itself, more or less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest answer that is read: a genuine one has about a thousand bytes.
+/// The longest reply that is read: a genuine one has about a thousand bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
-const MAX_SHOWN: usize = 100;
-/// A role, and where its keys are asked for.
+/// Longer texts of others are cut in messages.
+const LONGEST_TEXT: usize = 100;
+
+/// A role, and the service that knows it.
 #[derive(Debug, Clone)]
-pub struct Role {
-    /// None for the one that the machine has.
+pub(super) struct Role {
+    /// `None` for whatever role the machine has.
     name: Option<String>,
     service: String,
-    /// Where the kernel tells the machine's make, if that matters.
+    /// Where to check that this is a machine of the vendor's, if that matters. See [`DMI`].
     dmi: Option<PathBuf>,
 }
 
-/// What the service says.
-enum Answer {
-    Text(String),
-    NotThere,
-}
-
 impl Role {
-    /// The role of this name, or the one that the machine has.
-    #[must_use]
-    pub fn new(name: Option<String>) -> Self {
-        Self { name, service: SERVICE.to_owned(), dmi: None }
+    pub(super) fn new(name: Option<String>, stand_in: Option<SocketAddr>, dmi: Option<&Path>) -> Self {
+        let service = stand_in.map_or_else(|| SERVICE.to_owned(), |address| format!("http://{address}"));
+        Self { name, service, dmi: dmi.map(Path::to_owned) }
     }
 
-    /// The same, asked for at a stand-in for the service.
-    #[must_use]
-    pub fn at(self, stand_in: SocketAddr) -> Self {
-        Self { service: format!("http://{stand_in}"), ..self }
-    }
-
-    /// The same, asked for only if this is a machine of the vendor's, by what stands in this directory. See [`DMI`].
-    #[must_use]
-    pub fn only_on_vendors_machines(self, dmi: &Path) -> Self {
-        Self { dmi: Some(dmi.to_owned()), ..self }
-    }
-
-    pub(super) async fn look(&self) -> Result<Holding, CredentialsError> {
-        if let Some(dmi) = &self.dmi
-            && let Err(why) = is_vendors_machine(dmi)
-        {
-            let why = format!("not asked for, since {why} (credentials.source = \"cvm-role\" asks all the same)");
-            return Ok(Holding::Nothing(why));
+    pub(super) async fn look(&self) -> Result<Lookup, CredentialsError> {
+        if let Some(Err(why)) = self.dmi.as_deref().map(check_maker) {
+            let why = format!("not asked, since {why} (to ask all the same, set credentials.source = \"cvm-role\")");
+            return Ok(Lookup::Nothing(why));
         }
         self.ask().await.map_err(|why| CredentialsError::Unreachable(format!("{} {why}", self.service)))
     }
@@ -82,68 +64,50 @@ impl Role {
     ///
     /// # Errors
     /// What is wrong, to be read after the service's name.
-    async fn ask(&self) -> Result<Holding, String> {
-        let http = connect()?;
+    async fn ask(&self) -> Result<Lookup, String> {
+        let client = http::client(CONNECT_TIMEOUT, TIMEOUT).build();
+        let client = client.map_err(|error| format!("can't be asked: {}", describe(error)))?;
+        let nothing =
+            |what: &str| Ok(Lookup::Nothing(format!("{} says that this machine has no role{what}", self.service)));
         let name = match &self.name {
             Some(name) => name.clone(),
-            None => match self.get(&http, "").await? {
-                Answer::Text(text) if !text.trim().is_empty() => a_name(&text)?,
-                Answer::Text(_) | Answer::NotThere => {
-                    return Ok(Holding::Nothing(format!("{} says that this machine has none", self.service)));
-                }
+            None => match self.get(&client, "").await? {
+                Some(list) if !list.trim().is_empty() => first_name(&list)?,
+                Some(_) | None => return nothing(""),
             },
         };
-        // Before they are asked for: what they are good for counts from here.
+        // Before they are asked for, so that they don't seem to last longer than they do.
         let now = clock::now();
-        match self.get(&http, &name).await? {
-            Answer::Text(text) => {
-                let (credentials, expires) = keys(&text, now)?;
-                Ok(Holding::Keys(credentials, Source::Role(name), Some(expires)))
-            }
-            Answer::NotThere => {
-                Ok(Holding::Nothing(format!("{} says that this machine has no role {name}", self.service)))
-            }
-        }
+        let Some(reply) = self.get(&client, &name).await? else { return nothing(&format!(" {name}")) };
+        let (credentials, expires) = temporary_credentials(&reply, now)?;
+        Ok(Lookup::Found(Found { expires: Some(expires), ..Found::lasting(credentials, Source::Role(name)) }))
     }
 
-    async fn get(&self, http: &reqwest::Client, name: &str) -> Result<Answer, String> {
+    /// What the service has at this name; `None` if it has nothing.
+    async fn get(&self, client: &reqwest::Client, name: &str) -> Result<Option<String>, String> {
         let lost = |error| format!("can't be reached: {}", describe(error));
-        let mut response = http.get(format!("{}{PATH}{name}", self.service)).send().await.map_err(lost)?;
+        let mut response = client.get(format!("{}{PATH}{name}", self.service)).send().await.map_err(lost)?;
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(Answer::NotThere),
-            other => return Err(format!("answers with HTTP {}", other.as_u16())),
+            StatusCode::NOT_FOUND => return Ok(None),
+            other => return Err(format!("replied with HTTP {}", other.as_u16())),
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(lost)? {
             if body.len() + chunk.len() > MAX_BODY_BYTES {
-                return Err("answers with more than 16 KiB".to_owned());
+                return Err("replied with more than 16 KiB".to_owned());
             }
             body.extend_from_slice(&chunk);
         }
-        String::from_utf8(body).map(Answer::Text).map_err(|_| "answers with what is not UTF-8 text".to_owned())
+        String::from_utf8(body).map(Some).map_err(|_| "replied with text that is not UTF-8".to_owned())
     }
 }
 
-fn connect() -> Result<reqwest::Client, String> {
-    install_crypto();
-    let client = reqwest::Client::builder()
-        .http1_only()
-        .no_proxy()
-        .referer(false)
-        .retry(reqwest::retry::never())
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TIMEOUT)
-        .build();
-    client.map_err(|error| format!("can't be asked: {}", describe(error)))
-}
-
-/// Whether the kernel says that the machine is the vendor's.
+/// Checks that the kernel says that the vendor made this machine.
 ///
 /// # Errors
 /// What speaks against it.
-fn is_vendors_machine(dmi: &Path) -> Result<(), String> {
+fn check_maker(dmi: &Path) -> Result<(), String> {
     let makers = MAKERS.map(|file| fs::read(dmi.join(file)).map(|text| String::from_utf8_lossy(&text).into_owned()));
     if makers.iter().flatten().any(|maker| maker.contains(VENDOR)) {
         return Ok(());
@@ -151,51 +115,48 @@ fn is_vendors_machine(dmi: &Path) -> Result<(), String> {
     let file = dmi.join(MAKERS[0]);
     let [maker, ..] = makers;
     Err(match maker {
-        Ok(maker) => {
-            format!("{} says \"{}\" and not {VENDOR}", file.display(), printable(maker.trim(), MAX_SHOWN))
-        }
-        Err(error) => format!("{} doesn't say that this is {VENDOR}'s machine: {error}", file.display()),
+        Ok(maker) => format!("{} is \"{}\", not {VENDOR}", file.display(), printable(maker.trim(), LONGEST_TEXT)),
+        Err(error) => format!("{} doesn't say that {VENDOR} made this machine: {error}", file.display()),
     })
 }
 
-/// The first name in the list of roles. A machine has one at most.
-fn a_name(text: &str) -> Result<String, String> {
-    let name = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    if is_role_name(name) { Ok(name.to_owned()) } else { Err("answers with what is no role's name".to_owned()) }
+/// The first name in the list of roles. A machine has at most one.
+fn first_name(list: &str) -> Result<String, String> {
+    let name = list.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    if is_role_name(name) { Ok(name.to_owned()) } else { Err("replied with something that is no role name".to_owned()) }
 }
 
-/// The keys in the service's answer, and until when they are good.
+/// The credentials in the service's reply, and when they expire.
 ///
 /// # Errors
-/// What is wrong with it, without its values.
-fn keys(text: &str, now: Now) -> Result<(Credentials, Instant), String> {
-    // What the reader of JSON has to say may show a value.
-    let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(text) else {
-        return Err("answers with what is not a JSON object".to_owned());
+/// What is wrong with the reply, without its values.
+fn temporary_credentials(reply: &str, now: Now) -> Result<(Credentials, Instant), String> {
+    // The parser's own error may show a value.
+    let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(reply) else {
+        return Err("replied with something that is not a JSON object".to_owned());
     };
     match fields.get("Code").and_then(Value::as_str) {
         Some("Success") => {}
-        Some(code) => return Err(format!("answers with the code {}", printable(code, MAX_SHOWN))),
-        None => return Err("answers without a Code".to_owned()),
+        Some(code) => return Err(format!("replied with the code {}", printable(code, LONGEST_TEXT))),
+        None => return Err("replied without a Code".to_owned()),
     }
-    let secret_id = value(&fields, "TmpSecretId")?;
-    let secret_key = value(&fields, "TmpSecretKey")?.into();
-    let token = Some(value(&fields, "Token")?.into());
-    let expires = fields.get("ExpiredTime").and_then(Value::as_i64).ok_or("answers without an ExpiredTime")?;
+    let value = |name| fields.get(name).and_then(Value::as_str).map(str::to_owned);
+    let found = Credentials::assemble(
+        value("TmpSecretId"),
+        value("TmpSecretKey"),
+        value("Token"),
+        ("TmpSecretId", "TmpSecretKey"),
+    );
+    let credentials = found
+        .map_err(|problem| format!("replied with unusable credentials: {problem}"))?
+        .filter(|credentials| credentials.token.is_some())
+        .ok_or("replied without a TmpSecretId, a TmpSecretKey or a Token")?;
+    let expires = fields.get("ExpiredTime").and_then(Value::as_i64).ok_or("replied without an ExpiredTime")?;
     let expires = UnixMillis(expires.saturating_mul(1000));
     let good_until = good_until(expires, now).ok_or_else(|| {
-        format!("answers with keys that expired at {expires}; this machine's clock says {}", now.unix)
+        format!("replied with credentials that expired at {expires}; this machine's clock says {}", now.unix)
     })?;
-    Ok((Credentials { secret_id, secret_key, token }, good_until))
-}
-
-fn value(fields: &Map<String, Value>, name: &str) -> Result<String, String> {
-    let text = fields.get(name).and_then(Value::as_str).map(str::to_owned);
-    let text = given(text).ok_or_else(|| format!("answers without a {name}"))?;
-    match flaw(&text) {
-        Some(flaw) => Err(format!("answers with a {name} that {flaw}")),
-        None => Ok(text),
-    }
+    Ok((credentials, good_until))
 }
 
 #[cfg(test)]

@@ -7,11 +7,15 @@ use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::super::{Place, Source, find_credentials};
+use super::super::chain::{Provider, find};
 use super::*;
 
 const CANARY: &str = "canaryKey0123456789";
 const AT: i64 = 1_551_113_065;
+
+fn at_service(name: Option<&str>, address: SocketAddr) -> Role {
+    Role::new(name.map(str::to_owned), Some(address), None)
+}
 
 fn at(unix_seconds: i64) -> Now {
     Now { unix: UnixMillis(unix_seconds * 1000), ..clock::now() }
@@ -31,7 +35,7 @@ fn good() -> String {
 #[test]
 fn a_success_has_keys_and_until_when_they_are_good() {
     let now = at(AT);
-    let (credentials, expires) = keys(&good(), now).unwrap();
+    let (credentials, expires) = temporary_credentials(&good(), now).unwrap();
     assert_eq!((credentials.secret_id.as_str(), credentials.secret_key.expose_secret()), ("AKIDx", "key"));
     assert_eq!(credentials.token.unwrap().expose_secret(), "token");
     assert_eq!(expires, now.instant + Duration::from_secs(3600));
@@ -41,7 +45,7 @@ fn a_success_has_keys_and_until_when_they_are_good() {
 fn a_time_that_is_far_away_counts_as_a_day() {
     for far in [AT + 864_000, i64::MAX] {
         let now = at(AT);
-        let (_, expires) = keys(&reply("i", "k", "t", &far.to_string(), "\"Success\""), now).unwrap();
+        let (_, expires) = temporary_credentials(&reply("i", "k", "t", &far.to_string(), "\"Success\""), now).unwrap();
         assert_eq!(expires, now.instant + Duration::from_secs(86_400));
     }
 }
@@ -52,33 +56,36 @@ fn what_is_no_success_is_refused_by_what_is_wrong_and_without_its_values() {
     let success = "\"Success\"";
     let key = |key: &str| reply("i", key, "t", &later, success);
     let cases = [
-        ("<html>canaryKey0123456789</html>".to_owned(), "answers with what is not a JSON object"),
-        (String::new(), "answers with what is not a JSON object"),
-        (format!("\"{CANARY}\""), "answers with what is not a JSON object"),
-        (format!("[\"{CANARY}\"]"), "answers with what is not a JSON object"),
-        (key(CANARY).replace("}", ""), "answers with what is not a JSON object"),
-        (reply("i", CANARY, "t", &later, "\"Failed\""), "answers with the code Failed"),
-        (reply("i", CANARY, "t", &later, "\"\\u001b[2J\""), "answers with the code \\u{1b}[2J"),
-        (reply("i", CANARY, "t", &later, "0"), "answers without a Code"),
-        (reply("i", CANARY, "t", "\"soon\"", success), "answers without an ExpiredTime"),
-        (reply("i", CANARY, "t", "1.5e300", success), "answers without an ExpiredTime"),
-        (reply("", CANARY, "t", &later, success), "answers without a TmpSecretId"),
-        (reply("i", "", CANARY, &later, success), "answers without a TmpSecretKey"),
-        (reply("i", CANARY, " ", &later, success), "answers without a Token"),
-        (key("canaryKey0123456789 x"), "answers with a TmpSecretKey that has characters that no key has"),
+        ("<html>canaryKey0123456789</html>".to_owned(), "replied with something that is not a JSON object"),
+        (String::new(), "replied with something that is not a JSON object"),
+        (format!("\"{CANARY}\""), "replied with something that is not a JSON object"),
+        (format!("[\"{CANARY}\"]"), "replied with something that is not a JSON object"),
+        (key(CANARY).replace("}", ""), "replied with something that is not a JSON object"),
+        (reply("i", CANARY, "t", &later, "\"Failed\""), "replied with the code Failed"),
+        (reply("i", CANARY, "t", &later, "\"\\u001b[2J\""), "replied with the code \\u{1b}[2J"),
+        (reply("i", CANARY, "t", &later, "0"), "replied without a Code"),
+        (reply("i", CANARY, "t", "\"soon\"", success), "replied without an ExpiredTime"),
+        (reply("i", CANARY, "t", "1.5e300", success), "replied without an ExpiredTime"),
+        (reply("", CANARY, "t", &later, success), "replied with unusable credentials: TmpSecretId is missing"),
+        (reply("i", "", CANARY, &later, success), "replied with unusable credentials: TmpSecretKey is missing"),
+        (reply("i", CANARY, " ", &later, success), "replied without a TmpSecretId, a TmpSecretKey or a Token"),
+        (
+            key("canaryKey0123456789 x"),
+            "replied with unusable credentials: TmpSecretKey has characters that no key has",
+        ),
         (key("canaryKey0123456789\\n"), ""),
         (
             reply("i", CANARY, "t", &AT.to_string(), success),
-            "answers with keys that expired at 2019-02-25T16:44:25Z; this machine's clock says 2019-02-25T16:44:25Z",
+            "replied with credentials that expired at 2019-02-25T16:44:25Z; this machine's clock says 2019-02-25T16:44:25Z",
         ),
         (
             reply("i", CANARY, "t", &i64::MIN.to_string(), success),
-            "answers with keys that expired at -9223372036854775808 ms after 1970; this machine's clock says \
+            "replied with credentials that expired at -9223372036854775808 ms after 1970; this machine's clock says \
              2019-02-25T16:44:25Z",
         ),
     ];
     for (text, problem) in cases {
-        match keys(&text, at(AT)) {
+        match temporary_credentials(&text, at(AT)) {
             Ok(_) => assert!(problem.is_empty(), "{text}"),
             Err(why) => assert_eq!(why, problem, "{text}"),
         }
@@ -89,7 +96,7 @@ proptest! {
     #[test]
     fn no_answer_makes_the_reader_panic_or_lets_its_text_out(before in ".{0,40}", after in "\\PC{0,40}") {
         let text = format!("{before}{{\"Code\":\"Success\",\"TmpSecretKey\":\"{CANARY} {after}\"}}");
-        if let Err(why) = keys(&text, at(AT)) {
+        if let Err(why) = temporary_credentials(&text, at(AT)) {
             prop_assert!(!why.contains(CANARY) && !why.contains('\n'), "{why}");
         }
     }
@@ -128,21 +135,21 @@ fn live() -> String {
 /// What a role gives, as an error's text where it gives none, with the service's address as ADDRESS.
 async fn asked(role: Role) -> Result<Source, String> {
     let service = role.service.clone();
-    let found = find_credentials(&[Place::Role(role)], &|_| None).await;
+    let found = find(&[Provider::Role(role)], &|_| None).await;
     found.map(|found| found.source).map_err(|error| error.to_string().replace(&service, "ADDRESS"))
 }
 
 #[tokio::test]
 async fn the_machines_role_is_asked_for_by_name_and_then_for_its_keys() {
     let (address, paths) = service(vec![http("200 OK", "certs\n"), http("200 OK", &live())]).await;
-    assert_eq!(asked(Role::new(None).at(address)).await, Ok(Source::Role("certs".to_owned())));
+    assert_eq!(asked(at_service(None, address)).await, Ok(Source::Role("certs".to_owned())));
     assert_eq!(*paths.lock().unwrap(), [PATH.to_owned(), format!("{PATH}certs")]);
 }
 
 #[tokio::test]
 async fn a_role_that_is_named_is_asked_for_its_keys_alone() {
     let (address, paths) = service(vec![http("200 OK", &live())]).await;
-    assert_eq!(asked(Role::new(Some("mine".to_owned())).at(address)).await, Ok(Source::Role("mine".to_owned())));
+    assert_eq!(asked(at_service(Some("mine"), address)).await, Ok(Source::Role("mine".to_owned())));
     assert_eq!(*paths.lock().unwrap(), [format!("{PATH}mine")]);
 }
 
@@ -150,12 +157,12 @@ async fn a_role_that_is_named_is_asked_for_its_keys_alone() {
 async fn a_machine_without_a_role_has_no_credentials_and_that_does_not_pass() {
     for list in [http("404 Not Found", "<html>"), http("200 OK", ""), http("200 OK", " \n")] {
         let (address, _) = service(vec![list]).await;
-        let error = find_credentials(&[Place::Role(Role::new(None).at(address))], &|_| None).await.unwrap_err();
+        let error = find(&[Provider::Role(at_service(None, address))], &|_| None).await.unwrap_err();
         assert!(!error.is_passing(), "{error}");
-        assert!(error.to_string().contains("says that this machine has none"), "{error}");
+        assert!(error.to_string().contains("says that this machine has no role"), "{error}");
     }
     let (address, _) = service(vec![http("404 Not Found", "")]).await;
-    let error = asked(Role::new(Some("mine".to_owned())).at(address)).await.unwrap_err();
+    let error = asked(at_service(Some("mine"), address)).await.unwrap_err();
     assert!(error.contains("ADDRESS says that this machine has no role mine"), "{error}");
 }
 
@@ -164,15 +171,15 @@ async fn whatever_else_the_service_says_may_pass() {
     let huge = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", 1 << 20, "x".repeat(20_000)).into_bytes();
     let elsewhere = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n".to_vec();
     let cases = [
-        (http("500 Internal Server Error", CANARY), "answers with HTTP 500"),
-        (http("403 Forbidden", CANARY), "answers with HTTP 403"),
-        (elsewhere, "answers with HTTP 302"),
-        (http("200 OK", "<html>canaryKey0123456789</html>"), "answers with what is no role's name"),
-        (http("200 OK", "../user-data"), "answers with what is no role's name"),
-        (huge, "answers with more than 16 KiB"),
+        (http("500 Internal Server Error", CANARY), "replied with HTTP 500"),
+        (http("403 Forbidden", CANARY), "replied with HTTP 403"),
+        (elsewhere, "replied with HTTP 302"),
+        (http("200 OK", "<html>canaryKey0123456789</html>"), "replied with something that is no role name"),
+        (http("200 OK", "../user-data"), "replied with something that is no role name"),
+        (huge, "replied with more than 16 KiB"),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n\xff".to_vec(),
-            "answers with what is not UTF-8 text",
+            "replied with text that is not UTF-8",
         ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ncert".to_vec(), "can't be reached: "),
         (CANARY.as_bytes().to_vec(), "can't be reached: "),
@@ -180,7 +187,7 @@ async fn whatever_else_the_service_says_may_pass() {
     ];
     for (answer, problem) in cases {
         let (address, _) = service(vec![answer]).await;
-        let error = find_credentials(&[Place::Role(Role::new(None).at(address))], &|_| None).await.unwrap_err();
+        let error = find(&[Provider::Role(at_service(None, address))], &|_| None).await.unwrap_err();
         let text = error.to_string();
         let start = format!("the machine's role gives no credentials at present: http://{address} {problem}");
         assert!(error.is_passing() && text.starts_with(&start), "{problem}: {text}");
@@ -193,7 +200,7 @@ async fn a_service_that_is_down_may_come_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let error = asked(Role::new(None).at(address)).await.unwrap_err();
+    let error = asked(at_service(None, address)).await.unwrap_err();
     assert!(error.contains("ADDRESS can't be reached: ") && error.contains("refused"), "{error}");
 }
 
@@ -203,7 +210,7 @@ async fn a_service_that_does_not_answer_is_not_waited_for_for_long() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let before = clock::now().instant;
-    let error = asked(Role::new(None).at(address)).await.unwrap_err();
+    let error = asked(at_service(None, address)).await.unwrap_err();
     assert!(error.contains("timed out"), "{error}");
     assert!(clock::now().instant - before <= TIMEOUT + CONNECT_TIMEOUT);
     drop(listener);
@@ -214,14 +221,14 @@ async fn under_auto_it_is_asked_on_the_vendors_machines_alone() {
     let dmi = tempfile::tempdir().unwrap();
     let set = |file: &str, maker: &str| fs::write(dmi.path().join(file), maker).unwrap();
     let (address, paths) = service(vec![http("200 OK", "certs"), http("200 OK", &live())]).await;
-    let role = || Role::new(None).at(address).only_on_vendors_machines(dmi.path());
+    let role = || Role::new(None, Some(address), Some(dmi.path()));
     let unknown = asked(role()).await.unwrap_err();
-    assert!(unknown.contains("not asked for, since ") && unknown.contains("sys_vendor doesn't say"), "{unknown}");
+    assert!(unknown.contains("not asked, since ") && unknown.contains("sys_vendor doesn't say"), "{unknown}");
     set("sys_vendor", "QEMU\u{1b}[2J\n");
     set("chassis_vendor", "QEMU\n");
     let other = asked(role()).await.unwrap_err();
-    assert!(other.contains(r#"says "QEMU\u{1b}[2J" and not Tencent"#), "{other}");
-    assert!(other.contains("credentials.source = \"cvm-role\" asks all the same"), "{other}");
+    assert!(other.contains(r#"is "QEMU\u{1b}[2J", not Tencent"#), "{other}");
+    assert!(other.contains("to ask all the same, set credentials.source = \"cvm-role\""), "{other}");
     assert!(paths.lock().unwrap().is_empty(), "nobody was asked");
     set("chassis_vendor", "Tencent Cloud\n");
     assert_eq!(asked(role()).await, Ok(Source::Role("certs".to_owned())));

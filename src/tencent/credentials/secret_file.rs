@@ -1,75 +1,73 @@
-//! Reading files that hold secrets.
+//! Reads files that hold secrets.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 
-use super::{CredentialsError, Source};
+use super::error::CredentialsError;
+use super::source::Source;
 
-/// What users who are neither the owner nor in the group may do. What the group may, is the owner's to decide: systemd
-/// itself gives a unit its credentials as 0400, or as 0440 where an access control list names the unit's user.
-const OTHERS_MAY: u32 = 0o007;
-/// The longest file that is read: one with some profiles has a few hundred bytes.
+/// The permissions of users who are neither the owner nor in the group. Those of the group are the owner's decision:
+/// systemd itself makes credentials 0400, or 0440 with an access control list that names the service's user.
+const OTHERS: u32 = 0o007;
+/// The longest file that is read: one with several profiles has a few hundred bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// The file's text, without a byte order mark; none if there is no file. Reads nothing that others may read, and nothing
-/// that may not end: a pipe, a device.
+/// The text of a file, without a byte order mark; `None` if there is no file. It refuses files that other users can
+/// read, and whatever may have no end, such as a pipe.
 ///
 /// # Errors
-/// When the file is there and can't, or must not, be read. Its place is what the error names.
-pub(in crate::tencent) fn read(path: &Path, place: &Source) -> Result<Option<String>, CredentialsError> {
-    read_bytes(path, place, false)?.map(|bytes| text(&bytes, place).map(str::to_owned)).transpose()
+/// When the file is there and can't, or must not, be read.
+pub(in crate::tencent) fn read(path: &Path) -> Result<Option<String>, CredentialsError> {
+    read_unless(path, |file_mode| file_mode & OTHERS != 0)
 }
 
-/// Likewise; but where others can't enter the directory, the mode of the file is all one. A tool that keeps its directory
-/// closed may leave the file's mode to the umask.
+/// The same, but the file's own mode doesn't matter if other users can't enter its directory. Some tools close their
+/// directory, and leave the modes of their files to the umask.
 ///
 /// # Errors
-/// Likewise.
-pub(super) fn read_sheltered(path: &Path, place: &Source) -> Result<Option<String>, CredentialsError> {
-    let sheltered = fs::canonicalize(path).is_ok_and(|path| {
-        let directory = path.parent().map(fs::metadata);
-        directory.is_some_and(|read| read.is_ok_and(|read| read.permissions().mode() & OTHERS_MAY == 0))
-    });
-    read_bytes(path, place, sheltered)?.map(|bytes| text(&bytes, place).map(str::to_owned)).transpose()
+/// As [`read`].
+pub(super) fn read_in_closed_directory(path: &Path) -> Result<Option<String>, CredentialsError> {
+    let directory = fs::canonicalize(path).ok().and_then(|path| fs::metadata(path.parent()?).ok());
+    let open_to_others = directory.is_none_or(|directory| directory.permissions().mode() & OTHERS != 0);
+    read_unless(path, |file_mode| open_to_others && file_mode & OTHERS != 0)
 }
 
 /// The text of a file's bytes, without a byte order mark.
 ///
 /// # Errors
-/// When they are not UTF-8.
-pub(super) fn text<'a>(bytes: &'a [u8], place: &Source) -> Result<&'a str, CredentialsError> {
+/// When they aren't UTF-8.
+pub(super) fn text<'a>(bytes: &'a [u8], source: &Source) -> Result<&'a str, CredentialsError> {
     let text =
-        std::str::from_utf8(bytes).map_err(|_| CredentialsError::unusable(place, "the file is not UTF-8 text"))?;
+        std::str::from_utf8(bytes).map_err(|_| CredentialsError::unusable(source, "the file is not UTF-8 text"))?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-fn read_bytes(path: &Path, place: &Source, sheltered: bool) -> Result<Option<Vec<u8>>, CredentialsError> {
+fn read_unless(path: &Path, is_exposed: impl FnOnce(u32) -> bool) -> Result<Option<String>, CredentialsError> {
+    let source = Source::File(path.to_owned());
     let unreadable = |error| CredentialsError::Unreadable { path: path.to_owned(), error };
-    // A pipe that nobody writes to would be waited for.
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(|error| unreadable(io::Error::other(error)))?;
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) => file,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(unreadable(error)),
+    // Without NONBLOCK, opening a pipe waits for a writer.
+    let file = match open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(error) => return Err(unreadable(error.into())),
     };
-    // Of what is open, not of what stands at the path by now.
+    // Of the open file: the path may lead elsewhere by now.
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(CredentialsError::unusable(place, "it is not a plain file"));
+        return Err(CredentialsError::unusable(&source, "it is not a regular file"));
     }
-    if !sheltered && metadata.permissions().mode() & OTHERS_MAY != 0 {
+    if is_exposed(metadata.permissions().mode()) {
         return Err(CredentialsError::Exposed(path.to_owned()));
     }
     let mut bytes = Vec::new();
     let read = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if u64::try_from(read).is_ok_and(|read| read <= MAX_FILE_BYTES) {
-        return Ok(Some(bytes));
+    if u64::try_from(read).is_ok_and(|read| read > MAX_FILE_BYTES) {
+        return Err(CredentialsError::unusable(&source, "it is longer than 64 KiB; is it the right file?"));
     }
-    Err(CredentialsError::unusable(place, "it is longer than 64 KiB; is it the right file?"))
+    Ok(Some(text(&bytes, &source)?.to_owned()))
 }

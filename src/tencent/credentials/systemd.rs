@@ -1,28 +1,41 @@
-//! systemd's `LoadCredential=`, `LoadCredentialEncrypted=` and `SetCredential=`: all of them are files in the directory
-//! that `$CREDENTIALS_DIRECTORY` names. They are made when the unit starts and stay as they are while it runs.
+//! systemd's `LoadCredential=`, `LoadCredentialEncrypted=` and `SetCredential=`: each credential is a file in the directory
+//! that `$CREDENTIALS_DIRECTORY` names. The files are made when the service starts, and stay the same while it runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::keypair::assemble;
+use super::error::CredentialsError;
+use super::keypair::Credentials;
 use super::secret_file::read;
-use super::{CredentialsError, Holding, Source};
+use super::source::{Lookup, Source};
 
-pub(super) const SECRET_ID: &str = "secret_id";
-pub(super) const SECRET_KEY: &str = "secret_key";
+const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+const SECRET_ID: &str = "secret_id";
+const SECRET_KEY: &str = "secret_key";
 const TOKEN: &str = "token";
 
-/// The keys in the directory's files `secret_id`, `secret_key` and perhaps `token`, one value each.
-pub(super) fn look(directory: Option<&Path>) -> Result<Holding, CredentialsError> {
-    let Some(directory) = directory else {
-        return Ok(Holding::Nothing("$CREDENTIALS_DIRECTORY is not set".to_owned()));
-    };
-    let place = Source::Systemd(directory.to_owned());
-    let value = |name: &str| {
-        // An error about one of the files names that file.
-        let file = Source::File(directory.join(name));
-        read(&directory.join(name), &file)
-    };
-    let found = assemble(value(SECRET_ID)?, value(SECRET_KEY)?, value(TOKEN)?, (SECRET_ID, SECRET_KEY), &place)?;
-    let otherwise = format!("{} has neither {SECRET_ID} nor {SECRET_KEY}", directory.display());
-    Ok(Holding::of(found, place, otherwise))
+pub(super) const ADVICE: &str = "give the unit LoadCredential=secret_id:… and LoadCredential=secret_key:…";
+
+/// The directory, if systemd made one.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn directory(variable: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, String> {
+    let path = variable(DIRECTORY).filter(|path| !path.is_empty());
+    path.map(PathBuf::from).ok_or_else(|| format!("${DIRECTORY} is not set"))
+}
+
+/// The file of one credential, if systemd made a directory.
+///
+/// # Errors
+/// As [`directory`].
+pub(in crate::tencent) fn file(name: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, String> {
+    Ok(directory(variable)?.join(name))
+}
+
+/// The credentials in the directory's files `secret_id`, `secret_key` and, if it is there, `token`.
+pub(super) fn look(directory: &Path) -> Result<Lookup, CredentialsError> {
+    let value = |name: &str| read(&directory.join(name));
+    let found = Credentials::assemble(value(SECRET_ID)?, value(SECRET_KEY)?, value(TOKEN)?, (SECRET_ID, SECRET_KEY));
+    let missing = format!("{} has neither {SECRET_ID} nor {SECRET_KEY}", directory.display());
+    Lookup::lasting(found, Source::Systemd(directory.to_owned()), missing)
 }

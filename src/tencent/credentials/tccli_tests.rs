@@ -7,8 +7,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
+use super::super::chain::{self, Provider};
 use super::*;
-use crate::tencent::{Found, Place, find_credentials};
 
 const CANARY: &str = "canaryKey0123456789";
 const LASTING: &str = "{\n  \"secretId\": \"AKIDone\",\n  \"secretKey\": \"canaryKey0123456789\"\n}";
@@ -16,7 +16,7 @@ const LASTING: &str = "{\n  \"secretId\": \"AKIDone\",\n  \"secretKey\": \"canar
 /// The tool closes its directory, and leaves the mode of the file to the umask.
 fn file(text: &str) -> (TempDir, PathBuf) {
     let home = tempfile::tempdir().unwrap();
-    let path = tccli_file(home.path().to_str().unwrap(), "default");
+    let path = super::path(home.path(), "default");
     fs::create_dir(path.parent().unwrap()).unwrap();
     set_mode(path.parent().unwrap(), 0o700);
     fs::write(&path, text).unwrap();
@@ -28,13 +28,13 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-async fn find(place: Place) -> Result<Found, CredentialsError> {
-    find_credentials(&[place], &|_| None).await
+async fn find(provider: Provider) -> Result<Found, CredentialsError> {
+    chain::find(&[provider], &|_| None).await
 }
 
 async fn refused(text: &str) -> String {
     let (_home, path) = file(text);
-    let error = find(Place::Tccli(path.clone())).await.unwrap_err().to_string();
+    let error = find(Provider::TccliFile(path.clone())).await.unwrap_err().to_string();
     assert!(!error.contains(CANARY), "{error}");
     error.replace(path.to_str().unwrap(), "FILE")
 }
@@ -51,7 +51,7 @@ fn login(seconds_left: i64) -> String {
 async fn lasting_keys_are_what_tccli_configure_wrote() {
     for text in [LASTING.to_owned(), LASTING.replace('{', "{\"type\": \"default\", \"expiresAt\": 1, ")] {
         let (_home, path) = file(&text);
-        let found = find(Place::Tccli(path.clone())).await.unwrap();
+        let found = find(Provider::TccliFile(path.clone())).await.unwrap();
         assert_eq!((found.credentials.secret_id.as_str(), found.source), ("AKIDone", Source::File(path)));
         assert_eq!(found.credentials.secret_key.expose_secret(), CANARY);
         assert!(found.credentials.token.is_none() && found.expires.is_none());
@@ -62,7 +62,7 @@ async fn lasting_keys_are_what_tccli_configure_wrote() {
 async fn keys_of_a_login_are_good_until_it_says_so() {
     let (_home, path) = file(&login(3600));
     let before = clock::now().instant;
-    let found = find(Place::Tccli(path)).await.unwrap();
+    let found = find(Provider::TccliFile(path)).await.unwrap();
     assert_eq!(found.credentials.token.unwrap().expose_secret(), "t");
     let good_for = found.expires.unwrap() - before;
     assert!(good_for > Duration::from_secs(3590) && good_for < Duration::from_secs(3610), "{good_for:?}");
@@ -71,21 +71,22 @@ async fn keys_of_a_login_are_good_until_it_says_so() {
 #[tokio::test]
 async fn a_login_that_is_over_is_told_with_what_renews_it() {
     let error = refused(&login(-60)).await;
-    assert!(error.starts_with("the credentials in the file FILE: the keys of this login expired at "), "{error}");
-    assert!(error.ends_with("Any command of tccli renews them, and tccli auth login logs in anew"), "{error}");
+    assert!(error.starts_with("the credentials in the file FILE: the login expired at "), "{error}");
+    assert!(error.ends_with("Run any tccli command to renew it, or tccli auth login to log in again"), "{error}");
 }
 
 #[tokio::test]
 async fn a_profile_without_keys_is_passed_over_and_told() {
     let role = refused(r#"{"type": "cvm-role"}"#).await;
     assert!(
-        role.contains("the file FILE: it names the machine's role. To mend it: let tccli configure write FILE"),
+        role.contains("the file FILE: it names the machine's role. To fix it: let tccli configure write FILE"),
         "{role}"
     );
     let none = refused(r#"{"secretId": "", "secretKey": ""}"#).await;
     assert!(none.contains("the file FILE: it has neither secretId nor secretKey."), "{none}");
-    let missing = find(Place::Tccli("/nonexistent/.tccli/default.credential".into())).await.unwrap_err().to_string();
-    assert!(missing.contains(": it is not there."), "{missing}");
+    let missing =
+        find(Provider::TccliFile("/nonexistent/.tccli/default.credential".into())).await.unwrap_err().to_string();
+    assert!(missing.contains(": there is no such file."), "{missing}");
 }
 
 #[tokio::test]
@@ -94,9 +95,9 @@ async fn what_cannot_be_right_is_refused_without_its_values() {
         (r#"{"secretId": "AKIDone"}"#, "secretKey is missing"),
         (
             r#"{"secretId": "AKIDone", "secretKey": "canaryKey0123456789 "#,
-            "the file is not a JSON object, as tccli configure writes it",
+            "the file is not a JSON object as tccli configure writes it",
         ),
-        (r#"["canaryKey0123456789"]"#, "the file is not a JSON object, as tccli configure writes it"),
+        (r#"["canaryKey0123456789"]"#, "the file is not a JSON object as tccli configure writes it"),
         (r#"{"secretId": "i", "secretKey": "canaryKey0123456789 x"}"#, "secretKey has characters that no key has"),
         (
             r#"{"secretId": "i", "secretKey": "canaryKey0123456789", "token": "t", "expiresAt": "soon"}"#,
@@ -112,15 +113,15 @@ async fn what_cannot_be_right_is_refused_without_its_values() {
 async fn others_may_read_the_file_where_they_do_not_get_into_its_directory_and_nowhere_else() {
     let (_home, path) = file(LASTING);
     set_mode(path.parent().unwrap(), 0o755);
-    assert!(matches!(find(Place::Tccli(path.clone())).await, Err(CredentialsError::Exposed(_))));
+    assert!(matches!(find(Provider::TccliFile(path.clone())).await, Err(CredentialsError::Exposed(_))));
     set_mode(&path, 0o600);
-    assert!(find(Place::Tccli(path)).await.is_ok());
+    assert!(find(Provider::TccliFile(path)).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_file_that_is_named_may_have_either_format() {
     let (_home, path) = file(LASTING);
     set_mode(&path, 0o600);
-    let found = find(Place::File(path, "any".to_owned())).await.unwrap();
+    let found = find(Provider::VendorFile(path, "any".to_owned())).await.unwrap();
     assert_eq!(found.credentials.secret_id, "AKIDone");
 }

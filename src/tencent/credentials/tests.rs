@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
+use super::chain::{self, Provider};
 use super::*;
 
 const CANARY: &str = "canaryKey0123456789";
@@ -38,15 +39,15 @@ fn file(text: &str, mode: u32) -> (TempDir, PathBuf) {
     (directory, path)
 }
 
-fn vendor_file(path: &Path) -> Place {
-    Place::File(path.to_owned(), "default".to_owned())
+fn vendor_file(path: &Path) -> Provider {
+    Provider::VendorFile(path.to_owned(), "default".to_owned())
 }
 
-async fn find(places: &[Place]) -> Result<Found, CredentialsError> {
-    find_credentials(places, &nothing).await
+async fn find(places: &[Provider]) -> Result<Found, CredentialsError> {
+    chain::find(places, &nothing).await
 }
 
-async fn refused(places: &[Place]) -> String {
+async fn refused(places: &[Provider]) -> String {
     find(places).await.unwrap_err().to_string()
 }
 
@@ -59,7 +60,7 @@ async fn from_environment(id: &str, key: &str, token: Option<&str>) -> Result<Cr
         "TENCENTCLOUD_TOKEN" => token.clone(),
         _ => None,
     };
-    find_credentials(&[Place::Environment], &variable).await.map(|found| found.credentials)
+    chain::find(&[Provider::Environment], &variable).await.map(|found| found.credentials)
 }
 
 async fn from_file(text: &str, mode: u32) -> Result<Credentials, CredentialsError> {
@@ -69,7 +70,7 @@ async fn from_file(text: &str, mode: u32) -> Result<Credentials, CredentialsErro
 
 async fn from_systemd(files: &[(&str, &[u8])]) -> Result<Credentials, String> {
     let directory = directory(files);
-    let found = find(&[Place::Systemd(Some(directory.path().to_owned()))]).await;
+    let found = find(&[Provider::Systemd(Ok(directory.path().to_owned()))]).await;
     let place = directory.path().display().to_string();
     found.map(|found| found.credentials).map_err(|error| error.to_string().replace(&place, "DIRECTORY"))
 }
@@ -85,8 +86,8 @@ async fn the_first_place_that_has_any_decides_and_those_before_it_are_told_with_
     let (_directory, path) = file(PAIR, 0o600);
     let missing = path.with_file_name("missing");
     let places = [
-        Place::Systemd(Some(systemd.path().to_owned())),
-        Place::Environment,
+        Provider::Systemd(Ok(systemd.path().to_owned())),
+        Provider::Environment,
         vendor_file(&missing),
         vendor_file(&path),
     ];
@@ -95,32 +96,36 @@ async fn the_first_place_that_has_any_decides_and_those_before_it_are_told_with_
         "TENCENTCLOUD_SECRET_KEY" => Some("k".to_owned()),
         _ => None,
     };
-    let found = find_credentials(&places, &variable).await.unwrap();
-    assert_eq!((found.credentials.secret_id.as_str(), found.passed), ("fromSystemd", vec![]));
+    let found = chain::find(&places, &variable).await.unwrap();
+    assert_eq!((found.credentials.secret_id.as_str(), found.skipped), ("fromSystemd", vec![]));
     assert_eq!(found.source, Source::Systemd(systemd.path().to_owned()));
 
     fs::remove_file(systemd.path().join("secret_id")).unwrap();
     fs::remove_file(systemd.path().join("secret_key")).unwrap();
-    let found = find_credentials(&places, &variable).await.unwrap();
+    let found = chain::find(&places, &variable).await.unwrap();
     assert_eq!((found.credentials.secret_id.as_str(), found.source), ("fromEnv", Source::Environment));
-    let told: Vec<String> = found.passed.iter().map(ToString::to_string).collect();
+    let told: Vec<String> = found.skipped.iter().map(ToString::to_string).collect();
     assert_eq!(told, [format!("systemd: {} has neither secret_id nor secret_key", systemd.path().display())]);
 
     let found = find(&places[1..]).await.unwrap();
     assert_eq!((found.credentials.secret_id.as_str(), found.source), ("fromFile", Source::File(path)));
-    let told: Vec<String> = found.passed.iter().map(ToString::to_string).collect();
-    let not_there = format!("the file {}: it is not there", missing.display());
+    let told: Vec<String> = found.skipped.iter().map(ToString::to_string).collect();
+    let not_there = format!("the file {}: there is no such file", missing.display());
     assert_eq!(told, ["the environment: TENCENTCLOUD_SECRET_ID is not set".to_owned(), not_there]);
 }
 
 #[tokio::test]
 async fn nothing_anywhere_says_where_it_looked_and_what_to_do() {
-    let places = [Place::Systemd(None), Place::Environment, vendor_file(Path::new("/nonexistent/credentials"))];
+    let places = [
+        Provider::Systemd(Err("$CREDENTIALS_DIRECTORY is not set".to_owned())),
+        Provider::Environment,
+        vendor_file(Path::new("/nonexistent/credentials")),
+    ];
     assert_eq!(
         refused(&places).await,
-        "credentials.source: no credentials were found. Looked at systemd: $CREDENTIALS_DIRECTORY is not set; \
-         the environment: TENCENTCLOUD_SECRET_ID is not set; the file /nonexistent/credentials: it is not there. \
-         To mend it: give the unit LoadCredential=secret_id:… and LoadCredential=secret_key:…; or set \
+        "credentials.source: found no credentials. Looked at systemd: $CREDENTIALS_DIRECTORY is not set; \
+         the environment: TENCENTCLOUD_SECRET_ID is not set; the file /nonexistent/credentials: there is no such file. \
+         To fix it: give the unit LoadCredential=secret_id:… and LoadCredential=secret_key:…; or set \
          TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY; or write secret_id and secret_key under [default] into \
          /nonexistent/credentials"
     );
@@ -130,23 +135,23 @@ async fn nothing_anywhere_says_where_it_looked_and_what_to_do() {
 async fn unusable_credentials_end_the_search_and_are_not_passed_over() {
     let half = directory(&[("secret_key", CANARY.as_bytes())]);
     let (_directory, path) = file(PAIR, 0o600);
-    let error = refused(&[Place::Systemd(Some(half.path().to_owned())), vendor_file(&path)]).await;
+    let error = refused(&[Provider::Systemd(Ok(half.path().to_owned())), vendor_file(&path)]).await;
     assert!(error.ends_with("secret_id is missing") && !error.contains(CANARY), "{error}");
 }
 
 #[test]
 fn the_vendors_places_are_the_users_own_file_and_then_the_systems() {
     let (own, system) = ("/home/me/.tencentcloud/credentials", "/etc/tencentcloud/credentials");
-    assert_eq!(vendor_files(None), [PathBuf::from(system)]);
-    assert_eq!(vendor_files(Some("/home/me")), [own, system].map(PathBuf::from));
-    assert_eq!(tccli_file("/home/me", "default"), Path::new("/home/me/.tccli/default.credential"));
+    assert_eq!(vendor_file::paths(None), [PathBuf::from(system)]);
+    assert_eq!(vendor_file::paths(Some(Path::new("/home/me"))), [own, system].map(PathBuf::from));
+    assert_eq!(tccli_file::path(Path::new("/home/me"), "default"), Path::new("/home/me/.tccli/default.credential"));
 }
 
 #[test]
 fn a_place_is_named_as_people_know_it() {
     let named = [
-        (Source::Systemd("/run/c".into()), "systemd's /run/c (secret_id, secret_key)"),
-        (Source::Environment, "the environment (TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY)"),
+        (Source::Systemd("/run/c".into()), "systemd's directory /run/c"),
+        (Source::Environment, "the environment"),
         (Source::File("/etc/keys".into()), "the file /etc/keys"),
         (Source::Role("certs".to_owned()), "the machine's role certs"),
         (Source::Caller, "the caller"),
@@ -169,7 +174,7 @@ async fn systemd_hands_over_one_value_a_file() {
 
 #[tokio::test]
 async fn what_systemd_hands_over_and_cannot_be_right_is_refused_by_the_files_name() {
-    let place = "the credentials in systemd's DIRECTORY (secret_id, secret_key)";
+    let place = "the credentials in systemd's directory DIRECTORY";
     let half: [(&str, &[u8]); 1] = [("secret_id", b"id")];
     assert_eq!(from_systemd(&half).await.unwrap_err(), format!("{place}: secret_key is missing"));
     let empty: [(&str, &[u8]); 2] = [("secret_id", b"\n"), ("secret_key", CANARY.as_bytes())];
@@ -188,7 +193,7 @@ async fn what_systemd_makes_itself_is_taken_and_what_others_may_read_is_not() {
         let directory = directory(&[("secret_id", b"id")]);
         let key = directory.path().join("secret_key");
         write(&key, "key", mode);
-        match find(&[Place::Systemd(Some(directory.path().to_owned()))]).await {
+        match find(&[Provider::Systemd(Ok(directory.path().to_owned()))]).await {
             Ok(_) => assert!(taken, "{mode:o}"),
             Err(CredentialsError::Exposed(path)) => assert!(!taken && path == key, "{mode:o}"),
             Err(error) => panic!("{mode:o}: {error}"),
@@ -222,7 +227,7 @@ async fn a_file_that_is_missing_is_passed_over_and_one_that_cannot_be_looked_at_
 async fn a_file_that_is_too_long_or_none_at_all_is_not_read() {
     let (directory, path) = file(&"#\n".repeat(40_000), 0o600);
     assert!(refused(&[vendor_file(&path)]).await.ends_with("it is longer than 64 KiB; is it the right file?"));
-    assert!(refused(&[vendor_file(directory.path())]).await.ends_with("it is not a plain file"));
+    assert!(refused(&[vendor_file(directory.path())]).await.ends_with("it is not a regular file"));
 }
 
 #[tokio::test]
@@ -242,7 +247,7 @@ async fn a_token_has_two_names_in_the_environment_and_a_blank_one_hides_none() {
             "TENCENTCLOUD_SESSION_TOKEN" => Some("t".to_owned()),
             _ => None,
         };
-        let found = find_credentials(&[Place::Environment], &variable).await.unwrap();
+        let found = chain::find(&[Provider::Environment], &variable).await.unwrap();
         assert_eq!(parts(&found.credentials), ("k", "k", Some("t")));
     }
 }
@@ -271,30 +276,30 @@ async fn a_value_is_that_of_its_key_in_its_section() {
     let (_directory, path) = file(text, 0o640);
     let found = find(&[vendor_file(&path)]).await.unwrap();
     assert_eq!(parts(&found.credentials), ("mine", "a=b", Some("t")));
-    let other = find(&[Place::File(path.clone(), "other".to_owned())]).await.unwrap();
+    let other = find(&[Provider::VendorFile(path.clone(), "other".to_owned())]).await.unwrap();
     assert_eq!(parts(&other.credentials), ("other", "o", None));
-    let none = refused(&[Place::File(path, "none".to_owned())]).await;
+    let none = refused(&[Provider::VendorFile(path, "none".to_owned())]).await;
     assert!(none.contains("it has no section [none], but [other], [default], [last]"), "{none}");
 }
 
 #[tokio::test]
 async fn a_file_without_the_section_says_what_it_has_instead() {
     let cases = [
-        ("[default]\nregion = x\n", "it has neither secret_id nor secret_key under [default]"),
-        ("", "it has neither secret_id nor secret_key under [default]"),
+        ("[default]\nregion = x\n", "it has neither secret_id nor secret_key in [default]"),
+        ("", "it has neither secret_id nor secret_key in [default]"),
         ("[prod]\nsecret_id = i\n", "it has no section [default], but [prod]"),
         (
             "secret_id = i\nsecret_key = canaryKey0123456789\n",
-            "its keys stand under no section: write [default] above them, and secret_id = … and secret_key = …",
+            "its values are in no section: write [default] above them, and secret_id = … and secret_key = …",
         ),
         (
             "export TENCENTCLOUD_SECRET_ID=i\nexport TENCENTCLOUD_SECRET_KEY=canaryKey0123456789\n",
-            "its keys stand under no section: write [default] above them, and secret_id = … and secret_key = …",
+            "its values are in no section: write [default] above them, and secret_id = … and secret_key = …",
         ),
     ];
     for (text, why) in cases {
         let error = from_file(text, 0o600).await.unwrap_err().to_string();
-        assert!(error.contains(&format!("{why}. To mend it")) && !error.contains(CANARY), "{error}");
+        assert!(error.contains(&format!("{why}. To fix it")) && !error.contains(CANARY), "{error}");
     }
 }
 
@@ -339,8 +344,8 @@ fn a_file_may_come_from_another_system() {
 #[test]
 fn what_no_key_can_be_is_refused_with_what_is_wrong() {
     let cases: [(&[u8], &str); 6] = [
-        (b"[default]\nsecret_id = \"i\"\nsecret_key = k", "secret_id stands in quotes; write it without"),
-        (b"[default]\nsecret_id = i\nsecret_key = 'k'", "secret_key stands in quotes; write it without"),
+        (b"[default]\nsecret_id = \"i\"\nsecret_key = k", "secret_id is in quotes; remove them"),
+        (b"[default]\nsecret_id = i\nsecret_key = 'k'", "secret_key is in quotes; remove them"),
         (b"[default]\nsecret_id = i\nsecret_key = k # mine", "secret_key has characters that no key has"),
         (b"[default]\nsecret_id = i\nsecret_key = k\0", "secret_key has characters that no key has"),
         (b"[default]\nsecret_id = i\nsecret_key = k\ntoken = t t", "the token has characters that no key has"),

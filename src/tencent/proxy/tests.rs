@@ -5,14 +5,16 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use proptest::prelude::*;
 
+use super::route::Origin;
 use super::*;
+use crate::config::{ProxySetting, ProxyUrl};
 
 const API: &str = "https://ssl.tencentcloudapi.com";
 const CANARY: &str = "canaryPassword";
 
 fn with(variables: &[(&str, &str)], endpoint: &str) -> Result<String, String> {
     let variable = |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
-    let way = find_way(&ProxySetting::Environment, endpoint, &variable);
+    let way = find_route(&ProxySetting::Environment, endpoint, &variable);
     way.map(|way| way.to_string()).map_err(|error| error.to_string())
 }
 
@@ -87,7 +89,7 @@ fn a_value_that_is_no_url_is_refused_by_its_variables_name_and_is_not_shown() {
 fn what_is_on_this_machine_is_asked_straight_whatever_is_set() {
     let url = ProxySetting::Url(ProxyUrl::parse("http://proxy:1").unwrap());
     for endpoint in ["https://localhost:8443", "http://127.0.0.1:80", "https://127.8.9.1", "https://[::1]:443"] {
-        let set = find_way(&url, endpoint, &|_| None).unwrap();
+        let set = find_route(&url, endpoint, &|_| None).unwrap();
         assert!(set.to_string().ends_with(" is this machine"), "{set}");
         let way = with(&[("HTTPS_PROXY", "http://proxy:1")], endpoint).unwrap();
         assert!(way.ends_with(" is this machine"), "{way}");
@@ -98,10 +100,10 @@ fn what_is_on_this_machine_is_asked_straight_whatever_is_set() {
 fn the_configuration_counts_before_the_environment() {
     let variable = |_: &str| Some("http://other:1".to_owned());
     let url = ProxyUrl::parse(&format!("http://user:{CANARY}@proxy:1")).unwrap();
-    let set = find_way(&ProxySetting::Url(url), API, &variable).unwrap();
+    let set = find_route(&ProxySetting::Url(url), API, &variable).unwrap();
     assert_eq!(set.to_string(), "proxy:1, with a user, from api.proxy");
     assert!(!format!("{set:?} {set:#?}").contains(CANARY));
-    let off = find_way(&ProxySetting::Off, API, &variable).unwrap();
+    let off = find_route(&ProxySetting::Off, API, &variable).unwrap();
     assert_eq!((off.to_string().as_str(), off.proxy()), ("none: api.proxy is \"off\"", None));
 }
 
@@ -113,27 +115,27 @@ fn a_file_holds_the_url_for_its_owner_alone() {
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     };
-    let handed_over = |name: &str| (name == DIRECTORY).then(|| directory.path().display().to_string());
+    let handed_over = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| directory.path().display().to_string());
     let found = |setting: &ProxySetting| {
-        let way = find_way(setting, API, &handed_over).map(|way| way.to_string());
+        let way = find_route(setting, API, &handed_over).map(|way| way.to_string());
         way.map_err(|error| error.to_string()).map_err(|text| text.replace(&path.display().to_string(), "FILE"))
     };
     let (named, systemd) = (ProxySetting::File(path.clone()), ProxySetting::Systemd);
-    assert_eq!(found(&named).unwrap_err(), "api.proxy: the file FILE is not there");
+    assert_eq!(found(&named).unwrap_err(), "api.proxy: there is no file FILE");
     let advice = "give the unit LoadCredential=proxy:/etc/certcommit/proxy";
-    assert_eq!(found(&systemd).unwrap_err(), format!("api.proxy is \"systemd\", and FILE is not there: {advice}"));
-    let none = find_way(&systemd, API, &|_| None).unwrap_err().to_string();
+    assert_eq!(found(&systemd).unwrap_err(), format!("api.proxy is \"systemd\", and there is no file FILE: {advice}"));
+    let none = find_route(&systemd, API, &|_| None).unwrap_err().to_string();
     assert_eq!(none, format!("api.proxy is \"systemd\", and $CREDENTIALS_DIRECTORY is not set: {advice}"));
     for setting in [&named, &systemd] {
         write("http://user:canaryPassword@proxy:1\n", 0o600);
         let expected = format!("proxy:1, with a user, from the file {}", path.display());
         assert_eq!(found(setting), Ok(expected));
         write("http://user:canaryPassword@proxy:1\n", 0o644);
-        assert!(found(setting).unwrap_err().contains("FILE can be read by every user of this machine"));
+        assert!(found(setting).unwrap_err().contains("every user of this machine can read FILE"));
         for wrong in ["", "canaryPassword", "http://user:canaryPassword@"] {
             write(wrong, 0o600);
             let error = found(setting).unwrap_err();
-            assert!(error.starts_with("what the file FILE holds is not the URL of a proxy: "), "{error}");
+            assert!(error.starts_with("the content of FILE is not the URL of a proxy: "), "{error}");
             assert!(!error.contains(CANARY), "{error}");
         }
     }
@@ -144,8 +146,8 @@ fn the_http_client_takes_every_proxy_that_is_found() {
     for scheme in ["http", "https", "socks5", "socks5h"] {
         for place in ["proxy", "10.0.0.1:1", "[2001:db8::1]:1", "my_proxy:1", "u%40:p%3A%2F'!$&()*+,;=~:@proxy:1"] {
             let url = ProxyUrl::parse(&format!("{scheme}://{place}")).unwrap();
-            let proxy = Proxy { url, found: Place::Configuration };
-            assert!(proxy.of_client().is_ok(), "{scheme}://{place}");
+            let proxy = Proxy { url, origin: Origin::Configuration };
+            assert!(proxy.for_client().is_some(), "{scheme}://{place}");
         }
     }
 }
@@ -156,8 +158,8 @@ proptest! {
     fn the_http_client_takes_whatever_is_taken_for_a_url(user in "([!-~]{0,12}@)?", host in "[!-~]{1,12}", port in "(:[0-9]{1,5})?") {
         if let Some(url) = ProxyUrl::parse(&format!("http://{user}{host}{port}")) {
             let address = url.address().to_owned();
-            let proxy = Proxy { url, found: Place::Configuration };
-            prop_assert!(proxy.of_client().is_ok());
+            let proxy = Proxy { url, origin: Origin::Configuration };
+            prop_assert!(proxy.for_client().is_some());
             let intercept = proxy.intercept().unwrap();
             prop_assert_eq!(intercept.uri().authority().unwrap().as_str(), address);
             prop_assert_eq!(intercept.basic_auth().is_some(), proxy.url.has_user());

@@ -14,7 +14,7 @@ use super::arrivals::fullest_second;
 use super::awake::KeptAwake;
 use super::bare;
 use super::report::Figure;
-use super::support::{Bench, Process, extent, ids, text, within};
+use super::support::{Bench, Process, bench_size, ids, text, within};
 
 const PER_SECOND: usize = 20;
 /// By then it runs evenly.
@@ -40,7 +40,7 @@ impl AtWork {
         let (latency, jitter) = (Duration::from_millis(300), Duration::from_millis(20));
         let options = Options { latency, jitter, rate_limit: None, ..Options::default() };
         let bench = Bench::to_measure_at(options, &[]).await;
-        let measured = PER_SECOND * extent("COST_SECONDS", 60);
+        let measured = PER_SECOND * bench_size("COST_SECONDS", 60);
         bench.enqueue(&ids(GOING + measured + LEFT)).await;
         Self { bench, measured }
     }

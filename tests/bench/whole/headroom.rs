@@ -10,14 +10,14 @@ use certcommit::simulator::{Options, rate};
 use sqlx::Connection as _;
 
 use super::report::Figure;
-use super::support::{Bench, extent};
+use super::support::{Bench, bench_size};
 
 const WANTED: f64 = 2_000.0;
 /// Requests a second: far above what any machine does.
 const LIFTED: u32 = 1_000_000;
 
 pub(crate) async fn measure() -> Vec<Figure> {
-    let rows: u32 = extent("HEADROOM_ROWS", 20_000);
+    let rows: u32 = bench_size("HEADROOM_ROWS", 20_000);
     let options = Options { rate_limit: None, ..Options::default() };
     let bench = Bench::to_measure_at(options, &[]).await;
     fill(&bench, rows).await;

@@ -11,7 +11,7 @@ use certcommit::simulator::{Arrival, Options};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::report::{Figure, percent};
-use super::support::{Bench, extent, got, ids};
+use super::support::{Bench, bench_size, got, ids};
 
 const LATENCY: Duration = Duration::from_millis(300);
 const JITTER: Duration = Duration::from_millis(20);
@@ -25,7 +25,7 @@ const PATIENCE: u64 = 180;
 const CAP: u64 = 20;
 
 pub(crate) async fn measure() -> Vec<Figure> {
-    let seconds = extent("LOWER_SECONDS", 600);
+    let seconds = bench_size("LOWER_SECONDS", 600);
     let third = seconds / 3;
     let (three, ten, seventeen, changing) = tokio::join!(
         under("3/s", vec![(3, seconds)]),

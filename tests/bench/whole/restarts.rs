@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::arrivals::fullest_second;
 use super::report::Figure;
-use super::support::{Bench, Row, extent, ids, new_seed};
+use super::support::{Bench, Row, bench_size, ids, new_seed};
 
 /// More than the lives get through.
 const ROWS_A_LIFE: usize = 40;
@@ -22,8 +22,8 @@ const LONGEST_LIFE_MS: u64 = 4_000;
 const SOONER: [(&str, &str); 2] = [("verify.settle", "2s"), ("verify.resend_after", "10s")];
 
 pub(crate) async fn measure() -> Vec<Figure> {
-    let lives: usize = extent("LIVES", 50);
-    let seed = extent("SEED", new_seed());
+    let lives: usize = bench_size("LIVES", 50);
+    let seed = bench_size("SEED", new_seed());
     let mut rng = Rng::with_seed(seed);
     let (latency, jitter) = (Duration::from_millis(300), Duration::from_millis(20));
     let options = Options { latency, jitter, rate_limit: None, seed, ..Options::default() };

@@ -17,7 +17,7 @@ use std::time::Duration;
 use certcommit::simulator::Options;
 
 use super::report::Figure;
-use super::support::{Bench, extent};
+use super::support::{Bench, bench_size};
 use working::{FULL_PACE, Working};
 
 /// A file system in memory: what is written there needs no disk.
@@ -25,7 +25,7 @@ const MEMORY: &str = "/dev/shm";
 
 /// The queues to measure, the largest last. The rows that are enqueued in bulk come to the last but one.
 fn sizes() -> Vec<i64> {
-    let largest = extent("SCALE_LARGEST", 10_000_000);
+    let largest = bench_size("SCALE_LARGEST", 10_000_000);
     [1, 1_000, 1_000_000].into_iter().filter(|rows| *rows < largest).chain([largest]).collect()
 }
 

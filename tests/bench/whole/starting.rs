@@ -10,7 +10,7 @@ use certcommit::clock;
 use certcommit::simulator::Options;
 
 use super::report::{Figure, milliseconds, percentile};
-use super::support::{Bench, extent, ids, output, within};
+use super::support::{Bench, bench_size, ids, output, within};
 
 /// A second and the guard.
 const WINDOW: Duration = Duration::from_millis(1_025);
@@ -19,7 +19,7 @@ const ROWS: usize = 100;
 const SOON: Duration = Duration::from_secs(30);
 
 pub(crate) async fn measure() -> Vec<Figure> {
-    let starts: usize = extent("STARTS", 20);
+    let starts: usize = bench_size("STARTS", 20);
     let (mut starting, mut telling) = (Vec::new(), Vec::new());
     for _ in 0..starts {
         starting.push(start().await.saturating_sub(WINDOW));

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::arrivals::{fullest_second, use_of_the_limit};
 use super::report::{Figure, milliseconds};
-use super::support::{Authority, Bench, Distance, Process, Proxy, extent, ids, lateness, within};
+use super::support::{Authority, Bench, Distance, FaultProxy, Process, bench_size, ids, lateness, within};
 
 const JITTER: Duration = Duration::from_millis(20);
 const FAR_AWAY: Distance = Distance { round_trip: Duration::from_millis(100), jitter: JITTER };
@@ -54,7 +54,7 @@ async fn over_tls(situation: &str) -> Measured {
     let proxy = {
         let _there = bench.beside_the_api();
         let server = Some(authority.server("localhost"));
-        Proxy::on(TcpListener::from_std(listener).unwrap(), &bench.simulator, server, FAR_AWAY)
+        FaultProxy::on(TcpListener::from_std(listener).unwrap(), &bench.simulator, server, FAR_AWAY)
     };
     bench.set("api.endpoint", &format!("https://localhost:{}", proxy.port()));
     let seconds = fill(&bench).await;
@@ -65,7 +65,7 @@ async fn over_tls(situation: &str) -> Measured {
 
 /// As many rows as the limit lets through in the time; says how many seconds that is.
 async fn fill(bench: &Bench) -> usize {
-    let seconds = extent("LIMIT_SECONDS", 300);
+    let seconds = bench_size("LIMIT_SECONDS", 300);
     bench.enqueue(&ids(PER_SECOND * seconds)).await;
     seconds
 }

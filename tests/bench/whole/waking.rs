@@ -11,7 +11,7 @@ use certcommit::simulator::Options;
 use tokio::time::{Instant, sleep};
 
 use super::report::{Figure, milliseconds, percentile};
-use super::support::{Bench, Process, extent, ids, within};
+use super::support::{Bench, Process, bench_size, ids, within};
 
 /// A namespace in which no file can be watched.
 const UNWATCHED: [&str; 5] =
@@ -52,7 +52,7 @@ impl Idle {
     /// What it costs.
     async fn cost(&self) -> Figure {
         let (before, since) = (self.daemon.processor_time(), clock::now().instant);
-        sleep(Duration::from_secs(extent("IDLE_SECONDS", 60))).await;
+        sleep(Duration::from_secs(bench_size("IDLE_SECONDS", 60))).await;
         let part = (self.daemon.processor_time() - before).div_duration_f64(clock::now().instant - since);
         let what = format!("of one core, when idle, {}", self.situation);
         Figure::wanted(what, format!("{:.2} %", 100.0 * part), "at most 0.5 %", part <= 0.005)
@@ -60,7 +60,7 @@ impl Idle {
 
     /// How soon it sends what is enqueued.
     async fn woken(self, wanted: &str, at_most: Duration) -> Vec<Figure> {
-        let ids = ids(extent("INSERTS", 300));
+        let ids = ids(bench_size("INSERTS", 300));
         let inserts = insert(&self.bench, &ids).await;
         within(SOON, "the last of them", self.bench.simulator.until_commits(ids.len())).await;
         // Part of the way may be done before the INSERT has returned.

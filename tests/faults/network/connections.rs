@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::{assert_waits_until_mended, told, until_submitted};
-use crate::support::{Act, Answer, Bench, Distance, Greeting, Process, Proxy, Retelling, ids, scale};
+use crate::support::{Act, Answer, Bench, Distance, FaultProxy, Greeting, Process, ReplyScript, ids, test_size};
 
-async fn bench() -> (Bench, Proxy) {
+async fn bench() -> (Bench, FaultProxy) {
     let mut bench = Bench::new().await;
-    let proxy = Proxy::start(&bench.simulator).await;
+    let proxy = FaultProxy::start(&bench.simulator).await;
     bench.set("api.endpoint", &proxy.endpoint());
     (bench, proxy)
 }
@@ -44,7 +44,7 @@ async fn a_host_that_takes_no_packet_costs_no_try() {
     let mut proxy = None;
     assert_waits_until_mended(&bench, daemon, &["timed out"], async || {
         drop(waiting);
-        proxy = Some(Proxy::on(listener, &bench.simulator, None, Distance::default()));
+        proxy = Some(FaultProxy::on(listener, &bench.simulator, None, Distance::default()));
     })
     .await;
 }
@@ -95,7 +95,7 @@ async fn a_connection_that_dies_under_a_request_leaves_it_in_doubt_and_nothing_i
     let mut daemon = bench.spawn(&["run"]);
     for (id, fate, _) in &fates {
         submit(&bench, &mut daemon, &format!("before-{id}")).await;
-        proxy.script(id, Answer::Kept(vec![fate.clone()]));
+        proxy.script(id, Answer::Withheld(vec![fate.clone()]));
         submit(&bench, &mut daemon, id).await;
     }
     daemon.signal("TERM");
@@ -122,7 +122,7 @@ async fn a_connection_that_dies_under_a_request_leaves_it_in_doubt_and_nothing_i
 async fn a_connection_that_the_server_closes_while_it_is_idle_costs_nothing() {
     let (bench, proxy) = bench().await;
     let mut daemon = bench.spawn(&["run"]);
-    let ids = ids(scale("CYCLES", 20));
+    let ids = ids(test_size("CYCLES", 20));
     for (id, count) in ids.iter().zip(1..) {
         submit(&bench, &mut daemon, id).await;
         assert_eq!(proxy.connections(), count, "each cycle has a connection of its own");
@@ -143,7 +143,7 @@ async fn a_connection_that_the_server_closes_while_it_is_idle_costs_nothing() {
 async fn a_server_that_closes_after_each_reply_without_a_word_gets_no_request_twice() {
     let (mut bench, proxy) = bench().await;
     bench.set("pause.after", "1000");
-    let ids = ids(2 * scale("CYCLES", 20));
+    let ids = ids(2 * test_size("CYCLES", 20));
     for id in &ids {
         proxy.script(id, Answer::Forwarded(|reply| vec![Act::Send(reply.whole()), Act::Close]));
     }
@@ -169,7 +169,7 @@ async fn a_second_reply_to_one_request_is_not_taken_for_the_answer_to_the_next()
 
 #[tokio::test]
 async fn a_second_reply_that_comes_after_the_next_request_went_out_is_not_taken_for_its_answer_either() {
-    let late: Retelling = |reply| vec![Act::Again, Act::Wait(Duration::from_millis(500)), Act::Send(reply.whole())];
+    let late: ReplyScript = |reply| vec![Act::Again, Act::Wait(Duration::from_millis(500)), Act::Send(reply.whole())];
     let (bench, proxy) = bench().await;
     proxy.script("next", Answer::Forwarded(late));
     let mut daemon = bench.spawn(&["run"]);
@@ -180,7 +180,7 @@ async fn a_second_reply_that_comes_after_the_next_request_went_out_is_not_taken_
     daemon.signal("TERM");
     let (_, lines) = daemon.end().await;
     let line = told(&lines, "in_doubt", "next");
-    assert!(line.contains("the answer had the RequestId of an earlier one"), "{line}");
+    assert!(line.contains("the reply has the RequestId of an earlier one"), "{line}");
     bench.assert_each_submitted_once(&ids).await;
     assert_eq!(bench.simulator.commits().len(), 4);
     assert_eq!(bench.row("next").await.resolved_by.as_deref(), Some("readback"));

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::{assert_waits_until_mended, told, until_submitted};
-use crate::support::{Act, Answer, Authority, Bench, ConnectProxy, Process, Proxy, Reception, SocksProxy, ids, output};
+use crate::support::{
+    Act, Answer, Authority, Bench, ConnectProxy, FaultProxy, Process, Reception, SocksProxy, ids, output,
+};
 
 /// A name that only the proxy knows.
 const HOST: &str = "ssl.certcommit.invalid";
@@ -19,7 +21,7 @@ const HTML: &str =
 struct Behind {
     bench: Bench,
     authority: Authority,
-    api: Proxy,
+    api: FaultProxy,
     proxy: ConnectProxy,
 }
 
@@ -35,7 +37,7 @@ impl Behind {
         let mut bench = Bench::new().await;
         let authority = Authority::new("Trusted");
         authority.write(&trusted(&bench));
-        let api = Proxy::with_tls(&bench.simulator, authority.server(HOST)).await;
+        let api = FaultProxy::with_tls(&bench.simulator, authority.server(HOST)).await;
         let proxy = ConnectProxy::to(api.port()).await;
         bench.set("api.endpoint", &format!("https://{HOST}"));
         Self { bench, authority, api, proxy }
@@ -64,7 +66,7 @@ impl Behind {
         self.assert_waits_until(&[says, &[&address]].concat(), |proxy, _, _| proxy.receive(Reception::Tunnel)).await;
     }
 
-    async fn assert_waits_until(self, says: &[&str], mend: impl FnOnce(&ConnectProxy, &Proxy, Arc<ServerConfig>)) {
+    async fn assert_waits_until(self, says: &[&str], mend: impl FnOnce(&ConnectProxy, &FaultProxy, Arc<ServerConfig>)) {
         let daemon = self.spawn();
         let Self { bench, authority, api, proxy } = self;
         bench.enqueue(&ids(8)).await;
@@ -99,7 +101,7 @@ async fn orders_go_through_the_tunnels_of_a_proxy_which_are_used_again() {
 #[tokio::test]
 async fn a_proxy_that_wants_a_password_costs_no_try() {
     let wants = Reception::TunnelFor("Basic dXNlcjpwYXNzd29yZA==");
-    let says = ["wants a user and a password (HTTP 407): set api.proxy"];
+    let says = ["requires a user and a password (HTTP 407): set api.proxy"];
     Behind::new().await.assert_waits_for_tunnels(wants, &says).await;
 }
 
@@ -108,7 +110,7 @@ async fn a_proxy_that_refuses_the_password_costs_no_try() {
     let behind = Behind::new().await;
     let url = behind.proxy.url().replace("http://", "http://user:wrong@");
     let wants = Reception::TunnelFor("Basic dXNlcjpwYXNzd29yZA==");
-    let says = ["refuses the user and the password that it is given (HTTP 407): set api.proxy"];
+    let says = ["rejects the user or the password (HTTP 407): correct api.proxy"];
     behind.set("api.proxy", &url).assert_waits_for_tunnels(wants, &says).await;
 }
 
@@ -135,22 +137,19 @@ async fn a_proxy_that_can_not_resolve_or_reach_the_api_costs_no_try() {
 async fn a_page_in_place_of_a_tunnel_costs_no_try() {
     Behind::new()
         .await
-        .assert_waits_for_tunnels(
-            Reception::Say(HTML),
-            &["through the proxy ", "it may have sent a page in place of one"],
-        )
+        .assert_waits_for_tunnels(Reception::Say(HTML), &["through the proxy ", "it may have sent a page instead"])
         .await;
 }
 
 #[tokio::test]
 async fn a_proxy_that_speaks_no_http_costs_no_try() {
-    let says = ["refuses a tunnel to ssl.certcommit.invalid:443, and says nothing in HTTP; is it an HTTP proxy?"];
+    let says = ["refuses a tunnel to ssl.certcommit.invalid:443 and doesn't speak HTTP; is it an HTTP proxy?"];
     Behind::new().await.assert_waits_for_tunnels(Reception::Say("220 mail.example ESMTP\r\n"), &says).await;
 }
 
 #[tokio::test]
 async fn a_proxy_that_cuts_the_connection_before_the_tunnel_stands_costs_no_try() {
-    let says = ["closed the connection when it was asked for a tunnel to ssl.certcommit.invalid:443"];
+    let says = ["closed the connection when asked for a tunnel to ssl.certcommit.invalid:443"];
     Behind::new().await.assert_waits_for_tunnels(Reception::Cut, &says).await;
 }
 
@@ -158,7 +157,10 @@ async fn a_proxy_that_cuts_the_connection_before_the_tunnel_stands_costs_no_try(
 async fn a_tunnel_that_is_cut_before_tls_stands_costs_no_try() {
     Behind::new()
         .await
-        .assert_waits_for_tunnels(Reception::CutAtFirstByte, &["It granted a tunnel and ended it before TLS stood"])
+        .assert_waits_for_tunnels(
+            Reception::CutAtFirstByte,
+            &["It granted a tunnel and closed it before TLS was established"],
+        )
         .await;
 }
 
@@ -193,7 +195,7 @@ async fn a_proxy_that_opens_tls_with_an_authority_that_nobody_trusts_gets_no_req
         "through the proxy ",
         &behind.proxy.address(),
         "the server's certificate is not trusted: unknown issuer",
-        "add its authority to those of this machine, or set SSL_CERT_FILE",
+        "add its authority to this machine's, or set SSL_CERT_FILE",
     ];
     behind.assert_waits_until(&says, |_, api, trusted| api.set_tls(trusted)).await;
 }
@@ -224,7 +226,7 @@ async fn what_fails_after_a_request_departed_in_the_tunnel_is_in_doubt_and_names
     ];
     let mut daemon = behind.spawn();
     for (id, fate, _) in &fates {
-        behind.api.script(id, Answer::Kept(fate.clone()));
+        behind.api.script(id, Answer::Withheld(fate.clone()));
         behind.bench.enqueue(&[id]).await;
     }
     until_submitted(&mut daemon, fates.len()).await;
@@ -262,7 +264,7 @@ async fn a_proxy_that_is_asked_over_tls_proves_who_it_is() {
     Authority::new("Another").write(&other);
     unknown.env("SSL_CERT_FILE", other);
     let said = String::from_utf8(output(unknown).await.stderr).unwrap();
-    assert!(said.contains("is asked over TLS, and that failed: the server's certificate is not trusted"), "{said}");
+    assert!(said.contains("failed: the server's certificate is not trusted"), "{said}");
 }
 
 #[tokio::test]
@@ -279,7 +281,7 @@ async fn a_socks_proxy_resolves_the_name_and_wants_its_password() {
     let mut refused = behind.command(&["check", "--online"]);
     refused.env("CERTCOMMIT__API__PROXY", format!("socks5h://user:wrong@{}", socks.address()));
     let said = String::from_utf8(output(refused).await.stderr).unwrap();
-    let words = format!("the proxy {} refuses a way to {HOST}:443: credentials not accepted", socks.address());
+    let words = format!("the proxy {} refuses a connection to {HOST}:443: credentials not accepted", socks.address());
     assert!(said.contains(&words) && said.contains("set api.proxy"), "{said}");
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use crate::support::{Act, Answer, Bench, Proxy};
+use crate::support::{Act, Answer, Bench, FaultProxy};
 
 #[tokio::test]
 async fn no_redirect_is_followed_and_the_other_host_gets_no_connection() {
@@ -11,14 +11,14 @@ async fn no_redirect_is_followed_and_the_other_host_gets_no_connection() {
     let port = elsewhere.local_addr().unwrap().port();
     let mut bench = Bench::new().await;
     bench.set("pause.after", "1000");
-    let proxy = Proxy::start(&bench.simulator).await;
+    let proxy = FaultProxy::start(&bench.simulator).await;
     bench.set("api.endpoint", &proxy.endpoint());
     let ids: Vec<String> = [301, 302, 303, 307, 308].iter().map(|code| format!("redirect-{code}")).collect();
     for id in &ids {
         let code = id.trim_start_matches("redirect-");
         let head =
             format!("HTTP/1.1 {code} Elsewhere\r\nLocation: http://127.0.0.1:{port}/\r\nContent-Length: 0\r\n\r\n");
-        proxy.script(id, Answer::Kept(vec![Act::Send(head.into())]));
+        proxy.script(id, Answer::Withheld(vec![Act::Send(head.into())]));
     }
     bench.enqueue(&ids).await;
     let (code, lines) = bench.spawn(&["run", "--until-empty"]).end().await;

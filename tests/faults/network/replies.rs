@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::support::{Act, Answer, Bench, Greeting, Proxy, Reply, Retelling};
+use crate::support::{Act, Answer, Bench, FaultProxy, Greeting, Reply, ReplyScript};
 
 use super::told;
 
@@ -20,7 +20,7 @@ const KERNEL_BUFFERS: usize = 15 * 1024 * 1024;
 /// A reply's fate, and what the log says of it.
 struct Fate {
     id: &'static str,
-    answer: Retelling,
+    answer: ReplyScript,
     says: &'static str,
 }
 
@@ -141,7 +141,7 @@ const SPOILT: &[Fate] = &[
 ];
 
 /// Fates after which the reply is still the API's.
-const UNUSUAL: &[(&str, Retelling)] = &[
+const UNUSUAL: &[(&str, ReplyScript)] = &[
     ("old-http", |reply| vec![Act::Send(with_head("HTTP/1.0 200 OK\r\n\r\n", reply)), Act::Close]),
     ("byte-by-byte", |reply| vec![Act::Slowly(reply.whole(), Duration::from_millis(1))]),
     ("informed-first", |reply| {
@@ -174,7 +174,7 @@ static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| {
 #[tokio::test]
 async fn a_reply_that_is_spoilt_on_its_way_leaves_the_order_in_doubt_and_it_is_read_back_once() {
     let mut bench = Bench::new().await;
-    let proxy = Proxy::start(&bench.simulator).await;
+    let proxy = FaultProxy::start(&bench.simulator).await;
     LazyLock::force(&BOMB);
     bench.set("api.endpoint", &proxy.endpoint());
     bench.set("api.request_timeout", "3s");
@@ -201,15 +201,18 @@ async fn a_reply_that_is_spoilt_on_its_way_leaves_the_order_in_doubt_and_it_is_r
         assert_eq!((row.tries, row.resolved_by.as_deref()), (1, Some("readback")), "{row:?}");
         assert_eq!(proxy.commits_of(id).len(), 1, "{id}");
     }
-    println!("{} bytes of the answers without an end were taken; {peak} kB of memory at the peak", proxy.poured());
-    assert!(proxy.poured() < 1024 * 1024 + KERNEL_BUFFERS, "{} bytes were taken", proxy.poured());
+    println!(
+        "{} bytes of the answers without an end were taken; {peak} kB of memory at the peak",
+        proxy.endless_bytes()
+    );
+    assert!(proxy.endless_bytes() < 1024 * 1024 + KERNEL_BUFFERS, "{} bytes were taken", proxy.endless_bytes());
     assert!(peak < MEMORY_KB, "{peak} kB at the peak");
 }
 
 #[tokio::test]
 async fn an_unusual_reply_that_is_whole_counts() {
     let mut bench = Bench::new().await;
-    let proxy = Proxy::start(&bench.simulator).await;
+    let proxy = FaultProxy::start(&bench.simulator).await;
     bench.set("api.endpoint", &proxy.endpoint());
     for (id, answer) in UNUSUAL {
         proxy.script(id, Answer::Forwarded(*answer));
@@ -227,7 +230,7 @@ async fn an_unusual_reply_that_is_whole_counts() {
 #[tokio::test]
 async fn no_request_asks_for_a_compressed_reply() {
     let mut bench = Bench::new().await;
-    let proxy = Proxy::start(&bench.simulator).await;
+    let proxy = FaultProxy::start(&bench.simulator).await;
     bench.set("api.endpoint", &proxy.endpoint());
     bench.simulator.set_certificate("placed", 8, Some("SO1"));
     bench.enqueue(&["new", "placed"]).await;
@@ -240,7 +243,7 @@ async fn no_request_asks_for_a_compressed_reply() {
 #[tokio::test]
 async fn a_server_that_answers_before_it_has_read_the_request_has_not_placed_the_order() {
     let mut bench = Bench::new().await;
-    let proxy = Proxy::start(&bench.simulator).await;
+    let proxy = FaultProxy::start(&bench.simulator).await;
     bench.set("api.endpoint", &proxy.endpoint());
     bench.set("pause.after", "1000");
     let page = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy";

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Authority, Bench, ConnectProxy, Proxy, ids, output, text};
+use crate::support::{Authority, Bench, ConnectProxy, FaultProxy, ids, output, text};
 
 /// A name that the proxy alone resolves.
 const HOST: &str = "ssl.certcommit.invalid";
@@ -67,7 +67,7 @@ async fn orders_go_through_a_real_proxy_with_a_password_that_nothing_shows() {
     let mut bench = Bench::new().await;
     let authority = Authority::new("Trusted");
     authority.write(&bench.path("authority.pem"));
-    let api = Proxy::with_tls(&bench.simulator, authority.server(HOST)).await;
+    let api = FaultProxy::with_tls(&bench.simulator, authority.server(HOST)).await;
     let tinyproxy = Tinyproxy::start(&bench, api.port()).await;
     bench.set("api.endpoint", &format!("https://{HOST}:{}", api.port()));
     bench.set("log.level", "trace");
@@ -93,8 +93,8 @@ async fn orders_go_through_a_real_proxy_with_a_password_that_nothing_shows() {
     let elsewhere = format!("https://{HOST}:1");
     let cases = [
         (&*tinyproxy.url(PASSWORD), None, "api            reached", Some(0)),
-        (&*tinyproxy.url("wrong"), None, "refuses the user and the password that it is given (HTTP 401)", Some(69)),
-        (&*format!("http://127.0.0.1:{}", tinyproxy.port), None, "wants a user and a password (HTTP 407)", Some(69)),
+        (&*tinyproxy.url("wrong"), None, "rejects the user or the password (HTTP 401)", Some(69)),
+        (&*format!("http://127.0.0.1:{}", tinyproxy.port), None, "requires a user and a password (HTTP 407)", Some(69)),
         (
             &*tinyproxy.url(PASSWORD),
             Some(&elsewhere),

@@ -21,7 +21,7 @@ use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 
-use crate::support::{Bench, ids, output, scale, seed, text, variable};
+use crate::support::{Bench, ids, output, seed, test_size, text, variable};
 use image::{Disk, Survival, Syncs};
 use states::States;
 use trace::Event;
@@ -319,17 +319,17 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn whatever_the_disk_holds_after_a_power_cut_no_commit_was_sent_that_it_does_not_know_of() {
-    assert_survives(now(record_work(scale("ROWS", ROWS))), scale("IMAGES", IMAGES));
+    assert_survives(now(record_work(test_size("ROWS", ROWS))), test_size("IMAGES", IMAGES));
 }
 
 #[test]
 fn whoever_else_is_at_the_database_no_row_that_somebody_was_told_of_is_lost_to_a_power_cut() {
-    assert_survives(now(record_company(scale("ROWS", ROWS / 2))), scale("IMAGES", IMAGES / 2));
+    assert_survives(now(record_company(test_size("ROWS", ROWS / 2))), test_size("IMAGES", IMAGES / 2));
 }
 
 #[test]
 fn a_first_start_that_the_power_cuts_short_can_be_made_again() {
-    assert_survives(now(record_first_start()), scale("IMAGES", IMAGES) / 10);
+    assert_survives(now(record_first_start()), test_size("IMAGES", IMAGES) / 10);
 }
 
 #[test]

@@ -26,7 +26,7 @@ an_installation_is_complete_and_waits_for_credentials() {
   simulate
   configure
   give_credentials
-  expect_part 'the check' "$(as certcommit certcommit check --online)" 'reached, and lets us read'
+  expect_part 'the check' "$(as certcommit certcommit check --online)" 'reached; reading is permitted'
   inside systemctl start certcommit
   expect 'the service' "$(property certcommit ActiveState) $(property certcommit Type)" 'active notify'
 }

@@ -12,7 +12,7 @@ credentials_come_from_systemd() {
   eventually 'all are submitted' are_submitted 5
   expect_part 'the check' \
     "$(inside env CREDENTIALS_DIRECTORY=/run/credentials/certcommit.service certcommit check --online)" \
-    'reached, and lets us read'
+    'reached; reading is permitted'
   local file
   for file in /etc/certcommit/secret_key /run/credentials/certcommit.service/secret_key; do
     if as alice cat "$file" 2> /dev/null; then

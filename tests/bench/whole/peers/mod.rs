@@ -20,7 +20,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::report::Figure;
-use super::support::extent;
+use super::support::bench_size;
 use peer::Peer;
 use table::Measured;
 
@@ -34,7 +34,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
     let peers: Vec<Peer> = listed("PEERS", "certcommit,apalis,celery,huey,sdk");
     let rows: Vec<usize> = listed("PEER_ROWS", "200,2000");
     let latencies: Vec<u64> = listed("PEER_LATENCIES", "50,300");
-    let pickups: u32 = extent("PEER_PICKUPS", 25);
+    let pickups: u32 = bench_size("PEER_PICKUPS", 25);
     let mut all = Vec::new();
     for peer in peers {
         eprintln!("measuring: peers, {}", peer.name());
@@ -98,6 +98,6 @@ fn promises(own: &Measured) -> Vec<Figure> {
 }
 
 fn listed<T: FromStr>(name: &str, default: &str) -> Vec<T> {
-    let list: String = extent(name, default.to_owned());
+    let list: String = bench_size(name, default.to_owned());
     list.split(',').map(|item| item.parse().unwrap_or_else(|_| panic!("BENCH_{name}: what is {item}?"))).collect()
 }

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::time::{Instant, sleep};
 
 use super::super::report::Figure;
-use super::super::support::{Bench, extent, in_time};
+use super::super::support::{Bench, bench_size, in_time};
 use super::filling::{self, ID};
 use super::working::{start, stop};
 
@@ -35,7 +35,7 @@ struct Bulk {
 }
 
 pub(super) async fn measure() -> Vec<Figure> {
-    let rows: i64 = extent("SCALE_BULK", 1_000_000);
+    let rows: i64 = bench_size("SCALE_BULK", 1_000_000);
     let what = format!("while somebody enqueues {rows} rows, {BATCH} a transaction");
     let (bulk, pace) = beside(rows, CHECKPOINTS).await;
     let mut figures = figures(rows, &what, &bulk, &pace);
@@ -50,7 +50,7 @@ pub(super) async fn measure() -> Vec<Figure> {
 /// A daemon at full pace beside somebody who enqueues so many rows.
 async fn beside(rows: i64, checkpoints: &'static str) -> (Bulk, Pace) {
     let bench = super::bench().await;
-    filling::fill(&bench, ROWS.min(extent("SCALE_LARGEST", ROWS))).await;
+    filling::fill(&bench, ROWS.min(bench_size("SCALE_LARGEST", ROWS))).await;
     let (daemon, _) = start(&bench).await;
     in_time("its full pace", bench.simulator.until_commits(40)).await;
     let bulk = enqueue(&bench, rows, checkpoints).await;

@@ -9,7 +9,7 @@ use sqlx::AssertSqlSafe;
 use tokio::time::sleep;
 
 use super::super::report::percentile;
-use super::super::support::{Bench, Process, event_of, extent, output};
+use super::super::support::{Bench, Process, bench_size, event_of, output};
 use super::filling::ID;
 
 /// A little more often than a row a slot: there is always something due, however short the queue.
@@ -39,7 +39,7 @@ pub(super) async fn measure(bench: &Bench, rows: i64) -> Working {
     }
     let (daemon, took) = start(bench).await;
     let before = bench.simulator.commit_times().len();
-    let seconds: u64 = extent("SCALE_SECONDS", 30);
+    let seconds: u64 = bench_size("SCALE_SECONDS", 30);
     enqueue_for(bench, Duration::from_secs(seconds), rows).await;
     let per_second = rate(&bench.simulator.commit_times()[before..]);
     let mut statuses = Vec::new();

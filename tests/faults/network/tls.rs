@@ -8,7 +8,7 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ProtocolVersion, ServerConfig};
 
 use super::assert_waits_until_mended;
-use crate::support::{Authority, Bench, Greeting, Process, Proxy, ids, text};
+use crate::support::{Authority, Bench, FaultProxy, Greeting, Process, ids, text};
 
 const HOST: &str = "localhost";
 /// A name that no resolver knows (RFC 6761).
@@ -18,7 +18,7 @@ const NOWHERE: &str = "certcommit.invalid";
 struct Secure {
     bench: Bench,
     authority: Authority,
-    proxy: Proxy,
+    proxy: FaultProxy,
 }
 
 impl Secure {
@@ -26,7 +26,7 @@ impl Secure {
         let mut bench = Bench::new().await;
         let authority = Authority::new("Trusted");
         authority.write(&trusted(&bench));
-        let proxy = Proxy::with_tls(&bench.simulator, server(&authority)).await;
+        let proxy = FaultProxy::with_tls(&bench.simulator, server(&authority)).await;
         bench.set("api.endpoint", &format!("https://{HOST}:{}", proxy.port()));
         Self { bench, authority, proxy }
     }

@@ -6,12 +6,12 @@ use std::hash::BuildHasher as _;
 use std::str::FromStr;
 
 /// The number that the environment's variable `FAULTS_…` gives, or the default of the bounded form.
-pub(crate) fn scale<T: FromStr>(name: &str, bounded: T) -> T {
+pub(crate) fn test_size<T: FromStr>(name: &str, bounded: T) -> T {
     number(&format!("FAULTS_{name}")).unwrap_or(bounded)
 }
 
 /// The number that the environment's variable `BENCH_…` gives, or the default of the full form.
-pub(crate) fn extent<T: FromStr>(name: &str, full: T) -> T {
+pub(crate) fn bench_size<T: FromStr>(name: &str, full: T) -> T {
     number(&format!("BENCH_{name}")).unwrap_or(full)
 }
 
@@ -22,7 +22,7 @@ fn number<T: FromStr>(variable: &str) -> Option<T> {
 
 /// The seed of a random test, from `FAULTS_SEED` or a new one; printed, so that a failure can be repeated.
 pub(crate) fn seed() -> u64 {
-    let seed = scale("SEED", new_seed());
+    let seed = test_size("SEED", new_seed());
     println!("FAULTS_SEED={seed}");
     seed
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use certcommit::simulator::{Arrival, Fault, Options, worst_second};
 
-use crate::support::{Bench, Process, event_of, got, ids, in_time, output, scale};
+use crate::support::{Bench, Process, event_of, got, ids, in_time, output, test_size};
 
 const CAP: usize = 20;
 /// The tests share the machine, so that delays vary more than the guard allows for by default.
@@ -57,7 +57,7 @@ async fn a_clock_that_is_wrong_at_the_start_pauses_the_queue_by_how_much_it_is_o
     ];
     for (ahead, amount, side) in wrong {
         let bench = bench(&[]).await;
-        let clock = bench.false_clock();
+        let clock = bench.fake_clock();
         clock.set(ahead);
         let ids = ids(12);
         bench.enqueue(&ids).await;
@@ -84,7 +84,7 @@ async fn a_clock_that_is_wrong_at_the_start_pauses_the_queue_by_how_much_it_is_o
 async fn check_online_tells_by_how_much_the_clock_is_off() {
     let bench = bench(&[]).await;
     bench.simulator.set_certificate("certcommit-check", 13, None);
-    let clock = bench.false_clock();
+    let clock = bench.fake_clock();
     let checked = output(clock.shown_to(bench.command(&["check", "--online"]))).await;
     let told = String::from_utf8(checked.stdout).unwrap();
     assert!(checked.status.success() && told.contains("agrees with the API's"), "{told}");
@@ -99,7 +99,7 @@ async fn check_online_tells_by_how_much_the_clock_is_off() {
 #[tokio::test]
 async fn a_clock_that_is_set_by_hours_while_it_sends_pauses_the_queue_until_it_is_mended_and_the_limit_keeps() {
     let bench = bench(&[]).await;
-    let clock = bench.false_clock();
+    let clock = bench.fake_clock();
     let ids = ids(90);
     bench.enqueue(&ids).await;
     let mut daemon = Process::spawn(clock.shown_to(bench.command(&["run"])));
@@ -133,7 +133,7 @@ async fn settling_and_the_wait_before_a_resend_last_as_long_as_they_should_whate
             ("retry.max_backoff", "2s"),
         ])
         .await;
-        let clock = bench.false_clock();
+        let clock = bench.fake_clock();
         bench.simulator.script_commits("lost", vec![Fault::CutBefore]);
         bench.simulator.script_commits("busy", vec![Fault::Error("FailedOperation.NetworkError".to_owned())]);
         let ids = ["lost".to_owned(), "busy".to_owned()];
@@ -158,7 +158,7 @@ async fn settling_and_the_wait_before_a_resend_last_as_long_as_they_should_whate
 #[tokio::test]
 async fn a_due_time_that_people_set_follows_the_clock() {
     let bench = bench(&[]).await;
-    let clock = bench.false_clock();
+    let clock = bench.fake_clock();
     let now = machine_seconds();
     let mut daemon = Process::spawn(clock.shown_to(bench.command(&["run"])));
     daemon.until_event("ready").await;
@@ -182,8 +182,8 @@ async fn a_due_time_that_people_set_follows_the_clock() {
 
 #[tokio::test]
 async fn a_suspended_machine_keeps_the_limit_when_it_wakes_and_loses_nothing() {
-    let cycles: usize = scale("CYCLES", 2);
-    let frozen = Duration::from_secs(scale("FROZEN_SECONDS", 4));
+    let cycles: usize = test_size("CYCLES", 2);
+    let frozen = Duration::from_secs(test_size("FROZEN_SECONDS", 4));
     let bench = bench(&[("api.request_timeout", "2s"), ("worker.max_in_flight", "64"), ("pause.after", "1000")]).await;
     let latency = Duration::from_millis(800);
     bench.simulator.set_latency(latency, latency);

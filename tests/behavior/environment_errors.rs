@@ -1,20 +1,12 @@
-//! What stops a newcomer is named: the authorities that the environment names, the service manager's socket, a header among
-//! the IDs.
+//! Wrong environment variables are reported by name: SSL_CERT_FILE, NOTIFY_SOCKET.
 
-use std::process::Command;
-
-use crate::support::{Authority, Bench, Process, Proxy, output};
-
-async fn said(command: Command) -> (Option<i32>, String, String) {
-    let done = output(command).await;
-    (done.status.code(), String::from_utf8(done.stdout).unwrap(), String::from_utf8(done.stderr).unwrap())
-}
+use crate::support::{Authority, Bench, FaultProxy, Process, output};
 
 #[tokio::test]
 async fn authorities_that_the_environment_names_and_that_can_not_be_read_are_named() {
     let mut bench = Bench::new().await;
     let authority = Authority::new("Trusted");
-    let proxy = Proxy::with_tls(&bench.simulator, authority.server("127.0.0.1")).await;
+    let proxy = FaultProxy::with_tls(&bench.simulator, authority.server("127.0.0.1")).await;
     bench.set("api.endpoint", &format!("https://127.0.0.1:{}", proxy.port()));
     let other = bench.path("other");
     std::fs::create_dir(&other).unwrap();
@@ -27,8 +19,9 @@ async fn authorities_that_the_environment_names_and_that_can_not_be_read_are_nam
     ] {
         let mut command = bench.command(&["check", "--online"]);
         command.env("SSL_CERT_FILE", &missing).envs(directory.map(|directory| ("SSL_CERT_DIR", directory)));
-        let (ended, _, errors) = said(command).await;
-        assert!(ended == Some(code) && errors.contains(&format!("{begins}{why}")), "{ended:?}: {errors}");
+        let ended = output(command).await;
+        let errors = String::from_utf8(ended.stderr).unwrap();
+        assert!(ended.status.code() == Some(code) && errors.contains(&format!("{begins}{why}")), "{errors}");
     }
 }
 
@@ -42,18 +35,4 @@ async fn a_service_managers_socket_that_can_not_be_one_is_told_and_the_work_goes
     assert_eq!((code, bench.count("submitted").await), (Some(0), 1), "{lines:?}");
     let told = lines.iter().filter(|line| line["message"].as_str().unwrap_or_default().starts_with("NOTIFY_SOCKET "));
     assert_eq!(told.map(|line| line["level"].as_str()).collect::<Vec<_>>(), [Some("WARN")], "{lines:?}");
-}
-
-#[tokio::test]
-async fn a_header_among_the_ids_of_a_file_is_named_and_is_no_id() {
-    let bench = Bench::new().await;
-    let file = bench.path("ids");
-    for header in ["CertificateId", "certificate_id", "CERTIFICATE-ID", "id", "\u{feff}CertId"] {
-        std::fs::write(&file, format!("{header}\nabcb1234\n")).unwrap();
-        let (code, out, errors) = said(bench.command(&["enqueue", "--file", file.to_str().unwrap()])).await;
-        let name = header.trim_start_matches('\u{feff}');
-        assert_eq!(errors, format!("line 1: {name} is the header of a column, and no ID; it was not enqueued\n"));
-        assert!(code == Some(0) && out.ends_with("0 refused\n"), "{code:?}: {out}");
-    }
-    assert_eq!(bench.rows().await.len(), 1);
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use sqlx::Connection as _;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
 
-use crate::support::{Bench, Call, Point, event_of, ids, scale, seed};
+use crate::support::{Bench, Call, Point, event_of, ids, seed, test_size};
 
 const RUN: [&str; 2] = ["run", "--until-empty"];
 
@@ -137,7 +137,7 @@ async fn cycle(work: Work, point: Point) -> Option<Found> {
 /// Kills a daemon at each of these points, several at the same time, since each mostly waits.
 async fn sweep(work: &Work, points: Vec<Point>) -> Vec<(Point, Option<Found>)> {
     let left = Rc::new(RefCell::new(points.into_iter()));
-    let lanes = (0..scale("LANES", 6)).map(|_| lane(work.clone(), Rc::clone(&left)));
+    let lanes = (0..test_size("LANES", 6)).map(|_| lane(work.clone(), Rc::clone(&left)));
     LocalSet::new()
         .run_until(async {
             let mut together = JoinSet::new();
@@ -192,7 +192,7 @@ async fn kill_everywhere(work: &Work, bounded: usize) -> BTreeMap<Found, usize> 
     let mut rng = Rng::with_seed(seed());
     let census = work.census().await;
     let number: usize = census.values().sum();
-    let mut points = sample(&census, scale("POINTS", bounded), &mut rng);
+    let mut points = sample(&census, test_size("POINTS", bounded), &mut rng);
     rng.shuffle(&mut points);
     let done = sweep(work, points).await;
     let mut kills: BTreeMap<&str, usize> = BTreeMap::new();
@@ -349,8 +349,8 @@ async fn followed(bench: &Bench, outcome: &str) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lives_that_are_killed_at_random_while_the_queue_grows_lose_nothing_and_repeat_nothing() {
     let seed = seed();
-    let queues = scale("QUEUES", 2);
-    let each = scale("CYCLES", 16_usize).div_ceil(queues);
+    let queues = test_size("QUEUES", 2);
+    let each = test_size("CYCLES", 16_usize).div_ceil(queues);
     let mut rng = Rng::with_seed(seed);
     let local = LocalSet::new();
     let mut together = JoinSet::new();

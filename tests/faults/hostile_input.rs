@@ -2,7 +2,7 @@
 //! nothing steers a terminal.
 
 mod commands;
-mod reading;
+mod parsers;
 mod rows;
 
 use std::process::Command;

@@ -5,9 +5,9 @@ use std::future::Future;
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
 /// The thread. What runs in it ends with this.
-pub(super) struct OwnThread(Option<Runtime>);
+pub(super) struct ApiThread(Option<Runtime>);
 
-impl OwnThread {
+impl ApiThread {
     pub(super) fn start() -> Self {
         Self(Some(Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()))
     }
@@ -27,7 +27,7 @@ impl OwnThread {
     }
 }
 
-impl Drop for OwnThread {
+impl Drop for ApiThread {
     /// A runtime that is dropped waits for its thread, which an asynchronous test may not.
     fn drop(&mut self) {
         self.0.take().map(Runtime::shutdown_background).unwrap_or_default();

@@ -10,20 +10,20 @@ const LIBRARIES: [&str; 4] = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib"
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 
 /// The clock, which shows the machine's time until it is set.
-pub(crate) struct FalseClock {
+pub(crate) struct FakeClock {
     file: PathBuf,
     next: PathBuf,
 }
 
 impl Bench {
-    pub(crate) fn false_clock(&self) -> FalseClock {
-        let clock = FalseClock { file: self.path("clock"), next: self.path("clock.next") };
+    pub(crate) fn fake_clock(&self) -> FakeClock {
+        let clock = FakeClock { file: self.path("clock"), next: self.path("clock.next") };
         clock.set(0);
         clock
     }
 }
 
-impl FalseClock {
+impl FakeClock {
     /// Sets the clock so many seconds ahead of the machine's, or behind it.
     pub(crate) fn set(&self, seconds_ahead: i64) {
         // Nobody reads half a line of it.

@@ -9,16 +9,18 @@ use std::time::Duration;
 use certcommit::simulator::{Options, rate, worst_second};
 use tokio::net::TcpListener;
 
-use crate::support::{Authority, Bench, ConnectProxy, Distance, Process, Proxy, Reception, ids, lateness, scale};
+use crate::support::{
+    Authority, Bench, ConnectProxy, Distance, FaultProxy, Process, Reception, ids, lateness, test_size,
+};
 
 const CAP: usize = 20;
 
 #[tokio::test]
 async fn cold_connections_over_tls_neither_break_the_limit_nor_cost_the_rate() {
-    let rows: usize = scale("ROWS", 60);
-    let guard: u64 = scale("GUARD_MS", 150);
-    let round_trip: u64 = scale("ROUND_TRIP_MS", 100);
-    let latency: u64 = scale("LATENCY_MS", 200);
+    let rows: usize = test_size("ROWS", 60);
+    let guard: u64 = test_size("GUARD_MS", 150);
+    let round_trip: u64 = test_size("ROUND_TRIP_MS", 100);
+    let latency: u64 = test_size("LATENCY_MS", 200);
     let options = Options { latency: Duration::from_millis(latency), rate_limit: None, ..Options::default() };
     let mut bench = Bench::with(options, &[("rate.guard", &format!("{guard}ms"))]).await;
     bench.set("api.connect_timeout", "5s");
@@ -27,7 +29,7 @@ async fn cold_connections_over_tls_neither_break_the_limit_nor_cost_the_rate() {
     let distance = Distance { round_trip: Duration::from_millis(round_trip), ..Distance::default() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = Some(authority.server("localhost"));
-    let proxy = Proxy::on(listener, &bench.simulator, server, distance);
+    let proxy = FaultProxy::on(listener, &bench.simulator, server, distance);
     bench.set("api.endpoint", &format!("https://localhost:{}", proxy.port()));
     let ids = ids(rows);
     bench.enqueue(&ids).await;
@@ -60,7 +62,7 @@ async fn a_proxy_that_grants_its_tunnels_all_at_once_does_not_break_the_limit() 
     bench.set("api.connect_timeout", "20s");
     let authority = Authority::new("Trusted");
     authority.write(&bench.path("authority.pem"));
-    let api = Proxy::with_tls(&bench.simulator, authority.server(HOST)).await;
+    let api = FaultProxy::with_tls(&bench.simulator, authority.server(HOST)).await;
     let proxy = ConnectProxy::to(api.port()).await;
     proxy.receive(Reception::TunnelOnceAsked(CAP));
     bench.set("api.endpoint", &format!("https://{HOST}"));
@@ -81,16 +83,16 @@ async fn a_proxy_that_grants_its_tunnels_all_at_once_does_not_break_the_limit() 
 #[tokio::test]
 async fn a_proxy_that_is_far_away_neither_breaks_the_limit_nor_costs_the_rate() {
     const HOST: &str = "ssl.certcommit.invalid";
-    let rows: usize = scale("ROWS", 60);
-    let guard: u64 = scale("GUARD_MS", 150);
-    let round_trip: u64 = scale("ROUND_TRIP_MS", 100);
-    let latency: u64 = scale("LATENCY_MS", 200);
+    let rows: usize = test_size("ROWS", 60);
+    let guard: u64 = test_size("GUARD_MS", 150);
+    let round_trip: u64 = test_size("ROUND_TRIP_MS", 100);
+    let latency: u64 = test_size("LATENCY_MS", 200);
     let options = Options { latency: Duration::from_millis(latency), rate_limit: None, ..Options::default() };
     let mut bench = Bench::with(options, &[("rate.guard", &format!("{guard}ms"))]).await;
     bench.set("api.connect_timeout", "5s");
     let authority = Authority::new("Trusted");
     authority.write(&bench.path("authority.pem"));
-    let api = Proxy::with_tls(&bench.simulator, authority.server(HOST)).await;
+    let api = FaultProxy::with_tls(&bench.simulator, authority.server(HOST)).await;
     let distance = Distance { round_trip: Duration::from_millis(round_trip), ..Distance::default() };
     let proxy = ConnectProxy::on(ConnectProxy::listener().await, api.port(), None, distance);
     bench.set("api.endpoint", &format!("https://{HOST}"));

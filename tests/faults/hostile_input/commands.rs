@@ -151,12 +151,12 @@ async fn a_file_of_ids_that_can_not_be_read_is_a_mistake_of_usage_and_makes_no_q
 async fn canceling_more_than_once_is_as_good_as_once() {
     let bench = Bench::new().await;
     bench.enqueue(&["a", "b"]).await;
-    const CANCELED: &str = "canceled; orders that are placed already are unaffected";
+    const CANCELED: &str = "canceled; orders already placed are unaffected";
     let steps: [(&[&str], i32, &[&str]); 4] = [
         (&["cancel", "a", "a"], 0, &["1"]),
-        (&["cancel", "a"], 0, &["0", "a: canceled already"]),
-        (&["cancel", "b", "a", "b", "a"], 0, &["1", "a: canceled already"]),
-        (&["cancel", "unknown", "a", "unknown"], 1, &["0", "unknown: not in the queue", "a: canceled already"]),
+        (&["cancel", "a"], 0, &["0", "a: already canceled"]),
+        (&["cancel", "b", "a", "b", "a"], 0, &["1", "a: already canceled"]),
+        (&["cancel", "unknown", "a", "unknown"], 1, &["0", "unknown: not in the queue", "a: already canceled"]),
     ];
     for (arguments, expected, told) in steps {
         let (code, printed, errors) = run(bench.command(arguments)).await;
@@ -179,7 +179,7 @@ async fn a_submission_that_can_not_be_moved_is_told_with_its_state_and_the_other
     assert_eq!(code, Some(1));
     assert!(printed.starts_with("1 canceled; ") && printed.ends_with("\nsent: submitted\n"), "{printed}");
     let (code, printed, _) = run(bench.command(&["retry", "a", "sent", "a"])).await;
-    assert_eq!((code, printed.as_str()), (Some(1), "1 are pending again, and due at once\nsent: submitted\n"));
+    assert_eq!((code, printed.as_str()), (Some(1), "1 pending again, due now\nsent: submitted\n"));
     let (code, printed, _) = run(bench.command(&["verify", "a", "a"])).await;
-    assert_eq!((code, printed.as_str()), (Some(0), "1 are read back before anything is sent for them\n"));
+    assert_eq!((code, printed.as_str()), (Some(0), "1 will be read back before anything is sent\n"));
 }

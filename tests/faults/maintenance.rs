@@ -68,7 +68,7 @@ async fn damage_that_the_check_finds_stops_the_sending_and_ends_the_daemon_with_
     assert!(bench.simulator.commits().len() < ids.len(), "it stopped in the middle");
     let checked = output(bench.command(&["check", "--integrity"])).await;
     let stderr = String::from_utf8(checked.stderr).unwrap();
-    assert!(checked.status.code() == Some(65) && stderr.contains("queue.db is not whole"), "{stderr}");
+    assert!(checked.status.code() == Some(65) && stderr.contains("queue.db is damaged"), "{stderr}");
 }
 
 #[tokio::test]

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{told, until_submitted};
-use crate::support::{Act, Answer, Authority, Bench, Greeting, Process, Proxy, Retelling, text};
+use crate::support::{Act, Answer, Authority, Bench, FaultProxy, Greeting, Process, ReplyScript, text};
 
 const HOST: &str = "localhost";
 /// What is wrong with an answer that came before.
-const REPEATED: &str = "the answer had the RequestId of an earlier one";
+const REPEATED: &str = "the reply has the RequestId of an earlier one";
 
 /// An answer to a commit that orders nothing, whoever it is for.
 fn refusal(request_id: &str) -> Vec<u8> {
@@ -27,7 +27,7 @@ async fn stop(daemon: Process) -> Vec<serde_json::Value> {
 async fn what_waits_for_a_connection_that_is_out_of_step_gets_no_answer_of_another_request() {
     let mut bench = Bench::new().await;
     let authority = Authority::new("Trusted");
-    let proxy = Proxy::with_tls(&bench.simulator, authority.server(HOST)).await;
+    let proxy = FaultProxy::with_tls(&bench.simulator, authority.server(HOST)).await;
     bench.set("api.endpoint", &format!("https://{HOST}:{}", proxy.port()));
     let trusted = bench.path("authority.pem");
     authority.write(&trusted);
@@ -37,7 +37,7 @@ async fn what_waits_for_a_connection_that_is_out_of_step_gets_no_answer_of_anoth
     bench.enqueue(&["first"]).await;
     until_submitted(&mut daemon, 1).await;
     proxy.greet(Greeting::Silence);
-    let behind: Retelling = |reply| {
+    let behind: ReplyScript = |reply| {
         vec![Act::UntilConnections(2), Act::Again, Act::Wait(Duration::from_millis(500)), Act::Send(reply.whole())]
     };
     proxy.script("next", Answer::Forwarded(behind));
@@ -56,22 +56,22 @@ async fn what_waits_for_a_connection_that_is_out_of_step_gets_no_answer_of_anoth
 #[tokio::test]
 async fn an_answer_that_comes_on_another_connection_than_before_puts_all_that_is_on_the_way_in_doubt() {
     let mut bench = Bench::new().await;
-    let proxy = Proxy::start(&bench.simulator).await;
+    let proxy = FaultProxy::start(&bench.simulator).await;
     bench.set("api.endpoint", &proxy.endpoint());
     let mut daemon = bench.spawn(&["run"]);
-    proxy.script("refused", Answer::Kept(vec![Act::Send(refusal("r"))]));
+    proxy.script("refused", Answer::Withheld(vec![Act::Send(refusal("r"))]));
     bench.enqueue(&["refused"]).await;
     daemon.until_event("failed").await;
-    let late: Retelling = |reply| vec![Act::Wait(Duration::from_secs(1)), Act::Send(reply.whole())];
+    let late: ReplyScript = |reply| vec![Act::Wait(Duration::from_secs(1)), Act::Send(reply.whole())];
     proxy.script("on-the-way", Answer::Forwarded(late));
-    proxy.script("crossed", Answer::Kept(vec![Act::UntilRequests(3), Act::Send(refusal("r"))]));
+    proxy.script("crossed", Answer::Withheld(vec![Act::UntilRequests(3), Act::Send(refusal("r"))]));
     bench.enqueue(&["on-the-way", "crossed"]).await;
     until_submitted(&mut daemon, 2).await;
     let lines = stop(daemon).await;
     let line = told(&lines, "in_doubt", "crossed");
     assert!(line.contains(REPEATED), "{line}");
     let line = told(&lines, "in_doubt", "on-the-way");
-    assert!(line.contains("answers came to the wrong requests"), "{line}");
+    assert!(line.contains("replies came to the wrong requests"), "{line}");
     let of = |id| proxy.commits_of(id)[0].connection;
     assert_eq!((of("refused"), of("crossed")), (1, 2));
     assert_eq!(of("on-the-way"), 1);
@@ -84,11 +84,11 @@ async fn an_answer_that_comes_on_another_connection_than_before_puts_all_that_is
 async fn a_connection_that_brought_an_answer_without_a_request_id_is_not_used_again() {
     let mut bench = Bench::new().await;
     bench.set("pause.after", "1000");
-    let proxy = Proxy::start(&bench.simulator).await;
+    let proxy = FaultProxy::start(&bench.simulator).await;
     bench.set("api.endpoint", &proxy.endpoint());
     let page = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\n\r\nbusy";
-    proxy.script("page", Answer::Kept(vec![Act::Send(page.to_vec())]));
-    let again: Retelling = |reply| vec![Act::Again, Act::Wait(Duration::from_millis(500)), Act::Send(reply.whole())];
+    proxy.script("page", Answer::Withheld(vec![Act::Send(page.to_vec())]));
+    let again: ReplyScript = |reply| vec![Act::Again, Act::Wait(Duration::from_millis(500)), Act::Send(reply.whole())];
     proxy.script("next", Answer::Forwarded(again));
     let mut daemon = bench.spawn(&["run"]);
     bench.enqueue(&["page"]).await;

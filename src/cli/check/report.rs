@@ -1,0 +1,24 @@
+//! The lines that `certcommit check` prints: a label, and what was found.
+
+use std::fmt::Display;
+use std::io::{self, StdoutLock, Write as _};
+
+use crate::escaping::printable;
+
+/// Where the text begins.
+const LABEL: usize = 15;
+/// Longer lines are cut. Paths and others' texts in them can hold anything.
+const LONGEST: usize = 4096;
+
+pub(super) struct Report(StdoutLock<'static>);
+
+impl Report {
+    pub(super) fn new() -> Self {
+        Self(io::stdout().lock())
+    }
+
+    /// Prints a line; one without a label continues the line before.
+    pub(super) fn line(&mut self, label: &str, text: impl Display) -> io::Result<()> {
+        writeln!(self.0, "{label:LABEL$}{}", printable(&text.to_string(), LONGEST))
+    }
+}

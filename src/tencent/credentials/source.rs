@@ -1,0 +1,95 @@
+//! Where credentials were found.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use tokio::time::Instant;
+
+use super::error::CredentialsError;
+use super::keypair::Credentials;
+
+/// Where credentials were found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The directory that systemd made for the service.
+    Systemd(PathBuf),
+    /// The environment.
+    Environment,
+    /// A file in one of the vendor's formats.
+    File(PathBuf),
+    /// The machine's role, by its name.
+    Role(String),
+    /// Nowhere: the caller brought them.
+    Caller,
+}
+
+impl Source {
+    /// How a running process gets credentials that are replaced there; `None` if it notices by itself.
+    #[must_use]
+    pub fn replacing(&self) -> Option<&'static str> {
+        match self {
+            Self::Systemd(_) => Some(
+                "systemd passes the credentials when the service starts: after replacing them, run systemctl restart",
+            ),
+            Self::Environment => {
+                Some("the environment is read at the start: after replacing the credentials there, restart it")
+            }
+            Self::File(_) | Self::Role(_) | Self::Caller => None,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Systemd(path) => write!(f, "systemd's directory {}", path.display()),
+            Self::Environment => f.write_str("the environment"),
+            Self::File(path) => write!(f, "the file {}", path.display()),
+            Self::Role(name) => write!(f, "the machine's role {name}"),
+            Self::Caller => f.write_str("the caller"),
+        }
+    }
+}
+
+/// Credentials, and where they were found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The credentials.
+    pub credentials: Credentials,
+    /// Where they were.
+    pub source: Source,
+    /// When temporary credentials expire, by the monotonic clock; `None` for permanent ones.
+    pub expires: Option<Instant>,
+    /// The providers that were asked before and had none, each with the reason.
+    pub skipped: Vec<String>,
+}
+
+impl Found {
+    /// Permanent credentials.
+    #[must_use]
+    pub fn lasting(credentials: Credentials, source: Source) -> Self {
+        Self { credentials, source, expires: None, skipped: Vec::new() }
+    }
+}
+
+/// What a provider has.
+pub(super) enum Lookup {
+    Found(Found),
+    /// No credentials, for this reason.
+    Nothing(String),
+}
+
+impl Lookup {
+    /// Permanent credentials, if there are any; else why not.
+    pub(super) fn lasting(
+        assembled: Result<Option<Credentials>, String>,
+        source: Source,
+        otherwise: impl Into<String>,
+    ) -> Result<Self, CredentialsError> {
+        match assembled {
+            Ok(Some(credentials)) => Ok(Self::Found(Found::lasting(credentials, source))),
+            Ok(None) => Ok(Self::Nothing(otherwise.into())),
+            Err(problem) => Err(CredentialsError::unusable(&source, problem)),
+        }
+    }
+}

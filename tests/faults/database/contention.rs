@@ -1,0 +1,139 @@
+//! Other processes hold the lock, keep a snapshot, or write all the time.
+
+use std::fs;
+use std::time::Duration;
+
+use certcommit::clock;
+
+use super::{POLL, assert_sent_once, bench, later};
+use crate::support::{Bench, Injection, event_of, ids, in_time, test_size};
+
+/// SQLite's `journal_size_limit`, as the daemon sets it.
+const WAL_LIMIT: u64 = 4 * 1024 * 1024;
+
+#[tokio::test]
+async fn a_lock_that_another_process_keeps_is_waited_out_and_named() {
+    let lasting = Duration::from_secs(test_size("LOCKED_S", 6));
+    let (bench, ids) = (bench().await, ids(60));
+    bench.enqueue(&ids).await;
+    let mut daemon = bench.spawn(&["run"]);
+    in_time("some commits", bench.simulator.until_commits(4)).await;
+    let mut other = bench.connect().await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let line = daemon.until_event("database_unavailable").await;
+    assert!(line["message"].as_str().unwrap().contains("another process keeps the database locked"), "{line}");
+    let answered = line["on_the_way"].as_u64().unwrap();
+    for _ in 0..answered {
+        daemon.until_event("submitted").await;
+    }
+    let sent = bench.simulator.commits().len();
+    tokio::time::sleep(lasting).await;
+    assert_eq!(bench.simulator.commits().len(), sent, "nothing more is sent for {lasting:?}");
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    let line = daemon.until_event("resumed").await;
+    assert!(line["results_written"].as_u64().unwrap() >= answered, "{line}");
+    in_time("the other orders", bench.simulator.until_orders(60)).await;
+    daemon.signal("TERM");
+    let (code, lines) = daemon.end().await;
+    assert_eq!(code, Some(0));
+    let reminders = lines.iter().filter(|line| event_of(line) == "database_unavailable").count();
+    assert!(reminders <= 1 + usize::try_from(lasting.as_secs() / 60).unwrap(), "{reminders} lines in {lasting:?}");
+    assert_sent_once(&bench, &ids).await;
+}
+
+#[tokio::test]
+async fn a_log_that_a_long_reader_made_grow_shrinks_again_by_itself() {
+    let lasting = Duration::from_secs(test_size("SNAPSHOT_S", 1));
+    let (bench, ids) = (bench().await, ids(40));
+    let mut daemon = bench.spawn(&["run"]);
+    daemon.until_event("ready").await;
+    let mut reader = bench.connect().await;
+    sqlx::raw_sql("BEGIN; SELECT count(*) FROM submissions").execute(&mut reader).await.unwrap();
+    bench.enqueue(&ids).await;
+    later(&bench, 40_000).await;
+    in_time("work beside the reader", bench.simulator.until_orders(40)).await;
+    tokio::time::sleep(lasting).await;
+    let grown = wal_size(&bench);
+    assert!(grown > WAL_LIMIT, "the log has {grown} bytes");
+    sqlx::raw_sql("ROLLBACK").execute(&mut reader).await.unwrap();
+    // It takes a writer; the heartbeat is one.
+    in_time("the log to shrink", async {
+        while wal_size(&bench) > WAL_LIMIT {
+            tokio::time::sleep(POLL).await;
+        }
+    })
+    .await;
+    println!("the log had {grown} bytes, and has {}", wal_size(&bench));
+    daemon.signal("TERM");
+    assert_eq!(daemon.end().await.0, Some(0));
+    assert_sent_once(&bench, &ids).await;
+}
+
+fn wal_size(bench: &Bench) -> u64 {
+    fs::metadata(bench.path("queue.db-wal")).unwrap().len()
+}
+
+const WRITERS: usize = 3;
+/// A slow disk takes this long to sync.
+const SYNC: Duration = Duration::from_millis(60);
+
+#[tokio::test]
+async fn outside_writers_on_a_slow_disk_are_never_refused_beside_a_daemon_at_full_pace() {
+    let each = test_size("INSERTS", 300) / WRITERS;
+    let bench = bench().await;
+    bench.enqueue(&ids(20)).await;
+    let mut daemon = bench.spawn(&["run"]);
+    daemon.until_event("ready").await;
+    let delay = format!("fsync,fdatasync:delay_exit={}", SYNC.as_micros());
+    let slow = Injection::begin(&daemon, &delay, &[&bench.path("queue.db-wal")]).await;
+    let mut ids = ids(20);
+    ids.extend((0..WRITERS).flat_map(|writer| (0..each).map(move |number| outside_id(writer, number))));
+    let (mut failed, mut longest) = (0, Duration::ZERO);
+    let [first, second, third] = [0, 1, 2].map(|writer| write_outside(&bench, writer, each));
+    let reports = tokio::join!(first, second, third);
+    for (failures, wait) in [reports.0, reports.1, reports.2] {
+        failed += failures;
+        longest = longest.max(wait);
+    }
+    println!("{} transactions, {failed} failed, the longest wait for the lock took {longest:?}", each * WRITERS);
+    assert_eq!(failed, 0);
+    let patience = Duration::from_secs(60) + Duration::from_millis(100) * u32::try_from(ids.len()).unwrap();
+    tokio::time::timeout(patience, bench.simulator.until_orders(ids.len())).await.expect("all orders in time");
+    slow.end();
+    daemon.signal("TERM");
+    let (code, lines) = daemon.end().await;
+    assert_eq!(code, Some(0));
+    println!("{} troubles of the daemon", lines.iter().filter(|line| event_of(line) == "database_unavailable").count());
+    assert_sent_once(&bench, &ids).await;
+}
+
+fn outside_id(writer: usize, number: usize) -> String {
+    format!("out-{writer}-{number}")
+}
+
+/// Inserts one row after the other, each in a transaction that takes as long as a slow disk makes it; SQLite waits 5 s
+/// for the lock. How many failed, and the longest wait.
+async fn write_outside(bench: &Bench, writer: usize, rows: usize) -> (usize, Duration) {
+    let mut connection = bench.connect().await;
+    let (mut failed, mut longest) = (0, Duration::ZERO);
+    for number in 0..rows {
+        let since = clock::now().instant;
+        let begun = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await;
+        longest = longest.max(clock::now().instant.duration_since(since));
+        if let Err(error) = begun {
+            println!("writer {writer}: {error}");
+            failed += 1;
+            continue;
+        }
+        sqlx::query("INSERT INTO submissions (certificate_id) VALUES (?)")
+            .bind(outside_id(writer, number))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        tokio::time::sleep(SYNC).await;
+        sqlx::raw_sql("COMMIT").execute(&mut connection).await.unwrap();
+        // A caller has other things to do, too.
+        tokio::time::sleep(SYNC.mul_f64(4.0 * fastrand::f64())).await;
+    }
+    (failed, longest)
+}
