@@ -1,8 +1,8 @@
 //! The one error table: what each error code of the API means for a request.
 //!
 //! Source: the error codes on the pages of `CommitCertificateInformation` and `CertificateOrderSubmit`, the common error
-//! codes of API 3.0, and the list of the published SDK, which has those of all actions of the product. The README shows the
-//! same table; a test holds the two together.
+//! codes of API 3.0, and the list of the published SDK, which has those of all actions of the product. `docs/ERRORS.md` shows
+//! the same table; a test holds the two together.
 
 /// What an error code means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// The class in words, as the README's table has it.
+    /// The class in words, as the table in `docs/ERRORS.md` has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! `certcommit backup` beside a daemon at work, and the way back: the steps that `deploy/README.md` and the README tell.
+//! `certcommit backup` beside a daemon at work, and the way back: the steps that `docs/OPERATIONS.md` has.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

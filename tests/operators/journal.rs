@@ -1,4 +1,4 @@
-//! Under systemd the log goes to the journal, and what the README says to ask of it is answered. Needs systemd's journal,
+//! Under systemd the log goes to the journal, and each question of `docs/LOGGING.md` to it is answered. Needs systemd's journal,
 //! `jq` and the `sqlite3` shell, and user namespaces.
 
 use std::fs::File;
@@ -9,11 +9,11 @@ use certcommit::simulator::{Fault, ReadFault};
 
 use crate::support::{Bench, Journal, Process, output, signals};
 
-const README: &str = include_str!("../../README.md");
+const LOG_PAGE: &str = include_str!("../../docs/LOGGING.md");
 
-/// The shell commands of the README's questions, in order.
+/// The shell commands of the page's questions, in order.
 fn recipes() -> Vec<String> {
-    let (_, section) = README.split_once("\n### Questions\n").expect("there is such a section");
+    let (_, section) = LOG_PAGE.split_once("\n## Questions\n").expect("there is such a section");
     let (section, _) = section.split_once("\n## ").expect("it is not the last one");
     let blocks = section.split("```sh\n").skip(1);
     blocks.map(|block| block.split_once("```").expect("a block ends").0.to_owned()).collect()
@@ -45,7 +45,7 @@ impl Drop for Watcher {
 }
 
 #[tokio::test]
-async fn each_question_of_the_readme_is_answered_by_the_journal_and_the_queue() {
+async fn each_question_of_the_logging_page_is_answered_by_the_journal_and_the_queue() {
     let recipes = recipes();
     let mut bench = Bench::new().await;
     bench.set("log.progress_interval", "1s");

@@ -29,7 +29,7 @@ an_upgrade_starts_the_instances_again_that_ran_and_no_others() {
   expect 'the version that runs' "$(sql 'SELECT version FROM daemon' /var/lib/certcommit/one/queue.db)" 99.0.0
 }
 
-# The way back that deploy/README.md tells.
+# The rollback of deploy/README.md.
 scenarios+=(the_way_back_loses_nothing_and_repeats_nothing)
 the_way_back_loses_nothing_and_repeats_nothing() {
   serve
@@ -61,7 +61,7 @@ END
   expect_each_once 60
 }
 
-# The statements that deploy/README.md gives for the way back.
+# The statements that deploy/README.md gives for a rollback.
 way_back() {
-  sed --quiet '/^```sql way-back$/,/^```$/p' deploy/README.md | grep -v '^```'
+  sed --quiet '/^```sql rollback$/,/^```$/p' deploy/README.md | grep -v '^```'
 }
