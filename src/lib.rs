@@ -11,12 +11,13 @@
 //! | layer | module | owns |
 //! | --- | --- | --- |
 //! | 6 | [`cli`] | arguments, terminal output, exit codes |
-//! | 5 | [`daemon`] | the one loop: claim, pace, send, record, verify |
+//! | 5 | [`daemon`] | the event loop and its components: claim, pace, send, record, read back |
 //! | 4 | [`queue`] | all SQL |
 //! | 4 | [`tencent`] | signing, wire format, the error table, the HTTP client, credentials |
 //! | 4 | [`pacing`] | the limiter |
 //! | 3 | [`config`] | settings, from a file and the environment to typed values |
 //! | 2 | [`submission`] | the domain: identifiers, states, outcomes, and the whole state machine |
+//! | 1 | [`cause`] | why the queue or a submission does not go on: code, parameters, sentence, remedy |
 //! | 1 | [`logging`] | the formats of the log, and the catalogue of its events and fields |
 //! | 1 | [`metrics`] | the metrics that Prometheus reads |
 //! | 0 | [`clock`] | the only place that reads the time |
@@ -24,6 +25,7 @@
 //! | 0 | [`named_enum`] | enums whose variants have fixed names |
 //! | beside | [`simulator`] | a stand-in for the API, for `demo` and the tests |
 
+pub mod cause;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -10,7 +10,7 @@ import java.util.List;
  * Enqueues certificates and waits for their results.
  * Usage: java -cp sqlite-jdbc.jar Enqueue.java QUEUE.DB REFERENCE CERTIFICATE_ID…
  *
- * Who runs it has to be a member of the group that owns the queue: sudo usermod -aG certcommit "$USER", then log in anew.
+ * The user must be in the group that owns the queue: sudo usermod -aG certcommit "$USER", then log in again.
  */
 public class Enqueue {
     public static void main(String[] arguments) throws Exception {
@@ -18,7 +18,7 @@ public class Enqueue {
             System.err.println("usage: java -cp sqlite-jdbc.jar Enqueue.java QUEUE.DB REFERENCE CERTIFICATE_ID…");
             System.exit(2);
         }
-        // The driver would make a new file where there is none.
+        // The driver would create a missing file.
         if (!Files.isWritable(Path.of(arguments[0]))) {
             System.err.println(arguments[0] + " is not there, or not for you to write: "
                 + "are you a member of the group certcommit?");
@@ -26,7 +26,7 @@ public class Enqueue {
         }
         var reference = arguments[1];
         var ids = Arrays.asList(arguments).subList(2, arguments.length);
-        // Waits up to 5 s for other writers, and takes the lock at once, so that it never fails halfway.
+        // Waits up to 5 s for other writers, and takes the lock first, so it never fails halfway.
         var url = "jdbc:sqlite:" + arguments[0] + "?busy_timeout=5000&transaction_mode=IMMEDIATE";
         try (var queue = DriverManager.getConnection(url)) {
             try {
@@ -42,7 +42,7 @@ public class Enqueue {
         }
     }
 
-    /** All in one transaction, whole or not at all. IDs that are known already stay as they are. */
+    /** Enqueues all IDs in one transaction, or none. Known IDs stay as they are. */
     static void enqueue(Connection queue, String reference, List<String> ids) throws SQLException {
         queue.setAutoCommit(false);
         var sql = "INSERT OR IGNORE INTO submissions (certificate_id, reference) VALUES (?, ?)";
@@ -61,7 +61,7 @@ public class Enqueue {
         }
     }
 
-    /** How many are open. "held" needs a person's decision, so it counts as closed. */
+    /** How many are open. "held" needs an operator's decision, so it counts as closed. */
     static int open(Connection queue, String reference) throws SQLException {
         var sql = "SELECT count(*) FROM submissions"
             + " WHERE reference = ? AND state IN ('pending', 'in_flight', 'in_doubt')";

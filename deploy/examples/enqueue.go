@@ -1,7 +1,7 @@
 // Enqueues certificates and waits for their results.
 // Usage: go run enqueue.go QUEUE.DB REFERENCE CERTIFICATE_ID…
 //
-// Who runs it has to be a member of the group that owns the queue: sudo usermod -aG certcommit "$USER", then log in anew.
+// The user must be in the group that owns the queue: sudo usermod -aG certcommit "$USER", then log in again.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	_ "github.com/mattn/go-sqlite3"
 )
 
-// enqueue does all in one transaction, whole or not at all. IDs that are known already stay as they are.
+// enqueue adds all IDs in one transaction, or none. Known IDs stay as they are.
 func enqueue(queue *sql.DB, reference string, ids []string) error {
 	transaction, err := queue.Begin()
 	if err != nil {
@@ -32,7 +32,7 @@ func enqueue(queue *sql.DB, reference string, ids []string) error {
 	return transaction.Commit()
 }
 
-// wait returns when nothing is open any more. "held" needs a person's decision, so it counts as closed.
+// wait returns when nothing is open. "held" needs an operator's decision, so it counts as closed.
 func wait(queue *sql.DB, reference string) error {
 	for {
 		var open int
@@ -69,8 +69,7 @@ func main() {
 		os.Exit(2)
 	}
 	path, reference, ids := os.Args[1], os.Args[2], os.Args[3:]
-	// Never makes a new file where there is none, waits up to 5 s for other writers, and takes the lock at once, so that
-	// it never fails halfway.
+	// Never creates a file, waits up to 5 s for other writers, and takes the lock first, so it never fails halfway.
 	options := "?mode=rw&_busy_timeout=5000&_txlock=immediate"
 	queue, err := sql.Open("sqlite3", (&url.URL{Scheme: "file", Opaque: url.PathEscape(path)}).String()+options)
 	if err != nil {

@@ -2,15 +2,15 @@
 // Enqueues certificates and waits for their results.
 // Usage: php enqueue.php QUEUE.DB REFERENCE CERTIFICATE_ID…
 //
-// Who runs it has to be a member of the group that owns the queue: sudo usermod -aG certcommit www-data, for instance,
-// then restart what serves PHP.
+// The user must be in the group that owns the queue: for example sudo usermod -aG certcommit www-data, then restart the server
+// that runs PHP.
 
 declare(strict_types=1);
 
-// All in one transaction, whole or not at all. An ID that is known already stays as it is; bad input is an error.
+// Enqueues all IDs in one transaction, or none. A known ID stays as it is; bad input is an error.
 function enqueue(SQLite3 $queue, string $reference, array $ids): void
 {
-    $queue->exec('BEGIN IMMEDIATE'); // takes the lock at once, so that it never fails halfway
+    $queue->exec('BEGIN IMMEDIATE'); // takes the lock first, so it never fails halfway
     try {
         $insert = $queue->prepare('INSERT OR IGNORE INTO submissions (certificate_id, reference) VALUES (?, ?)');
         foreach ($ids as $id) {
@@ -43,12 +43,12 @@ if ($argc < 4) {
 }
 [, $path, $reference] = $argv;
 try {
-    $queue = new SQLite3($path, SQLITE3_OPEN_READWRITE); // never makes a new file where there is none
+    $queue = new SQLite3($path, SQLITE3_OPEN_READWRITE); // never creates a file
     $queue->enableExceptions(true);
     $queue->busyTimeout(5000); // waits up to 5 s for other writers
     enqueue($queue, $reference, array_slice($argv, 3));
 
-    // "held" needs a person's decision, so it counts as closed.
+    // "held" needs an operator's decision, so it counts as closed.
     $open = "SELECT count(*) FROM submissions
               WHERE reference = ? AND state IN ('pending', 'in_flight', 'in_doubt')";
     while (select($queue, $open, $reference)[0][0] > 0) {

@@ -3,7 +3,7 @@
 
 Usage: enqueue.py QUEUE.DB REFERENCE CERTIFICATE_ID…
 
-Who runs it has to be a member of the group that owns the queue: sudo usermod -aG certcommit "$USER", then log in anew.
+The user must be in the group that owns the queue: sudo usermod -aG certcommit "$USER", then log in again.
 """
 
 import pathlib
@@ -13,7 +13,7 @@ import time
 
 
 def enqueue(queue, reference, certificate_ids):
-    """Enqueues all in one transaction, whole or not at all. IDs that are known already stay as they are."""
+    """Enqueues all IDs in one transaction, or none. Known IDs stay as they are."""
     with queue:
         queue.executemany(
             "INSERT OR IGNORE INTO submissions (certificate_id, reference) VALUES (?, ?)",
@@ -22,7 +22,7 @@ def enqueue(queue, reference, certificate_ids):
 
 
 def results(queue, reference):
-    """Waits until nothing is open any more. `held` needs a person's decision, so it counts as closed."""
+    """Waits until nothing is open. `held` needs an operator's decision, so it counts as closed."""
     still_open = """SELECT count(*) FROM submissions
                      WHERE reference = ? AND state IN ('pending', 'in_flight', 'in_doubt')"""
     while queue.execute(still_open, (reference,)).fetchone()[0]:
@@ -33,7 +33,7 @@ def results(queue, reference):
 
 
 def main(path, reference, *certificate_ids):
-    # Waits up to 5 s for other writers. With mode=rw, it never makes a new file where there is none.
+    # Waits up to 5 s for other writers. With mode=rw, it never creates a file.
     queue = sqlite3.connect(pathlib.Path(path).absolute().as_uri() + "?mode=rw", uri=True, timeout=5)
     enqueue(queue, reference, certificate_ids)
     for row in results(queue, reference):

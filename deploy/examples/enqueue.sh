@@ -2,7 +2,7 @@
 # Enqueues certificates and waits for their results, with the sqlite3 shell.
 # Usage: enqueue.sh QUEUE.DB REFERENCE CERTIFICATE_ID…
 #
-# Who runs it has to be a member of the group that owns the queue: sudo usermod -aG certcommit "$USER", then log in anew.
+# The user must be in the group that owns the queue: sudo usermod -aG certcommit "$USER", then log in again.
 set -eu
 if [ $# -lt 3 ]; then
   echo "usage: $0 QUEUE.DB REFERENCE CERTIFICATE_ID…" >&2
@@ -10,18 +10,18 @@ if [ $# -lt 3 ]; then
 fi
 queue=$1 reference=$2
 shift 2
-# sqlite3 would make a new file where there is none.
+# sqlite3 would create a missing file.
 if [ ! -w "$queue" ]; then
-  echo "$queue is not there, or not for you to write: are you a member of the group certcommit?" >&2
+  echo "$queue doesn't exist or isn't writable: are you in the group certcommit?" >&2
   exit 1
 fi
 
 # Waits up to 5 s for other writers; without it, sqlite3 gives up at once.
 sql() { sqlite3 -batch -bail -cmd '.timeout 5000' "$queue" "$@"; }
-# A text as SQL: with its quotes doubled.
+# A text as an SQL literal.
 text() { printf "'%s'" "$(printf %s "$1" | sed "s/'/''/g")"; }
 
-# One transaction, whole or not at all. An ID that is known already stays as it is; bad input is an error.
+# Enqueues all IDs in one transaction, or none. A known ID stays as it is; bad input is an error.
 {
   echo 'BEGIN IMMEDIATE;'
   for id; do

@@ -67,7 +67,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "The proxy for the API, and what is reached without it, as curl reads them, unless api.proxy is set.",
     ),
     ("SSL_CERT_FILE, SSL_CERT_DIR", "The certificate authorities to trust instead of the machine's."),
-    ("CERTCOMMIT_METADATA", "The loopback address of a stand-in for the metadata service, to rehearse cvm-role."),
+    ("CERTCOMMIT_METADATA", "The loopback address of a simulated metadata service, to rehearse cvm-role."),
     ("JOURNAL_STREAM", "Set by systemd: log to the journal (log.format = \"auto\")."),
     ("NO_COLOR", "No colors on a terminal, in the log and in status."),
 ];

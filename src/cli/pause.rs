@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use super::exit::{Code, Failure};
+use crate::cause::{PauseCause, Quote};
 use crate::config::Settings;
 use crate::queue::{Opening, Queue};
 
@@ -14,14 +15,15 @@ pub(super) struct PauseArguments {
 
 pub(super) async fn pause(arguments: PauseArguments, settings: &Settings) -> Result<Code, Failure> {
     let mut queue = Queue::open(&settings.database, Opening::Existing).await?;
-    queue.set_paused(true, arguments.reason.as_deref()).await?;
+    let cause = PauseCause::ByOperator { reason: arguments.reason.map(Quote::from) };
+    queue.set_paused(Some(&cause.into())).await?;
     writeln!(std::io::stdout(), "paused: no commits go out; to go on: certcommit resume")?;
     Ok(Code::Done)
 }
 
 pub(super) async fn resume(settings: &Settings) -> Result<Code, Failure> {
     let mut queue = Queue::open(&settings.database, Opening::Existing).await?;
-    queue.set_paused(false, None).await?;
+    queue.set_paused(None).await?;
     writeln!(std::io::stdout(), "resumed")?;
     Ok(Code::Done)
 }

@@ -77,7 +77,7 @@ fn verdict(ended: &Ended) -> Code {
     let unsuccessful = ended.counts.of(State::Failed) + ended.counts.of(State::Held);
     match &ended.refused {
         Some(_) => Code::Unavailable,
-        None if unsuccessful > 0 || ended.blocked => Code::PartlyDone,
+        None if unsuccessful > 0 || ended.is_blocked => Code::PartlyDone,
         None => Code::Done,
     }
 }

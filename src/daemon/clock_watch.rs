@@ -1,10 +1,10 @@
-//! Watches the wall clock for steps, by the monotonic one. Pure.
+//! Detects steps of the wall clock by comparing it with the monotonic clock.
 
 use std::time::Duration;
 
 use crate::clock::{Now, rough};
 
-/// A clock that is disciplined moves less than this between two looks; what moves more was set.
+/// A disciplined clock drifts less than this between two looks; a larger difference means that it was set.
 const NOTEWORTHY: Duration = Duration::from_secs(2);
 
 /// The watch.
@@ -15,9 +15,9 @@ pub(super) struct ClockWatch {
 
 /// How far the wall clock was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ClockStep {
     Back(Duration),
-    /// Also what a machine sees that slept: the monotonic clock sleeps, too.
+    /// Or the machine slept, which stops the monotonic clock.
     Forward(Duration),
 }
 
@@ -26,8 +26,8 @@ impl ClockWatch {
         Self { last: now }
     }
 
-    /// Whether the wall clock was set since the last look.
-    pub(super) fn look(&mut self, now: Now) -> Option<Step> {
+    /// Logs and returns how far the wall clock was set since the last look, if it was.
+    pub(super) fn look(&mut self, now: Now) -> Option<ClockStep> {
         let expected = self.last.unix.plus(now.instant.saturating_duration_since(self.last.instant));
         self.last = now;
         let ahead = now.unix.0.saturating_sub(expected.0);
@@ -35,13 +35,15 @@ impl ClockWatch {
         if amount < NOTEWORTHY {
             return None;
         }
-        Some(if ahead < 0 { Step::Back(amount) } else { Step::Forward(amount) })
+        let step = if ahead < 0 { ClockStep::Back(amount) } else { ClockStep::Forward(amount) };
+        tracing::warn!("{}", step.describe());
+        Some(step)
     }
 }
 
-impl Step {
-    /// What the log says of it.
-    pub(super) fn describe(self) -> String {
+impl ClockStep {
+    /// The sentence for the log.
+    fn describe(self) -> String {
         match self {
             Self::Back(amount) => format!(
                 "this machine's clock was set back by {}. Waits last as long as they would have; what people set to be \
@@ -67,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_runs_or_is_nudged_is_not_set() {
+    fn a_clock_that_is_nudged_by_less_than_two_seconds_was_not_set() {
         let mut at = now();
         let mut watch = ClockWatch::new(at);
         for nudge in [0, 500, -500, 1_999, -1_999] {
@@ -77,13 +79,13 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_told_once_with_its_direction() {
+    fn a_step_is_reported_once_with_its_direction() {
         let at = now();
         let mut watch = ClockWatch::new(at);
         let back = later(at, 100 - 10_800_000, 100);
-        assert_eq!(watch.look(back), Some(Step::Back(Duration::from_secs(10_800))));
+        assert_eq!(watch.look(back), Some(ClockStep::Back(Duration::from_secs(10_800))));
         assert_eq!(watch.look(later(back, 50, 50)), None);
         let forward = later(back, 3_600_050, 50);
-        assert_eq!(watch.look(forward), Some(Step::Forward(Duration::from_secs(3_600))));
+        assert_eq!(watch.look(forward), Some(ClockStep::Forward(Duration::from_secs(3_600))));
     }
 }

@@ -1,59 +1,68 @@
-//! The one loop: claim, pace, send, record, verify; pause and stop.
+//! The event loop and its components: they claim, pace, send and record requests, and pause and stop the daemon.
 //!
-//! Claims, results and heartbeat go to the database in shared turns. While other requests are on the way, a result
-//! waits for theirs, less than half a second; and while a turn waits for the disk, requests whose claims are
-//! durable go out in their slots. Nothing is decided here about a row: that is
-//! [`submission::next_state`](crate::submission::next_state). Nothing is retried here either: a row that is to be
-//! tried again is due again.
+//! Each component owns its state, takes events in, returns values, and knows when it has to be woken; only the
+//! [event loop](event_loop) calls components. Claims, results and the heartbeat share batches: while requests are in flight,
+//! a result waits for theirs, less than half a second; and while a batch waits for the disk, claims that are durable are sent
+//! in their slots. What becomes of a row is decided in [`submission::next_state`](crate::submission::next_state). Nothing is
+//! retried here: a row that is to be tried again is due again.
 
-mod advice;
-mod alarm;
-mod announce;
+mod batch_schedule;
+mod batch_writer;
+#[cfg(test)]
+mod batch_writer_tests;
+mod circuit_breaker;
+#[cfg(test)]
+mod circuit_breaker_tests;
 mod clock_watch;
-mod desk;
-mod ending;
-mod gate;
+mod credentials;
 #[cfg(test)]
-mod gate_tests;
-mod inspection;
-mod keys;
+mod credentials_tests;
+mod dispatcher;
 #[cfg(test)]
-mod keys_tests;
-mod lane;
+mod dispatcher_tests;
+mod event_loop;
 #[cfg(test)]
-mod lane_tests;
-mod monitor;
-mod notify_socket;
-mod progress;
+mod fixtures;
+mod integrity_check;
+mod maintenance;
+mod metrics_server;
+mod outage;
+mod pause;
+mod pause_log;
+mod pipeline;
+#[cfg(test)]
+mod pipeline_tests;
+mod prepared;
+mod progress_log;
 mod pruning;
-mod refusals;
-mod rekeying;
+mod rejected_writes;
 mod reload;
-mod restoration;
-mod sending;
-mod start;
-mod stopping;
-mod supervisor;
-mod turning;
-mod turns;
-mod upkeep;
-mod waking;
-mod watchers;
-mod worker;
+mod reporters;
+mod request_log;
+mod request_outcome;
+mod restore_check;
+mod run_end;
+mod shutdown;
+mod startup;
+mod status_snapshot;
+mod systemd;
+mod systemd_socket;
 
-use crate::queue::{Counts, QueueError};
+use crate::cause::Cause;
+use crate::queue::Counts;
 
-pub use advice::advice;
-pub use keys::CredentialSource;
+pub use credentials::CredentialSource;
+pub use prepared::Daemon;
 pub use reload::Reloading;
-pub use start::{Daemon, StartError, client_settings, start, way_to_api};
+pub use run_end::{Ended, RunError};
+pub use startup::{StartError, client_settings, start, way_to_api};
 
-/// How people ask the daemon to stop.
+/// How the daemon is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
     /// Not at all.
     No,
-    /// Finish what is on the way.
+    /// Wait for requests in flight.
     Soon,
     /// Don't wait for anything.
     Now,
@@ -62,36 +71,17 @@ pub enum Stop {
 /// How long the daemon runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// Until it is told to stop.
+    /// Until a stop is asked for.
     Stopped,
     /// Until nothing is left to do.
     Empty,
 }
 
-/// What the daemon is at, for those who watch.
+/// The progress of the queue, for the progress bar.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Progress {
     /// Submissions by state.
     pub counts: Counts,
     /// Why it is paused, if it is.
-    pub paused: Option<String>,
-}
-
-/// How a run ended in good order.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ended {
-    /// Submissions by state.
-    pub counts: Counts,
-    /// The fault that stopped a run until empty, if one did.
-    pub refused: Option<String>,
-    /// Whether the queue's own rules refused a claim or a result to the end.
-    pub blocked: bool,
-}
-
-/// Why a run ended in bad order.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The database.
-    #[error(transparent)]
-    Queue(#[from] QueueError),
+    pub paused: Option<Cause>,
 }

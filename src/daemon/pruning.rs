@@ -1,30 +1,21 @@
-//! When the record of requests is pruned: in small steps between the turns, a pass a day.
+//! When old requests are pruned: in small steps with the batches, one pass a day.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::clock::{Now, UnixMillis, millis, rough};
-use crate::queue::Pruned;
+use crate::queue::{PruneStep, Pruned};
 
 /// Between two steps of a pass.
 const STEP_EVERY: Duration = Duration::from_secs(1);
-/// Between two passes. What grew old in the meantime isn't missed by then.
+/// Between two passes.
 const PASS_EVERY: Duration = Duration::from_secs(24 * 3600);
 
-/// The next step of a pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Step {
-    /// Requests that were made before may go.
-    pub(super) before: UnixMillis,
-    /// The number up to which all were looked at.
-    pub(super) after: i64,
-}
-
-/// How far a pass is.
+/// The progress of a pass.
 #[derive(Debug)]
 pub(super) struct Pruning {
-    /// The age from which requests may go; none: nothing is pruned.
+    /// The age from which requests are pruned; none: they are kept.
     keep: Option<Duration>,
     after: i64,
     deleted: u64,
@@ -36,7 +27,7 @@ impl Pruning {
         Self { keep, after: 0, deleted: 0, next_at: now + STEP_EVERY }
     }
 
-    /// Keeps requests for this long from now on.
+    /// Applies another age.
     pub(super) fn set(&mut self, keep: Option<Duration>, now: Instant) {
         if keep != self.keep {
             *self = Self::new(keep, now);
@@ -44,9 +35,9 @@ impl Pruning {
     }
 
     /// The step that is due, if one is.
-    pub(super) fn due(&self, now: Now) -> Option<Step> {
+    pub(super) fn due(&self, now: Now) -> Option<PruneStep> {
         let keep = self.keep.filter(|_| now.instant >= self.next_at)?;
-        Some(Step { before: UnixMillis(now.unix.0.saturating_sub(millis(keep))), after: self.after })
+        Some(PruneStep { before: UnixMillis(now.unix.0.saturating_sub(millis(keep))), after: self.after })
     }
 
     /// A step was done.
@@ -77,13 +68,13 @@ mod tests {
     }
 
     #[test]
-    fn unless_it_is_configured_nothing_is_pruned() {
+    fn without_an_age_nothing_is_pruned() {
         let now = clock::now();
         assert_eq!(Pruning::new(None, now.instant).due(later(now, DAY)), None);
     }
 
     #[test]
-    fn another_age_begins_a_pass_of_its_own() {
+    fn another_age_begins_another_pass() {
         let start = clock::now();
         let mut pruning = Pruning::new(Some(90 * DAY), start.instant);
         pruning.after(Pruned { deleted: 0, up_to: None }, start.instant);
@@ -102,9 +93,9 @@ mod tests {
         assert_eq!(pruning.due(start), None);
         let now = later(start, STEP_EVERY);
         let before = UnixMillis(now.unix.0 - millis(90 * DAY));
-        assert_eq!(pruning.due(now), Some(Step { before, after: 0 }));
+        assert_eq!(pruning.due(now), Some(PruneStep { before, after: 0 }));
         pruning.after(Pruned { deleted: 3, up_to: Some(500) }, now.instant);
-        assert_eq!(pruning.due(now), None, "others get their turn first");
+        assert_eq!(pruning.due(now), None, "one step a second");
         let now = later(now, STEP_EVERY);
         assert_eq!(pruning.due(now).map(|step| step.after), Some(500));
         pruning.after(Pruned { deleted: 0, up_to: None }, now.instant);

@@ -1,25 +1,21 @@
-//! Reloading: other settings come into force while the daemon runs, and no request is lost for it.
+//! Reloading: the daemon adopts other settings while it runs, and no request is lost.
 
 use std::fmt;
+use std::future::pending;
 
 use tokio::sync::watch;
 
-use super::CredentialSource;
-use super::gate::GatePolicy;
-use super::lane::LaneSettings;
-use super::worker::Worker;
-use crate::clock::Now;
+use super::credentials::CredentialSource;
 use crate::config::{ChangedSetting, ConfigError, Settings};
 use crate::logging::{LevelControl, LogEvent};
-use crate::pacing::Limits;
 
 /// What the daemon needs to reload its configuration.
 pub struct Reloading {
-    /// Changes whenever somebody asks for it.
+    /// Changes with each request to reload.
     pub asked: watch::Receiver<()>,
-    /// Reads the settings anew, and says where the credentials come from by them.
+    /// Reads the settings again, with the source of credentials that they name.
     pub read: Box<dyn FnMut() -> Result<(Settings, CredentialSource), ConfigError> + Send>,
-    /// What `log.level` sets.
+    /// Applies `log.level`.
     pub level: LevelControl,
 }
 
@@ -29,53 +25,44 @@ impl fmt::Debug for Reloading {
     }
 }
 
-impl Worker {
-    /// Reads the configuration anew. What can't be read or isn't good changes nothing.
-    pub(super) fn reload(&mut self, now: Now) {
-        let Some(reloading) = &mut self.reloading else {
-            return;
-        };
-        self.watchers.reloading();
-        match (reloading.read)() {
-            Ok((settings, source)) => self.adopt(settings, source, now),
-            Err(error) => tracing::error!(
-                event = LogEvent::Reloaded.as_str(),
-                %error,
-                "the configuration is not reloaded: {error}. The settings of before stay in force; mend it, and reload",
-            ),
-        }
-        self.watchers.ready();
-    }
-
-    fn adopt(&mut self, settings: Settings, source: CredentialSource, now: Now) {
-        let changes = self.settings.adopt(settings);
-        self.policy = self.settings.policy();
-        self.commits.set(commit_lane(&self.settings), now.instant);
-        self.reads.set(read_lane(&self.settings), now.instant);
-        self.progress.due = self.progress.due.min(now.instant + self.settings.log.progress_interval);
-        self.upkeep.pruning.set(self.settings.retention.requests, now.instant);
-        self.set_level();
-        self.keys.replace(source);
-        // Whoever reloads has mended something.
-        self.commits.gate.probe_now(now.instant);
-        self.reads.gate.probe_now(now.instant);
-        tell(&changes);
-    }
-
-    fn set_level(&self) {
-        let level = self.reloading.as_ref().map(|reloading| reloading.level.set(self.settings.log.level));
-        if let Some(Err(error)) = level {
-            tracing::warn!("log.level stays as it was: {error}");
+impl Reloading {
+    /// Reads the configuration again, and adopts what can change while the daemon runs. Returns the source of credentials;
+    /// none if the configuration can't be read or is invalid: then nothing changes.
+    pub(super) fn apply(&mut self, settings: &mut Settings) -> Option<CredentialSource> {
+        match (self.read)() {
+            Ok((read, source)) => {
+                log_changes(&settings.adopt(read));
+                if let Err(error) = self.level.set(settings.log.level) {
+                    tracing::warn!("log.level stays as it was: {error}");
+                }
+                Some(source)
+            }
+            Err(error) => {
+                tracing::error!(
+                    event = LogEvent::Reloaded.as_str(),
+                    %error,
+                    "the configuration is not reloaded: {error}. Keeping the previous settings; fix it, and reload",
+                );
+                None
+            }
         }
     }
 }
 
-/// The one line about a reload that was good.
-fn tell(changes: &[ChangedSetting]) {
+/// Waits for a request to reload; for ever, if none can come.
+pub(super) async fn asked(reloading: &mut Option<Reloading>) {
+    let Some(reloading) = reloading else { return pending().await };
+    if reloading.asked.changed().await.is_err() {
+        pending().await
+    }
+}
+
+/// Logs a successful reload.
+fn log_changes(changes: &[ChangedSetting]) {
     let describe = |ChangedSetting { key, from, to, .. }: &ChangedSetting| format!("{key} from {from:?} to {to:?}");
     let listed = |needs_restart: bool| {
-        let told = changes.iter().filter(|change| change.needs_restart == needs_restart).map(describe);
-        told.collect::<Vec<_>>().join(", ")
+        let listed = changes.iter().filter(|change| change.needs_restart == needs_restart).map(describe);
+        listed.collect::<Vec<_>>().join(", ")
     };
     let (changed, restart_needed) = (listed(false), listed(true));
     let what = if changed.is_empty() { "nothing has changed" } else { &changed };
@@ -87,28 +74,6 @@ fn tell(changes: &[ChangedSetting]) {
         event = LogEvent::Reloaded.as_str(),
         changed = Some(changed.as_str()).filter(|changed| !changed.is_empty()),
         restart_needed = Some(restart_needed.as_str()).filter(|needed| !needed.is_empty()),
-        "reloaded the configuration: {what}{later}. The credentials are asked for anew",
+        "reloaded the configuration: {what}{later}. The credentials are asked for again",
     );
-}
-
-/// The lane of commits by the settings.
-pub(super) fn commit_lane(settings: &Settings) -> LaneSettings {
-    lane(settings, settings.rate.per_second)
-}
-
-/// The lane of reads by the settings.
-pub(super) fn read_lane(settings: &Settings) -> LaneSettings {
-    lane(settings, settings.verify.per_second)
-}
-
-fn lane(settings: &Settings, per_second: u32) -> LaneSettings {
-    LaneSettings {
-        limits: Limits { per_second, guard: settings.rate.guard },
-        gate: GatePolicy {
-            after: settings.pause.after,
-            probe_initial: settings.pause.probe_initial,
-            probe_max: settings.pause.probe_max,
-        },
-        max_in_flight: settings.worker.max_in_flight,
-    }
 }

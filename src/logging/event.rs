@@ -36,24 +36,25 @@ events! {
     Submitted = "submitted", INFO, "A commit succeeded: the order is placed.",
         [CertificateId State Try Outcome OrderId Status RequestId HttpStatus DurationMs];
     Retrying = "retrying", INFO, "A commit failed for a temporary reason; it is tried again when it is due.",
-        [CertificateId State Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue];
+        [CertificateId State Cause Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue];
     Failed = "failed", WARN, "A certificate was refused for good, or is out of tries.",
-        [CertificateId State Try Outcome OrderId Status RequestId ErrorCode ErrorMessage HttpStatus DurationMs];
+        [CertificateId State Cause Try Outcome OrderId Status RequestId ErrorCode ErrorMessage HttpStatus DurationMs];
     InDoubt = "in_doubt", WARN, "Whether a commit placed an order isn't known; it is read back.",
-        [CertificateId State Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue Count];
+        [CertificateId State Cause Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue Count];
     Verified = "verified", INFO, "A certificate was read back, and the result decides what happens next.",
-        [CertificateId State Try Outcome OrderId Status RequestId HttpStatus DurationMs NextDue];
+        [CertificateId State Cause Try Outcome OrderId Status RequestId HttpStatus DurationMs NextDue];
     Held = "held", WARN, "The readback can't be decided by a machine; a person has to.",
-        [CertificateId State Try Outcome OrderId Status RequestId ErrorCode ErrorMessage HttpStatus DurationMs];
+        [CertificateId State Cause Try Outcome OrderId Status RequestId ErrorCode ErrorMessage HttpStatus DurationMs];
     Throttled = "throttled", WARN, "The server limits the rate; nothing was executed, and the pace goes down.",
-        [CertificateId State Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue];
-    Paused = "paused", WARN, "The queue is paused, by an operator or because of a fault.", [Why ProbeInS];
-    Resumed = "resumed", INFO, "The queue continues after a pause.", [PausedS ResultsWritten];
-    VerifyPaused = "verify_paused", WARN, "Reading back is paused: it isn't permitted, or it fails.", [Why ProbeInS];
+        [CertificateId State Cause Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue];
+    Paused = "paused", WARN, "The queue is paused, by an operator or because of a fault.", [Why Cause ProbeInS];
+    Resumed = "resumed", INFO, "The queue continues after a pause.", [Cause PausedS ResultsWritten];
+    VerifyPaused = "verify_paused", WARN, "Readback is paused: it isn't permitted, or it fails.",
+        [Why Cause ProbeInS];
     Progress = "progress", INFO, "At every interval while there is work: counts, rate and time left.",
         [Pending InFlight InDoubt Submitted Failed Held PerSecond Pace LeftS OldestS];
     DatabaseUnavailable = "database_unavailable", ERROR, "The database doesn't work; nothing is sent until it does.",
-        [ResultsInHand OnTheWay];
+        [Cause ResultsInHand OnTheWay];
     WriteRefused = "write_refused", ERROR,
         "A rule of the queue, or a trigger that you added, rejects a claim or a result; it is tried again.",
         [CertificateId Request Submission];
@@ -62,7 +63,7 @@ events! {
         [Changed RestartNeeded Error];
     Stopping = "stopping", INFO, "The daemon claims nothing more, and waits for requests on the way.", [OnTheWay];
     Stopped = "stopped", INFO, "The daemon has written what it knows, and ends.",
-        [Submitted Failed Held InDoubt Pending Unwritten];
+        [Cause Submitted Failed Held InDoubt Pending Unwritten];
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ macro_rules! fields {
 fields! {
     CertificateId = "certificate_id", "text", "The certificate of the request that ended.";
     State = "state", "text", "The new state of its submission.";
+    Cause = "cause", "code", "Why it waits, failed, is held or is paused, as a code that stays; of `resumed`, what is over.";
     Try = "try", "number", "The number of the commit, from 1; a read has that of the commit before it.";
     Outcome = "outcome", "text", "How the request ended, as in the table `requests`.";
     OrderId = "order_id", "text", "The order that was placed or read.";
@@ -42,7 +43,7 @@ fields! {
     Database = "database", "path", "The queue.";
     Endpoint = "endpoint", "URL", "The API.";
     Rate = "rate", "per second", "The most commits.";
-    Why = "why", "text", "Why it is paused.";
+    Why = "why", "text", "Why it is paused, in words, which may change.";
     ProbeInS = "probe_in_s", "s", "When the next probe tells whether the fault is over; none if an operator paused it.";
     PausedS = "paused_s", "s", "How long a fault lasted.";
     ResultsWritten = "results_written", "results", "Results kept while the database didn't work, and written now.";

@@ -1,4 +1,4 @@
-//! The window of recent departures: how many requests depart within it is what is limited.
+//! The window of recent departures, which limits how many requests depart within it.
 //!
 //! A request departs when its first byte goes out on an established connection. When it was sent would not do: connecting
 //! takes a few round trips, so requests on new and on warm connections would arrive closer together than they were sent. Until
@@ -40,10 +40,10 @@ impl DepartureWindow {
         self.window = window;
     }
 
-    /// When one more may be sent, as far as is known at `now`; `None`: always.
+    /// When one more may be sent, as far as is known at `now`; `None`: at any time.
     pub(super) fn free_at(&self, now: Instant) -> Option<Instant> {
         let Some(places) = self.most.checked_sub(self.waiting).filter(|places| *places > 0) else {
-            // Only a departure will tell; ask again then.
+            // The next departure decides; ask again then.
             return Some(now + self.window);
         };
         let oldest = self.departures.len().checked_sub(places)?;

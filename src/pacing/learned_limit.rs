@@ -11,7 +11,7 @@
 //! server lets through then is the new count, or all of it. Growing steps would find it later, with as many refusals.
 //!
 //! When a second request is refused, with nothing granted in between, the server's second may be used up: nothing is sent for
-//! that long. Further refusals mean that the count is wrong: each halves it, down to a request every two seconds. So a storm
+//! that long. Further refusals mean that the count is wrong: each halves it, down to a request every two seconds. So a burst
 //! of refusals costs few requests, and the first grant ends it.
 
 use std::collections::VecDeque;
@@ -28,7 +28,7 @@ const GRANTS_PER_REFUSAL: u32 = 60;
 const TEST_EVERY: Duration = Duration::from_secs(8);
 /// A higher count is known once it was granted for this many seconds; so is one that was guessed by halving.
 const PROOF_SECONDS: f64 = 2.0;
-/// A single refusal that the count doesn't explain is put down to a delay on the way; a second one within this time isn't.
+/// A single refusal that the count doesn't explain is attributed to network delay; a second one within this time isn't.
 const GLITCH: Duration = Duration::from_secs(10);
 /// Refusals are remembered as long as another one may become known that departed within a second of them.
 const REMEMBERED: Duration = Duration::from_secs(10);
@@ -51,7 +51,7 @@ pub(super) struct LearnedLimit {
 struct Learned {
     /// Requests a second: a whole number, or a fraction below one.
     pace: f64,
-    /// Since when. What departed before tells nothing about it.
+    /// Since when. Requests that departed before tell nothing about it.
     since: Instant,
     /// Requests that departed since then and were not refused.
     granted: u32,
@@ -126,7 +126,7 @@ impl LearnedLimit {
         self.refused.push_back(departed);
         let let_through = before.and_then(|before| u32::try_from(before.saturating_sub(refused_before)).ok());
         let learned = self.learned.unwrap_or_else(|| Learned::cap(self.cap, departed));
-        // What was on the way when the count last changed tells nothing about the new one.
+        // Requests that were in flight when the count changed tell nothing about the new one.
         let learned = if departed >= learned.since {
             learned.refused(let_through.map_or(learned.pace, f64::from), now)
         } else {

@@ -1,16 +1,16 @@
-//! The limiter: when the next request may go out, so that the *server* never sees more than the limit in any sliding
-//! second. Time comes in as an argument; nothing here reads a clock or sleeps.
+//! The limiter: when the next request may go out, so that the *server* never sees more than the limit in any sliding second.
+//! Time is an argument; nothing here reads a clock or sleeps.
 //!
-//! Three rules hold together:
+//! Three rules apply together:
 //!
-//! - At most `per_second` requests depart in any window of one second plus a guard. The guard is how much the delay on the way
-//!   may vary.
+//! - At most `per_second` requests depart in any window of one second plus a guard. The guard allows for variation of the
+//!   network delay.
 //! - Within that, governor spaces the sends evenly, with a burst of one. (Its plain `per_second(20)` lets 39 through in one
 //!   second; and spacing alone, without the window, has let 21 arrive in one second of a network with varying delays.)
 //! - Where the server's own limit is lower, it is learned, and takes the place of `per_second`.
 //!
-//! The spacing is one second divided by the pace, which is a little closer than the window allows on average; so late timers
-//! are made up for, and the whole rate is used. The guard costs its part of the rate: 25 ms of 1.025 s are 2.4 %.
+//! The spacing is one second divided by the pace, a little less than the window allows on average, so late timers don't cost
+//! any of the rate. The guard does: 25 ms of 1.025 s are 2.4 %.
 
 mod departure_window;
 mod learned_limit;
@@ -29,7 +29,7 @@ use spacing::Spacing;
 pub struct Limits {
     /// The most requests in any sliding second; at least one.
     pub per_second: u32,
-    /// How much the delay on the way to the server may vary.
+    /// How much the network delay to the server may vary.
     pub guard: Duration,
 }
 
@@ -50,7 +50,7 @@ pub struct Limiter {
     departures: DepartureWindow,
     learned: LearnedLimit,
     spacing: Spacing,
-    /// Nothing is sent before, whatever the rest allows.
+    /// Nothing is sent before this.
     held_until: Instant,
 }
 
@@ -67,7 +67,7 @@ impl Limiter {
         }
     }
 
-    /// Changes the limits from `now` on. Lower ones count what was sent just before, too.
+    /// Changes the limits from `now` on. Lower limits also count recent departures.
     pub fn set_limits(&mut self, limits: Limits, now: Instant) {
         let longer = limits.window().saturating_sub(self.limits.window());
         if !longer.is_zero() {

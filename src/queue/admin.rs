@@ -1,12 +1,14 @@
-//! What people do with the queue through the commands. Each is plain SQL that they could write themselves.
+//! What the commands do to the queue. Operators could do the same with plain SQL.
 
 use std::collections::HashSet;
 
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection as _, QueryBuilder, Sqlite};
+use sqlx::{QueryBuilder, Sqlite};
 
 use super::connection::Queue;
 use super::error::QueueError;
+use super::run::{pause, resume};
+use crate::cause::{Cause, RowCause};
 use crate::submission::{CertificateId, State, VerifyType};
 
 /// A submission to enqueue.
@@ -29,13 +31,13 @@ pub struct NewSubmission {
 pub struct Enqueued {
     /// Submissions that are new.
     pub new: u64,
-    /// Submissions that the queue had already; they are as they were.
+    /// Submissions that were already in the queue; they stay as they are.
     pub known: u64,
-    /// Submissions that a rule refused, with the rule's sentence.
+    /// Submissions that a rule rejected, with the rule's sentence.
     pub refused: Vec<(CertificateId, String)>,
 }
 
-/// Which submissions are meant.
+/// Which submissions to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
     /// These.
@@ -53,42 +55,42 @@ pub enum Selection {
 pub struct Shifted {
     /// How many were moved.
     pub moved: u64,
-    /// Those that were named and are in none of the states, or not in the queue; each once.
+    /// Submissions that were named but are in none of these states, or not in the queue; each once.
     pub unmoved: Vec<CertificateId>,
 }
 
 /// An operator's decision on a submission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
-    /// The order stands, under this number.
+    /// Its order is placed, with this ID.
     Submitted(String),
-    /// It is not to be placed.
+    /// No order is to be placed.
     Failed,
-    /// It is to be sent (again).
+    /// It is sent, or sent again.
     Pending,
 }
 
 impl Queue {
-    /// Enqueues in one transaction. What the queue has already stays as it is.
+    /// Enqueues in one transaction. Submissions that are already in the queue stay as they are.
     ///
     /// # Errors
-    /// When the database fails; then nothing of this batch is enqueued.
-    pub async fn enqueue(&mut self, batch: &[NewSubmission]) -> Result<Enqueued, QueueError> {
-        let failed = QueueError::of("enqueueing");
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-        let mut enqueued = Enqueued::default();
-        for submission in batch {
-            match insert(&mut transaction, submission).await {
-                Ok(0) => enqueued.known += 1,
-                Ok(_) => enqueued.new += 1,
-                Err(QueueError::Refused(sentence)) => {
-                    enqueued.refused.push((submission.certificate_id.clone(), sentence));
+    /// When the database fails; then nothing is enqueued.
+    pub async fn enqueue(&mut self, submissions: &[NewSubmission]) -> Result<Enqueued, QueueError> {
+        self.write("enqueueing", async |connection| {
+            let mut enqueued = Enqueued::default();
+            for submission in submissions {
+                match insert(connection, submission).await {
+                    Ok(0) => enqueued.known += 1,
+                    Ok(_) => enqueued.new += 1,
+                    Err(QueueError::Refused(sentence)) => {
+                        enqueued.refused.push((submission.certificate_id.clone(), sentence));
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
             }
-        }
-        transaction.commit().await.map_err(&failed)?;
-        Ok(enqueued)
+            Ok(enqueued)
+        })
+        .await
     }
 
     /// Moves the selected submissions that are in one of the states `from` to another.
@@ -96,27 +98,25 @@ impl Queue {
     /// # Errors
     /// When the database fails, or a rule rejects it; then nothing is moved.
     pub async fn shift(&mut self, selection: &Selection, from: &[State], to: State) -> Result<Shifted, QueueError> {
-        let failed = QueueError::of("changing submissions");
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-        let mut shifted = Shifted::default();
-        let key = match selection {
-            Selection::Ids(ids) => {
-                let mut seen = HashSet::new();
-                for id in ids.iter().filter(|id| seen.insert(id.as_str())) {
-                    match shift_by(&mut transaction, Some(("certificate_id", id.as_str())), from, to).await? {
-                        0 => shifted.unmoved.push(id.clone()),
-                        moved => shifted.moved += moved,
+        self.write("changing submissions", async |connection| {
+            let key = match selection {
+                Selection::Ids(ids) => {
+                    let (mut shifted, mut seen) = (Shifted::default(), HashSet::new());
+                    for id in ids.iter().filter(|id| seen.insert(id.as_str())) {
+                        match shift_by(connection, Some(("certificate_id", id.as_str())), from, to).await? {
+                            0 => shifted.unmoved.push(id.clone()),
+                            moved => shifted.moved += moved,
+                        }
                     }
+                    return Ok(shifted);
                 }
-                return transaction.commit().await.map_err(failed).map(|()| shifted);
-            }
-            Selection::ErrorCode(code) => Some(("error_code", code.as_str())),
-            Selection::Reference(reference) => Some(("reference", reference.as_str())),
-            Selection::All => None,
-        };
-        shifted.moved = shift_by(&mut transaction, key, from, to).await?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(shifted)
+                Selection::ErrorCode(code) => Some(("error_code", code.as_str())),
+                Selection::Reference(reference) => Some(("reference", reference.as_str())),
+                Selection::All => None,
+            };
+            Ok(Shifted { moved: shift_by(connection, key, from, to).await?, unmoved: Vec::new() })
+        })
+        .await
     }
 
     /// Carries out an operator's decision on a submission that is held or in doubt. False: it is neither.
@@ -124,41 +124,53 @@ impl Queue {
     /// # Errors
     /// When the database fails, or a rule rejects it.
     pub async fn resolve(&mut self, id: &CertificateId, resolution: &Resolution) -> Result<bool, QueueError> {
-        let failed = QueueError::of("resolving a submission");
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-        let hold = "UPDATE submissions SET state = 'held' WHERE certificate_id = ? AND state = 'in_doubt'";
-        sqlx::query(hold).bind(id.as_str()).execute(&mut *transaction).await.map_err(&failed)?;
-        let statement = match resolution {
+        const WHAT: &str = "resolving a submission";
+        let decided = RowCause::DecidedByOperator;
+        let decision = match resolution {
             Resolution::Submitted(order_id) => sqlx::query(
-                "UPDATE submissions SET state = 'submitted', order_id = ?, resolved_by = 'operator', error_code = NULL,
-                        error_message = NULL, reason = 'decided by hand' WHERE certificate_id = ? AND state = 'held'",
+                "UPDATE submissions SET state = 'submitted', reason = ?2, reason_code = ?3, reason_parameters = NULL,
+                        order_id = ?4, resolved_by = 'operator', error_code = NULL, error_message = NULL
+                  WHERE certificate_id = ?1 AND state = 'held'",
             )
+            .bind(id.as_str())
+            .bind(decided.to_string())
+            .bind(decided.code())
             .bind(order_id),
             Resolution::Failed => sqlx::query(
-                "UPDATE submissions SET state = 'failed', reason = 'decided by hand' WHERE certificate_id = ? AND state = 'held'",
-            ),
+                "UPDATE submissions SET state = 'failed', reason = ?2, reason_code = ?3, reason_parameters = NULL
+                  WHERE certificate_id = ?1 AND state = 'held'",
+            )
+            .bind(id.as_str())
+            .bind(decided.to_string())
+            .bind(decided.code()),
             Resolution::Pending => {
-                sqlx::query("UPDATE submissions SET state = 'pending' WHERE certificate_id = ? AND state = 'held'")
+                sqlx::query("UPDATE submissions SET state = 'pending' WHERE certificate_id = ?1 AND state = 'held'")
+                    .bind(id.as_str())
             }
         };
-        let resolved = statement.bind(id.as_str()).execute(&mut *transaction).await.map_err(&failed)?;
-        transaction.commit().await.map_err(&failed)?;
-        Ok(resolved.rows_affected() == 1)
+        self.write(WHAT, async |connection| {
+            let hold = "UPDATE submissions SET state = 'held' WHERE certificate_id = ? AND state = 'in_doubt'";
+            sqlx::query(hold).bind(id.as_str()).execute(&mut *connection).await.map_err(QueueError::of(WHAT))?;
+            let resolved = decision.execute(connection).await.map_err(QueueError::of(WHAT))?;
+            Ok(resolved.rows_affected() == 1)
+        })
+        .await
     }
 
-    /// Pauses or resumes. Resuming ends either kind of pause and asks for a probe at once.
+    /// Pauses for this cause; without one, resumes, which ends any pause and asks for a probe at once.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn set_paused(&mut self, paused: bool, reason: Option<&str>) -> Result<(), QueueError> {
-        sqlx::query("UPDATE control SET paused = ?, pause_reason = ?, probe_requested = ?")
-            .bind(paused)
-            .bind(reason.filter(|_| paused))
-            .bind(!paused)
-            .execute(&mut self.connection)
-            .await
-            .map_err(QueueError::of(if paused { "pausing" } else { "resuming" }))?;
-        Ok(())
+    pub async fn set_paused(&mut self, cause: Option<&Cause>) -> Result<(), QueueError> {
+        let what = if cause.is_some() { "pausing" } else { "resuming" };
+        self.write(what, async |connection| {
+            let done = match cause {
+                Some(cause) => pause(connection, cause).await,
+                None => resume(connection).await,
+            };
+            done.map_err(QueueError::of(what))
+        })
+        .await
     }
 }
 
@@ -188,13 +200,13 @@ async fn shift_by(
     let mut query = QueryBuilder::<Sqlite>::new("UPDATE submissions SET state = ");
     query.push_bind(to.as_str());
     if to == State::InDoubt {
-        // Read at once. When it is sent again is the queue's own rule: at once, or when it was wanted.
+        // It is read back at once. When it is sent again follows from the queue's rules.
         query.push(", due_at = CAST(strftime('%s', 'now') AS INTEGER)");
     }
     query.push(" WHERE (");
     let mut states = query.separated(" OR ");
     for state in from {
-        // As a word of the statement: there is an index of what failed alone.
+        // Not as parameters: only so does SQLite use the index on failed submissions.
         states.push(format_args!("state = '{}'", state.as_str()));
     }
     query.push(")");

@@ -1,4 +1,4 @@
-//! Whether a file is a queue, by its `application_id` and its tables.
+//! Whether a file is a queue, judged by its `application_id` and its tables.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,25 +13,25 @@ use super::files::permission::{denied, file_error, is_readable};
 use super::result_code::{READONLY_ROLLBACK, extended_code};
 use super::schema::migrations::{APPLICATION_ID, MIGRATIONS_TABLE, applied};
 
-/// A database that has all of these is a queue, or was made of one.
+/// A database that has all of these is a queue, or was loaded from a dump of one.
 const OWN_TABLES: [&str; 5] = [MIGRATIONS_TABLE, "submissions", "requests", "control", "state_counts"];
 
-/// What is in a file of ours.
+/// What a file of certcommit's holds.
 #[derive(Debug)]
 pub(super) enum Contents {
     /// No queue yet.
     Empty,
     /// A queue that has been through these migrations.
     Queue(BTreeSet<i64>),
-    /// The same without its `application_id`, which a dump doesn't have.
+    /// The same without the `application_id`, which dumps lack.
     Unmarked(BTreeSet<i64>),
 }
 
-/// Looks at a file without writing to it, unless a crash left a journal that has to be rolled back first, as
-/// everyone who opens it would.
+/// Examines a file without writing to it, unless a crash left a journal: any program that opens the file rolls that back
+/// first.
 ///
 /// # Errors
-/// When the file is not ours, or can't be read.
+/// When the file belongs to another program, or can't be read.
 pub(super) async fn contents(path: &Path) -> Result<Contents, QueueError> {
     let metadata = fs::metadata(path).map_err(file_error(path))?;
     if !metadata.is_file() {

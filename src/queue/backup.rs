@@ -1,4 +1,4 @@
-//! A copy of the queue that can be restored: whole, checked, and paused wherever it is put.
+//! Backups: copies of the queue that are complete, checked and paused.
 
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -13,12 +13,14 @@ use super::connection::Queue;
 use super::error::{Fault, QueueError};
 use super::files::permission::file_error;
 use super::paths::{companion, directory_of};
+use super::run::pause;
+use crate::cause::PauseCause;
 use crate::clock::UnixMillis;
 
-/// A copy holds as much as the queue does, and is wherever its owner put it: only its owner may read it.
+/// A copy holds everything that the queue does, and may be anywhere: only its owner may read it.
 const PRIVATE: u32 = 0o600;
 
-/// What SQLite and certcommit keep beside a database: a copy of that name would be mistaken for it.
+/// The files that SQLite and certcommit keep beside a database: a copy of that name would be taken for one of them.
 const COMPANIONS: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".mark"];
 
 /// What a backup holds.
@@ -53,13 +55,9 @@ pub(super) async fn back_up(
     now: UnixMillis,
 ) -> Result<Backup, QueueError> {
     let (partial, mut copy) = checked_copy(connection, file).await?;
-    let reason = format!(
-        "this is a backup of {now}: what is pending may have been sent since. Run `certcommit verify --pending` to \
-         read it back first, then `certcommit resume`"
-    );
     let failed = |error| failed("pausing the copy", file, &error);
-    let pause = sqlx::query("UPDATE control SET paused = 1, pause_reason = ?").bind(reason);
-    pause.execute(&mut copy).await.map_err(failed)?;
+    let cause = PauseCause::RestoredBackup { written_at: now.seconds() };
+    pause(&mut copy, &cause.into()).await.map_err(failed)?;
     let counts = sqlx::query_as("SELECT (SELECT count(*) FROM submissions), (SELECT count(*) FROM requests)");
     let (submissions, requests) = counts.fetch_one(&mut copy).await.map_err(failed)?;
     copy.close().await.map_err(failed)?;

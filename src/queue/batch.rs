@@ -1,179 +1,206 @@
-//! One turn of the daemon at the database: results, claims and heartbeat in one short transaction.
+//! A batch: the daemon's results, claims and heartbeat in one short transaction.
 
 use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
-use super::claim::{self, Claims, Wanted};
-use super::complete::{self, Record};
+use super::claim::{self, Claim, ClaimLimits, Claims};
+use super::complete::{self, Completed, Completion, CompletionWrite};
 use super::connection::Queue;
 use super::counts::Counts;
 use super::error::QueueError;
+use super::prune::Pruned;
+use super::recover::Recovered;
 use super::rejected_write::RejectedWrite;
 use super::run::{self, Control, Heartbeat, Run};
-use super::snapshot::{Snapshot, outlook};
-use crate::clock::{self, Now};
-use crate::submission::VerifyPolicy;
+use super::snapshot::{Snapshot, snapshot};
+use super::write_mode::{WriteMode, write};
+use crate::clock::{self, Now, UnixMillis};
+use crate::submission::Policy;
 
-/// What one turn is to do.
-#[derive(Debug, Clone, Copy)]
-pub struct Turn<'a> {
-    /// The time.
-    pub now: Now,
+/// What a batch does.
+#[derive(Debug, Clone)]
+pub struct BatchRequest {
     /// Results to write.
-    pub records: &'a [Record],
-    /// Whether some of them may be written already, by a turn that failed and landed all the same.
-    pub may_be_written: bool,
-    /// The most commits to claim; none are while the queue is paused.
-    pub commits: usize,
-    /// The most reads to claim.
-    pub reads: usize,
-    /// Submissions that are not to be claimed, by their ids: that was refused a moment ago.
-    pub skip: &'a [i64],
-    /// The waits of the read-back.
-    pub verify: VerifyPolicy,
-    /// The number of the newest request, as the mark has it: a database that knows of fewer was put back.
-    pub newest_request: i64,
-    /// The `daemon` row, when it is to be written.
-    pub heartbeat: Option<&'a Heartbeat>,
-    /// Which probe the commit is, counted from 0, if it is one. Probes take turns among the priorities: what one
-    /// certificate gets says nothing of the others.
-    pub probe: Option<u32>,
-    /// Whether reading is paused, so that what has to be read first waits for longer.
-    pub reading_paused: bool,
+    pub results: Vec<Completed>,
+    /// How much to claim.
+    pub limits: ClaimLimits,
+    /// The `daemon` row, if it is to be written.
+    pub heartbeat: Option<Heartbeat>,
+    /// The policy for the decisions.
+    pub policy: Policy,
+    /// Do nothing unless another process has changed the database.
+    pub only_if_changed: bool,
+    /// After a failed batch: first settle every unfinished request except these, which are in flight, and leave out results
+    /// that are already written.
+    pub reconcile: Option<Vec<i64>>,
+    /// The wall clock was set back: adjust due times that were set by the clock before.
+    pub follow_clock: bool,
+    /// Also look for the oldest open submission, as it was before this batch.
+    pub find_oldest: bool,
+    /// A pruning step.
+    pub prune: Option<PruneStep>,
+    /// Write what can be written even if the queue's rules are gone; for the end of a run.
+    pub waive_rules: bool,
 }
 
-impl Turn<'_> {
-    /// A turn that brings nothing and asks for nothing, under these waits of the read-back.
-    #[must_use]
-    pub fn new(now: Now, verify: VerifyPolicy) -> Self {
-        Self {
-            now,
-            records: &[],
-            may_be_written: false,
-            commits: 0,
-            reads: 0,
-            skip: &[],
-            verify,
-            newest_request: 0,
-            heartbeat: None,
-            probe: None,
-            reading_paused: false,
-        }
-    }
+/// A pruning step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PruneStep {
+    /// Requests made before this time may be deleted.
+    pub before: UnixMillis,
+    /// The number of the last request that earlier steps examined.
+    pub after: i64,
 }
 
-/// What one turn did and found.
+/// What a batch did and found.
 #[derive(Debug, Default)]
-pub struct TurnReport {
-    /// What was claimed, durably.
-    pub claims: Claims,
-    /// Records that a rule of the queue refused. Nothing of them is written, so they have to be kept.
-    pub refused: Vec<RejectedWrite>,
-    /// What people ask for. `probe_requested` is cleared by this turn.
+pub struct BatchReport {
+    /// The claims, which are durable.
+    pub claims: Vec<Claim>,
+    /// How many due rows that can't be claimed now were postponed: there may be more.
+    pub postponed: usize,
+    /// Claims that a rule of the queue rejected.
+    pub rejected_claims: Vec<RejectedWrite>,
+    /// Results that a rule of the queue rejected. Nothing of them is written, so they must be kept.
+    pub rejected_results: Vec<RejectedWrite>,
+    /// What operators ask for. This batch has cleared `probe_requested`.
     pub control: Control,
-    /// When the next commit is due, in unix seconds; perhaps now.
+    /// When the next commit is due, in unix seconds; possibly now.
     pub next_commit: Option<i64>,
-    /// When the next read is due, in unix seconds; perhaps now.
-    pub next_read: Option<i64>,
+    /// When the next readback is due, in unix seconds; possibly now.
+    pub next_readback: Option<i64>,
     /// Submissions by state.
     pub counts: Counts,
-    /// Whether they are certainly wrong, but for whether there are any.
+    /// Whether the stored counts are certainly wrong.
     pub miscounted: bool,
-    /// For how long nobody else could write.
-    pub held: Duration,
+    /// How long this batch kept other writers out.
+    pub locked_for: Duration,
+    /// What recovery found, if this batch reconciled.
+    pub recovered: Option<Recovered>,
+    /// When the oldest open submission was created, in unix seconds, if it was asked for and there is one.
+    pub oldest_open: Option<i64>,
+    /// What the pruning step did, if there was one.
+    pub pruned: Option<Pruned>,
 }
 
-/// How a turn writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Manner {
-    /// By as few statements as can be: each costs a change of threads and back, which is most of what a turn costs.
-    AtOnce,
-    /// Row by row, so that what a rule refuses, and what is written already, concerns its row alone.
-    RowByRow,
+impl BatchRequest {
+    /// A batch without results that claims nothing.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            results: Vec::new(),
+            limits: ClaimLimits::default(),
+            heartbeat: None,
+            policy,
+            only_if_changed: false,
+            reconcile: None,
+            follow_clock: false,
+            find_oldest: false,
+            prune: None,
+            waive_rules: false,
+        }
+    }
 }
 
 impl Queue {
-    /// Does one turn, all of it or nothing.
+    /// Writes results and the heartbeat, and claims: all of it or nothing. `made` is the number of the newest request by the
+    /// restore marker.
     ///
     /// # Errors
-    /// When the database fails, its file was replaced, another daemon took the queue over, or rules that are insisted on
-    /// are gone. After a failure the turn may have landed all the same: write the records again, and reconcile with
-    /// [`recover`](Self::recover) before the next claims.
-    pub async fn turn(&mut self, run: &Run, turn: &Turn<'_>) -> Result<TurnReport, QueueError> {
-        let turned = self.turn_as_it_suits(run, turn).await;
-        let Err(QueueError::Uncompared) = turned else { return turned };
-        self.require_intact_schema().await?;
-        // Who changes the schema again and again has it compared at the next turn.
-        self.turn_as_it_suits(run, turn).await
-    }
-
-    async fn turn_as_it_suits(&mut self, run: &Run, turn: &Turn<'_>) -> Result<TurnReport, QueueError> {
-        if turn.may_be_written {
-            return self.turn_in(Manner::RowByRow, run, turn).await;
-        }
-        match self.turn_in(Manner::AtOnce, run, turn).await {
-            // All of it is undone; and the transaction is gone too, if a trigger rolled it back.
-            Err(QueueError::Refused(_)) => {
-                self.reconnect().await?;
-                self.turn_in(Manner::RowByRow, run, turn).await
+    /// When the database fails, its file was replaced, it went back to an earlier state, another daemon took it over, or its
+    /// schema was altered although it has to be intact. The batch may have landed all the same: reconcile with the next one.
+    pub async fn batch(
+        &mut self,
+        run: &Run,
+        now: Now,
+        made: i64,
+        request: &BatchRequest,
+    ) -> Result<BatchReport, QueueError> {
+        let mut mode = WriteMode::AllAtOnce;
+        let mut has_compared = false;
+        loop {
+            match self.batch_in(mode, run, now, made, request).await {
+                // All of it is undone. If a trigger rolled it back, the connection is no longer in a transaction.
+                Err(QueueError::Refused(_)) if mode == WriteMode::AllAtOnce => {
+                    self.reconnect().await?;
+                    mode = WriteMode::OneByOne;
+                }
+                // Only once: if the schema keeps changing, the next batch compares it.
+                Err(QueueError::Uncompared) if !has_compared => {
+                    self.require_intact_schema().await?;
+                    has_compared = true;
+                }
+                done => return done,
             }
-            done => done,
         }
     }
 
-    async fn turn_in(&mut self, manner: Manner, run: &Run, turn: &Turn<'_>) -> Result<TurnReport, QueueError> {
+    async fn batch_in(
+        &mut self,
+        mode: WriteMode,
+        run: &Run,
+        now: Now,
+        made: i64,
+        request: &BatchRequest,
+    ) -> Result<BatchReport, QueueError> {
         self.files().check()?;
-        let failed = QueueError::of("taking a turn");
+        let failed = QueueError::of("writing a batch");
         let compared = self.compared;
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-        let since = clock::now().instant;
-        let (mut report, versions) = take(&mut transaction, manner, run, turn).await?;
-        // Nothing of the turn stands yet: without the rules, no claim may be written.
-        if compared.is_some_and(|compared| compared != versions.schema) {
+        let locked = clock::now().instant;
+        let rejected_results = write_results(&mut transaction, mode, run, now.unix, request).await?;
+        let Claims { claims, rejected: rejected_claims, postponed } =
+            claim::claim(&mut transaction, mode, run, now, &request.limits, &request.policy.verify).await?;
+        if let Some(heartbeat) = &request.heartbeat {
+            run::beat(&mut transaction, heartbeat, now.unix).await?;
+        }
+        let Snapshot { state, counts, miscounted } = snapshot(&mut transaction).await?;
+        state.holder.check(run)?;
+        if state.control.probe_requested {
+            run::accept_probe(&mut transaction).await?;
+        }
+        // Before anything is durable: without the rules, no claim may be written.
+        if compared.is_some_and(|compared| compared != state.schema_version) {
             return Err(QueueError::Uncompared);
         }
-        let (newest, made) = (versions.newest_request, turn.newest_request);
-        if newest < made {
+        if state.newest_request < made {
             drop(transaction);
-            return Err(QueueError::Rewound { path: self.path().to_owned(), newest, made });
+            return Err(QueueError::Rewound { path: self.path().to_owned(), newest: state.newest_request, made });
         }
         transaction.commit().await.map_err(&failed)?;
-        report.held = clock::now().instant.duration_since(since);
+        let locked_for = clock::now().instant.duration_since(locked);
         self.files().check()?;
-        Ok(report)
+        Ok(BatchReport {
+            claims,
+            postponed,
+            rejected_claims,
+            rejected_results,
+            control: state.control,
+            next_commit: state.next_commit,
+            next_readback: state.next_readback,
+            counts,
+            miscounted,
+            locked_for,
+            ..BatchReport::default()
+        })
     }
 }
 
-/// What tells whether the database is still what it was.
-struct Versions {
-    schema: i64,
-    newest_request: i64,
-}
-
-/// What it did and found.
-async fn take(
+/// Completes the requests of the results. Returns the results that a rule rejected.
+async fn write_results(
     connection: &mut SqliteConnection,
-    manner: Manner,
+    mode: WriteMode,
     run: &Run,
-    turn: &Turn<'_>,
-) -> Result<(TurnReport, Versions), QueueError> {
-    let refused = complete::write(connection, manner, turn.records, turn.now.unix).await?;
-    let Turn { commits, reads, skip, verify, probe, reading_paused, .. } = *turn;
-    let wanted = Wanted { commits, reads, skip, verify, probe, reading_paused };
-    let claims = claim::claim(connection, manner, run, turn.now, wanted).await?;
-    if let Some(heartbeat) = turn.heartbeat {
-        run::beat(connection, heartbeat, turn.now.unix).await?;
+    now: UnixMillis,
+    request: &BatchRequest,
+) -> Result<Vec<RejectedWrite>, QueueError> {
+    let completions = request.results.iter().map(|completed| Completion::of(completed, run, now));
+    let mut completions: Vec<Completion> = completions.collect();
+    if request.reconcile.is_some() {
+        completions = complete::unfinished(connection, completions).await?;
     }
-    let outlook = outlook(connection).await?;
-    let Snapshot { holder, control, next_commit, next_read, counts, miscounted, schema_version, newest_request } =
-        outlook;
-    holder.check(run)?;
-    if control.probe_requested {
-        run::accept_probe(connection).await?;
-    }
-    let held = Duration::ZERO;
-    let report = TurnReport { claims, refused, control, next_commit, next_read, counts, miscounted, held };
-    Ok((report, Versions { schema: schema_version, newest_request }))
+    let written = write(connection, mode, &completions, &CompletionWrite).await?;
+    Ok(written.into_iter().filter_map(Result::err).collect())
 }

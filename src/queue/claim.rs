@@ -1,380 +1,303 @@
-//! Claims: which rows go out next. A claim writes the request's row, and with a commit moves its submission to
-//! in flight, before anything is sent.
+//! Claims: which rows go out next, and as what kind of request. Before anything is sent, a claim writes the row of the
+//! request and, for a commit, moves the submission to in flight.
 
 use std::collections::{HashMap, HashSet};
 
-use serde::Serialize;
+use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnection;
 
-use super::batch::Manner;
-use super::due::{self, Due, DueRow, HIGHEST_PRIORITY, Most, PRIORITIES, Valid};
+use super::due::{self, DueRow, HIGHEST_PRIORITY, Limits, PRIORITIES, Valid};
 use super::error::QueueError;
 use super::evidence;
 use super::postpone::{self, Obstacle, Waiting};
 use super::rejected_write::RejectedWrite;
 use super::run::Run;
-use super::savepoint;
+use super::write_mode::{Write, WriteMode, write};
 use crate::clock::Now;
-use crate::submission::{CertificateId, Evidence, Row, State, VerifyPolicy, VerifyType};
+use crate::submission::{CertificateId, Evidence, RequestKind, Row, State, VerifyPolicy, VerifyType};
 
-/// Rows that have to be read first, and can't be now, must not hide those behind them.
-const READ_FIRST_MARGIN: usize = 32;
-/// If there are so many that they do, they are put off, and others looked at: at most about so many in a turn.
-const MOST_LOOKED_AT: usize = 512;
-/// Nor must rows in doubt that are due by a clock that was set forward, and haven't settled.
+/// How many rows that wait for a readback must not hide the rows behind them.
+const READBACK_FIRST_MARGIN: usize = 32;
+/// If there are more, they are postponed, and the rows behind them examined: about this many rows in a batch.
+const MOST_EXAMINED: usize = 512;
+/// Rows whose claims a rule rejects must not hide others either: there is a second selection.
+const ROUNDS: usize = 2;
+/// How many rows in doubt that haven't settled, but are due by a clock that was set forward, must not hide others.
 const UNSETTLED_MARGIN: usize = 64;
 
-/// A submission that is about to be sent.
+/// A submission for which a request is about to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The number of its request.
     pub request: i64,
+    /// What the request is for.
+    pub kind: RequestKind,
     /// The submission's id.
     pub submission: i64,
     /// The certificate.
     pub certificate_id: CertificateId,
-    /// How its domain is to be validated.
+    /// How its domain is to be validated; none for a readback.
     pub verify_type: Option<VerifyType>,
-    /// The row as the decision will need it: its state from now on, its tries, its evidence.
+    /// What the decision on the result needs of the row: its state from now on, its tries, its evidence.
     pub row: Row,
 }
 
-/// What was claimed; it is durable once the transaction is.
+/// What may be claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClaimLimits {
+    /// The most commits; none are claimed while the queue is paused.
+    pub commits: usize,
+    /// The most readbacks.
+    pub readbacks: usize,
+    /// The ids of submissions to pass over, because a rule has just rejected their claims.
+    pub skip: Vec<i64>,
+    /// The number of the probe, counted from 0, if the commit is one. Probes rotate through the priorities: the result for
+    /// one certificate says nothing about the others.
+    pub probe: Option<u32>,
+    /// Whether readback is paused, so that rows that need a readback before their next try wait longer.
+    pub readback_paused: bool,
+}
+
+/// What was claimed; durable once the transaction is.
 #[derive(Debug, Default)]
-pub struct Claims {
-    /// Commits; their rows are in flight.
-    pub commits: Vec<Claim>,
-    /// Reads.
-    pub reads: Vec<Claim>,
-    /// Rows that a rule of the queue lets nobody claim. They stay as they are.
-    pub refused: Vec<RejectedWrite>,
-    /// How many rows that can't be claimed now were put off, since they hid others: there may be more.
-    pub put_off: usize,
+pub(super) struct Claims {
+    /// The claims.
+    pub(super) claims: Vec<Claim>,
+    /// Rows that can't be claimed, because a rule rejects that or a value is invalid. They stay as they are.
+    pub(super) rejected: Vec<RejectedWrite>,
+    /// How many rows that can't be claimed now were postponed because they hid others: there may be more.
+    pub(super) postponed: usize,
 }
 
-/// What a turn may claim.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted<'a> {
-    pub(super) commits: usize,
-    pub(super) reads: usize,
-    /// Submissions that are passed over, by their ids.
-    pub(super) skip: &'a [i64],
-    pub(super) verify: VerifyPolicy,
-    /// Which probe the commit is, if it is one: each begins with the next priority.
-    pub(super) probe: Option<u32>,
-    pub(super) reading_paused: bool,
-}
-
-/// Claims what is due, up to what is wanted.
+/// Claims rows that are due, within the limits.
 ///
 /// # Errors
-/// At once: also [`QueueError::Refused`], if a rule refused any of it.
+/// All at once: also [`QueueError::Refused`], if a rule rejected any claim.
 pub(super) async fn claim(
     connection: &mut SqliteConnection,
-    manner: Manner,
+    mode: WriteMode,
     run: &Run,
     now: Now,
-    wanted: Wanted<'_>,
+    limits: &ClaimLimits,
+    verify: &VerifyPolicy,
 ) -> Result<Claims, QueueError> {
-    let seen = wanted.skip.iter().copied().collect();
-    let claims = Claims::default();
-    let mut claiming = Claiming { connection, manner, run, now, wanted, claims, seen, waiting: Vec::new() };
-    if wanted.commits + wanted.reads > 0 {
-        claiming.claim().await?;
+    let seen = limits.skip.iter().copied().collect();
+    let (selected, waiting, claims) = (Vec::new(), Vec::new(), Claims::default());
+    let mut selection = Selection { connection, run, now, limits, verify, seen, selected, waiting, claims };
+    let rounds = if limits.commits + limits.readbacks > 0 { ROUNDS } else { 0 };
+    for _ in 0..rounds {
+        selection.select().await?;
+        if !selection.claim(mode).await? {
+            break;
+        }
     }
-    Ok(claiming.claims)
+    Ok(selection.claims)
 }
 
-/// Claiming, in a transaction.
-struct Claiming<'a> {
+/// A selection of rows to claim, within a transaction.
+struct Selection<'a> {
     connection: &'a mut SqliteConnection,
-    manner: Manner,
     run: &'a Run,
     now: Now,
-    wanted: Wanted<'a>,
-    claims: Claims,
-    /// The candidates that were looked at, or are passed over, by their ids.
+    limits: &'a ClaimLimits,
+    verify: &'a VerifyPolicy,
+    /// The ids of the rows that were examined, or are passed over.
     seen: HashSet<i64>,
-    /// Those that have to be read first, and can't be now.
+    /// Rows to claim.
+    selected: Vec<Selected>,
+    /// Rows that need a readback before their next try, and can't be read back now.
     waiting: Vec<Waiting>,
+    claims: Claims,
 }
 
-impl Wanted<'_> {
-    /// The priority that goes first.
-    fn first_priority(self) -> i64 {
-        HIGHEST_PRIORITY - i64::from(self.probe.unwrap_or(0)) % PRIORITIES
-    }
-}
-
-/// A commit that may be claimed.
-struct Fit {
+/// A row to claim.
+struct Selected {
     submission: i64,
-    valid: Valid,
-    evidence: Evidence,
+    kind: RequestKind,
+    certificate_id: CertificateId,
+    verify_type: Option<VerifyType>,
+    row: Row,
 }
 
-impl Claiming<'_> {
-    /// First just as many as are wanted; then also what lies behind those that can't go now.
-    async fn claim(&mut self) -> Result<(), QueueError> {
-        let Wanted { commits, reads, skip, .. } = self.wanted;
-        let in_doubt = if reads > 0 { reads + UNSETTLED_MARGIN + skip.len() } else { 0 };
-        let of_each = if commits > 0 { commits + skip.len() } else { 0 };
-        let first_priority = self.wanted.first_priority();
-        let pending = if self.wanted.probe.is_some() { usize::MAX } else { of_each };
-        let most = Most { in_doubt, of_each_priority: of_each, pending, first_priority };
-        let Due { in_doubt, pending: first } = due::due(self.connection, self.now, most).await?;
-        self.read_what_is_in_doubt(in_doubt).await?;
-        let is_all = first.len() < of_each;
-        self.commit(first).await?;
-        if is_all || self.claims.commits.len() >= commits {
+impl Selection<'_> {
+    /// Selects from as many rows as are wanted, and if some of these can't go now, also from the rows behind them.
+    async fn select(&mut self) -> Result<(), QueueError> {
+        let ClaimLimits { commits, readbacks, skip, probe, .. } = self.limits;
+        let in_doubt = if *readbacks > 0 { readbacks + UNSETTLED_MARGIN + skip.len() } else { 0 };
+        let of_each_priority = if *commits > 0 { commits + skip.len() } else { 0 };
+        let first_priority = HIGHEST_PRIORITY - i64::from(probe.unwrap_or(0)) % PRIORITIES;
+        let pending = if probe.is_some() { usize::MAX } else { of_each_priority };
+        let limits = Limits { in_doubt, of_each_priority, pending, first_priority };
+        let due = due::due(self.connection, self.now, limits).await?;
+        self.select_in_doubt(&due.in_doubt).await?;
+        self.select_pending(&due.pending).await?;
+        if due.pending.len() < of_each_priority {
             return Ok(());
         }
-        let of_each_priority = of_each + reads + READ_FIRST_MARGIN;
-        let most = Most { in_doubt: 0, of_each_priority, pending: usize::MAX, first_priority };
-        loop {
-            let behind = due::due(self.connection, self.now, most).await?;
-            let is_all = !behind.may_hide_others(of_each_priority);
-            self.commit(behind.pending).await?;
-            let is_enough = self.claims.commits.len() >= commits;
-            if is_all || is_enough || !self.clear_the_way().await? || self.seen.len() >= MOST_LOOKED_AT {
-                return Ok(());
+        let of_each_priority = of_each_priority + readbacks + READBACK_FIRST_MARGIN;
+        let limits = Limits { in_doubt: 0, of_each_priority, pending: usize::MAX, first_priority };
+        while self.lacks(RequestKind::Commit) {
+            let due = due::due(self.connection, self.now, limits).await?;
+            self.select_pending(&due.pending).await?;
+            let is_all = !due.may_hide_others(of_each_priority);
+            if is_all || !self.postpone_waiting().await? || self.seen.len() >= MOST_EXAMINED {
+                break;
             }
         }
+        Ok(())
     }
 
-    /// Puts off what has to be read first, and can't be now. Whether there was any.
-    async fn clear_the_way(&mut self) -> Result<bool, QueueError> {
+    /// Claims the selected rows. Whether a rule rejected any.
+    async fn claim(&mut self, mode: WriteMode) -> Result<bool, QueueError> {
+        let selected = std::mem::take(&mut self.selected);
+        let statement = ClaimWrite { run: self.run, now: self.now };
+        let written = write(self.connection, mode, &selected, &statement).await?;
+        let rejected_before = self.claims.rejected.len();
+        for (selected, written) in selected.into_iter().zip(written) {
+            match written {
+                Ok(request) => self.claims.claims.push(selected.claimed(request)),
+                Err(rejected) => self.claims.rejected.push(rejected),
+            }
+        }
+        Ok(self.claims.rejected.len() > rejected_before)
+    }
+
+    /// Whether more requests of this kind may be claimed than are claimed or selected.
+    fn lacks(&self, kind: RequestKind) -> bool {
+        let most = match kind {
+            RequestKind::Commit => self.limits.commits,
+            RequestKind::Readback => self.limits.readbacks,
+        };
+        let claimed = self.claims.claims.iter().map(|claim| claim.kind);
+        claimed.chain(self.selected.iter().map(|row| row.kind)).filter(|one| *one == kind).count() < most
+    }
+
+    /// Postpones the rows that wait for a readback. Whether there were any.
+    async fn postpone_waiting(&mut self) -> Result<bool, QueueError> {
         let waiting = std::mem::take(&mut self.waiting);
         if waiting.is_empty() || !postpone::postpone(self.connection, &waiting, self.now).await? {
             return Ok(false);
         }
-        self.claims.put_off += waiting.len();
+        self.claims.postponed += waiting.len();
         Ok(true)
     }
 
-    async fn read_what_is_in_doubt(&mut self, candidates: Vec<DueRow>) -> Result<(), QueueError> {
-        for candidate in candidates {
-            if self.claims.reads.len() >= self.wanted.reads {
+    async fn select_in_doubt(&mut self, rows: &[DueRow]) -> Result<(), QueueError> {
+        for row in rows {
+            if !self.lacks(RequestKind::Readback) {
                 break;
             }
-            if !self.seen.insert(candidate.id) {
-                continue;
-            }
-            if let Some(sentence) = self.read_if_settled(&candidate).await? {
-                self.pass_over(candidate.id, candidate.certificate_id.clone(), sentence);
+            let Some((valid, evidence)) = self.examine(row).await? else { continue };
+            if evidence.has_settled(self.verify.settle) {
+                self.take(row.id, RequestKind::Readback, State::InDoubt, valid, evidence);
             }
         }
         Ok(())
     }
 
-    /// Claims of these candidates as many as are wanted still.
-    async fn commit(&mut self, page: Vec<DueRow>) -> Result<(), QueueError> {
-        let mut fit = Vec::new();
-        for candidate in page {
-            if self.claims.commits.len() + fit.len() >= self.wanted.commits {
+    /// Selects the rows that can be sent now; for a row that needs a readback first, that readback, if one is wanted.
+    async fn select_pending(&mut self, rows: &[DueRow]) -> Result<(), QueueError> {
+        for row in rows {
+            if !self.lacks(RequestKind::Commit) {
                 break;
             }
-            if self.seen.insert(candidate.id) {
-                fit.extend(self.weigh(&candidate).await?);
+            let Some((valid, evidence)) = self.examine(row).await? else { continue };
+            if !evidence.needs_readback() {
+                self.take(row.id, RequestKind::Commit, State::InFlight, valid, evidence);
+            } else if let Some(obstacle) = self.obstacle(&evidence) {
+                self.waiting.push(Waiting::new(row.id, obstacle, &evidence));
+            } else {
+                self.take(row.id, RequestKind::Readback, State::Pending, valid, evidence);
             }
         }
-        self.write_commits(fit).await
+        Ok(())
     }
 
-    /// The values of a candidate; none if they can't be right, and it is passed over.
-    fn valid(&mut self, candidate: &DueRow) -> Option<Valid> {
-        let valid = candidate.parse();
-        if valid.is_none() {
-            let wrong = "its certificate_id, verify_type or tries can't be right".to_owned();
-            let refused = RejectedWrite::of_claim(candidate.id, candidate.certificate_id.clone(), wrong);
-            self.claims.refused.push(RejectedWrite { is_malformed: true, ..refused });
-        }
-        valid
-    }
-
-    /// Whether a pending row may be sent now. One that has to be read first is, if a read is wanted.
-    async fn weigh(&mut self, candidate: &DueRow) -> Result<Option<Fit>, QueueError> {
-        let Some(valid) = self.valid(candidate) else { return Ok(None) };
-        let evidence = self.evidence(candidate, &valid).await?;
-        if !evidence.needs_read() {
-            return Ok(Some(Fit { submission: candidate.id, valid, evidence }));
-        }
-        if let Some(obstacle) = self.obstacle(&evidence) {
-            self.waiting.push(Waiting::new(candidate.id, obstacle, &evidence));
+    /// The values of a row and the evidence for it; none if it was examined before, or if a value is invalid.
+    async fn examine(&mut self, row: &DueRow) -> Result<Option<(Valid, Evidence)>, QueueError> {
+        if !self.seen.insert(row.id) {
             return Ok(None);
         }
-        let row = Row { state: State::Pending, tries: valid.tries, evidence };
-        if let Some(sentence) = self.read(candidate.id, valid.certificate_id, row).await? {
-            self.pass_over(candidate.id, candidate.certificate_id.clone(), sentence);
-        }
-        Ok(None)
+        let Some(valid) = row.parse() else {
+            self.claims.rejected.push(RejectedWrite::malformed(row.id, row.certificate_id.clone()));
+            return Ok(None);
+        };
+        let evidence = if row.has_history {
+            evidence::evidence(self.connection, &valid.certificate_id, self.run, self.now, self.verify).await?
+        } else {
+            evidence::none(self.run, self.now)
+        };
+        Ok(Some((valid, evidence)))
     }
 
-    /// Why a row with this evidence can't be read now, if it can't.
+    fn take(&mut self, submission: i64, kind: RequestKind, state: State, valid: Valid, evidence: Evidence) {
+        let Valid { certificate_id, verify_type, tries } = valid;
+        let verify_type = verify_type.filter(|_| kind == RequestKind::Commit);
+        let row = Row { state, tries, evidence };
+        self.selected.push(Selected { submission, kind, certificate_id, verify_type, row });
+    }
+
+    /// Why a row with this evidence can't be read back now, if it can't.
     fn obstacle(&self, evidence: &Evidence) -> Option<Obstacle> {
-        let Wanted { reads, verify, reading_paused, .. } = self.wanted;
-        let too_early = evidence.reads_count_in(&verify);
+        let too_early = evidence.readbacks_count_in(self.verify);
         if !too_early.is_zero() {
             return Some(Obstacle::Unsettled(too_early));
         }
-        let none_wanted = self.claims.reads.len() >= reads;
-        none_wanted.then_some(if reading_paused { Obstacle::Pause } else { Obstacle::Line })
-    }
-
-    /// A rule's sentence, if one refused it.
-    async fn read_if_settled(&mut self, candidate: &DueRow) -> Result<Option<String>, QueueError> {
-        let Some(valid) = self.valid(candidate) else { return Ok(None) };
-        let evidence = self.evidence(candidate, &valid).await?;
-        if !evidence.has_settled(self.wanted.verify.settle) {
-            return Ok(None);
-        }
-        let row = Row { state: State::InDoubt, tries: valid.tries, evidence };
-        self.read(candidate.id, valid.certificate_id, row).await
-    }
-
-    async fn evidence(&mut self, candidate: &DueRow, valid: &Valid) -> Result<Evidence, QueueError> {
-        if !candidate.has_history {
-            return Ok(evidence::none(self.run, self.now));
-        }
-        evidence::evidence(self.connection, &valid.certificate_id, self.run, self.now, &self.wanted.verify).await
-    }
-
-    fn pass_over(&mut self, submission: i64, certificate_id: Option<String>, sentence: String) {
-        self.claims.refused.push(RejectedWrite::of_claim(submission, certificate_id, sentence));
-    }
-
-    /// Claims a read. A rule's sentence, if one refused it: then nothing of it is written.
-    async fn read(
-        &mut self,
-        submission: i64,
-        certificate_id: CertificateId,
-        row: Row,
-    ) -> Result<Option<String>, QueueError> {
-        savepoint::begin(self.connection).await?;
-        let written = write_read(self.connection, self.run, self.now, &certificate_id).await;
-        let ended = savepoint::end(self.connection, &written).await;
-        ended.map_err(|error| {
-            error.concerning(|sentence| RejectedWrite::of_claim(submission, Some(certificate_id.to_string()), sentence))
-        })?;
-        match written {
-            Ok(request) => {
-                // A read has no way of validation.
-                self.claims.reads.push(Claim { request, submission, certificate_id, verify_type: None, row });
-                Ok(None)
-            }
-            Err(QueueError::Refused(sentence)) => Ok(Some(sentence)),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn write_commits(&mut self, fit: Vec<Fit>) -> Result<(), QueueError> {
-        match self.manner {
-            Manner::AtOnce => self.write_at_once(fit).await,
-            Manner::RowByRow => {
-                for one in fit {
-                    self.write_alone(one).await?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    async fn write_at_once(&mut self, fit: Vec<Fit>) -> Result<(), QueueError> {
-        if fit.is_empty() {
-            return Ok(());
-        }
-        let asked: Vec<Asked<'_>> = fit.iter().map(Fit::asked).collect();
-        let numbers = write_commits(self.connection, self.run, self.now, &asked).await?;
-        self.claims.commits.extend(fit.into_iter().filter_map(|one| one.claimed(&numbers)));
-        Ok(())
-    }
-
-    async fn write_alone(&mut self, one: Fit) -> Result<(), QueueError> {
-        let (submission, certificate_id) = (one.submission, one.valid.certificate_id.to_string());
-        savepoint::begin(self.connection).await?;
-        let written = self.write_at_once(vec![one]).await;
-        let ended = savepoint::end(self.connection, &written).await;
-        ended.map_err(|error| {
-            error.concerning(|sentence| RejectedWrite::of_claim(submission, Some(certificate_id.to_string()), sentence))
-        })?;
-        match written {
-            Err(QueueError::Refused(sentence)) => {
-                self.pass_over(submission, Some(certificate_id), sentence);
-                Ok(())
-            }
-            written => written,
-        }
+        let is_paused = self.limits.readback_paused;
+        (!self.lacks(RequestKind::Readback)).then_some(if is_paused { Obstacle::Paused } else { Obstacle::Queued })
     }
 }
 
-impl Fit {
-    fn asked(&self) -> Asked<'_> {
-        Asked { submission: self.submission, certificate_id: self.valid.certificate_id.as_str() }
-    }
-
-    fn claimed(self, numbers: &Numbers) -> Option<Claim> {
-        let Valid { certificate_id, verify_type, tries } = self.valid;
-        let request = *numbers.get(certificate_id.as_str())?;
-        let row = Row { state: State::InFlight, tries, evidence: self.evidence };
-        Some(Claim { request, submission: self.submission, certificate_id, verify_type, row })
+impl Selected {
+    fn claimed(self, request: i64) -> Claim {
+        let Self { submission, kind, certificate_id, verify_type, row } = self;
+        Claim { request, kind, submission, certificate_id, verify_type, row }
     }
 }
 
-/// A request to be written.
-#[derive(Debug, Serialize)]
-struct Asked<'a> {
-    submission: i64,
-    certificate_id: &'a str,
-}
-
-/// The numbers of requests, by their certificates.
-type Numbers = HashMap<String, i64>;
-
-/// Writes the requests of commits, and takes their submissions in flight.
-async fn write_commits(
-    connection: &mut SqliteConnection,
-    run: &Run,
+/// Writes requests, and moves the submissions of commits to in flight.
+struct ClaimWrite<'a> {
+    run: &'a Run,
     now: Now,
-    asked: &[Asked<'_>],
-) -> Result<Numbers, QueueError> {
-    let unwritable = |error| QueueError::unwritable("claiming", &error);
-    let numbers: String = sqlx::query_scalar(
-        "INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at)
-         SELECT value ->> 'certificate_id', 'commit', ?2, ?3, ?4 FROM jsonb_each(?1);
-         UPDATE submissions SET state = 'in_flight', updated_at = ?5
-          WHERE id IN (SELECT value ->> 'submission' FROM jsonb_each(?1));
-         SELECT json_group_object(certificate_id, number) FROM requests
-          WHERE finished_at IS NULL AND certificate_id IN (SELECT value ->> 'certificate_id' FROM jsonb_each(?1))
-            AND EXISTS (SELECT 1 FROM submissions s WHERE s.certificate_id = requests.certificate_id AND s.state = 'in_flight')",
-    )
-    .bind(serde_json::to_string(asked).map_err(unwritable)?)
-    .bind(&run.id)
-    .bind(run.millis_at(now))
-    .bind(now.unix.0)
-    .bind(now.unix.seconds())
-    .fetch_one(connection)
-    .await
-    .map_err(QueueError::of("claiming"))?;
-    let numbers: Numbers = serde_json::from_str(&numbers).map_err(unwritable)?;
-    if numbers.len() < asked.len() { Err(QueueError::ignored()) } else { Ok(numbers) }
 }
 
-/// Writes the request of a read.
-async fn write_read(
-    connection: &mut SqliteConnection,
-    run: &Run,
-    now: Now,
-    certificate_id: &CertificateId,
-) -> Result<i64, QueueError> {
-    let number = sqlx::query_scalar(
-        "INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at) VALUES (?, 'read', ?, ?, ?) RETURNING number",
-    )
-    .bind(certificate_id.as_str())
-    .bind(&run.id)
-    .bind(run.millis_at(now))
-    .bind(now.unix.0)
-    .fetch_optional(connection)
-    .await
-    .map_err(QueueError::of("writing a request"))?;
-    number.ok_or_else(QueueError::ignored)
+impl Write for ClaimWrite<'_> {
+    type Item = Selected;
+    /// The request's number.
+    type Output = i64;
+
+    async fn write(&self, connection: &mut SqliteConnection, items: &[Selected]) -> Result<Vec<i64>, QueueError> {
+        const WHAT: &str = "claiming";
+        let requests = items.iter().map(|row| {
+            json!({ "submission": row.submission, "kind": row.kind.as_str(), "certificate_id": row.certificate_id.as_str() })
+        });
+        let numbers: String = sqlx::query_scalar(
+            "INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at)
+             SELECT value ->> 'certificate_id', value ->> 'kind', ?2, ?3, ?4 FROM jsonb_each(?1);
+             UPDATE submissions SET state = 'in_flight', updated_at = ?5
+              WHERE id IN (SELECT value ->> 'submission' FROM jsonb_each(?1) WHERE value ->> 'kind' = 'commit');
+             SELECT json_group_object(r.certificate_id, r.number)
+               FROM jsonb_each(?1) JOIN requests r ON r.certificate_id = value ->> 'certificate_id'
+              WHERE r.finished_at IS NULL
+                AND (value ->> 'kind' = 'read' OR EXISTS (SELECT 1 FROM submissions s
+                      WHERE s.certificate_id = r.certificate_id AND s.state = 'in_flight'))",
+        )
+        .bind(Value::from_iter(requests).to_string())
+        .bind(&self.run.id)
+        .bind(self.run.millis_at(self.now))
+        .bind(self.now.unix.0)
+        .bind(self.now.unix.seconds())
+        .fetch_one(connection)
+        .await
+        .map_err(QueueError::of(WHAT))?;
+        let numbers: Result<HashMap<String, i64>, _> = serde_json::from_str(&numbers);
+        let mut numbers = numbers.map_err(|error| QueueError::unwritable(WHAT, &error))?;
+        // A write that a trigger ignores is not an error. No two items may share a request.
+        let numbers: Option<Vec<i64>> = items.iter().map(|row| numbers.remove(row.certificate_id.as_str())).collect();
+        numbers.ok_or_else(QueueError::ignored)
+    }
+
+    fn rejected(&self, item: &Selected, sentence: String) -> RejectedWrite {
+        RejectedWrite::of_claim(item.submission, Some(item.certificate_id.to_string()), sentence)
+    }
 }

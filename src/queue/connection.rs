@@ -14,7 +14,7 @@ use super::files::permission::{denied, first_denied};
 use super::paths::directory_of;
 use super::result_code::{CANTOPEN, CORRUPT, NOTADB, READONLY, primary_code, words};
 
-/// Well under 1,000 pages: what writers of older SQLite versions checkpoint at has a bug there.
+/// Well below 1,000 pages, at which older SQLite versions checkpoint: that has a bug in them.
 const CHECKPOINT_PAGES: &str = "400";
 const WAL_BYTES: &str = "4194304";
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -25,6 +25,8 @@ pub struct Queue {
     pub(super) connection: SqliteConnection,
     /// The version of the schema that was compared, once its rules are required.
     pub(super) compared: Option<i64>,
+    /// `PRAGMA data_version` when it was last read. Each connection counts other connections' commits on its own.
+    data_version: Option<i64>,
     has_short_busy_timeout: bool,
     files: FileIdentity,
     unsafe_filesystem: Option<String>,
@@ -36,14 +38,21 @@ impl Queue {
         let connection = connect(&location.path).await?;
         let files = FileIdentity::of(&location)?;
         let unsafe_filesystem = location.unsafe_filesystem;
-        Ok(Self { connection, compared: None, has_short_busy_timeout: false, files, unsafe_filesystem })
+        Ok(Self {
+            connection,
+            compared: None,
+            data_version: None,
+            has_short_busy_timeout: false,
+            files,
+            unsafe_filesystem,
+        })
     }
 
     /// Replaces the connection by a new one to the same file. An error may have left the old one in a transaction that has
     /// ended already, so that it refuses every further one.
     ///
     /// # Errors
-    /// When the database fails still, or its file was replaced; then the old connection stays.
+    /// When the database still fails, or its file was replaced; then the old connection stays.
     pub async fn reconnect(&mut self) -> Result<(), QueueError> {
         self.files.check()?;
         let mut fresh = connect(self.path()).await?;
@@ -56,17 +65,30 @@ impl Queue {
         // The file may have been replaced between the check and the opening.
         self.files.check()?;
         let stale = std::mem::replace(&mut self.connection, fresh);
+        self.data_version = None;
         stale.close().await.map_err(QueueError::of("closing the connection that failed"))
     }
 
-    /// From now on, a lock that another process holds is an error after some milliseconds. SQLite polls for a lock ever more
-    /// seldom: beside a writer that holds it most of the time, asking often gets it sooner.
+    /// From now on, a lock that another process holds is an error after some milliseconds. SQLite polls for a lock at growing
+    /// intervals; polling often gets it sooner from a writer that holds it most of the time.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn shorten_busy_timeout(&mut self) -> Result<(), QueueError> {
         self.has_short_busy_timeout = true;
         shorten_busy_timeout(&mut self.connection).await
+    }
+
+    /// Writes in a transaction: all of it or nothing.
+    pub(super) async fn write<T>(
+        &mut self,
+        what: &'static str,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, QueueError>,
+    ) -> Result<T, QueueError> {
+        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(QueueError::of(what))?;
+        let written = work(&mut transaction).await?;
+        transaction.commit().await.map_err(QueueError::of(what))?;
+        Ok(written)
     }
 
     /// The version of SQLite that is linked in.
@@ -104,15 +126,14 @@ impl Queue {
         &self.files
     }
 
-    /// Changes whenever another connection commits, and only then.
+    /// Whether another connection has committed since this was last called; true on a new connection.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn data_version(&mut self) -> Result<i64, QueueError> {
-        sqlx::query_scalar("PRAGMA data_version")
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(QueueError::of("looking for changes"))
+    pub async fn has_changed(&mut self) -> Result<bool, QueueError> {
+        let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut self.connection).await;
+        let version = version.map_err(QueueError::of("looking for changes"))?;
+        Ok(self.data_version.replace(version) != Some(version))
     }
 
     /// Closes the connection, with a last checkpoint.

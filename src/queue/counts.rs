@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::submission::{CommitClass, State};
+use crate::submission::{OutcomeClass, RequestKind, State, effects};
 
-/// No pace is taken for lower than this: nothing takes for ever.
+/// The lowest pace that is assumed, so that nothing takes forever.
 const LOWEST: f64 = 0.1;
 
 /// How many submissions are in each state.
@@ -16,7 +16,7 @@ pub struct Counts(Vec<(State, i64)>);
 pub struct Paces {
     /// Commits.
     pub commits: f64,
-    /// Reads.
+    /// Readbacks.
     pub reads: f64,
 }
 
@@ -27,17 +27,19 @@ impl Counts {
         self.0.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count)
     }
 
-    /// How many the daemon still has something to do for.
+    /// How many submissions the daemon still works on.
     #[must_use]
     pub fn open(&self) -> i64 {
         State::ALL.into_iter().filter(|state| state.is_open()).map(|state| self.of(state)).sum()
     }
 
-    /// How long the open submissions take at these paces: each a commit, and each in doubt also the reads that it takes to
-    /// be sent again. Commits and reads go on at the same time.
+    /// How long the open submissions take at these paces: each takes a commit, and each in doubt also takes the readbacks
+    /// that it needs before it is sent again. Commits and readbacks run at the same time.
     #[must_use]
     pub fn time_left(&self, paces: Paces) -> Duration {
-        let reads = self.of(State::InDoubt).saturating_mul(i64::from(CommitClass::InDoubt.reads_to_disprove()));
+        let reads = self
+            .of(State::InDoubt)
+            .saturating_mul(i64::from(effects(RequestKind::Commit, OutcomeClass::InDoubt).readbacks_to_disprove));
         at(self.open(), paces.commits).max(at(reads, paces.reads))
     }
 }

@@ -1,4 +1,6 @@
-//! Candidates: what is due, the first to go first.
+//! The rows that are due, in the order in which they go out.
+
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 use sqlx::sqlite::SqliteConnection;
@@ -7,12 +9,12 @@ use super::error::QueueError;
 use crate::clock::Now;
 use crate::submission::{CertificateId, VerifyType};
 
-/// The priorities are whole numbers from 0 on, and fewer than this.
+/// The priorities are the whole numbers from 0 to one less than this.
 pub(super) const PRIORITIES: i64 = 4;
 /// The priority that goes first.
 pub(super) const HIGHEST_PRIORITY: i64 = PRIORITIES - 1;
 
-/// A row as it stands there. The rules let none in whose values can't be right, but rules can be dropped.
+/// A row as it is stored. The rules keep invalid values out, but rules can be dropped.
 #[derive(Debug, Deserialize)]
 pub(super) struct DueRow {
     pub(super) id: i64,
@@ -23,13 +25,13 @@ pub(super) struct DueRow {
     pub(super) certificate_id: Option<String>,
     /// Empty if it isn't plain text.
     verify_type: Option<String>,
-    /// None if it is no number of tries.
+    /// None if it isn't a number of tries.
     tries: Option<u32>,
-    /// Whether a request was ever made for it.
+    /// Whether there is any record of an earlier request or decision for its certificate.
     pub(super) has_history: bool,
 }
 
-/// The values of a candidate, where they can be right.
+/// The values of a valid row.
 pub(super) struct Valid {
     pub(super) certificate_id: CertificateId,
     pub(super) verify_type: Option<VerifyType>,
@@ -37,7 +39,7 @@ pub(super) struct Valid {
 }
 
 impl DueRow {
-    /// Its values; none if they can't be right.
+    /// Its values; none if any of them is invalid.
     pub(super) fn parse(&self) -> Option<Valid> {
         let certificate_id = self.certificate_id.as_deref()?.parse().ok()?;
         let verify_type = self.verify_type.as_deref().map(str::parse).transpose().ok()?;
@@ -45,117 +47,106 @@ impl DueRow {
     }
 }
 
-/// A value if it is plain text, which JSON can hold whatever else a column may hold; else nothing.
-macro_rules! plain {
-    ($value:literal) => {
-        concat!(
-            "CASE WHEN typeof(",
-            $value,
-            ") = 'text' AND length(CAST(",
-            $value,
-            " AS BLOB)) = length(",
-            $value,
-            ")
-                   AND ",
-            $value,
-            " NOT GLOB '*[^ -~]*' THEN ",
-            $value,
-            " END"
-        )
-    };
+/// One query for each priority, the highest first: only so does SQLite read the index in its order.
+pub(super) fn for_each_priority(query: impl Fn(&str) -> String) -> String {
+    let queries =
+        (0..PRIORITIES).rev().map(|priority| query(&format!("s.state = 'pending' AND s.priority = {priority}")));
+    queries.collect::<Vec<_>>().join(" UNION ALL ")
 }
 
-/// Rows of this kind that are due and have no request on the way, the first to go first: at most so many.
+/// The condition for a row that could be sent once it is due: no request for it is in flight.
+pub(super) const IDLE: &str = " AND typeof(s.due_at) = 'integer'
+    AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = s.certificate_id AND r.finished_at IS NULL)";
+
+/// The earliest due rows that meet a condition. `limit` is the parameter that limits how many.
 ///
-/// SQLite looks at the value of a bare parameter when it plans a LIMIT, or a comparison on a table that has an index of
-/// what `IS NOT NULL`, and plans anew whenever one is bound. That took half of all the daemon's time; hence the CASTs.
-macro_rules! first {
-    ($limit:literal, $which:literal) => {
-        concat!(
-            "SELECT * FROM (SELECT s.id, s.state, CAST(s.priority AS INTEGER) AS priority, s.due_at, s.certificate_id,
-                            s.verify_type, s.tries
-               FROM submissions s
-              WHERE ",
-            $which,
-            " AND typeof(s.due_at) = 'integer' AND s.due_at <= CAST(?1 AS INTEGER)
-                AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = s.certificate_id AND r.finished_at IS NULL)
-              ORDER BY s.due_at, s.id LIMIT CAST(",
-            $limit,
-            " AS INTEGER))"
-        )
-    };
+/// SQLite looks at the value of a bare parameter when it plans a LIMIT, or a comparison on a table with an index that has
+/// `IS NOT NULL` in its condition, and plans the statement again each time one is bound. That took half of the daemon's
+/// processor time; hence the CASTs.
+fn earliest(limit: &str, condition: &str) -> String {
+    [
+        "SELECT * FROM (SELECT s.id, s.state, CAST(s.priority AS INTEGER) AS priority, s.due_at, s.certificate_id,
+                        s.verify_type, s.tries
+           FROM submissions s WHERE ",
+        condition,
+        " AND s.due_at <= CAST(?1 AS INTEGER)",
+        IDLE,
+        " ORDER BY s.due_at, s.id LIMIT CAST(",
+        limit,
+        " AS INTEGER))",
+    ]
+    .concat()
 }
 
-/// What is due, as an array of JSON: each row that comes by itself costs a change of threads.
-const DUE: &str = concat!(
-    "SELECT json_group_array(json_object(
-              'id', id, 'is_in_doubt', json(iif(state = 'in_doubt', 'true', 'false')), 'priority', priority, 'due_at', due_at,
-              'certificate_id', ",
-    plain!("certificate_id"),
-    ", 'verify_type', CASE WHEN verify_type IS NOT NULL THEN coalesce(",
-    plain!("verify_type"),
-    ", '') END,
-              'tries', CASE WHEN typeof(tries) = 'integer' AND tries BETWEEN 0 AND 4294967295 THEN tries END,
-              'has_history', json(iif(EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = found.certificate_id)
-                                        OR EXISTS (SELECT 1 FROM resolutions WHERE certificate_id = found.certificate_id),
-                                      'true', 'false'))))
-       FROM (",
-    first!("?2", "s.state = 'in_doubt'"),
-    " UNION ALL SELECT * FROM (",
-    first!("?3", "s.state = 'pending' AND s.priority = 3"),
-    " UNION ALL ",
-    first!("?3", "s.state = 'pending' AND s.priority = 2"),
-    " UNION ALL ",
-    first!("?3", "s.state = 'pending' AND s.priority = 1"),
-    " UNION ALL ",
-    first!("?3", "s.state = 'pending' AND s.priority = 0"),
-    " LIMIT CAST(?4 AS INTEGER)) WHERE NOT EXISTS (SELECT 1 FROM control WHERE paused)) AS found"
-);
+/// A column if it holds plain text, which JSON can hold whatever else is in the column; else null.
+fn plain(column: &str) -> String {
+    "CASE WHEN typeof(_) = 'text' AND length(CAST(_ AS BLOB)) = length(_) AND _ NOT GLOB '*[^ -~]*' THEN _ END"
+        .replace('_', column)
+}
 
-/// How many candidates are looked for.
+/// The due rows as one JSON array: each row that is returned by itself costs a switch of threads.
+static DUE: LazyLock<String> = LazyLock::new(|| {
+    [
+        "SELECT json_group_array(json_object(
+                  'id', id, 'is_in_doubt', json(iif(state = 'in_doubt', 'true', 'false')), 'priority', priority,
+                  'due_at', due_at,
+                  'tries', CASE WHEN typeof(tries) = 'integer' AND tries BETWEEN 0 AND 4294967295 THEN tries END,
+                  'has_history', json(iif(EXISTS (SELECT 1 FROM requests r WHERE r.certificate_id = found.certificate_id)
+                                            OR EXISTS (SELECT 1 FROM resolutions WHERE certificate_id = found.certificate_id),
+                                          'true', 'false')),
+                  'certificate_id', ",
+        &plain("certificate_id"),
+        ", 'verify_type', CASE WHEN verify_type IS NOT NULL THEN coalesce(",
+        &plain("verify_type"),
+        ", '') END)) FROM (",
+        &earliest("?2", "s.state = 'in_doubt'"),
+        " UNION ALL SELECT * FROM (",
+        &for_each_priority(|condition| earliest("?3", condition)),
+        " LIMIT CAST(?4 AS INTEGER)) WHERE NOT EXISTS (SELECT 1 FROM control WHERE paused)) AS found",
+    ]
+    .concat()
+});
+
+/// How many rows to look for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Most {
+pub(super) struct Limits {
     pub(super) in_doubt: usize,
-    /// Of pending ones, of each priority.
+    /// Of pending rows, for each priority.
     pub(super) of_each_priority: usize,
-    /// Of pending ones in all.
+    /// Of all pending rows.
     pub(super) pending: usize,
     /// The priority that goes first; then those below it, and then those above.
     pub(super) first_priority: i64,
 }
 
-/// What is due.
+/// The rows that are due.
 pub(super) struct Due {
     /// Rows in doubt, the earliest first.
     pub(super) in_doubt: Vec<DueRow>,
-    /// Pending ones, by priority and then the earliest first; none of a queue that is paused.
+    /// Pending rows, by priority, the earliest first; none if the queue is paused.
     pub(super) pending: Vec<DueRow>,
 }
 
 impl Due {
-    /// Whether there may be more pending ones behind these, where so many of each priority were looked for.
+    /// Whether more pending rows may be due than these, if so many were looked for in each priority.
     pub(super) fn may_hide_others(&self, of_each_priority: usize) -> bool {
-        let count = |priority| self.pending.iter().filter(|candidate| candidate.priority == priority).count();
+        let count = |priority| self.pending.iter().filter(|row| row.priority == priority).count();
         (0..PRIORITIES).any(|priority| count(priority) >= of_each_priority)
     }
 }
 
-/// Looks for what is due.
-pub(super) async fn due(connection: &mut SqliteConnection, now: Now, most: Most) -> Result<Due, QueueError> {
-    const WHAT: &str = "looking for what is due";
-    let limit = |most: usize| i64::try_from(most).unwrap_or(i64::MAX);
-    let json: String = sqlx::query_scalar(DUE)
-        .bind(now.unix.seconds())
-        .bind(limit(most.in_doubt))
-        .bind(limit(most.of_each_priority))
-        .bind(limit(most.pending))
-        .fetch_one(connection)
-        .await
-        .map_err(QueueError::of(WHAT))?;
+/// Looks for the rows that are due.
+pub(super) async fn due(connection: &mut SqliteConnection, now: Now, limits: Limits) -> Result<Due, QueueError> {
+    const WHAT: &str = "looking for due submissions";
+    let mut query = sqlx::query_scalar(DUE.as_str()).bind(now.unix.seconds());
+    for limit in [limits.in_doubt, limits.of_each_priority, limits.pending] {
+        query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    }
+    let json: String = query.fetch_one(connection).await.map_err(QueueError::of(WHAT))?;
     let found: Result<Vec<DueRow>, _> = serde_json::from_str(&json);
     let mut found = found.map_err(|error| QueueError::unwritable(WHAT, &error))?;
-    found.sort_by_key(|candidate| (candidate.due_at, candidate.id));
-    let (in_doubt, mut pending): (Vec<_>, Vec<_>) = found.into_iter().partition(|candidate| candidate.is_in_doubt);
-    pending.sort_by_key(|candidate| (most.first_priority - candidate.priority).rem_euclid(PRIORITIES));
+    found.sort_by_key(|row| (row.due_at, row.id));
+    let (in_doubt, mut pending): (Vec<_>, Vec<_>) = found.into_iter().partition(|row| row.is_in_doubt);
+    pending.sort_by_key(|row| (limits.first_priority - row.priority).rem_euclid(PRIORITIES));
     Ok(Due { in_doubt, pending })
 }

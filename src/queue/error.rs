@@ -1,4 +1,4 @@
-//! What can go wrong with the database: for each cause a stable code, one sentence and one remedy.
+//! What can go wrong with the database: for each cause one sentence, a stable code and one remedy.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::paths::{directory_of, shell};
 use super::rejected_write::RejectedWrite;
+use crate::cause::{Cause, DatabaseCause, Quote};
 
 /// What to do with a damaged database. The `.recover` of Debian's shell writes nothing, and its `.dump` ends with a ROLLBACK
 /// if it met damage.
@@ -14,12 +15,12 @@ pub const SALVAGE: &str = "stop the daemon and restore a backup; or save what ca
     .dump | sed 's/^ROLLBACK; -- due to errors$/COMMIT;/' | sqlite3 saved.db; put that in its place, without the old \
     queue.db-wal and queue.db-shm and beside the old queue.db.mark; and then: certcommit check --repair";
 
-/// What failed while something was done.
+/// A failed operation.
 #[derive(Debug)]
 pub struct Fault {
-    /// What was being done, if that says more than the words.
+    /// The operation, if naming it helps.
     pub what: Option<&'static str>,
-    /// The words of SQLite or of the system.
+    /// The message of SQLite or of the system.
     pub detail: String,
 }
 
@@ -32,14 +33,14 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The schema's version in a file, which is not that of this program.
+/// The schema version of a file that differs from this program's.
 #[derive(Debug)]
 pub struct SchemaVersions {
     /// The file.
     pub path: PathBuf,
-    /// Its schema's version.
+    /// Its schema version.
     pub found: i64,
-    /// The newest schema that this version of certcommit knows.
+    /// The newest schema version that this version of certcommit knows.
     pub known: i64,
 }
 
@@ -50,24 +51,24 @@ impl fmt::Display for SchemaVersions {
     }
 }
 
-/// Why the database can't be used, or why it didn't take a write.
+/// Why the database can't be used, or why it rejected a write.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// There is no database, and this command doesn't create one.
     #[error("there is no queue at {0}")]
     Missing(PathBuf),
-    /// The file is there, and nothing is in it yet.
+    /// The file exists and is empty.
     #[error("{0} holds no queue yet")]
     Empty(PathBuf),
-    /// The file is gone or has nothing in it, and a queue was there before.
+    /// The file is gone or empty although it held a queue before.
     #[error("{path} holds no queue, although {made} requests were made from one here: it was emptied or deleted")]
     Emptied {
         /// The file.
         path: PathBuf,
-        /// The newest request, by the mark beside the database.
+        /// The newest request, by the marker beside the database.
         made: i64,
     },
-    /// The file is another program's.
+    /// The file belongs to another program.
     #[error("{path} is not a certcommit queue ({why}); it was left untouched")]
     Foreign {
         /// The file.
@@ -84,7 +85,7 @@ pub enum QueueError {
     /// An older version wrote it, and this command only reads.
     #[error("{0}")]
     Outdated(SchemaVersions),
-    /// A queue without its `application_id`, as a dump leaves it.
+    /// A queue without its `application_id`, as loaded from a dump.
     #[error("{0} has the tables of a queue but not its application_id, as when it was loaded from sqlite3's .dump")]
     Unmarked(PathBuf),
     /// Objects of the schema are missing or altered.
@@ -95,7 +96,7 @@ pub enum QueueError {
         /// Which they are.
         flaws: String,
     },
-    /// The schema changed since it was last compared; a batch that meets this compares it.
+    /// The schema changed since it was last compared; the batch then compares it.
     #[error("the schema changed and has not been compared yet")]
     Uncompared,
     /// The file is damaged.
@@ -122,7 +123,7 @@ pub enum QueueError {
         /// The filesystem's type.
         kind: String,
     },
-    /// The database lies on a filesystem that another program, or the host of this machine, serves.
+    /// The database lies on a filesystem that another program or this machine's host serves.
     #[error(
         "{path} lies on a filesystem ({kind}) that another program or the host of this machine serves; SQLite's locks work \
          there only if that server supports them"
@@ -154,12 +155,12 @@ pub enum QueueError {
     Permission {
         /// The file.
         path: PathBuf,
-        /// What keeps this user out.
+        /// What denies this user access.
         why: String,
-        /// What lets it in.
+        /// What grants it.
         remedy: String,
     },
-    /// This user may read the database and not write to it.
+    /// This user may read the database but not write to it.
     #[error("this user may read the database but not write to it ({0})")]
     ReadOnly(&'static str),
     /// The filesystem is mounted read-only.
@@ -170,10 +171,10 @@ pub enum QueueError {
     Held {
         /// The file.
         path: PathBuf,
-        /// Who.
+        /// The process that holds it.
         holder: String,
     },
-    /// The path doesn't lead to the open file any more.
+    /// The path no longer leads to the open file.
     #[error("{0} was replaced or deleted while it was open. Nothing more is sent")]
     Replaced(PathBuf),
     /// The database went back to an earlier state while it was open.
@@ -192,121 +193,120 @@ pub enum QueueError {
     /// Another process kept the database locked for longer than SQLite waits.
     #[error("another process keeps the database locked{0}")]
     Busy(Fault),
-    /// A statement met damage.
+    /// A statement found damage.
     #[error("the database can't be read correctly{0}")]
     Damaged(Fault),
-    /// There is no room for what is to be written.
+    /// No space is left for a write.
     #[error("no space is left for the database{0}")]
     Full(Fault),
     /// A read, a write or a sync failed.
     #[error("the disk or the filesystem of the database failed{0}")]
     Io(Fault),
-    /// A file can't be opened, and not for want of permission.
+    /// A file can't be opened, for another reason than permissions.
     #[error("a file of the database can't be opened{0}")]
     CannotOpen(Fault),
-    /// Any other failure of a statement, such as one that names a table that is gone.
+    /// Any other failure of a statement, for instance because a table is missing.
     #[error("the database failed{0}")]
     Failed(Fault),
-    /// A trigger or a constraint rejected a write; in its own words.
+    /// A trigger or a constraint rejected a write; this is its message.
     #[error("{0}")]
     Refused(String),
     /// A trigger rejected a write and rolled the whole transaction back.
     #[error("{sentence}; the trigger that raised this rolls back the whole transaction (RAISE(ROLLBACK))")]
     RolledBack {
-        /// The sentence of the trigger.
+        /// The trigger's message.
         sentence: String,
-        /// The write, where it is known.
+        /// The write, if it is known.
         refused: Option<Box<RejectedWrite>>,
     },
+}
+
+impl From<&QueueError> for Cause {
+    fn from(error: &QueueError) -> Self {
+        let remedy = error.remedy().unwrap_or_default();
+        let (sentence, remedy) = (Quote::new(&error.to_string()), Quote::new(&remedy));
+        Self::Database(DatabaseCause { code: error.code(), sentence, remedy })
+    }
 }
 
 impl QueueError {
     /// The code of the cause, for programs. It never changes.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Missing(_) => "missing",
-            Self::Empty(_) => "empty",
-            Self::Emptied { .. } => "emptied",
-            Self::Foreign { .. } => "foreign_file",
-            Self::Newer(_) => "newer_schema",
-            Self::Older(_) => "older_schema_held",
-            Self::Outdated(_) => "older_schema",
-            Self::Unmarked(_) => "application_id_missing",
-            Self::Altered { .. } => "schema_altered",
-            Self::Uncompared => "schema_changed",
-            Self::Corrupt { .. } => "corrupt",
-            Self::Create { .. } => "cannot_create",
-            Self::Network { .. } => "network_filesystem",
-            Self::Served { .. } => "unsafe_filesystem",
-            Self::Linked { .. } => "linked",
-            Self::MountPoint(_) => "mount_point",
-            Self::Permission { .. } => "permission_denied",
-            Self::ReadOnly(_) => "read_only",
-            Self::ReadOnlyFilesystem(_) => "read_only_filesystem",
-            Self::Held { .. } => "held_by_other_daemon",
-            Self::Replaced(_) => "replaced",
-            Self::Rewound { .. } => "rewound",
-            Self::Busy(_) => "locked",
-            Self::Damaged(_) => "damaged",
-            Self::Full(_) => "disk_full",
-            Self::Io(_) => "io_error",
-            Self::CannotOpen(_) => "cannot_open",
-            Self::Failed(_) => "failed",
-            Self::Refused(_) => "rejected_by_rule",
-            Self::RolledBack { .. } => "rolled_back_by_trigger",
-        }
+        self.code_and_remedy().0
     }
 
-    /// The one thing to do about it; none where the sentence itself says what to correct.
+    /// The one thing to do about it; none if the sentence itself says what to correct.
     #[must_use]
     pub fn remedy(&self) -> Option<Cow<'static, str>> {
-        Some(match self {
-            Self::Missing(_) | Self::Empty(_) => {
-                "create it with `certcommit run` or `certcommit enqueue` (database.path says where)".into()
+        Some(self.code_and_remedy().1).filter(|remedy| !remedy.is_empty())
+    }
+
+    fn code_and_remedy(&self) -> (&'static str, Cow<'static, str>) {
+        const CREATE: &str = "create it with `certcommit run` or `certcommit enqueue` (database.path says where)";
+        match self {
+            Self::Missing(_) => ("database_missing", CREATE.into()),
+            Self::Empty(_) => ("database_empty", CREATE.into()),
+            Self::Emptied { .. } => {
+                ("database_emptied", "restore a backup; a queue that is created anew starts paused".into())
             }
-            Self::Emptied { .. } => "restore a backup; a queue that is created anew starts paused".into(),
-            Self::Foreign { .. } => "set database.path to a queue, or to a file that doesn't exist yet".into(),
-            Self::Newer(_) => {
-                "install that version, or restore the copy that it wrote before it migrated the queue".into()
+            Self::Foreign { .. } => {
+                ("foreign_file", "set database.path to a queue, or to a file that doesn't exist yet".into())
             }
-            Self::Older(_) => "restart the daemon with this version".into(),
-            Self::Outdated(_) => "start the daemon, which migrates it".into(),
-            Self::Unmarked(_) => "make it a queue again with `certcommit check --repair`".into(),
-            Self::Altered { .. } => "stop the daemon, then run `certcommit check --repair`".into(),
-            Self::Corrupt { .. } => SALVAGE.into(),
-            Self::Create { .. } => "fix that, or choose another path".into(),
-            Self::Network { .. } => "move database.path to a local disk".into(),
-            Self::Served { .. } => {
-                "move database.path to a local disk. If there is none, and nothing on the other side \
-                                    opens the queue: database.unsafe_filesystem = \"allow\""
-                    .into()
+            Self::Newer(_) => (
+                "newer_schema",
+                "install that version, or restore the copy that it wrote before it migrated the queue".into(),
+            ),
+            Self::Older(_) => ("older_schema_held", "restart the daemon with this version".into()),
+            Self::Outdated(_) => ("older_schema", "start the daemon, which migrates it".into()),
+            Self::Unmarked(_) => {
+                ("application_id_missing", "make it a queue again with `certcommit check --repair`".into())
             }
+            Self::Altered { .. } => ("schema_altered", "stop the daemon, then run `certcommit check --repair`".into()),
+            Self::Uncompared => ("schema_changed", "".into()),
+            Self::Corrupt { .. } => ("database_corrupt", SALVAGE.into()),
+            Self::Create { .. } => ("cannot_create", "fix that, or choose another path".into()),
+            Self::Network { .. } => ("network_filesystem", "move database.path to a local disk".into()),
+            Self::Served { .. } => (
+                "unsafe_filesystem",
+                "move database.path to a local disk. If there is none, and nothing on the other side opens the queue: \
+                 database.unsafe_filesystem = \"allow\""
+                    .into(),
+            ),
             Self::Linked { path, root, .. } => {
-                format!("remove the others; to find them: find {} -xdev -samefile {}", shell(root), shell(path)).into()
+                let find = format!("find {} -xdev -samefile {}", shell(root), shell(path));
+                ("database_linked", format!("remove the others; to find them: {find}").into())
             }
             Self::MountPoint(path) => {
-                format!("mount its directory, not the file (docker: -v DIRECTORY:{})", shell(directory_of(path))).into()
+                let volume = format!("-v DIRECTORY:{}", shell(directory_of(path)));
+                ("mount_point", format!("mount its directory, not the file (docker: {volume})").into())
             }
-            Self::Permission { remedy, .. } => remedy.clone().into(),
-            Self::ReadOnly(_) => "run this as root, or as a member of the group that owns the database".into(),
-            Self::ReadOnlyFilesystem(path) => format!(
-                "find out why (dmesg shows failed disks), and mount it read-write; its mount point: findmnt -T {}",
-                shell(directory_of(path))
-            )
-            .into(),
-            Self::Held { .. } => "stop that daemon first".into(),
-            Self::Replaced(_) => "put it back, or decide to use the new one, then start again".into(),
-            Self::Rewound { .. } => "start again: the queue is then paused, and the reason says how to go on".into(),
-            Self::Busy(_) => "find the program that leaves a transaction open".into(),
-            Self::Damaged(_) => format!("if this persists, the database is damaged: {SALVAGE}").into(),
-            Self::Full(_) => "free some space on its filesystem".into(),
-            Self::Io(_) => "check the disk and the kernel's messages (dmesg)".into(),
-            Self::CannotOpen(_) => "make that file accessible, or change database.path".into(),
-            Self::Failed(_) => "find out what is wrong with `certcommit check --integrity`".into(),
-            Self::RolledBack { .. } => "use RAISE(ABORT) in that trigger".into(),
-            Self::Uncompared | Self::Refused(_) => return None,
-        })
+            Self::Permission { remedy, .. } => ("permission_denied", remedy.clone().into()),
+            Self::ReadOnly(_) => {
+                ("database_read_only", "run this as root, or as a member of the group that owns the database".into())
+            }
+            Self::ReadOnlyFilesystem(path) => {
+                let why = "find out why (dmesg shows failed disks), and mount it read-write; its mount point";
+                ("read_only_filesystem", format!("{why}: findmnt -T {}", shell(directory_of(path))).into())
+            }
+            Self::Held { .. } => ("held_by_other_daemon", "stop that daemon first".into()),
+            Self::Replaced(_) => {
+                ("database_replaced", "put it back, or decide to use the new one, then start again".into())
+            }
+            Self::Rewound { .. } => {
+                ("database_rewound", "start again: the queue is then paused, and the reason says how to go on".into())
+            }
+            Self::Busy(_) => ("database_locked", "find the program that leaves a transaction open".into()),
+            Self::Damaged(_) => {
+                ("database_damaged", format!("if this persists, the database is damaged: {SALVAGE}").into())
+            }
+            Self::Full(_) => ("disk_full", "free some space on its filesystem".into()),
+            Self::Io(_) => ("io_error", "check the disk and the kernel's messages (dmesg)".into()),
+            Self::CannotOpen(_) => ("cannot_open", "make that file accessible, or change database.path".into()),
+            Self::Failed(_) => ("database_failed", "find out what is wrong with `certcommit check --integrity`".into()),
+            Self::Refused(_) => ("rejected_by_rule", "".into()),
+            Self::RolledBack { .. } => ("rolled_back_by_trigger", "use RAISE(ABORT) in that trigger".into()),
+        }
     }
 
     /// The sentence and the remedy.
@@ -315,7 +315,7 @@ impl QueueError {
         self.remedy().map_or_else(|| self.to_string(), |remedy| format!("{self}; {remedy}"))
     }
 
-    /// Whether the connection that met this error is as good as before. After an I/O error it may not be.
+    /// Whether the connection is still usable after this error. After an I/O error it may not be.
     #[must_use]
     pub fn spares_the_connection(&self) -> bool {
         matches!(

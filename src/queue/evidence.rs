@@ -1,4 +1,4 @@
-//! What the record of requests shows for a certificate.
+//! The evidence for a certificate, from the record of its requests.
 
 use std::time::Duration;
 
@@ -7,32 +7,21 @@ use sqlx::sqlite::SqliteConnection;
 use super::error::QueueError;
 use super::run::Run;
 use crate::clock::Now;
-use crate::submission::{CertificateId, CommitClass, Evidence, ReadClass, VerifyPolicy};
+use crate::submission::{CertificateId, Evidence, OutcomeClass, RequestKind, VerifyPolicy, effects};
 
-/// More requests for one certificate than this are not looked at, but for the newest commit; what lies before
-/// counts as in doubt.
+/// No more requests of one certificate than this are read, except the newest commit; what was before counts as in doubt.
 const MOST_REQUESTS: usize = 500;
 
-/// One line of `requests`.
-#[derive(Debug, Clone, sqlx::FromRow)]
-struct Line {
-    kind: String,
-    outcome: Option<String>,
-    run_id: String,
-    run_ms: i64,
-}
-
-/// One line, understood.
+/// A request on record.
 struct Request {
-    outcome: Outcome,
+    kind: RequestKind,
+    outcome: OutcomeClass,
     run_id: String,
     run_ms: i64,
 }
 
-enum Outcome {
-    Commit(CommitClass),
-    Read(ReadClass),
-}
+/// A row of `requests`: its number, kind, outcome, `run_id` and `run_ms`.
+type Line = (i64, String, Option<String>, String, i64);
 
 /// Gathers the evidence for a certificate.
 pub(super) async fn evidence(
@@ -43,7 +32,7 @@ pub(super) async fn evidence(
     verify: &VerifyPolicy,
 ) -> Result<Evidence, QueueError> {
     let mut lines: Vec<Line> = sqlx::query_as(
-        // The index has each kind in the order of the numbers; so the two are merged, and nothing is sorted.
+        // The index has each kind in the order of the numbers, so the two are merged without sorting.
         "SELECT number, kind, outcome, run_id, run_ms FROM requests WHERE certificate_id = ?1 AND kind = 'commit'
          UNION ALL
          SELECT number, kind, outcome, run_id, run_ms FROM requests WHERE certificate_id = ?1 AND kind = 'read'
@@ -55,7 +44,7 @@ pub(super) async fn evidence(
     .await
     .map_err(QueueError::of("reading the record of requests"))?;
     let complete = lines.len() < MOST_REQUESTS;
-    if !complete && !lines.iter().any(Line::is_commit) {
+    if !complete && !lines.iter().any(|(_, kind, ..)| kind == RequestKind::Commit.as_str()) {
         lines.extend(newest_commit(connection, certificate_id).await?);
     }
     let requests = lines.into_iter().rev().map(Request::from);
@@ -69,8 +58,7 @@ pub(super) fn none(run: &Run, now: Now) -> Evidence {
     Evidence { age: since_start(run.millis_at(now)), ..Evidence::none() }
 }
 
-/// Whether an order is on record that certcommit didn't see being placed, or that an operator established. The newest
-/// requests don't tell of it.
+/// Whether an order is on record, of whatever age, or was established by an operator.
 async fn is_order_on_record(
     connection: &mut SqliteConnection,
     certificate_id: &CertificateId,
@@ -91,7 +79,7 @@ async fn newest_commit(
     certificate_id: &CertificateId,
 ) -> Result<Option<Line>, QueueError> {
     sqlx::query_as(
-        "SELECT kind, outcome, run_id, run_ms FROM requests WHERE certificate_id = ? AND kind = 'commit'
+        "SELECT number, kind, outcome, run_id, run_ms FROM requests WHERE certificate_id = ? AND kind = 'commit'
           ORDER BY number DESC LIMIT 1",
     )
     .bind(certificate_id.as_str())
@@ -100,26 +88,16 @@ async fn newest_commit(
     .map_err(QueueError::of("reading the record of requests"))
 }
 
-impl Line {
-    fn is_commit(&self) -> bool {
-        self.kind == "commit"
-    }
-}
-
 impl From<Line> for Request {
-    /// An outcome that this version doesn't know, or none, proves nothing.
-    fn from(line: Line) -> Self {
-        let outcome = line.outcome.as_deref().unwrap_or_default();
-        let outcome = if line.is_commit() {
-            Outcome::Commit(outcome.parse().unwrap_or(CommitClass::InDoubt))
-        } else {
-            Outcome::Read(outcome.parse().unwrap_or(ReadClass::Retry))
-        };
-        Self { outcome, run_id: line.run_id, run_ms: line.run_ms }
+    /// An outcome that is missing, or that this version doesn't know, proves nothing.
+    fn from((_, kind, outcome, run_id, run_ms): Line) -> Self {
+        let kind = kind.parse().unwrap_or(RequestKind::Readback);
+        let outcome = outcome.and_then(|outcome| outcome.parse().ok()).unwrap_or(OutcomeClass::unknown(kind));
+        Self { kind, outcome, run_id, run_ms }
     }
 }
 
-/// A run, and milliseconds since it began.
+/// A run, and milliseconds since its start.
 type Moment<'a> = (&'a str, i64);
 
 /// Weighs the requests, oldest first.
@@ -132,14 +110,17 @@ fn weigh(
     let mut evidence = Evidence { age: since_start(present.1), earlier_in_doubt: !complete, ..Evidence::none() };
     let mut newest: Option<Request> = None;
     for request in requests {
-        match request.outcome {
-            Outcome::Commit(class) => {
+        let class = request.outcome;
+        match request.kind {
+            RequestKind::Commit => {
                 evidence = evidence.with_commit(class, elapsed(request.moment(), present));
-                newest = if class.may_have_been_executed() { Some(request) } else { newest };
+                if effects(RequestKind::Commit, class).readbacks_to_disprove > 0 {
+                    newest = Some(request);
+                }
             }
-            Outcome::Read(class) => {
+            RequestKind::Readback => {
                 let since = newest.as_ref().map(|commit| elapsed(commit.moment(), request.moment()));
-                evidence = evidence.with_read(class, since.unwrap_or(evidence.age), verify);
+                evidence = evidence.with_readback(class, since.unwrap_or(evidence.age), verify);
             }
         }
     }
@@ -152,7 +133,7 @@ impl Request {
     }
 }
 
-/// How much time passed at least between two moments: between runs, what counts is the time since the later one began.
+/// The least time that passed between two moments: between runs, the time since the start of the later one.
 fn elapsed((run_then, then): Moment<'_>, (run_now, now): Moment<'_>) -> Duration {
     since_start(if run_then == run_now { now.saturating_sub(then) } else { now })
 }
@@ -168,16 +149,16 @@ mod tests {
     const VERIFY: VerifyPolicy =
         VerifyPolicy { settle: Duration::from_secs(60), resend_after: Duration::from_secs(600) };
 
-    fn commit(class: CommitClass, run_id: &str, run_ms: i64) -> Request {
-        Request { outcome: Outcome::Commit(class), run_id: run_id.into(), run_ms }
+    fn commit(outcome: OutcomeClass, run_id: &str, run_ms: i64) -> Request {
+        Request { kind: RequestKind::Commit, outcome, run_id: run_id.into(), run_ms }
     }
 
-    fn read(class: ReadClass, run_id: &str, run_ms: i64) -> Request {
-        Request { outcome: Outcome::Read(class), run_id: run_id.into(), run_ms }
+    fn read(outcome: OutcomeClass, run_id: &str, run_ms: i64) -> Request {
+        Request { kind: RequestKind::Readback, outcome, run_id: run_id.into(), run_ms }
     }
 
     fn negative(run_id: &str, run_ms: i64) -> Request {
-        read(ReadClass::NotCommitted, run_id, run_ms)
+        read(OutcomeClass::NotCommitted, run_id, run_ms)
     }
 
     fn weighed(requests: Vec<Request>) -> Evidence {
@@ -185,19 +166,19 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_of_this_run_ages_from_its_sending_and_an_earlier_one_from_the_start() {
+    fn a_commit_of_this_run_ages_from_its_sending_and_an_earlier_one_from_the_start_of_this_run() {
         let age = |requests: Vec<Request>| weighed(requests).age;
-        assert_eq!(age(vec![commit(CommitClass::InDoubt, "this", 4_000)]), Duration::from_secs(6));
-        assert_eq!(age(vec![commit(CommitClass::InDoubt, "before", 9_000)]), Duration::from_secs(10));
+        assert_eq!(age(vec![commit(OutcomeClass::InDoubt, "this", 4_000)]), Duration::from_secs(6));
+        assert_eq!(age(vec![commit(OutcomeClass::InDoubt, "before", 9_000)]), Duration::from_secs(10));
         assert_eq!(age(vec![]), Duration::from_secs(10));
     }
 
     #[test]
-    fn a_read_counts_by_the_time_that_surely_passed_between_it_and_the_commit() {
+    fn a_readback_counts_by_the_least_time_that_passed_since_the_commit() {
         let counted = |commit_ms, read_run, read_ms| {
-            let doubt = commit(CommitClass::InDoubt, "this", commit_ms);
+            let doubt = commit(OutcomeClass::InDoubt, "this", commit_ms);
             let evidence = weighed(vec![doubt, negative(read_run, read_ms)]);
-            (evidence.negative_reads, evidence.read_late)
+            (evidence.negative_readbacks, evidence.late_readback)
         };
         assert_eq!(counted(0, "this", 59_999), (0, false));
         assert_eq!(counted(0, "this", 60_000), (1, false));
@@ -208,21 +189,21 @@ mod tests {
     }
 
     #[test]
-    fn only_reads_since_the_newest_commit_that_may_have_been_executed_count() {
+    fn only_readbacks_since_the_newest_commit_that_may_have_been_executed_count() {
         let requests = vec![
             negative("this", 0),
-            commit(CommitClass::Retry, "this", 0),
-            read(ReadClass::Retry, "this", 1),
+            commit(OutcomeClass::Retry, "this", 0),
+            read(OutcomeClass::Retry, "this", 1),
             negative("this", 2),
-            commit(CommitClass::Throttled, "this", 3),
+            commit(OutcomeClass::Throttled, "this", 3),
         ];
         let evidence = weighed(requests);
-        assert_eq!((evidence.negative_reads, evidence.reads), (1, 2));
-        assert_eq!(evidence.last_commit, Some(CommitClass::Retry));
+        assert_eq!((evidence.negative_readbacks, evidence.readbacks), (1, 2));
+        assert_eq!(evidence.last_commit, Some(OutcomeClass::Retry));
     }
 
     #[test]
-    fn what_lies_before_the_requests_that_are_looked_at_counts_as_in_doubt() {
+    fn requests_beyond_the_limit_count_as_in_doubt() {
         assert!(weigh([], false, ("this", 0), &VERIFY).earlier_in_doubt);
         assert!(!weigh([], true, ("this", 0), &VERIFY).earlier_in_doubt);
     }

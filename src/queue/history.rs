@@ -10,11 +10,11 @@ use crate::submission::CertificateId;
 pub struct SubmissionLine {
     /// The certificate.
     pub certificate_id: UntrustedText,
-    /// Where it stands.
+    /// Its state.
     pub state: UntrustedText,
     /// Its order.
     pub order_id: Option<UntrustedText>,
-    /// Its status, in words.
+    /// Its status, as text.
     pub status_text: Option<UntrustedText>,
     /// Its status.
     pub status: Option<i64>,
@@ -35,9 +35,9 @@ pub struct HistoryLine {
     pub number: i64,
     /// `commit` or `read`.
     pub kind: UntrustedText,
-    /// When it was put on record, in unix milliseconds.
+    /// When it was recorded, in unix milliseconds.
     pub started_at: i64,
-    /// How it ended; none while it is on the way.
+    /// Its outcome; none while it is in flight.
     pub outcome: Option<UntrustedText>,
     /// The HTTP status.
     pub http_status: Option<i64>,

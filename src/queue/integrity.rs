@@ -1,4 +1,4 @@
-//! Is the database whole? After an unclean stop, its structure is checked beside the daemon's work; on request, everything.
+//! Integrity checks: of the structure, while the daemon works, after an unclean stop; of everything, on request.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use super::untrusted_text::UntrustedText;
 
 /// At most so many findings of each kind are reported.
 const MOST_FINDINGS: usize = 10;
-/// After so many of SQLite's own steps, a check looks whether it is to give up.
+/// A check tests after this many of SQLite's internal steps whether to give up.
 const STEPS: i32 = 1000;
 
-/// What holds between the rows of a queue: a query for those that break it, and what to say of them.
+/// The invariants between the rows of a queue: a query for the rows that break each, and how a finding begins.
 const INVARIANTS: [(&str, &str); 9] = [
     (DIFFERENCES, "state_counts disagrees with the rows: "),
     (
@@ -66,8 +66,8 @@ const INVARIANTS: [(&str, &str); 9] = [
     ),
 ];
 
-/// Checks the structure of a database, a table at a time, on a connection of its own: nobody waits for it, and the
-/// write-ahead log grows only for as long as one table takes. Returns what it found; none, if it was told to give up before.
+/// Checks the structure of a database on a connection of its own, one table at a time: it blocks nothing, and holds back
+/// checkpoints no longer than one table takes. Returns the findings; none if it gave up.
 ///
 /// # Errors
 /// When the database can't be read, for another reason than damage.
@@ -79,7 +79,7 @@ pub async fn inspect(path: &Path, give_up: Arc<AtomicBool>) -> Result<Option<Vec
     }
 }
 
-/// Damage that SQLite met before it could report it as a finding is one too.
+/// Damage that makes SQLite fail before it can report a finding is a finding, too.
 fn damage(error: sqlx::Error) -> Result<Vec<String>, QueueError> {
     let error = QueueError::of("checking the database")(error);
     if let QueueError::Damaged(Fault { detail, .. }) = error { Ok(vec![detail]) } else { Err(error) }
@@ -105,13 +105,13 @@ fn complaints(verdicts: Vec<UntrustedText>) -> impl Iterator<Item = String> {
 }
 
 impl Queue {
-    /// Checks everything: the structure with every index, the schema, and what holds between rows. Returns what is wrong, a
-    /// sentence each. It reads the whole database, and nobody has to wait for it.
+    /// Checks everything: the structure with every index, the schema, and the invariants between rows. Returns a sentence for
+    /// each finding. It reads the whole database, and blocks nothing.
     ///
     /// # Errors
     /// When the database can't be read, for another reason than damage.
     pub async fn check_integrity(&mut self) -> Result<Vec<String>, QueueError> {
-        // Before the database: a daemon at work goes on.
+        // Before the database, because a running daemon makes more requests.
         let marker = RestoreMarker::look(self.path())?;
         let structure = sqlx::query_scalar("PRAGMA integrity_check").fetch_all(&mut self.connection).await;
         let mut findings = structure.map(|verdicts| complaints(verdicts).collect()).or_else(damage)?;
@@ -128,7 +128,7 @@ impl Queue {
             findings.extend(broken.iter().map(|row| format!("{words}{row}")));
         }
         match answered(self.gap(marker).await)? {
-            // A copy that lies somewhere has no marker, and may be whole.
+            // A copy has no marker, and may be intact.
             None | Some(RestoreGap::Unmarked { .. }) => {}
             Some(gap) => findings.push(gap.to_string()),
         }
@@ -136,7 +136,7 @@ impl Queue {
     }
 }
 
-/// Where a table or a column is missing, or damaged, which is among the findings already, not every question has an answer.
+/// A query fails if a table or a column is missing or damaged; that is already among the findings.
 fn answered<T: Default>(answer: Result<T, QueueError>) -> Result<T, QueueError> {
     if let Err(QueueError::Failed(_) | QueueError::Damaged(_)) = answer { Ok(T::default()) } else { answer }
 }

@@ -1,17 +1,17 @@
 //! All SQL, and the files of the database.
 //!
-//! The rules of the queue are triggers in the database (`migrations/`), and bind everyone, this module too. No transaction is
-//! open across anything but SQL. What happens to a row is decided in [`submission`](crate::submission), and when it is sent
-//! in [`daemon`](crate::daemon).
+//! The rules of the queue are triggers in the database (`migrations/`). They bind everyone, including this module. A
+//! transaction never spans anything but SQL. [`submission`](crate::submission) decides what happens to a row, and
+//! [`daemon`](crate::daemon) when it is sent.
 //!
-//! | what | files, those that build on others first |
+//! | what | files, each before those that it builds on |
 //! | --- | --- |
 //! | a queue as a whole | `open`, `repair`, `backup`, `integrity`, `application_id`, `connection` |
-//! | the daemon's work | `batch`, `recover`, `claim`, `complete`, `prune`, `clock_step`, `run` |
-//! | what operators do and see | `admin`, `status`, `history`, `state_counts`, `counts` |
+//! | the daemon's work | `session`, `batch`, `recover`, `partial_results`, `claim`, `due`, `evidence`, `postpone`, `complete`, `write_mode`, `savepoint`, `prune`, `clock_step`, `snapshot`, `run` |
+//! | what operators do and see | `admin`, `status`, `history`, `restore_gap`, `state_counts`, `counts`, `stored_cause`, `untrusted_text` |
 //! | the schema | `schema/`: `rebuild`, `comparison`, `objects`, `tokens`, `migrations` |
-//! | files | `files/`: `daemon_lock`, `restore_marker`, `file_identity`, `shared_file`, `location`, `permission`, `filesystem` |
-//! | errors | `result_code`, `error` |
+//! | files | `paths`, and `files/`: `wal_watcher`, `daemon_lock`, `restore_marker`, `file_identity`, `shared_file`, `location`, `permission`, `filesystem` |
+//! | errors | `result_code`, `error`, `rejected_write` |
 
 mod admin;
 mod application_id;
@@ -36,22 +36,24 @@ mod prune;
 mod recover;
 mod rejected_write;
 mod repair;
-mod request;
 mod restore_gap;
 mod result_code;
 mod run;
 mod savepoint;
 mod schema;
+mod session;
 mod snapshot;
 mod state_counts;
 mod status;
+mod stored_cause;
 mod untrusted_text;
+mod write_mode;
 
 pub use admin::{Enqueued, NewSubmission, Resolution, Selection, Shifted};
 pub use backup::Backup;
-pub use batch::{Turn, TurnReport};
-pub use claim::{Claim, Claims};
-pub use complete::Record;
+pub use batch::{BatchReport, BatchRequest, PruneStep};
+pub use claim::{Claim, ClaimLimits};
+pub use complete::Completed;
 pub use connection::Queue;
 pub use counts::{Counts, Paces};
 pub use error::{Fault, QueueError, SALVAGE, SchemaVersions};
@@ -67,11 +69,12 @@ pub use prune::Pruned;
 pub use recover::Recovered;
 pub use rejected_write::RejectedWrite;
 pub use repair::{Repaired, Saved, repair};
-pub use request::{Finished, RequestKind};
 pub use restore_gap::RestoreGap;
 pub use run::{Control, Heartbeat, LastRun, Mode, Run};
 pub use schema::comparison::Flaw;
+pub use session::Session;
 pub use status::{DaemonRow, ErrorCount, MINUTES, Oldest, Status};
+pub use stored_cause::Parameters;
 pub use untrusted_text::UntrustedText;
 
 #[cfg(test)]

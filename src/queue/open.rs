@@ -1,4 +1,4 @@
-//! Opening a queue: it is created or migrated first, where whoever opens it may do that.
+//! Opening a queue. It is created or migrated first, if the opening allows that.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -31,9 +31,9 @@ pub enum Opening<'a> {
     Daemon(&'a DaemonLock),
     /// A command that writes, and creates the database if there is none.
     Create,
-    /// A command that needs the queue to be there, and migrates it.
+    /// A command that needs an existing queue, and migrates it.
     Existing,
-    /// A command that only reads: it creates and migrates nothing.
+    /// A command that only reads, and neither creates nor migrates.
     Looking,
 }
 
@@ -88,7 +88,7 @@ impl Queue {
     }
 }
 
-/// Why there is no queue: none was created yet, or one was, by the marker beside it.
+/// The error if there is no queue: none was created yet or, by the marker beside it, one was emptied.
 pub(super) fn no_queue(path: &Path, not_yet: fn(PathBuf) -> QueueError) -> QueueError {
     match RestoreMarker::look(path) {
         Ok(Some(made)) if made > 0 => QueueError::Emptied { path: path.to_owned(), made },
@@ -117,7 +117,7 @@ async fn migrate(
     })?;
     let mut connection = connect(path).await?;
     if let Some(found) = found {
-        // The migrations were written for the schema as it was made.
+        // The migrations only work on an unaltered schema.
         let flaws = comparison::flaws(&mut connection, migrations).await?;
         if !flaws.is_empty() {
             return Err(comparison::altered(path, &flaws));
@@ -133,7 +133,7 @@ async fn migrate(
     connection.close().await.map_err(QueueError::of(WHAT))
 }
 
-/// Copies the database. The copy that an earlier attempt to migrate left, if any, is older, or the same.
+/// Copies the database. A copy that an earlier attempt left is older or the same, and is replaced.
 async fn keep_copy(connection: &mut SqliteConnection, copy: &Path) -> Result<(), QueueError> {
     match fs::remove_file(copy) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file_error(copy)(error)),

@@ -1,19 +1,17 @@
-//! Submissions in flight whose newest commit has ended on record: a result of which only the one half was written. The
-//! other half follows from it.
+//! Partial results: submissions in flight whose newest commit is finished on record. Only one half of such a result was
+//! written, and the other half follows from it.
 
 use sqlx::sqlite::SqliteConnection;
 
-use super::complete::{self, Record};
+use super::complete::Completion;
 use super::error::QueueError;
 use super::rejected_write::RejectedWrite;
-use super::request::Finished;
 use super::untrusted_text::UntrustedText;
+use crate::cause::ApiError;
 use crate::clock::Now;
-use crate::submission::{
-    CertificateId, CommitClass, CommitOutcome, Event, Evidence, Policy, Receipt, Refusal, Row, State, next_state,
-};
+use crate::submission::{Event, Evidence, Outcome, OutcomeClass, Policy, RequestKind, Row, State, next_state};
 
-/// One of them, with its newest commit.
+/// A submission in flight, with its newest commit.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct PartialResult {
     submission: i64,
@@ -27,8 +25,8 @@ pub(super) struct PartialResult {
     error_code: Option<String>,
 }
 
-/// All of them but those of the `held` requests.
-pub(super) async fn half_written(
+/// All partial results except those of the `held` requests.
+pub(super) async fn partial_results(
     connection: &mut SqliteConnection,
     held: &[i64],
 ) -> Result<Vec<PartialResult>, QueueError> {
@@ -42,64 +40,34 @@ pub(super) async fn half_written(
     )
     .fetch_all(connection)
     .await
-    .map_err(QueueError::of("looking for results that were written by half"))?;
-    Ok(all.into_iter().filter(|half| !held.contains(&half.request)).collect())
+    .map_err(QueueError::of("looking for partial results"))?;
+    Ok(all.into_iter().filter(|partial| !held.contains(&partial.request)).collect())
 }
 
 impl PartialResult {
-    /// Writes the other half.
-    ///
-    /// # Errors
-    /// Also [`QueueError::Refused`], if a rule refuses it, or if what is on record can't be right.
-    pub(super) async fn complete(
-        &self,
-        connection: &mut SqliteConnection,
-        now: Now,
-        policy: &Policy,
-    ) -> Result<(), QueueError> {
-        let (Ok(certificate_id), Some(outcome)) = (self.certificate_id.parse::<CertificateId>(), self.outcome()) else {
-            return Err(QueueError::Refused("its newest commit ended in a way that can't be right".to_owned()));
+    /// The completion that writes the missing half; or a rejection, if the recorded half is invalid.
+    pub(super) fn completion(&self, now: Now, policy: &Policy) -> Result<Completion, RejectedWrite> {
+        let label = self.certificate_id.to_string();
+        let (Ok(certificate_id), Some(outcome)) = (self.certificate_id.parse(), self.outcome()) else {
+            let sentence = "the recorded outcome of its newest commit is invalid".to_owned();
+            return Err(RejectedWrite::of_outcome(self.request, Some(self.submission), label, sentence));
         };
+        // The request is finished, and stays as it is.
+        let completion = Completion::of_request(self.request, label, &outcome, now.unix);
         let row = Row { state: State::InFlight, tries: self.tries, evidence: Evidence::none() };
-        let finished = Finished::without_reply(now.unix, 0, outcome.class().as_str());
-        // It is due as soon as may be: nobody waits with it.
-        let change = next_state(&row, &Event::Commit(outcome), policy, 0.0);
-        let (request, submission) = (self.request, self.submission);
-        // Its request is finished, and stays as it is.
-        let record = Record { request, submission, certificate_id, from: State::InFlight, finished, change };
-        complete::write_at_once(connection, &[record], now.unix).await
+        // It is due as soon as possible, so it needs no dice.
+        let change = next_state(&row, RequestKind::Commit, &Event::Ended(outcome), policy, 0.0);
+        Ok(completion.with_change(self.submission, &certificate_id, row.state, change.as_ref(), now.unix))
     }
 
-    pub(super) fn refused(&self, sentence: String) -> RejectedWrite {
-        RejectedWrite::of_outcome(self.request, Some(self.submission), self.certificate_id.to_string(), sentence)
-    }
-
-    /// How its commit ended, as far as that is on record.
-    fn outcome(&self) -> Option<CommitOutcome> {
-        let refusal = || Refusal {
-            code: self.error_code.clone().unwrap_or_default(),
-            message: String::new(),
-            request_id: self.request_id.clone(),
-        };
-        let outcome = match self.outcome.parse().ok()? {
-            CommitClass::Submitted => CommitOutcome::Submitted(Receipt {
-                order_id: self.order_id.clone()?,
-                status: self.status?,
-                request_id: self.request_id.clone(),
-            }),
-            CommitClass::Retry => CommitOutcome::Retry(refusal()),
-            CommitClass::BackendError => CommitOutcome::BackendError(refusal()),
-            CommitClass::Throttled => CommitOutcome::Throttled(refusal()),
-            CommitClass::Account => CommitOutcome::Account(refusal()),
-            CommitClass::Denied => CommitOutcome::Denied(refusal()),
-            CommitClass::Failed => CommitOutcome::Failed(refusal()),
-            CommitClass::StatusRefused => CommitOutcome::StatusRefused(refusal()),
-            CommitClass::NotSent => CommitOutcome::NotSent("the request never left".to_owned()),
-            CommitClass::InDoubt => CommitOutcome::InDoubt {
-                why: "its outcome isn't known".to_owned(),
-                refusal: self.error_code.is_some().then(refusal),
-            },
-        };
-        Some(outcome)
+    /// The outcome of its commit, as far as it is recorded.
+    fn outcome(&self) -> Option<Outcome> {
+        let class = self.outcome.parse().ok()?;
+        if class == OutcomeClass::Submitted {
+            return Some(Outcome::submitted(self.order_id.clone()?, self.status?, self.request_id.clone()));
+        }
+        let error = self.error_code.clone().map(|code| ApiError::new(&code, "", None));
+        let detail = error.is_none().then(|| "only the class of its outcome was recorded".to_owned());
+        Some(Outcome { class, order_id: None, status: None, request_id: self.request_id.clone(), error, detail })
     }
 }

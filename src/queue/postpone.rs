@@ -1,93 +1,86 @@
-//! Pending rows that have to be read before they are sent, and can't be now. There may be many of them, due before all
-//! others: where they hide what can be sent, they are due again later.
+//! Postponing pending rows that need a readback before their next try and can't be read back now. There may be many of
+//! them, due before all others: where they hide rows that can be sent, they are made due later.
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
-use super::savepoint;
+use super::savepoint::write_alone;
+use crate::cause::RowCause;
 use crate::clock::Now;
 use crate::submission::Evidence;
 
-/// While others are read first: more come due than can be read, as long as there are enough of them to be in the way.
-const LONGEST_IN_LINE: Duration = Duration::from_secs(30);
-/// While nothing can be read.
-const LONGEST_IN_PAUSE: Duration = Duration::from_secs(300);
+/// While others are read back first: if there are enough rows to hide others, more of them come due than can be read back.
+const LONGEST_QUEUED: Duration = Duration::from_secs(30);
+/// While readback is paused.
+const LONGEST_PAUSED: Duration = Duration::from_secs(300);
 
-/// Why a row can't be read now.
+/// Why a row can't be read back now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Obstacle {
-    /// Its last commit may take this much longer to show.
+    /// An order of its last commit may take this much longer to show.
     Unsettled(Duration),
-    /// Others are read first.
-    Line,
-    /// Reading is paused.
-    Pause,
+    /// Others are read back first.
+    Queued,
+    /// Readback is paused.
+    Paused,
 }
 
-/// A row that can't be read now, as its statement takes it.
-#[derive(Debug, Serialize)]
+/// A row that can't be read back now.
+#[derive(Debug)]
 pub(super) struct Waiting {
     submission: i64,
-    /// It waits no shorter than this, in seconds.
+    /// The shortest wait, in seconds.
     at_least: u64,
-    /// And then at random less than this. The longer it waited already, the longer it waits: how often all of them are
-    /// put off doesn't grow with how long they are.
+    /// A random part of this is added. The longer a row has waited, the longer it waits again, so that the number of
+    /// postponements doesn't grow with the number of rows.
     spread: u64,
-    reason: &'static str,
+    cause: RowCause,
 }
 
 impl Waiting {
     pub(super) fn new(submission: i64, obstacle: Obstacle, evidence: &Evidence) -> Self {
         let spread = |longest: Duration| evidence.age.min(longest).as_secs().max(1);
-        let (at_least, spread, reason) = match obstacle {
-            Obstacle::Unsettled(rest) => {
-                (rest.as_secs() + 1, 1, "waits to be read before the next try: its last commit may not show yet")
-            }
-            Obstacle::Line => {
-                (1, spread(LONGEST_IN_LINE), "waits to be read before the next try: others are read first")
-            }
-            Obstacle::Pause => (1, spread(LONGEST_IN_PAUSE), "waits to be read before the next try: reading is paused"),
+        let (at_least, spread, cause) = match obstacle {
+            Obstacle::Unsettled(rest) => (rest.as_secs() + 1, 1, RowCause::ReadTooEarly),
+            Obstacle::Queued => (1, spread(LONGEST_QUEUED), RowCause::ReadQueued),
+            Obstacle::Paused => (1, spread(LONGEST_PAUSED), RowCause::ReadPaused),
         };
-        Self { submission, at_least, spread, reason }
+        Self { submission, at_least, spread, cause }
+    }
+
+    fn to_json(&self) -> Value {
+        let Self { submission, at_least, spread, cause } = self;
+        json!({ "submission": submission, "at_least": at_least, "spread": spread, "reason": cause.to_string(),
+                "reason_code": cause.code() })
     }
 }
 
-/// Makes these rows due later. False: a rule refused it, and they stay as they are.
+/// Makes these rows due later. False: a rule rejected that, and they stay as they are.
 pub(super) async fn postpone(
     connection: &mut SqliteConnection,
     waiting: &[Waiting],
     now: Now,
 ) -> Result<bool, QueueError> {
-    savepoint::begin(connection).await?;
-    let written = write(connection, waiting, now).await;
-    savepoint::end(connection, &written).await?;
-    match written {
-        Ok(()) => Ok(true),
-        Err(QueueError::Refused(_)) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-async fn write(connection: &mut SqliteConnection, waiting: &[Waiting], now: Now) -> Result<(), QueueError> {
-    const WHAT: &str = "putting off what can't be read";
-    let waiting = serde_json::to_string(waiting).map_err(|error| QueueError::unwritable(WHAT, &error))?;
-    sqlx::query(
-        // The plus keeps SQLite from looking through all that is pending, instead of these rows.
-        "UPDATE submissions
-            SET due_at = ?2 + (new ->> 'at_least') + abs(random() % (new ->> 'spread')), reason = new ->> 'reason',
-                updated_at = ?2
-           FROM (SELECT value AS new, value ->> 'submission' AS submission FROM jsonb_each(?1))
-          WHERE id = submission AND +state = 'pending'",
-    )
-    .bind(waiting)
-    .bind(now.unix.seconds())
-    .execute(connection)
-    .await
-    .map_err(QueueError::of(WHAT))?;
-    Ok(())
+    let waiting = Value::from_iter(waiting.iter().map(Waiting::to_json)).to_string();
+    let postponed = write_alone(connection, async |connection| {
+        sqlx::query(
+            // The plus makes SQLite look up these rows instead of searching all pending ones.
+            "UPDATE submissions
+                SET due_at = ?2 + (new ->> 'at_least') + abs(random() % (new ->> 'spread')), reason = new ->> 'reason',
+                    reason_code = new ->> 'reason_code', reason_parameters = NULL, updated_at = ?2
+               FROM (SELECT value AS new, value ->> 'submission' AS submission FROM jsonb_each(?1))
+              WHERE id = submission AND +state = 'pending'",
+        )
+        .bind(waiting)
+        .bind(now.unix.seconds())
+        .execute(connection)
+        .await
+        .map_err(QueueError::of("postponing rows that wait for a readback"))
+    });
+    Ok(postponed.await?.is_ok())
 }
 
 #[cfg(test)]
@@ -103,8 +96,8 @@ mod tests {
 
     #[test]
     fn a_row_waits_about_as_long_again_as_it_waited_up_to_a_limit() {
-        assert_eq!([0, 1, 20, 1000].map(|age| waits(Obstacle::Line, age)), [(1, 1), (1, 1), (1, 20), (1, 30)]);
-        assert_eq!([0, 1, 20, 1000].map(|age| waits(Obstacle::Pause, age)), [(1, 1), (1, 1), (1, 20), (1, 300)]);
+        assert_eq!([0, 1, 20, 1000].map(|age| waits(Obstacle::Queued, age)), [(1, 1), (1, 1), (1, 20), (1, 30)]);
+        assert_eq!([0, 1, 20, 1000].map(|age| waits(Obstacle::Paused, age)), [(1, 1), (1, 1), (1, 20), (1, 300)]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Pruning: old requests are deleted, as far as no decision depends on them.
+//! Pruning: deleting old requests on which no decision depends.
 //!
-//! What may be deleted is the database's own rule (`requests_delete_rules`), and the evidence is weighed once more before
-//! anything is gone for good. The last commit of a certificate, and what was read since, always stays: it is what keeps a
-//! certificate from being committed twice.
+//! A rule in the database (`requests_delete_rules`) says what may be deleted, and the evidence is compared before the deletion
+//! is final. The last commit of a certificate and all later readbacks always stay: they keep a certificate from being
+//! committed twice.
 
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
@@ -14,11 +14,11 @@ use super::run::{self, Run};
 use crate::clock::{Now, UnixMillis};
 use crate::submission::{CertificateId, VerifyPolicy};
 
-/// A step looks at so many requests, by their numbers, without a lock.
-const LOOKED_AT: i64 = 500;
-/// Under the lock, it deletes the old requests of so many certificates.
+/// A step examines this many requests, in the order of their numbers, without a lock.
+const EXAMINED: i64 = 500;
+/// Under the lock, it deletes old requests of this many certificates.
 const CERTIFICATES: usize = 20;
-/// It deletes so many requests of one certificate.
+/// It deletes this many requests of one certificate.
 const DELETED: i64 = 50;
 
 /// The newest of the next old requests.
@@ -26,7 +26,7 @@ const LAST: &str =
     "SELECT max(number) FROM (SELECT number, started_at FROM requests WHERE number > ? ORDER BY number LIMIT ?)
   WHERE started_at < ?";
 
-/// Certificates with requests that are older than their last commit, with the first of these, where nothing is left to do.
+/// Certificates without open or held submissions that have requests before their last commit, with the first of these.
 pub(super) const CANDIDATES: &str = "SELECT r.certificate_id, min(r.number) AS first FROM requests r
   WHERE r.number > ? AND r.number <= ? AND r.started_at < ? AND typeof(r.certificate_id) = 'text'
     AND EXISTS (SELECT 1 FROM requests c
@@ -42,21 +42,21 @@ const OLDEST: &str = "SELECT number, started_at < ?1 FROM requests WHERE certifi
   SELECT number, started_at < ?1 FROM requests WHERE certificate_id = ?2 AND kind = 'read'
   ORDER BY number LIMIT CAST(?3 AS INTEGER)";
 
-/// How far a step came.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pruned {
-    /// Requests that were deleted.
+    /// How many requests were deleted.
     pub deleted: u64,
-    /// The number up to which all were looked at: the next step goes on from here. None: the pass is over.
+    /// The number of the last request examined, after which the next step continues. None: the pass is over.
     pub up_to: Option<i64>,
 }
 
 impl Queue {
-    /// One step of pruning: looks at some requests from this number on that were made before this time, and deletes those
-    /// that no decision depends on. Requests of submissions that are open or held stay.
+    /// One pruning step: of the requests `after` this number that were made `before` this time, examines some, and deletes
+    /// those on which no decision depends. Requests of open or held submissions stay.
     ///
-    /// A pass over the whole record takes as many steps as it needs. A step holds the write lock for a few milliseconds if
-    /// it deletes anything, and not at all if not.
+    /// A pass over the whole record takes many steps. A step that deletes anything holds the write lock for a few
+    /// milliseconds; any other doesn't take it.
     ///
     /// # Errors
     /// When the database fails, or another daemon took the queue over.
@@ -70,7 +70,7 @@ impl Queue {
     ) -> Result<Pruned, QueueError> {
         self.files().check()?;
         let failed = QueueError::of("looking for old requests");
-        let last = sqlx::query_scalar(LAST).bind(after).bind(LOOKED_AT).bind(before.0);
+        let last = sqlx::query_scalar(LAST).bind(after).bind(EXAMINED).bind(before.0);
         let last: Option<i64> = last.fetch_one(&mut self.connection).await.map_err(&failed)?;
         let Some(last) = last else { return Ok(Pruned { deleted: 0, up_to: None }) };
         let candidates: Vec<(String, i64)> = sqlx::query_as(CANDIDATES)
@@ -97,8 +97,8 @@ impl Queue {
     }
 }
 
-/// Deletes the oldest requests of a certificate, up to the first that the rules keep. How many: none, if that would change
-/// the evidence, for instance since the rules were dropped.
+/// Deletes the oldest requests of a certificate, up to the first that the rules keep, and returns how many. Deletes none if
+/// that would change the evidence, for instance because the rules were dropped.
 async fn prune_certificate(
     connection: &mut SqliteConnection,
     run: &Run,

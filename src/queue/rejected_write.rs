@@ -1,34 +1,40 @@
-//! Writes that the queue's own rules refuse, or a trigger of somebody's own. Each concerns its row alone: nothing of it is
-//! written, and the others go on.
+//! Writes that a rule of the queue, or a trigger that a user added, rejects. A rejection affects one row: nothing of it is
+//! written, and the other rows are.
 
 use std::fmt;
 
-/// A write that was refused.
+/// A rejected write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedWrite {
-    /// The submission's id; none if the request has none any more.
+    /// The submission's id; none if the request no longer has a submission.
     pub submission: Option<i64>,
-    /// The certificate, where its ID can be read.
+    /// The certificate, if its ID can be read.
     pub certificate_id: Option<String>,
-    /// The number of the request whose outcome was to be written; none: the submission was to be claimed.
+    /// The number of the request to complete; none for a claim.
     pub request: Option<i64>,
-    /// Whether it isn't a rule that refuses it: a value of the submission can't be right, since it came in past the
-    /// rules. It says nothing about the others.
+    /// Whether no rule rejected it, but a value of the submission is invalid because it got past the rules. That says nothing
+    /// about other rows.
     pub is_malformed: bool,
-    /// The sentence of the rule, or what is wrong.
+    /// The sentence of the rule, or what is wrong with the row.
     pub sentence: String,
 }
 
 impl RejectedWrite {
-    /// The outcome of a request that was to be written.
+    /// A rejected outcome of a request.
     pub(super) fn of_outcome(request: i64, submission: Option<i64>, certificate_id: String, sentence: String) -> Self {
         let (request, certificate_id) = (Some(request), Some(certificate_id));
         Self { submission, certificate_id, request, is_malformed: false, sentence }
     }
 
-    /// A submission that was to be claimed.
+    /// A rejected claim.
     pub(super) fn of_claim(submission: i64, certificate_id: Option<String>, sentence: String) -> Self {
         Self { submission: Some(submission), certificate_id, request: None, is_malformed: false, sentence }
+    }
+
+    /// A submission with an invalid value.
+    pub(super) fn malformed(submission: i64, certificate_id: Option<String>) -> Self {
+        let wrong = "its certificate_id, verify_type or tries is invalid".to_owned();
+        Self { is_malformed: true, ..Self::of_claim(submission, certificate_id, wrong) }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Repairing a queue whose schema was altered: what certcommit created is created once more around the rows, which stay as
-//! they are. Lost rows and columns of what happened can't be recreated.
+//! Repairing a queue whose schema was altered: certcommit's objects are created again around the rows, which stay as they
+//! are. Lost rows and columns of the record can't be recreated.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,23 +17,24 @@ use super::files::location::{Location, Target};
 use super::files::permission::{FILE_MODE, file_error};
 use super::open::no_queue;
 use super::paths::companion;
+use super::run::pause;
 use super::schema::comparison::{self, Flaw};
 use super::schema::migrations::{APPLICATION_ID, MIGRATIONS, pending};
 use super::schema::objects::{Object, Schema};
 use super::schema::rebuild::{quoted, rebuild_table, run_all};
 use super::state_counts::{CORRECT, DIFFERENCES};
+use crate::cause::PauseCause;
 use crate::clock::UnixMillis;
 use crate::submission::State;
 
 const WHAT: &str = "repairing";
 
-/// The rows that have to be there. Without the row of `control`, it is unknown whether the queue was paused.
+/// The rows that must exist.
 const ROWS: &str = "INSERT OR IGNORE INTO daemon (id) VALUES (1);
     INSERT OR IGNORE INTO insert_guard VALUES (1, 0);
-    INSERT OR IGNORE INTO control (id, paused, pause_reason)
-      VALUES (1, 1, 'the table control was lost and made again: whether the queue was paused is not known')";
+    INSERT OR IGNORE INTO control (id, paused) VALUES (1, 1)";
 
-/// What operators established, as far as their submissions still say so.
+/// Operators' decisions, as far as the submissions still show them.
 const RESOLUTIONS: &str = "INSERT OR IGNORE INTO resolutions (certificate_id, order_id, resolved_at)
       SELECT certificate_id, order_id, coalesce(finished_at, updated_at) FROM submissions
        WHERE state = 'submitted' AND resolved_by = 'operator'";
@@ -44,26 +45,26 @@ const SEQUENCES: [(&str, &str); 2] = [("submissions", "id"), ("requests", "numbe
 /// What a repair did.
 #[derive(Debug, Default)]
 pub struct Repaired {
-    /// The copy of the queue as it was before; none, if there was nothing to do.
+    /// The copy of the queue as it was before; none if there was nothing to do.
     pub copy: Option<PathBuf>,
-    /// What is whole again.
+    /// What was repaired.
     pub fixed: Vec<Flaw>,
-    /// What is not, with the reason if there is one.
+    /// What could not be repaired, with the reason if it is known.
     pub left: Vec<(Flaw, Option<String>)>,
     /// Whether `state_counts` was wrong, and was corrected.
     pub recounted: bool,
-    /// If it was read in from a dump, and is paused: what it holds.
+    /// If it was loaded from a dump, and is therefore paused: what it holds.
     pub saved: Option<Saved>,
 }
 
-/// What a dump had left.
+/// What a dump still held.
 #[derive(Debug, Clone, Copy, sqlx::FromRow)]
 pub struct Saved {
-    /// Submissions that are there.
+    /// How many submissions there are.
     pub submissions: i64,
     /// The highest id that was given out: one for each submission ever enqueued, and for some that were not.
     pub ids: i64,
-    /// Certificates with requests on record that are not in the queue: deleted, or lost.
+    /// How many certificates have requests on record, but no submission: it was deleted, or lost.
     pub strays: i64,
 }
 
@@ -83,7 +84,7 @@ pub async fn repair(target: impl Into<Target<'_>>, now: UnixMillis) -> Result<Re
         Contents::Queue(applied) => (applied, false),
         Contents::Unmarked(applied) => (applied, true),
     };
-    // A newer one is not ours to repair; an older one is repaired as the version that it is.
+    // A newer queue can't be repaired; an older one is repaired as the version that it is.
     pending(path, &applied, &MIGRATIONS)?;
     let mut connection = connect(path).await?;
     let flaws = comparison::flaws(&mut connection, &MIGRATIONS).await?;
@@ -102,7 +103,7 @@ pub async fn repair(target: impl Into<Target<'_>>, now: UnixMillis) -> Result<Re
     Ok(repaired)
 }
 
-/// What a dump had left. The shell creates files that the group can't write.
+/// What a dump still held. The shell creates files that the group can't write to.
 async fn saved(connection: &mut SqliteConnection, path: &Path) -> Result<Saved, QueueError> {
     fs::set_permissions(path, Permissions::from_mode(FILE_MODE)).map_err(file_error(path))?;
     sqlx::query_as(
@@ -127,7 +128,7 @@ async fn repair_schema(
     flaws: Vec<Flaw>,
     is_from_dump: bool,
 ) -> Result<Repaired, QueueError> {
-    // Otherwise, SQLite rewrites what others wrote about a table when that is moved aside.
+    // Otherwise, renaming a table would make SQLite rewrite objects that users added.
     let careful = "PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON";
     sqlx::raw_sql(careful).execute(&mut *connection).await.map_err(QueueError::of(WHAT))?;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(QueueError::of(WHAT))?;
@@ -160,13 +161,13 @@ struct Repair<'a> {
     connection: &'a mut SqliteConnection,
     made: &'a Schema,
     flaws: &'a [Flaw],
-    /// Why an object could not be made.
+    /// Why an object could not be created, by its name.
     reasons: Vec<(String, String)>,
 }
 
 impl<'a> Repair<'a> {
-    /// Makes again what is missing or altered, but for the triggers: all of these are dropped, so that they don't reject
-    /// what follows, and fire in the order in which they were made once they are there again.
+    /// Creates missing or altered objects again, except triggers. All triggers are dropped, so that they reject nothing of
+    /// this, and fire in their original order once they exist again.
     async fn remake(&mut self) -> Result<(), QueueError> {
         let found = Schema::of(self.connection).await?;
         for trigger in self.made.all("trigger").filter(|trigger| found.find(trigger).is_some()) {
@@ -176,13 +177,20 @@ impl<'a> Repair<'a> {
             let rebuilt = rebuild_table(self.connection, table, self.made, &found).await;
             self.note(&table.name, rebuilt)?;
         }
+        let lost = sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM control)").fetch_one(&mut *self.connection);
+        let is_control_lost = lost.await.unwrap_or(false);
         self.attempt("the rows", &self.missing_rows()).await?;
+        if is_control_lost {
+            // Without its row, it is unknown whether the queue was paused.
+            let paused = pause(self.connection, &PauseCause::ControlLost.into()).await;
+            self.note("the rows", paused.map_err(QueueError::of(WHAT)))?;
+        }
         if self.is_flawed("resolutions") {
             self.attempt("resolutions", &[RESOLUTIONS.to_owned()]).await?;
         }
         for object in self.flawed("index").into_iter().chain(self.flawed("view")) {
             let drop = found.find(object).map(|_| format!("DROP {} {}", object.kind, quoted(&object.name)));
-            // Others' triggers on a view go with it.
+            // Dropping a view drops users' triggers on it.
             let others = found.all("trigger").filter(|trigger| object.kind == "view" && trigger.is_on(&object.name));
             let others = others.filter(|trigger| self.made.find(trigger).is_none());
             let created = [object].into_iter().chain(others).map(|object| object.sql.clone());
@@ -223,15 +231,12 @@ impl<'a> Repair<'a> {
         Ok(())
     }
 
-    /// Marks it as a queue, and pauses it: what is pending may have been sent, and the record of that lost by the damage for
-    /// which the queue was dumped.
+    /// Marks it as a queue, and pauses it: pending submissions may have been sent, and the record of that may be lost to the
+    /// damage for which the queue was dumped.
     async fn mark_and_pause(&mut self) -> Result<(), QueueError> {
         let mark = AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}"));
         sqlx::raw_sql(mark).execute(&mut *self.connection).await.map_err(QueueError::of(WHAT))?;
-        let why = "this queue was read in from a dump, and requests may be missing on record: run `certcommit verify --pending` \
-                   to read back first what is pending, then `certcommit resume`";
-        let pause = sqlx::query("UPDATE control SET paused = 1, pause_reason = ?").bind(why);
-        pause.execute(&mut *self.connection).await.map(drop).map_err(QueueError::of(WHAT))
+        pause(self.connection, &PauseCause::RestoredDump.into()).await.map_err(QueueError::of(WHAT))
     }
 
     /// Whether anything of this object is missing or altered.
@@ -253,7 +258,7 @@ impl<'a> Repair<'a> {
         self.note(name, attempted)
     }
 
-    /// Notes what the rows or the schema don't allow, and lets the rest go on.
+    /// Notes a failure that is due to the rows or the schema, and lets the rest of the repair continue.
     fn note(&mut self, name: &str, made: Result<(), QueueError>) -> Result<(), QueueError> {
         match made {
             Err(QueueError::Refused(reason) | QueueError::Failed(Fault { detail: reason, .. })) => {

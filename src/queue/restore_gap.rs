@@ -1,21 +1,22 @@
-//! Whether requests that were made are missing on record, by the newest number in the database and in the marker beside it.
+//! Whether the record lacks requests that were made, by the newest number in the database and in the marker beside it.
 
 use std::fmt;
 
 use super::connection::Queue;
 use super::error::QueueError;
+use crate::cause::PauseCause;
 
-/// Requests were made that are not on record.
+/// The record lacks requests that were made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestoreGap {
-    /// The marker is ahead: the database was restored from a backup, or created anew.
+    /// The marker is ahead: the database was restored from a backup or created again.
     Behind {
         /// The newest request on record.
         newest: i64,
         /// The newest that was made.
         made: i64,
     },
-    /// There is no marker, as where a backup was restored or moved to.
+    /// There is no marker: the database was restored, or moved here, without it.
     Unmarked {
         /// The newest request on record.
         newest: i64,
@@ -27,28 +28,25 @@ pub enum RestoreGap {
     },
 }
 
-impl fmt::Display for RestoreGap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Behind { newest, made } => write!(
-                f,
-                "this database was restored from a backup, or made anew: it knows of {newest} requests, and {made} were made"
-            ),
-            Self::Unmarked { newest } => write!(
-                f,
-                "the mark beside this database is missing, as it is where a backup was restored or moved to: whether more \
-                 than the {newest} requests that it knows of were made can't be told"
-            ),
-            Self::Emptied { made } => {
-                write!(f, "this database was emptied: {made} requests were made, and none of them is on record")
-            }
+impl From<RestoreGap> for PauseCause {
+    fn from(gap: RestoreGap) -> Self {
+        match gap {
+            RestoreGap::Behind { newest, made } => Self::RestoredBehind { newest, made },
+            RestoreGap::Unmarked { newest } => Self::RestoredUnmarked { newest },
+            RestoreGap::Emptied { made } => Self::RestoredEmptied { made },
         }
     }
 }
 
+impl fmt::Display for RestoreGap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        PauseCause::from(*self).fmt(f)
+    }
+}
+
 impl Queue {
-    /// What is missing, where the marker holds this number. It has to be read before the database, since a daemon may be at
-    /// work.
+    /// What the record lacks, if anything, for the number that the marker holds. The marker has to be read before the
+    /// database, because a daemon may be running.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,4 +1,4 @@
-//! What SQLite's result codes, and the system's errors, stand for.
+//! What SQLite's result codes and the system's errors mean.
 
 use std::io;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub(super) fn primary_code(error: &sqlx::Error) -> Option<i32> {
     Some(extended_code(error)? & 0xff)
 }
 
-/// SQLite's own words, without sqlx's.
+/// SQLite's own message, without sqlx's additions.
 pub(super) fn words(error: &sqlx::Error) -> String {
     match error.as_database_error() {
         Some(error) => error.message().to_owned(),
@@ -50,7 +50,7 @@ impl QueueError {
         Self::classified(what, primary_code(error), words(error))
     }
 
-    /// The error that SQLite's primary result code stands for.
+    /// The error for SQLite's primary result code.
     pub(super) fn classified(what: &'static str, code: Option<i32>, detail: String) -> Self {
         let fault = Fault { what: Some(what), detail };
         match code {
@@ -76,7 +76,7 @@ impl QueueError {
         }
     }
 
-    /// The error of a value that can't be written as JSON, or read from it.
+    /// The error of a value that can't be written as JSON or read from it.
     pub(super) fn unwritable(what: &'static str, error: &serde_json::Error) -> Self {
         Self::Failed(Fault { what: Some(what), detail: error.to_string() })
     }
@@ -86,7 +86,7 @@ impl QueueError {
         Self::Refused("a trigger ignores what is written (RAISE(IGNORE))".to_owned())
     }
 
-    /// The same, with the write that it concerns.
+    /// The same with the write that caused it, if this is a rollback.
     pub(super) fn concerning(self, refused: impl FnOnce(String) -> RejectedWrite) -> Self {
         let Self::RolledBack { sentence, refused: None } = self else { return self };
         let refused = Some(Box::new(refused(sentence.clone())));

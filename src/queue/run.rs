@@ -1,10 +1,12 @@
-//! A run of the daemon: the rows `daemon`, which it writes, and `control`, which people write.
+//! A run of the daemon: the row `daemon`, which it writes, and the row `control`, which operators write.
 
 use sqlx::sqlite::SqliteConnection;
 
 use super::connection::Queue;
 use super::error::QueueError;
+use super::stored_cause::{Parameters, stored_cause};
 use super::untrusted_text::UntrustedText;
+use crate::cause::{Cause, PauseCause, Quote};
 use crate::clock::{Now, UnixMillis, millis};
 use crate::named_enum::named_enum;
 
@@ -34,9 +36,9 @@ named_enum! {
         PausedByOperator = "paused_by_operator",
         /// A failure that isn't specific to one submission; the daemon probes.
         PausedByFault = "paused_by_fault",
-        /// Waits for the requests on the way.
+        /// Waits for the requests in flight.
         Stopping = "stopping",
-        /// Ended in good order.
+        /// Ended cleanly.
         Stopped = "stopped",
     }
 }
@@ -47,23 +49,37 @@ pub struct Heartbeat {
     /// What the daemon is doing.
     pub mode: Mode,
     /// Why, if it isn't simply running.
-    pub why: Option<String>,
+    pub why: Option<Cause>,
     /// Commits a second at present.
     pub pace: f64,
 }
 
-/// What people ask of the daemon, in the row `control`.
+/// What operators ask of the daemon, in the row `control`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, sqlx::FromRow)]
 pub struct Control {
-    /// No commits go out.
+    /// No commits are sent.
     pub paused: bool,
-    /// Why.
+    /// Why, as text.
     pub pause_reason: Option<UntrustedText>,
+    /// The code of the cause, if certcommit paused it.
+    pub pause_code: Option<UntrustedText>,
+    /// The parameters of the cause.
+    pub pause_parameters: Option<Parameters>,
     /// End a pause by fault with a probe at once.
     pub probe_requested: bool,
 }
 
-/// Whose the queue is.
+impl Control {
+    /// Why it is paused, if it is. A text without a known code is an operator's.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        let stored = || stored_cause(self.pause_code.as_ref(), self.pause_parameters.as_ref());
+        let reason = || self.pause_reason.as_deref().map(Into::into);
+        self.paused.then(|| stored().unwrap_or_else(|| PauseCause::ByOperator { reason: reason() }.into()))
+    }
+}
+
+/// Which run holds the queue.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Holder {
     run_id: Option<UntrustedText>,
@@ -71,8 +87,8 @@ pub(super) struct Holder {
 }
 
 impl Holder {
-    /// Checks that the queue is still this run's: a daemon that started on the same file, for instance after the lock
-    /// file was unlinked, took it over.
+    /// Checks that this run still holds the queue: another daemon takes it over if it starts on the same file, for instance
+    /// because the lock file was deleted.
     pub(super) fn check(self, run: &Run) -> Result<(), QueueError> {
         if self.run_id.is_some_and(|id| id.as_str() == run.id) {
             return Ok(());
@@ -85,14 +101,14 @@ impl Holder {
 /// The last run on a database, or on what it is a copy of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct LastRun {
-    /// Whether it said at its end that it stopped. A copy that was made while it ran doesn't have that.
+    /// Whether it recorded that it stopped. A copy made while it ran lacks that record.
     pub in_good_order: bool,
-    /// When it was last heard of, in unix seconds.
+    /// Its last heartbeat, in unix seconds.
     pub heard_of: i64,
 }
 
 impl Queue {
-    /// The last run; none if there was none yet.
+    /// The last run, if there was one.
     ///
     /// # Errors
     /// When the database fails.
@@ -106,14 +122,15 @@ impl Queue {
         .map_err(QueueError::of("looking for how the last run ended"))
     }
 
-    /// Begins a run: the `daemon` row says so from now on.
+    /// Begins a run, and records it in the `daemon` row.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn begin_run(&mut self, run: &Run) -> Result<(), QueueError> {
         let at = run.started.unix.seconds();
         sqlx::query(
-            "UPDATE daemon SET run_id = ?, pid = ?, version = ?, started_at = ?, heartbeat_at = ?, mode = 'running', why = NULL",
+            "UPDATE daemon SET run_id = ?, pid = ?, version = ?, started_at = ?, heartbeat_at = ?, mode = 'running',
+                    why = NULL, why_code = NULL, why_parameters = NULL",
         )
         .bind(&run.id)
         .bind(i64::from(std::process::id()))
@@ -127,7 +144,7 @@ impl Queue {
     }
 }
 
-/// Checks that the queue is still this run's.
+/// Checks that this run still holds the queue.
 pub(super) async fn check(connection: &mut SqliteConnection, run: &Run) -> Result<(), QueueError> {
     let holder: Holder = sqlx::query_as("SELECT run_id, pid FROM daemon")
         .fetch_one(connection)
@@ -136,7 +153,7 @@ pub(super) async fn check(connection: &mut SqliteConnection, run: &Run) -> Resul
     holder.check(run)
 }
 
-/// Takes a request to probe off.
+/// Clears a request to probe.
 pub(super) async fn accept_probe(connection: &mut SqliteConnection) -> Result<(), QueueError> {
     sqlx::query("UPDATE control SET probe_requested = 0")
         .execute(connection)
@@ -151,13 +168,49 @@ pub(super) async fn beat(
     heartbeat: &Heartbeat,
     now: UnixMillis,
 ) -> Result<(), QueueError> {
-    sqlx::query("UPDATE daemon SET heartbeat_at = ?, mode = ?, why = ?, pace = ?")
+    let why = heartbeat.why.as_ref();
+    sqlx::query("UPDATE daemon SET heartbeat_at = ?, mode = ?, why = ?, why_code = ?, why_parameters = ?, pace = ?")
         .bind(now.seconds())
         .bind(heartbeat.mode.as_str())
-        .bind(&heartbeat.why)
+        .bind(why.map(Cause::to_string))
+        .bind(why.map(Cause::code))
+        .bind(why.and_then(Cause::parameters))
         .bind(heartbeat.pace)
         .execute(connection)
         .await
         .map_err(QueueError::of("writing the heartbeat"))?;
+    Ok(())
+}
+
+/// Pauses. An operator's text is stored as it is; certcommit's own includes the remedy, for those who read it with SQL. A
+/// queue whose schema has no codes yet, such as a copy made before a migration, gets only the text.
+pub(super) async fn pause(connection: &mut SqliteConnection, cause: &Cause) -> Result<(), sqlx::Error> {
+    if let Cause::Pause(PauseCause::ByOperator { reason }) = cause {
+        return write_pause(connection, reason.as_ref().map(Quote::to_string), None).await;
+    }
+    let text = format!("{cause}. What to do: {}", cause.remedy());
+    let has_codes = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('control') WHERE name = 'pause_code')";
+    let has_codes: bool = sqlx::query_scalar(has_codes).fetch_one(&mut *connection).await?;
+    write_pause(connection, Some(text), Some(cause).filter(|_| has_codes)).await
+}
+
+/// Resumes, and asks for a probe at once.
+pub(super) async fn resume(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE control SET paused = 0, pause_reason = NULL, probe_requested = 1").execute(connection).await?;
+    Ok(())
+}
+
+async fn write_pause(
+    connection: &mut SqliteConnection,
+    text: Option<String>,
+    cause: Option<&Cause>,
+) -> Result<(), sqlx::Error> {
+    let words = sqlx::query("UPDATE control SET paused = 1, pause_reason = ?, probe_requested = 0").bind(text);
+    words.execute(&mut *connection).await?;
+    // In this order: a trigger clears the previous code when the text changes.
+    if let Some(cause) = cause {
+        let code = sqlx::query("UPDATE control SET pause_code = ?, pause_parameters = ?").bind(cause.code());
+        code.bind(cause.parameters()).execute(connection).await?;
+    }
     Ok(())
 }

@@ -1,49 +1,34 @@
-//! What is written so that it can be undone by itself, within a transaction.
+//! Writes within a transaction that can be undone without the rest of it.
 
 use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
 
-/// Begins it. One doesn't stand in another.
-pub(super) async fn begin(connection: &mut SqliteConnection) -> Result<(), QueueError> {
-    run(connection, "SAVEPOINT alone").await
-}
-
-/// Ends it; what failed is undone, as far as there is still a transaction.
+/// Writes within a savepoint, which must not be nested. If a rule rejects any of it, nothing of it is written, and the
+/// rule's sentence is returned.
 ///
 /// # Errors
-/// Also [`QueueError::RolledBack`], if a rule rejected the write and rolled the transaction back.
-pub(super) async fn end<T>(
-    connection: &mut SqliteConnection,
-    written: &Result<T, QueueError>,
-) -> Result<(), QueueError> {
-    let Err(error) = written else { return run(connection, "RELEASE alone").await };
-    let undone = run(connection, "ROLLBACK TO alone; RELEASE alone").await;
-    match (error, undone) {
-        // The savepoint isn't there any more.
-        (QueueError::Refused(sentence), Err(QueueError::Failed(_))) => {
-            Err(QueueError::RolledBack { sentence: sentence.clone(), refused: None })
-        }
-        (QueueError::Refused(_), undone) => undone,
-        (_, _) => Ok(()),
-    }
-}
-
-/// Writes within a savepoint. If a rule rejected any of it, nothing of it is written, and its sentence is returned.
+/// Also [`QueueError::RolledBack`], if a trigger rejected the write and rolled the whole transaction back.
 pub(super) async fn write_alone<T>(
     connection: &mut SqliteConnection,
     write: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, QueueError>,
 ) -> Result<Result<T, String>, QueueError> {
-    begin(connection).await?;
-    let written = write(connection).await;
-    end(connection, &written).await?;
-    match written {
-        Ok(written) => Ok(Ok(written)),
-        Err(QueueError::Refused(sentence)) => Ok(Err(sentence)),
-        Err(error) => Err(error),
+    run(connection, "SAVEPOINT alone").await?;
+    let error = match write(connection).await {
+        Ok(written) => return run(connection, "RELEASE alone").await.map(|()| Ok(written)),
+        Err(error) => error,
+    };
+    let undone = run(connection, "ROLLBACK TO alone; RELEASE alone").await;
+    match (error, undone) {
+        // The savepoint is gone.
+        (QueueError::Refused(sentence), Err(QueueError::Failed(_))) => {
+            Err(QueueError::RolledBack { sentence, refused: None })
+        }
+        (QueueError::Refused(sentence), undone) => undone.map(|()| Err(sentence)),
+        (error, _) => Err(error),
     }
 }
 
 async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), QueueError> {
-    sqlx::raw_sql(sql).execute(connection).await.map(drop).map_err(QueueError::of("writing a row by itself"))
+    sqlx::raw_sql(sql).execute(connection).await.map(drop).map_err(QueueError::of("writing a row alone"))
 }

@@ -1,10 +1,10 @@
-//! The table `state_counts`, which triggers keep, and counting the submissions themselves where it is certainly wrong:
-//! somebody wrote to it, or the triggers were dropped. That reads a whole index, a second for ten million rows.
+//! The table `state_counts`, which triggers maintain, and its correction where it is certainly wrong, because it was written
+//! to or triggers were dropped. Counting the submissions reads a whole index: a second for ten million rows.
 
 use super::connection::Queue;
 use super::counts::Counts;
 use super::error::QueueError;
-use super::snapshot::outlook;
+use super::snapshot::snapshot;
 
 /// The states whose count is wrong, with that count and the right one.
 pub(super) const DIFFERENCES: &str =
@@ -22,8 +22,8 @@ impl Queue {
     /// # Errors
     /// When the database fails.
     pub async fn counts(&mut self) -> Result<Counts, QueueError> {
-        let outlook = outlook(&mut self.connection).await?;
-        if outlook.miscounted { self.count().await } else { Ok(outlook.counts) }
+        let snapshot = snapshot(&mut self.connection).await?;
+        if snapshot.miscounted { self.count().await } else { Ok(snapshot.counts) }
     }
 
     /// Whether the table is certainly wrong. The daemon corrects it when it notices.
@@ -31,17 +31,16 @@ impl Queue {
     /// # Errors
     /// When the database fails.
     pub async fn is_miscounted(&mut self) -> Result<bool, QueueError> {
-        outlook(&mut self.connection).await.map(|outlook| outlook.miscounted)
+        snapshot(&mut self.connection).await.map(|snapshot| snapshot.miscounted)
     }
 
-    /// Corrects the table, and returns its counts.
+    /// Corrects the table.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn recount(&mut self) -> Result<Counts, QueueError> {
-        let failed = QueueError::of("counting the submissions anew");
-        sqlx::query(CORRECT).execute(&mut self.connection).await.map_err(failed)?;
-        outlook(&mut self.connection).await.map(|outlook| outlook.counts)
+    pub async fn recount(&mut self) -> Result<(), QueueError> {
+        let corrected = sqlx::query(CORRECT).execute(&mut self.connection).await;
+        corrected.map(drop).map_err(QueueError::of("counting the submissions again"))
     }
 
     /// Submissions by state, counted one by one.

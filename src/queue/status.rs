@@ -1,26 +1,28 @@
-//! The queue at a glance, for `status`: each query costs about the same however long the queue is.
+//! The queue at a glance, for `status`. The cost of a query hardly depends on the length of the queue.
 
 use super::connection::Queue;
 use super::counts::Counts;
 use super::due::PRIORITIES;
 use super::error::QueueError;
 use super::run::Control;
-use super::snapshot::{Snapshot, outlook};
+use super::snapshot::{Snapshot, snapshot};
+use super::stored_cause::{Parameters, stored_cause};
 use super::untrusted_text::UntrustedText;
+use crate::cause::Cause;
 
-/// How many minutes the status looks back.
+/// How many minutes the status covers.
 pub const MINUTES: usize = 30;
 
-/// At most so many requests are made in a second, commits and reads: it bounds how many are looked at.
+/// The most commits and readbacks in a second, which limits how many requests are read.
 const MOST_REQUESTS_PER_SECOND: i64 = 30;
-/// The submissions with one error code are counted up to here.
+/// The submissions with one error code are counted up to this number.
 const MOST_COUNTED: i64 = 10_000;
-/// So many error codes are looked at.
+/// How many error codes are read.
 const MOST_CODES: i64 = 50;
-/// So many of them are shown.
+/// How many of them are shown.
 const CODES_SHOWN: i64 = 5;
 
-/// Of the lowest id in each open state, the one that was created first.
+/// Of the submissions with the lowest id in each open state, the one that was created first.
 pub(super) const OLDEST: &str =
     "SELECT certificate_id, state, CAST(created_at AS INTEGER) AS created_at FROM submissions WHERE id IN (
                SELECT min(id) FROM submissions WHERE state = 'pending' UNION ALL
@@ -35,12 +37,13 @@ pub(super) const LAST_DUE: &str = "WITH RECURSIVE priorities(priority) AS (
                  FROM priorities
                UNION ALL SELECT max(due_at) FROM submissions WHERE state = 'in_doubt')";
 
-/// Anybody may write this row; values of a wrong type must not fail the query.
+/// Anyone may write this row; values of a wrong type must not make the query fail.
 const DAEMON: &str = "SELECT run_id, CAST(pid AS INTEGER) AS pid, version, CAST(started_at AS INTEGER) AS started_at,
-               CAST(heartbeat_at AS INTEGER) AS heartbeat_at, mode, why, CAST(pace AS REAL) AS pace FROM daemon";
+               CAST(heartbeat_at AS INTEGER) AS heartbeat_at, mode, why, why_code, why_parameters,
+               CAST(pace AS REAL) AS pace FROM daemon";
 
-/// From one code to the next in the index, and a bounded count of each. The null at the end stands for submissions without
-/// a code.
+/// Steps from code to code in the index, and counts each up to a limit. The null at the end stands for submissions without a
+/// code.
 pub(super) const FREQUENT_ERRORS: &str = "WITH RECURSIVE codes(code) AS (
                SELECT min(error_code) FROM submissions WHERE state = 'failed'
                UNION ALL
@@ -52,8 +55,8 @@ pub(super) const FREQUENT_ERRORS: &str = "WITH RECURSIVE codes(code) AS (
                  FROM codes)
               WHERE n > 0 ORDER BY n DESC, code LIMIT ?3";
 
-/// From the end of the record of requests, which is in the order of time: there are fewer than rows that changed, which may
-/// be all that somebody has just enqueued.
+/// Reads backwards from the newest request. The submissions changed since then may be many more: all that were just
+/// enqueued.
 pub(super) const PER_MINUTE: &str = "SELECT max(0, (?1 - finished_at) / 60000) AS ago, count(*) FROM requests
               WHERE number > (SELECT max(number) FROM requests) - ?2 AND finished_at > ?1 - ?3
                 AND outcome IN ('submitted', 'committed') GROUP BY 1";
@@ -63,11 +66,11 @@ pub(super) const PER_MINUTE: &str = "SELECT max(0, (?1 - finished_at) / 60000) A
 pub struct Status {
     /// Submissions by state.
     pub counts: Counts,
-    /// Whether the counts that the queue keeps are wrong; then these were counted one by one.
+    /// Whether the stored counts are wrong; if so, these were counted row by row.
     pub miscounted: bool,
     /// The daemon's row.
     pub daemon: DaemonRow,
-    /// What people asked of it.
+    /// What operators ask of the daemon.
     pub control: Control,
     /// The oldest open submission.
     pub oldest: Option<Oldest>,
@@ -77,7 +80,7 @@ pub struct Status {
     pub last_due: Option<i64>,
     /// The most frequent error codes of failed submissions.
     pub errors: Vec<ErrorCount>,
-    /// Submissions that succeeded in each of the last [`MINUTES`], that which ends now at the end.
+    /// Submissions that succeeded in each of the last [`MINUTES`], the current minute last.
     pub per_minute: [i64; MINUTES],
 }
 
@@ -96,10 +99,22 @@ pub struct DaemonRow {
     pub heartbeat_at: Option<i64>,
     /// What it is doing.
     pub mode: UntrustedText,
-    /// Why.
+    /// Why, as text.
     pub why: Option<UntrustedText>,
+    /// The code of the cause.
+    pub why_code: Option<UntrustedText>,
+    /// The parameters of the cause.
+    pub why_parameters: Option<Parameters>,
     /// Commits a second.
     pub pace: Option<f64>,
+}
+
+impl DaemonRow {
+    /// Why it isn't running, if this version knows the cause; otherwise there is only the text.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        stored_cause(self.why_code.as_ref(), self.why_parameters.as_ref())
+    }
 }
 
 /// An open submission.
@@ -107,20 +122,20 @@ pub struct DaemonRow {
 pub struct Oldest {
     /// The certificate.
     pub certificate_id: UntrustedText,
-    /// Where it stands.
+    /// Its state.
     pub state: UntrustedText,
     /// When it was enqueued, in unix seconds.
     pub created_at: i64,
 }
 
-/// How often an error code ended a submission.
+/// How many submissions failed with an error code.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct ErrorCount {
-    /// The code; none for a submission that was given up for what was read back, or by hand.
+    /// The code; none for submissions that failed because of a readback or an operator's decision.
     pub code: Option<UntrustedText>,
     /// How many failed submissions have it.
     pub count: i64,
-    /// Whether there are more: the count is bounded.
+    /// Whether there may be more: counting stops at a limit.
     pub at_least: bool,
 }
 
@@ -131,8 +146,7 @@ impl Queue {
     /// When the database fails.
     pub async fn overview(&mut self, now: i64) -> Result<Status, QueueError> {
         let failed = QueueError::of("reading the status");
-        let Snapshot { control, next_commit, next_read, counts, miscounted, .. } =
-            outlook(&mut self.connection).await?;
+        let Snapshot { state, counts, miscounted } = snapshot(&mut self.connection).await?;
         let counts = if miscounted { self.count().await? } else { counts };
         let oldest = self.oldest().await?;
         let connection = &mut self.connection;
@@ -156,8 +170,18 @@ impl Queue {
                 *slot = count;
             }
         }
-        let next_due = next_commit.into_iter().chain(next_read).min();
-        Ok(Status { counts, miscounted, daemon, control, oldest, next_due, last_due, errors, per_minute })
+        let next_due = state.next_commit.into_iter().chain(state.next_readback).min();
+        Ok(Status {
+            counts,
+            miscounted,
+            daemon,
+            control: state.control,
+            oldest,
+            next_due,
+            last_due,
+            errors,
+            per_minute,
+        })
     }
 
     /// When the oldest open submission was created, in unix seconds.

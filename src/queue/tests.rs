@@ -1,21 +1,23 @@
-//! The queue, through its own interface: a database in a directory of the test's own, a run of the daemon on it,
-//! and times that the test decides.
+//! Tests of the queue through its interface: each has a database in a directory of its own, a run of the daemon, and sets the
+//! time.
 
 mod admin;
-mod claiming;
+mod batch;
+mod claim;
+mod complete;
 mod errors;
 mod integrity;
 mod lock_and_marker;
-mod opening;
-mod probing;
-mod pruning;
-mod reading_first;
-mod recording;
-mod recovering;
-mod repairing;
+mod migrate;
+mod open;
+mod probe;
+mod prune;
+mod readback_before_retry;
+mod recover;
+mod repair;
 mod schema_comparison;
+mod session;
 mod status_and_history;
-mod turning;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,10 +26,10 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::*;
+use crate::cause::{ApiError, Cause, PauseCause};
 use crate::clock::{Now, UnixMillis};
 use crate::submission::{
-    CertificateId, CommitOutcome, Event, Policy, ReadOutcome, Reading, Receipt, Refusal, RetryPolicy, State,
-    VerifyPolicy, next_state,
+    CertificateId, Event, Outcome, OutcomeClass, Policy, RequestKind, RetryPolicy, State, VerifyPolicy, next_state,
 };
 
 /// When the runs of these tests begin, in unix seconds: long ago, so that no other clock's time is taken for it.
@@ -45,7 +47,7 @@ struct Site {
     run: Run,
 }
 
-/// Runs statements on a database of this path, which is made if it isn't there, as somebody else would.
+/// Runs statements on the database at this path through another connection; creates it if it doesn't exist.
 async fn sql(path: &Path, statement: &'static str) {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
     let mut connection = options.connect().await.unwrap();
@@ -57,7 +59,7 @@ fn id(text: &str) -> CertificateId {
     text.parse().unwrap()
 }
 
-/// A submission that has been due for long.
+/// A submission that has been due for a long time.
 fn new(text: &str) -> NewSubmission {
     NewSubmission { certificate_id: id(text), verify_type: None, priority: 0, due_at: Some(1000), reference: None }
 }
@@ -67,25 +69,48 @@ fn run(name: &str) -> Run {
     Run { id: name.to_owned(), started }
 }
 
-fn refusal() -> Refusal {
-    Refusal { code: "Some.Code".into(), message: "words".into(), request_id: Some("r-1".into()) }
+fn by_operator(reason: &str) -> Cause {
+    PauseCause::ByOperator { reason: Some(reason.into()) }.into()
 }
 
-fn receipt() -> CommitOutcome {
-    CommitOutcome::Submitted(Receipt { order_id: "SO1".into(), status: 8, request_id: Some("r-2".into()) })
+fn error() -> ApiError {
+    ApiError::new("Some.Code", "words", Some("r-1"))
 }
 
-fn lost() -> CommitOutcome {
-    CommitOutcome::InDoubt { why: "cut".into(), refusal: None }
+fn refused_with(class: OutcomeClass) -> Outcome {
+    Outcome::refused(class, error())
 }
 
-fn nothing_placed() -> ReadOutcome {
-    ReadOutcome::Seen(Reading { order_id: None, status: Some(13), request_id: Some("r-3".into()) })
+fn receipt() -> Outcome {
+    Outcome::submitted("SO1".into(), 8, Some("r-2".into()))
 }
 
-/// A turn that asks for claims, and brings nothing.
-fn asking(now: Now, commits: usize, reads: usize) -> Turn<'static> {
-    Turn { commits, reads, ..Turn::new(now, POLICY.verify) }
+fn lost() -> Outcome {
+    Outcome::unknown(RequestKind::Commit, "cut".into())
+}
+
+fn nothing_placed() -> Outcome {
+    Outcome::shown(None, Some(13), Some("r-3".into()))
+}
+
+/// A batch that claims and has no results.
+fn asking(commits: usize, readbacks: usize) -> BatchRequest {
+    let limits = ClaimLimits { commits, readbacks, ..ClaimLimits::default() };
+    BatchRequest { limits, ..BatchRequest::new(POLICY) }
+}
+
+impl BatchReport {
+    fn commits(&self) -> Vec<Claim> {
+        self.of_kind(RequestKind::Commit)
+    }
+
+    fn readbacks(&self) -> Vec<Claim> {
+        self.of_kind(RequestKind::Readback)
+    }
+
+    fn of_kind(&self, kind: RequestKind) -> Vec<Claim> {
+        self.claims.iter().filter(|claim| claim.kind == kind).cloned().collect()
+    }
 }
 
 impl Site {
@@ -110,7 +135,7 @@ impl Site {
         self.directory.path().join("queue.db")
     }
 
-    /// So many seconds after the start of the run.
+    /// The time this many seconds after the start of the run.
     fn at(&self, seconds: u64) -> Now {
         let since = Duration::from_secs(seconds);
         Now { unix: self.run.started.unix.plus(since), instant: self.run.started.instant + since }
@@ -139,83 +164,83 @@ impl Site {
         sqlx::query_scalar(query).fetch_one(&mut self.queue.connection).await.unwrap()
     }
 
-    async fn turn(&mut self, seconds: u64, records: &[Record], commits: usize, reads: usize) -> TurnReport {
-        let turn = Turn { records, ..asking(self.at(seconds), commits, reads) };
-        self.queue.turn(&self.run, &turn).await.unwrap()
+    async fn batch(&mut self, seconds: u64, request: &BatchRequest) -> Result<BatchReport, QueueError> {
+        let now = self.at(seconds);
+        self.queue.batch(&self.run, now, 0, request).await
     }
 
-    async fn record(&mut self, seconds: u64, record: Record) {
-        let done = self.turn(seconds, &[record], 0, 0).await;
-        assert_eq!(done.refused, []);
+    async fn write_and_claim(
+        &mut self,
+        seconds: u64,
+        results: &[Completed],
+        commits: usize,
+        readbacks: usize,
+    ) -> BatchReport {
+        let request = BatchRequest { results: results.to_vec(), ..asking(commits, readbacks) };
+        self.batch(seconds, &request).await.unwrap()
     }
 
-    /// Writes once more what a turn wrote that was reported as failed, and had landed.
-    async fn record_again(&mut self, seconds: u64, record: &Record) {
-        let records = std::slice::from_ref(record);
-        let turn = Turn { records, may_be_written: true, ..asking(self.at(seconds), 0, 0) };
-        let done = self.queue.turn(&self.run, &turn).await.unwrap();
-        assert_eq!(done.refused, []);
+    async fn complete(&mut self, seconds: u64, result: Completed) {
+        let done = self.write_and_claim(seconds, &[result], 0, 0).await;
+        assert_eq!(done.rejected_results, []);
+    }
+
+    /// Writes the result of a batch again that was reported as failed, but had landed.
+    async fn complete_again(&mut self, seconds: u64, result: &Completed) {
+        let reconcile = Some(Vec::new());
+        let request = BatchRequest { results: vec![result.clone()], reconcile, ..asking(0, 0) };
+        let done = self.batch(seconds, &request).await.unwrap();
+        assert_eq!(done.rejected_results, []);
     }
 
     /// Claims commits at this time.
     async fn commits(&mut self, seconds: u64, most: usize) -> Vec<Claim> {
-        self.turn(seconds, &[], most, 0).await.claims.commits
+        self.write_and_claim(seconds, &[], most, 0).await.commits()
     }
 
-    /// Claims reads at this time.
-    async fn reads(&mut self, seconds: u64, most: usize) -> Vec<Claim> {
-        self.turn(seconds, &[], 0, most).await.claims.reads
+    /// Claims readbacks at this time.
+    async fn readbacks_at(&mut self, seconds: u64, most: usize) -> Vec<Claim> {
+        self.write_and_claim(seconds, &[], 0, most).await.readbacks()
     }
 
     /// Commits the one submission that is due, with this outcome.
-    async fn commit(&mut self, seconds: u64, outcome: CommitOutcome) -> Claim {
+    async fn commit(&mut self, seconds: u64, outcome: Outcome) -> Claim {
         let [claim] = <[Claim; 1]>::try_from(self.commits(seconds, 1).await).unwrap();
-        let record = self.committed(seconds, &claim, outcome);
-        self.record(seconds, record).await;
+        let result = self.ended(seconds, &claim, outcome);
+        self.complete(seconds, result).await;
         claim
     }
 
-    /// Reads the one submission that is due for it back, with this outcome.
-    async fn read(&mut self, seconds: u64, outcome: ReadOutcome) -> Claim {
-        let [claim] = <[Claim; 1]>::try_from(self.reads(seconds, 1).await).unwrap();
-        let record = self.read_back(seconds, &claim, outcome);
-        self.record(seconds, record).await;
+    /// Reads back the one submission that is due for it, with this outcome.
+    async fn read_back(&mut self, seconds: u64, outcome: Outcome) -> Claim {
+        let [claim] = <[Claim; 1]>::try_from(self.readbacks_at(seconds, 1).await).unwrap();
+        let result = self.ended(seconds, &claim, outcome);
+        self.complete(seconds, result).await;
         claim
     }
 
-    /// Reads the one pending submission that has to be read before it is sent again, with this outcome.
-    async fn read_first(&mut self, seconds: u64, outcome: ReadOutcome) -> Claim {
-        let claims = self.turn(seconds, &[], 1, 1).await.claims;
-        assert_eq!(names(&claims.commits), [""; 0]);
-        let [claim] = <[Claim; 1]>::try_from(claims.reads).unwrap();
-        let record = self.read_back(seconds, &claim, outcome);
-        self.record(seconds, record).await;
+    /// Reads back the one pending submission that needs it before its next try, with this outcome.
+    async fn read_back_first(&mut self, seconds: u64, outcome: Outcome) -> Claim {
+        let claims = self.write_and_claim(seconds, &[], 1, 1).await;
+        assert_eq!(names(&claims.commits()), [""; 0]);
+        let [claim] = <[Claim; 1]>::try_from(claims.readbacks()).unwrap();
+        let result = self.ended(seconds, &claim, outcome);
+        self.complete(seconds, result).await;
         claim
     }
 
-    fn committed(&self, seconds: u64, claim: &Claim, outcome: CommitOutcome) -> Record {
-        let refusal = outcome.refusal().cloned();
-        let finished = Finished {
-            outcome: outcome.class().as_str(),
-            error_code: refusal.map(|refusal| refusal.code),
-            order_id: matches!(outcome, CommitOutcome::Submitted(_)).then(|| "SO1".to_owned()),
-            ..self.finished(seconds)
-        };
-        Record::of(claim, finished, next_state(&claim.row, &Event::Commit(outcome), &POLICY, 1.0))
-    }
-
-    fn read_back(&self, seconds: u64, claim: &Claim, outcome: ReadOutcome) -> Record {
-        let finished = Finished { outcome: outcome.class().as_str(), ..self.finished(seconds) };
-        Record::of(claim, finished, next_state(&claim.row, &Event::Read(outcome), &POLICY, 1.0))
-    }
-
-    fn finished(&self, seconds: u64) -> Finished {
+    /// The request of a claim ended with this outcome.
+    fn ended(&self, seconds: u64, claim: &Claim, outcome: Outcome) -> Completed {
+        let event = Event::Ended(outcome.clone());
         let at = self.at(seconds);
-        Finished {
+        Completed {
+            change: next_state(&claim.row, claim.kind, &event, &POLICY, 1.0),
+            claim: claim.clone(),
+            outcome,
             http_status: Some(200),
-            request_id: Some("r-9".into()),
+            sent: at,
+            finished: at.unix,
             duration: Duration::from_millis(123),
-            ..Finished::without_reply(at.unix, self.run.millis_at(at), "")
         }
     }
 
@@ -239,7 +264,7 @@ impl Site {
     }
 }
 
-fn refused(submission: i64, certificate_id: &str, request: Option<i64>, sentence: &str) -> RejectedWrite {
+fn rejected_write(submission: i64, certificate_id: &str, request: Option<i64>, sentence: &str) -> RejectedWrite {
     let certificate_id = Some(certificate_id.to_owned());
     RejectedWrite {
         submission: Some(submission),

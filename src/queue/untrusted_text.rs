@@ -1,4 +1,4 @@
-//! Texts from columns that anybody may have written, or that hold a server's words.
+//! Texts from columns that anyone may have written, or that hold a server's message.
 
 use std::fmt;
 use std::ops::Deref;
@@ -12,8 +12,8 @@ use crate::escaping::printable;
 /// Texts are cut after this many characters.
 const MAX_SHOWN: usize = 1000;
 
-/// A column's value in a form that is safe to show and to log, whatever it is: one line, without control characters, and not
-/// too long. Bytes that aren't UTF-8 and values that aren't text don't fail the query that reads them.
+/// The value of a column, whatever it is, in a form that is safe to show and to log: one line of limited length, without
+/// control characters. Bytes that aren't UTF-8 and values that aren't text don't fail the query that reads them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UntrustedText(String);
 
@@ -22,7 +22,7 @@ impl UntrustedText {
         Self(printable(&String::from_utf8_lossy(bytes), MAX_SHOWN))
     }
 
-    /// For tests of what shows it.
+    /// For tests of the code that shows it.
     #[cfg(test)]
     pub(crate) fn of(text: &str) -> Self {
         Self::new(text.as_bytes())
@@ -61,7 +61,7 @@ impl Type<Sqlite> for UntrustedText {
 
 impl<'r> Decode<'r, Sqlite> for UntrustedText {
     fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
-        // Of a number, SQLite makes a text here.
+        // SQLite converts numbers to text here.
         <&[u8] as Decode<Sqlite>>::decode(value).map(Self::new)
     }
 }

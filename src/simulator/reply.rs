@@ -58,7 +58,7 @@ pub(super) enum Silence {
 
 /// `{"Error":…}` with this code.
 pub(super) fn error(code: &str) -> Value {
-    json!({ "Error": { "Code": code, "Message": "as the simulator was told to" } })
+    json!({ "Error": { "Code": code, "Message": "simulated error" } })
 }
 
 /// Sets a field of a response.

@@ -7,58 +7,62 @@ use super::*;
 const AGE: Duration = Duration::from_secs(900);
 const POLICY: VerifyPolicy = VerifyPolicy { settle: Duration::from_secs(60), resend_after: Duration::from_secs(600) };
 
-/// The evidence after these commits and reads.
+/// The evidence after these commits and readbacks.
 fn after(steps: &[Step]) -> Evidence {
     steps.iter().fold(Evidence::none(), |evidence, step| match step {
         Step::Commit(class) => evidence.with_commit(*class, AGE),
-        Step::Read(class, since) => evidence.with_read(*class, Duration::from_secs(*since), &POLICY),
+        Step::Read(class, since) => evidence.with_readback(*class, Duration::from_secs(*since), &POLICY),
     })
 }
 
 #[derive(Clone, Copy)]
 enum Step {
-    Commit(CommitClass),
+    Commit(OutcomeClass),
     /// A read, so many seconds after the commit.
-    Read(ReadClass, u64),
+    Read(OutcomeClass, u64),
 }
 
-const DOUBT: Step = Step::Commit(CommitClass::InDoubt);
-const RETRY: Step = Step::Commit(CommitClass::Retry);
-const BACKEND: Step = Step::Commit(CommitClass::BackendError);
-const THROTTLED: Step = Step::Commit(CommitClass::Throttled);
-const SETTLED: Step = Step::Read(ReadClass::NotCommitted, 60);
-const LATE: Step = Step::Read(ReadClass::NotCommitted, 600);
-const CUT: Step = Step::Read(ReadClass::Retry, 60);
+const DOUBT: Step = Step::Commit(OutcomeClass::InDoubt);
+const RETRY: Step = Step::Commit(OutcomeClass::Retry);
+const BACKEND: Step = Step::Commit(OutcomeClass::BackendError);
+const THROTTLED: Step = Step::Commit(OutcomeClass::Throttled);
+const SETTLED: Step = Step::Read(OutcomeClass::NotCommitted, 60);
+const LATE: Step = Step::Read(OutcomeClass::NotCommitted, 600);
+const CUT: Step = Step::Read(OutcomeClass::Retry, 60);
 
 #[test]
-fn a_commit_in_doubt_is_disproved_by_two_negative_reads_of_which_one_came_late() {
+fn a_commit_in_doubt_is_disproved_by_two_negative_readbacks_of_which_one_came_late() {
     let disproved = |steps: &[Step]| after(steps).is_disproved();
     assert!(disproved(&[]), "there is nothing to disprove");
     assert!(!disproved(&[DOUBT]) && !disproved(&[DOUBT, LATE]) && !disproved(&[DOUBT, SETTLED, SETTLED]));
     assert!(disproved(&[DOUBT, SETTLED, LATE]) && disproved(&[DOUBT, LATE, LATE]));
-    assert!(!disproved(&[DOUBT, Step::Read(ReadClass::NotCommitted, 59), LATE]), "the first came too early");
+    assert!(!disproved(&[DOUBT, Step::Read(OutcomeClass::NotCommitted, 59), LATE]), "the first came too early");
     assert!(!disproved(&[DOUBT, CUT, LATE]));
 }
 
 #[test]
-fn one_refused_for_its_status_is_disproved_by_two_negative_reads_and_any_other_by_one() {
-    let status_refused = Step::Commit(CommitClass::StatusRefused);
+fn one_refused_for_its_status_is_disproved_by_two_negative_readbacks_and_any_other_by_one() {
+    let status_refused = Step::Commit(OutcomeClass::StatusRefused);
     assert!(
         !after(&[status_refused, SETTLED]).is_disproved() && after(&[status_refused, SETTLED, SETTLED]).is_disproved()
     );
-    let two = [CommitClass::InDoubt, CommitClass::StatusRefused];
-    for class in CommitClass::ALL.iter().filter(|class| !two.contains(*class)) {
+    let two = [OutcomeClass::InDoubt, OutcomeClass::StatusRefused];
+    for class in OutcomeClass::of_kind(RequestKind::Commit).iter().filter(|class| !two.contains(*class)) {
         let commit = Step::Commit(*class);
-        assert_eq!(after(&[commit]).is_disproved(), !class.may_have_been_executed(), "{class:?}");
+        assert_eq!(
+            after(&[commit]).is_disproved(),
+            effects(RequestKind::Commit, *class).readbacks_to_disprove == 0,
+            "{class:?}"
+        );
         assert!(after(&[commit, SETTLED]).is_disproved(), "{class:?}");
     }
 }
 
 #[test]
 fn a_read_counts_at_once_where_the_server_says_that_nothing_was_placed_and_else_once_it_has_settled() {
-    use CommitClass::{BackendError, Denied, Failed, InDoubt, Retry, StatusRefused};
+    use OutcomeClass::{BackendError, Denied, Failed, InDoubt, Retry, StatusRefused};
     let counts =
-        |class, since| after(&[Step::Commit(class), Step::Read(ReadClass::NotCommitted, since)]).negative_reads;
+        |class, since| after(&[Step::Commit(class), Step::Read(OutcomeClass::NotCommitted, since)]).negative_readbacks;
     for class in [Retry, Denied, Failed] {
         assert_eq!(counts(class, 0), 1, "{class:?}");
     }
@@ -69,13 +73,19 @@ fn a_read_counts_at_once_where_the_server_says_that_nothing_was_placed_and_else_
 
 #[test]
 fn a_read_that_shows_anything_else_voids_the_negative_ones_before_it() {
-    for class in [ReadClass::DeadEnd, ReadClass::Unclear, ReadClass::Failed] {
+    for class in [OutcomeClass::DeadEnd, OutcomeClass::Unclear, OutcomeClass::Failed] {
         let other = Step::Read(class, 600);
         assert!(!after(&[DOUBT, SETTLED, LATE, other]).is_disproved(), "{class:?}");
         assert!(!after(&[DOUBT, SETTLED, LATE, other, LATE]).is_disproved(), "{class:?}");
         assert!(after(&[RETRY, other, LATE]).is_disproved(), "{class:?}");
     }
-    for class in [ReadClass::Retry, ReadClass::Throttled, ReadClass::Account, ReadClass::Denied, ReadClass::NotSent] {
+    for class in [
+        OutcomeClass::Retry,
+        OutcomeClass::Throttled,
+        OutcomeClass::Account,
+        OutcomeClass::Denied,
+        OutcomeClass::NotSent,
+    ] {
         let failed = Step::Read(class, 600);
         assert!(after(&[DOUBT, SETTLED, failed, LATE]).is_disproved(), "{class:?} shows nothing");
         assert!(!after(&[BACKEND, failed]).is_disproved(), "{class:?} shows nothing");
@@ -84,17 +94,17 @@ fn a_read_that_shows_anything_else_voids_the_negative_ones_before_it() {
 
 #[test]
 fn an_order_on_record_has_to_be_read_however_many_reads_show_none() {
-    for order in [Step::Commit(CommitClass::Submitted), Step::Read(ReadClass::Committed, 600)] {
+    for order in [Step::Commit(OutcomeClass::Submitted), Step::Read(OutcomeClass::Committed, 600)] {
         let evidence = after(&[DOUBT, order, LATE, LATE]);
-        assert!(evidence.placed && evidence.needs_read());
+        assert!(evidence.placed && evidence.needs_readback());
     }
-    assert!(!after(&[RETRY, LATE]).needs_read() && after(&[RETRY]).needs_read());
+    assert!(!after(&[RETRY, LATE]).needs_readback() && after(&[RETRY]).needs_readback());
 }
 
 #[test]
 fn a_commit_that_was_not_executed_changes_nothing() {
     for steps in [&[][..], &[DOUBT, SETTLED], &[DOUBT, SETTLED, LATE], &[RETRY], &[BACKEND, CUT]] {
-        for class in [CommitClass::Throttled, CommitClass::Account, CommitClass::NotSent] {
+        for class in [OutcomeClass::Throttled, OutcomeClass::Account, OutcomeClass::NotSent] {
             let before = after(steps);
             assert_eq!(before.with_commit(class, Duration::ZERO), before, "{class:?}");
         }
@@ -116,7 +126,7 @@ fn a_commit_is_an_earlier_doubt_for_the_next_one_until_it_is_disproved() {
 
 #[test]
 fn reads_count_from_the_newest_commit_and_only_negative_ones_as_negative() {
-    let reads = |steps: &[Step]| (after(steps).reads, after(steps).negative_reads);
+    let reads = |steps: &[Step]| (after(steps).readbacks, after(steps).negative_readbacks);
     assert_eq!(reads(&[DOUBT]), (0, 0));
     assert_eq!(reads(&[DOUBT, CUT, SETTLED, CUT]), (3, 1));
     assert_eq!(reads(&[DOUBT, SETTLED, LATE]), (2, 2));
@@ -125,22 +135,22 @@ fn reads_count_from_the_newest_commit_and_only_negative_ones_as_negative() {
 
 #[test]
 fn a_commit_is_the_last_one_with_its_own_age() {
-    let evidence = after(&[DOUBT, SETTLED]).with_commit(CommitClass::Retry, Duration::from_secs(7));
-    assert_eq!((evidence.last_commit, evidence.age), (Some(CommitClass::Retry), Duration::from_secs(7)));
+    let evidence = after(&[DOUBT, SETTLED]).with_commit(OutcomeClass::Retry, Duration::from_secs(7));
+    assert_eq!((evidence.last_commit, evidence.age), (Some(OutcomeClass::Retry), Duration::from_secs(7)));
     assert_eq!(after(&[DOUBT, SETTLED]).age, AGE);
 }
 
 #[test]
 fn what_is_in_doubt_settles_by_monotonic_time_however_often_it_was_read() {
     let settle = Duration::from_secs(60);
-    let settled = |last_commit, age, reads| {
+    let settled = |last_commit, age, readbacks| {
         let age = Duration::from_secs(age);
-        Evidence { last_commit: Some(last_commit), age, reads, ..Evidence::none() }.has_settled(settle)
+        Evidence { last_commit: Some(last_commit), age, readbacks, ..Evidence::none() }.has_settled(settle)
     };
-    for class in [CommitClass::InDoubt, CommitClass::BackendError] {
+    for class in [OutcomeClass::InDoubt, OutcomeClass::BackendError] {
         assert!(!settled(class, 59, 0) && settled(class, 60, 0) && !settled(class, 59, 1), "{class:?}");
     }
-    for class in [CommitClass::StatusRefused, CommitClass::Retry] {
+    for class in [OutcomeClass::StatusRefused, OutcomeClass::Retry] {
         assert!(settled(class, 0, 0), "the server has answered");
     }
     assert!(Evidence::none().has_settled(settle), "it was never sent");

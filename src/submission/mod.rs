@@ -1,10 +1,11 @@
-//! The domain: certificate IDs, states, outcomes, the retry policy, and [`next_state`], the whole state
-//! machine as one pure function.
+//! The domain: certificate IDs, states, outcomes, the retry policy, and [`next_state`], the whole state machine as one pure
+//! function.
 //!
-//! Nothing here does I/O, reads a clock or throws dice. What isn't here: how a reply is told apart
-//! ([`tencent`](crate::tencent)) and how a row is kept ([`queue`](crate::queue)).
+//! Nothing here does I/O, reads a clock or draws random numbers. Replies are classified in [`tencent`](crate::tencent), and
+//! rows are stored in [`queue`](crate::queue).
 
 mod certificate;
+mod effects;
 mod evidence;
 mod outcome;
 mod policy;
@@ -13,11 +14,12 @@ mod status;
 mod transition;
 
 pub use certificate::{CertificateId, InvalidCertificateId, VerifyType};
+pub use effects::{Effects, FaultKind, HealthSignal, RateSignal, Shows, effects};
 pub use evidence::Evidence;
-pub use outcome::{CommitClass, CommitOutcome, ReadClass, ReadOutcome, Receipt, Refusal};
+pub use outcome::{Outcome, OutcomeClass, RequestKind};
 pub use policy::{RetryPolicy, VerifyPolicy};
 pub use state::{ResolvedBy, State};
-pub use status::{Reading, STATUS_CODES, Verdict, status_text};
+pub use status::{STATUS_CODES, status_text};
 pub use transition::{Change, Event, Policy, Row, next_state};
 
 #[cfg(test)]

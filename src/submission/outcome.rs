@@ -1,300 +1,190 @@
-//! How a request can end, as the domain sees it. The table that tells replies apart is in
-//! [`tencent`](crate::tencent).
+//! The outcome of a request: one type from the reply to the row. What each class means is in [`effects`](super::effects); the
+//! table of error codes is in [`tencent`](crate::tencent).
 
-use std::fmt;
-use std::str::FromStr;
+use super::status::status_text;
+use crate::cause::{ApiError, Quote};
+use crate::named_enum::named_enum;
 
-use super::status::{Reading, Verdict};
-
-/// Reads that find nothing submitted, and allow a commit in doubt to be sent again.
-pub(super) const NEGATIVE_READS_TO_RESEND: u32 = 2;
-
-/// The server's answer to a commit that it accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    /// The CA's order number.
-    pub order_id: String,
-    /// The certificate's status after the commit.
-    pub status: i64,
-    /// The request's ID, needed to locate a problem.
-    pub request_id: Option<String>,
-}
-
-/// The server's answer to a request that it didn't accept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The error code, such as `FailedOperation.NetworkError`.
-    pub code: String,
-    /// The server's text, capped and escaped. It may change; nothing depends on it.
-    pub message: String,
-    /// The request's ID.
-    pub request_id: Option<String>,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.message)
+named_enum! {
+    /// What a request is for.
+    pub enum RequestKind {
+        /// Places an order.
+        Commit = "commit",
+        /// Shows whether an order stands: `DescribeCertificate`.
+        Readback = "read",
     }
 }
 
-/// How a commit ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CommitOutcome {
-    /// The order is placed.
-    Submitted(Receipt),
-    /// The CA is busy. Read right before the next try, in case it acted all the same.
-    Retry(Refusal),
-    /// An error in the backend's response. It may have acted: read, once that can show, before the next try.
-    BackendError(Refusal),
-    /// Over a rate limit; not executed.
-    Throttled(Refusal),
-    /// The account, the credentials or the client are at fault, not this row; not executed.
-    Account(Refusal),
-    /// No permission for this certificate; not executed. The account's fault if many rows in succession get it.
-    Denied(Refusal),
-    /// Refused for good; nothing was placed.
-    Failed(Refusal),
-    /// The certificate's status doesn't allow it. Also what a repeat of a commit that landed gets.
-    StatusRefused(Refusal),
-    /// The request never left this machine, for the reason given.
-    NotSent(String),
-    /// Whether the order is placed isn't known.
-    InDoubt {
-        /// What went wrong, in words.
-        why: String,
-        /// The server's error, if it gave one.
-        refusal: Option<Refusal>,
-    },
-}
-
-impl CommitOutcome {
-    /// The outcome without its details.
-    #[must_use]
-    pub fn class(&self) -> CommitClass {
-        match self {
-            Self::Submitted(_) => CommitClass::Submitted,
-            Self::Retry(_) => CommitClass::Retry,
-            Self::BackendError(_) => CommitClass::BackendError,
-            Self::Throttled(_) => CommitClass::Throttled,
-            Self::Account(_) => CommitClass::Account,
-            Self::Denied(_) => CommitClass::Denied,
-            Self::Failed(_) => CommitClass::Failed,
-            Self::StatusRefused(_) => CommitClass::StatusRefused,
-            Self::NotSent(_) => CommitClass::NotSent,
-            Self::InDoubt { .. } => CommitClass::InDoubt,
-        }
-    }
-
-    /// The server's error, if it gave one.
-    #[must_use]
-    pub fn refusal(&self) -> Option<&Refusal> {
-        match self {
-            Self::Submitted(_) | Self::NotSent(_) => None,
-            Self::InDoubt { refusal, .. } => refusal.as_ref(),
-            Self::Retry(refusal)
-            | Self::BackendError(refusal)
-            | Self::Throttled(refusal)
-            | Self::Account(refusal)
-            | Self::Denied(refusal)
-            | Self::Failed(refusal)
-            | Self::StatusRefused(refusal) => Some(refusal),
-        }
-    }
-
-    /// The ID that the server gave the request.
-    #[must_use]
-    pub fn request_id(&self) -> Option<&str> {
-        match self {
-            Self::Submitted(receipt) => receipt.request_id.as_deref(),
-            Self::Retry(_)
-            | Self::BackendError(_)
-            | Self::Throttled(_)
-            | Self::Account(_)
-            | Self::Denied(_)
-            | Self::Failed(_)
-            | Self::StatusRefused(_)
-            | Self::NotSent(_)
-            | Self::InDoubt { .. } => self.refusal()?.request_id.as_deref(),
-        }
-    }
-}
-
-/// How a read (`DescribeCertificate`) ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReadOutcome {
-    /// The server showed the certificate.
-    Seen(Reading),
-    /// It failed for a passing reason, in words: read again later.
-    Retry {
-        /// What went wrong.
-        why: String,
-        /// The server's error, if it gave one.
-        refusal: Option<Refusal>,
-    },
-    /// Over a rate limit.
-    Throttled(Refusal),
-    /// The account, the credentials or the client are at fault.
-    Account(Refusal),
-    /// No permission to read.
-    Denied(Refusal),
-    /// Refused for good: the certificate can't be read, for instance because the server doesn't know it.
-    Failed(Refusal),
-    /// The request never left this machine, for the reason given.
-    NotSent(String),
-}
-
-impl ReadOutcome {
-    /// The outcome without its details.
-    #[must_use]
-    pub fn class(&self) -> ReadClass {
-        match self {
-            Self::Seen(reading) => match reading.verdict() {
-                Verdict::Committed => ReadClass::Committed,
-                Verdict::NotCommitted => ReadClass::NotCommitted,
-                Verdict::DeadEnd => ReadClass::DeadEnd,
-                Verdict::Unclear => ReadClass::Unclear,
-            },
-            Self::Retry { .. } => ReadClass::Retry,
-            Self::Throttled(_) => ReadClass::Throttled,
-            Self::Account(_) => ReadClass::Account,
-            Self::Denied(_) => ReadClass::Denied,
-            Self::Failed(_) => ReadClass::Failed,
-            Self::NotSent(_) => ReadClass::NotSent,
-        }
-    }
-
-    /// The server's error, if it gave one.
-    #[must_use]
-    pub fn refusal(&self) -> Option<&Refusal> {
-        match self {
-            Self::Seen(_) | Self::NotSent(_) => None,
-            Self::Retry { refusal, .. } => refusal.as_ref(),
-            Self::Throttled(refusal) | Self::Account(refusal) | Self::Denied(refusal) | Self::Failed(refusal) => {
-                Some(refusal)
-            }
-        }
-    }
-
-    /// The ID that the server gave the request.
-    #[must_use]
-    pub fn request_id(&self) -> Option<&str> {
-        match self {
-            Self::Seen(reading) => reading.request_id.as_deref(),
-            Self::Retry { .. }
-            | Self::Throttled(_)
-            | Self::Account(_)
-            | Self::Denied(_)
-            | Self::Failed(_)
-            | Self::NotSent(_) => self.refusal()?.request_id.as_deref(),
-        }
-    }
-}
-
-/// An enum of plain names, as the database and the log write them.
-macro_rules! named {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)* }
-
-        impl $name {
-            /// Every one.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The name in the database and in the log.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text {
-                    $($text => Ok(Self::$variant),)*
-                    _ => Err(format!("{text:?} is not an outcome that this version knows")),
-                }
-            }
-        }
-    };
-}
-
-named! {
-    /// A commit's outcome without its details; what `requests.outcome` holds for a commit.
-    CommitClass {
-        /// [`CommitOutcome::Submitted`].
+named_enum! {
+    /// The class of an outcome: what `requests.outcome` holds.
+    pub enum OutcomeClass {
+        /// Commit: the server placed the order.
         Submitted = "submitted",
-        /// [`CommitOutcome::Retry`].
+        /// Commit: the CA is busy. Readback: it failed for a passing reason.
         Retry = "retry",
-        /// [`CommitOutcome::BackendError`].
+        /// Commit: the backend's response was in error; it may have acted.
         BackendError = "backend_error",
-        /// [`CommitOutcome::Throttled`].
+        /// Over a rate limit; not executed.
         Throttled = "throttled",
-        /// [`CommitOutcome::Account`].
+        /// The account, the credentials or the client are at fault, not this certificate; not executed.
         Account = "account",
-        /// [`CommitOutcome::Denied`].
+        /// No permission for this certificate; not executed. If many in succession get it, the account is at fault.
         Denied = "denied",
-        /// [`CommitOutcome::Failed`].
+        /// Refused for good. A commit placed nothing; a certificate can't be read.
         Failed = "failed",
-        /// [`CommitOutcome::StatusRefused`].
+        /// Commit: the certificate's status doesn't allow it. A repeat of a commit that landed gets the same.
         StatusRefused = "status_refused",
-        /// [`CommitOutcome::NotSent`].
+        /// The request never left this machine.
         NotSent = "not_sent",
-        /// [`CommitOutcome::InDoubt`].
+        /// Commit: nobody knows whether the order is placed.
         InDoubt = "in_doubt",
-    }
-}
-
-named! {
-    /// A read's outcome without its details; what `requests.outcome` holds for a read.
-    ReadClass {
-        /// The order is placed.
+        /// Readback: the order is placed.
         Committed = "committed",
-        /// The information isn't submitted.
+        /// Readback: no order is placed, as of this readback.
         NotCommitted = "not_committed",
-        /// A status that a commit neither leads to nor starts from.
+        /// Readback: a status that a commit neither leads to nor starts from.
         DeadEnd = "dead_end",
-        /// An unknown status or a contradiction.
+        /// Readback: an unknown status, or an order and a status that contradict each other.
         Unclear = "unclear",
-        /// [`ReadOutcome::Retry`].
-        Retry = "retry",
-        /// [`ReadOutcome::Throttled`].
-        Throttled = "throttled",
-        /// [`ReadOutcome::Account`].
-        Account = "account",
-        /// [`ReadOutcome::Denied`].
-        Denied = "denied",
-        /// [`ReadOutcome::Failed`].
-        Failed = "failed",
-        /// [`ReadOutcome::NotSent`].
-        NotSent = "not_sent",
     }
 }
 
-impl CommitClass {
-    /// Whether such a commit counts against `retry.max_tries`. What wasn't executed, and for no fault of
-    /// the row, doesn't.
-    #[must_use]
-    pub fn spends_a_try(self) -> bool {
-        !matches!(self, Self::Throttled | Self::Account | Self::NotSent)
+impl OutcomeClass {
+    /// The class of a readback that showed this status, with or without an order.
+    fn of_shown(status: Option<i64>, has_order: bool) -> Self {
+        match (status, has_order) {
+            (Some(0 | 1 | 4 | 8 | 11 | 12), true) => Self::Committed,
+            (Some(5 | 13), false) => Self::NotCommitted,
+            (Some(2 | 3 | 6 | 7 | 9 | 10 | 14), _) => Self::DeadEnd,
+            _ => Self::Unclear,
+        }
     }
 
-    /// Whether the server may have acted on such a commit, whatever it answered.
+    /// The classes that a request of this kind can have.
     #[must_use]
-    pub fn may_have_been_executed(self) -> bool {
-        self.reads_to_disprove() > 0
+    pub fn of_kind(kind: RequestKind) -> &'static [Self] {
+        match kind {
+            RequestKind::Commit => &[
+                Self::Submitted,
+                Self::Retry,
+                Self::BackendError,
+                Self::Throttled,
+                Self::Account,
+                Self::Denied,
+                Self::Failed,
+                Self::StatusRefused,
+                Self::NotSent,
+                Self::InDoubt,
+            ],
+            RequestKind::Readback => &[
+                Self::Committed,
+                Self::NotCommitted,
+                Self::DeadEnd,
+                Self::Unclear,
+                Self::Retry,
+                Self::Throttled,
+                Self::Account,
+                Self::Denied,
+                Self::Failed,
+                Self::NotSent,
+            ],
+        }
     }
 
-    /// How many reads since it must find nothing submitted, before another commit may go out.
+    /// The class of a request whose outcome is unknown.
     #[must_use]
-    pub fn reads_to_disprove(self) -> u32 {
-        match self {
-            Self::Throttled | Self::Account | Self::NotSent => 0,
-            // A refusal for the status that a read contradicts is for a person; what they decide is read once more.
-            Self::InDoubt | Self::StatusRefused => NEGATIVE_READS_TO_RESEND,
-            Self::Submitted | Self::Retry | Self::BackendError | Self::Denied | Self::Failed => 1,
+    pub fn unknown(kind: RequestKind) -> Self {
+        match kind {
+            RequestKind::Commit => Self::InDoubt,
+            RequestKind::Readback => Self::Retry,
+        }
+    }
+
+    /// The class of a readback that the server refused with an error of this class.
+    #[must_use]
+    pub fn of_refused_readback(self) -> Self {
+        let is_kept = matches!(self, Self::Throttled | Self::Account | Self::Denied | Self::Failed);
+        if is_kept { self } else { Self::Retry }
+    }
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What it means.
+    pub class: OutcomeClass,
+    /// The CA's order number, if one was placed or shown.
+    pub order_id: Option<String>,
+    /// The certificate's status, if one was given or shown.
+    pub status: Option<i64>,
+    /// The ID that the server gave the request.
+    pub request_id: Option<String>,
+    /// The server's error, if it gave one.
+    pub error: Option<ApiError>,
+    /// What went wrong, where the server's error doesn't say it.
+    pub detail: Option<String>,
+}
+
+impl Outcome {
+    /// A commit that placed an order.
+    #[must_use]
+    pub fn submitted(order_id: String, status: i64, request_id: Option<String>) -> Self {
+        Self { order_id: Some(order_id), status: Some(status), request_id, ..Self::of(OutcomeClass::Submitted) }
+    }
+
+    /// A readback that showed the certificate; both of its fields may be null in the reply.
+    #[must_use]
+    pub fn shown(order_id: Option<String>, status: Option<i64>, request_id: Option<String>) -> Self {
+        let class = OutcomeClass::of_shown(status, order_id.is_some());
+        Self { order_id, status, request_id, ..Self::of(class) }
+    }
+
+    /// A request that the server refused.
+    #[must_use]
+    pub fn refused(class: OutcomeClass, error: ApiError) -> Self {
+        let request_id = error.request_id.as_ref().map(ToString::to_string);
+        Self { error: Some(error), request_id, ..Self::of(class) }
+    }
+
+    /// A request whose outcome is unknown for this reason.
+    #[must_use]
+    pub fn unknown(kind: RequestKind, detail: String) -> Self {
+        Self { detail: Some(detail), ..Self::of(OutcomeClass::unknown(kind)) }
+    }
+
+    /// A request that never left this machine, for this reason.
+    #[must_use]
+    pub fn not_sent(detail: String) -> Self {
+        Self { detail: Some(detail), ..Self::of(OutcomeClass::NotSent) }
+    }
+
+    fn of(class: OutcomeClass) -> Self {
+        Self { class, order_id: None, status: None, request_id: None, error: None, detail: None }
+    }
+
+    /// Why it didn't succeed: the detail, or else the server's error.
+    #[must_use]
+    pub fn why(&self) -> Quote {
+        match (&self.detail, &self.error) {
+            (Some(detail), _) => Quote::new(detail),
+            (None, Some(error)) => Quote::new(&error.to_string()),
+            (None, None) => Quote::new(&self.describe()),
+        }
+    }
+
+    /// Order and status in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let order = match &self.order_id {
+            Some(order_id) => format!("order {order_id}"),
+            None => "no order".to_owned(),
+        };
+        match self.status {
+            Some(status) => match status_text(status) {
+                Some(text) => format!("{order}, status {status} ({text})"),
+                None => format!("{order}, unknown status {status}"),
+            },
+            None => format!("{order}, no status"),
         }
     }
 }
@@ -304,41 +194,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_outcome_reads_back_as_written() {
-        for class in CommitClass::ALL {
-            assert_eq!(class.as_str().parse(), Ok(*class));
+    fn a_class_is_parsed_from_its_name() {
+        for class in OutcomeClass::ALL {
+            assert_eq!(class.as_str().parse(), Ok(class));
         }
-        for class in ReadClass::ALL {
-            assert_eq!(class.as_str().parse(), Ok(*class));
-        }
-        assert!("lost".parse::<CommitClass>().is_err());
+        assert!("lost".parse::<OutcomeClass>().is_err());
     }
 
     #[test]
-    fn only_what_was_not_executed_for_no_fault_of_the_row_spends_no_try() {
-        let free: Vec<_> = CommitClass::ALL.iter().filter(|class| !class.spends_a_try()).collect();
-        assert_eq!(free, [&CommitClass::Throttled, &CommitClass::Account, &CommitClass::NotSent]);
+    fn every_status_that_is_shown_has_the_class_of_the_contract() {
+        for status in -1..=17 {
+            let with_order = match status {
+                0 | 1 | 4 | 8 | 11 | 12 => OutcomeClass::Committed,
+                2 | 3 | 6 | 7 | 9 | 10 | 14 => OutcomeClass::DeadEnd,
+                _ => OutcomeClass::Unclear,
+            };
+            let without_order = match status {
+                5 | 13 => OutcomeClass::NotCommitted,
+                2 | 3 | 6 | 7 | 9 | 10 | 14 => OutcomeClass::DeadEnd,
+                _ => OutcomeClass::Unclear,
+            };
+            assert_eq!(OutcomeClass::of_shown(Some(status), true), with_order, "{status} with an order");
+            assert_eq!(OutcomeClass::of_shown(Some(status), false), without_order, "{status} without an order");
+        }
+        assert_eq!([true, false].map(|order| OutcomeClass::of_shown(None, order)), [OutcomeClass::Unclear; 2]);
     }
 
     #[test]
-    fn the_servers_error_is_told_of_every_outcome_that_has_one() {
-        let refusal = || Refusal { code: "Some.Code".into(), message: "words".into(), request_id: None };
-        assert_eq!(refusal().to_string(), "Some.Code: words");
-        let reading = Reading { order_id: None, status: None, request_id: None };
-        let (why, cut) = ("cut".to_owned(), || "cut".to_owned());
-        for silent in
-            [ReadOutcome::Seen(reading), ReadOutcome::NotSent(why), ReadOutcome::Retry { why: cut(), refusal: None }]
-        {
-            assert_eq!(silent.refusal(), None, "{silent:?}");
-        }
-        for refused in [
-            ReadOutcome::Retry { why: cut(), refusal: Some(refusal()) },
-            ReadOutcome::Throttled(refusal()),
-            ReadOutcome::Account(refusal()),
-            ReadOutcome::Denied(refusal()),
-            ReadOutcome::Failed(refusal()),
-        ] {
-            assert_eq!(refused.refusal(), Some(&refusal()), "{refused:?}");
-        }
+    fn a_readback_describes_order_and_status_with_their_meaning() {
+        let shown = |order: Option<&str>, status| Outcome::shown(order.map(str::to_owned), status, None).describe();
+        assert_eq!(
+            shown(Some("SO1"), Some(8)),
+            "order SO1, status 8 (information submitted, pending confirmation letter upload)"
+        );
+        assert_eq!(shown(None, Some(99)), "no order, unknown status 99");
+        assert_eq!(shown(None, None), "no order, no status");
+    }
+
+    #[test]
+    fn the_reason_of_an_outcome_is_its_detail_or_else_the_servers_error() {
+        let refused = Outcome::refused(OutcomeClass::Failed, ApiError::new("A.B", "no", None));
+        assert_eq!(refused.why().as_str(), "A.B: no");
+        assert_eq!(Outcome { detail: Some("cut".into()), ..refused }.why().as_str(), "cut");
+        assert_eq!(Outcome::not_sent("refused".into()).why().as_str(), "refused");
+    }
+
+    #[test]
+    fn an_unknown_outcome_leaves_a_commit_in_doubt_and_repeats_a_readback() {
+        let class = |kind| Outcome::unknown(kind, "cut".into()).class;
+        assert_eq!(class(RequestKind::Commit), OutcomeClass::InDoubt);
+        assert_eq!(class(RequestKind::Readback), OutcomeClass::Retry);
     }
 }

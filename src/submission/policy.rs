@@ -1,11 +1,11 @@
-//! How often and how soon: the backoff between tries, and the waits of the read-back.
+//! The policies: the backoff between tries, and the waits before readbacks.
 
 use std::time::Duration;
 
-/// Bounds and pace of the retries of one submission.
+/// The limits of the retries of one submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Commits that may count for one submission, the first included.
+    /// The most tries of one submission, including the first.
     pub max_tries: u32,
     /// The longest wait after the first failure.
     pub initial_backoff: Duration,
@@ -14,7 +14,7 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The wait after the `failures`-th failure in succession: exponential, with full jitter.
+    /// The wait after this many failures in succession: exponential, with full jitter.
     ///
     /// `dice` is a random number in `0.0..1.0`. The result lies in `0..=min(max, initial * 2^(failures-1))`.
     #[must_use]
@@ -28,10 +28,10 @@ impl RetryPolicy {
 /// The waits of the in-doubt protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VerifyPolicy {
-    /// From losing sight of a commit to the first read: it may still be on its way.
+    /// From a commit of unknown outcome to its first readback: the commit may still take effect.
     pub settle: Duration,
-    /// From signing a commit to the read that may allow another one. A signature lives 300 s, and lost
-    /// packets are sent again: anything above that is safe.
+    /// From signing a commit to the readback that may allow another one. A signature is valid for 300 s, and lost packets are
+    /// sent again: more than both together is safe.
     pub resend_after: Duration,
 }
 

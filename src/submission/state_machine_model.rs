@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
+use crate::cause::ApiError;
 
 /// A signature lives this long: nothing signed earlier is executed any more.
 const SIGNATURE_LIVES: u64 = 300;
@@ -32,7 +33,7 @@ enum Fate {
     /// The answer is lost or never comes; the commit lands this many seconds after the signing.
     Late(u64),
     /// It isn't executed, or never arrives.
-    Fails(CommitOutcome),
+    Fails(Outcome),
     /// It is executed, and answered with an error of the backend.
     ActsAndErrs,
     /// It is executed, and answered as busy. The order shows at once: the server says that nothing was placed, so no read
@@ -51,7 +52,7 @@ struct Step {
     takes: u64,
     commit: Fate,
     /// How a read fails; otherwise it shows what is so, or was.
-    read: Option<ReadOutcome>,
+    read: Option<Outcome>,
     /// How far a read lags behind, as a share of the longest lag that the policy allows for.
     lag: f64,
     /// The daemon dies before it records how the request ended.
@@ -65,8 +66,8 @@ struct Step {
 
 #[derive(Debug, Clone)]
 enum Entry {
-    Commit { class: CommitClass, signed: u64 },
-    Read { class: ReadClass, sent: u64, run_began: u64 },
+    Commit { class: OutcomeClass, signed: u64 },
+    Read { class: OutcomeClass, sent: u64, run_began: u64 },
 }
 
 #[derive(Debug)]
@@ -122,12 +123,16 @@ impl World {
         for entry in &self.record {
             evidence = match entry {
                 Entry::Commit { class, signed } => {
-                    newest = if class.may_have_been_executed() { Some(*signed) } else { newest };
+                    newest = if effects(RequestKind::Commit, *class).readbacks_to_disprove > 0 {
+                        Some(*signed)
+                    } else {
+                        newest
+                    };
                     evidence.with_commit(*class, age(*signed))
                 }
                 Entry::Read { class, sent, run_began } => {
                     let since = newest.map(|signed: u64| Duration::from_secs(sent - signed.max(*run_began)));
-                    evidence.with_read(*class, since.unwrap_or(evidence.age), &self.policy.verify)
+                    evidence.with_readback(*class, since.unwrap_or(evidence.age), &self.policy.verify)
                 }
             };
         }
@@ -149,11 +154,11 @@ impl World {
         let evidence = self.evidence();
         let settle = self.policy.verify.settle;
         match self.state {
-            State::Pending if !evidence.needs_read() => self.commit(step, evidence),
+            State::Pending if !evidence.needs_readback() => self.commit(step, evidence),
             // The queue claims no read of it yet.
             State::InDoubt if !evidence.has_settled(settle) => self.pass((settle - evidence.age).as_secs()),
-            State::Pending if !evidence.reads_count_in(&self.policy.verify).is_zero() => {
-                self.pass(evidence.reads_count_in(&self.policy.verify).as_secs());
+            State::Pending if !evidence.readbacks_count_in(&self.policy.verify).is_zero() => {
+                self.pass(evidence.readbacks_count_in(&self.policy.verify).as_secs());
             }
             State::Pending | State::InDoubt => self.read(step, evidence),
             State::InFlight | State::Submitted | State::Failed | State::Held | State::Canceled => {}
@@ -175,12 +180,12 @@ impl World {
 
     /// What a read shows that lags behind by this share of what the policy allows for: a read after `settle` shows what
     /// was executed at once, and one after `resend_after` whatever a signature still allowed.
-    fn shown(&self, lag: f64) -> Reading {
+    fn shown(&self, lag: f64) -> Outcome {
         let longest = self.policy.verify.settle.min(self.policy.verify.resend_after - SIGNATURE);
         let at = self.now - longest.mul_f64(lag).as_secs();
         let (_, status, orders) = self.history.iter().rfind(|(since, ..)| *since <= at).copied().unwrap();
         let order_id = (orders > 0 || status == COMMITTED).then(|| "SO1".to_owned());
-        Reading { order_id, status: Some(status), request_id: None }
+        Outcome::shown(order_id, Some(status), None)
     }
 
     /// A commit arrives, and places an order if the status allows it.
@@ -199,18 +204,18 @@ impl World {
         let signed = self.now;
         self.assert_may_be_sent();
         let outcome = self.send(&step.commit);
-        let class = if step.crash { CommitClass::InDoubt } else { outcome.class() };
-        let event = if step.crash { Event::Interrupted } else { Event::Commit(outcome) };
+        let class = if step.crash { OutcomeClass::InDoubt } else { outcome.class };
+        let event = if step.crash { Event::Interrupted } else { Event::Ended(outcome) };
         self.pass(step.takes);
         self.restart_if(step.crash);
-        self.counted += u32::from(class.spends_a_try());
+        self.counted += u32::from(effects(RequestKind::Commit, class).spends_try);
         // The model's own words for what may have been executed.
-        if !matches!(class, CommitClass::Throttled | CommitClass::Account | CommitClass::NotSent) {
+        if !matches!(class, OutcomeClass::Throttled | OutcomeClass::Account | OutcomeClass::NotSent) {
             let settle = self.policy.verify.settle.as_secs();
-            self.doubt = (class == CommitClass::InDoubt).then(|| (signed, Vec::new()));
-            let shows_late = matches!(class, CommitClass::BackendError | CommitClass::StatusRefused);
+            self.doubt = (class == OutcomeClass::InDoubt).then(|| (signed, Vec::new()));
+            let shows_late = matches!(class, OutcomeClass::BackendError | OutcomeClass::StatusRefused);
             let shows_after = if shows_late { settle } else { 0 };
-            self.unread = (class != CommitClass::InDoubt).then_some((signed, shows_after));
+            self.unread = (class != OutcomeClass::InDoubt).then_some((signed, shows_after));
         }
         self.record.push(Entry::Commit { class, signed });
         self.apply(&row, &event, step.dice);
@@ -227,12 +232,12 @@ impl World {
         }
     }
 
-    fn send(&mut self, fate: &Fate) -> CommitOutcome {
+    fn send(&mut self, fate: &Fate) -> Outcome {
         match fate {
-            Fate::Answered if !matches!(self.status, 5 | WAITS) => CommitOutcome::StatusRefused(refusal()),
+            Fate::Answered if !matches!(self.status, 5 | WAITS) => refused(OutcomeClass::StatusRefused),
             Fate::Answered => {
                 self.execute(self.now);
-                CommitOutcome::Submitted(Receipt { order_id: "SO1".into(), status: COMMITTED, request_id: None })
+                Outcome::submitted("SO1".into(), COMMITTED, None)
             }
             Fate::Late(seconds) => {
                 self.under_way.push(self.now + (*seconds).min(SIGNATURE_LIVES));
@@ -241,12 +246,12 @@ impl World {
             Fate::Fails(outcome) => outcome.clone(),
             Fate::ActsAndErrs => {
                 self.execute(self.now);
-                CommitOutcome::BackendError(refusal())
+                refused(OutcomeClass::BackendError)
             }
             Fate::ActsAndIsBusy => {
                 self.execute(self.now);
                 self.history = vec![(0, self.status, self.orders)];
-                CommitOutcome::Retry(refusal())
+                refused(OutcomeClass::Retry)
             }
         }
     }
@@ -255,15 +260,15 @@ impl World {
         let row = Row { state: self.state, tries: self.tries, evidence };
         let outcome = match &step.read {
             Some(outcome) => outcome.clone(),
-            None => ReadOutcome::Seen(self.shown(step.lag)),
+            None => self.shown(step.lag),
         };
         // A read that was cut off by the end of the daemon proves nothing.
-        let class = if step.crash { ReadClass::Retry } else { outcome.class() };
+        let class = if step.crash { OutcomeClass::Retry } else { outcome.class };
         let shows = |(signed, settle): &(u64, u64)| self.now - signed >= *settle;
-        if class == ReadClass::NotCommitted && self.unread.as_ref().is_some_and(shows) {
+        if class == OutcomeClass::NotCommitted && self.unread.as_ref().is_some_and(shows) {
             self.unread = None;
         }
-        if let (Some((_, disproved)), ReadClass::NotCommitted) = (&mut self.doubt, class) {
+        if let (Some((_, disproved)), OutcomeClass::NotCommitted) = (&mut self.doubt, class) {
             disproved.push(self.now);
         }
         let (sent, run_began) = (self.now, self.run_began);
@@ -271,7 +276,7 @@ impl World {
         self.restart_if(step.crash);
         self.record.push(Entry::Read { class, sent, run_began });
         if !step.crash {
-            self.apply(&row, &Event::Read(outcome), step.dice);
+            self.apply(&row, &Event::Ended(outcome), step.dice);
         }
     }
 
@@ -281,11 +286,12 @@ impl World {
     }
 
     fn apply(&mut self, row: &Row, event: &Event, dice: f64) {
-        let change = next_state(row, event, &self.policy, dice).unwrap();
+        let kind = if row.state == State::InFlight { RequestKind::Commit } else { RequestKind::Readback };
+        let change = next_state(row, kind, event, &self.policy, dice).unwrap();
         assert!(change.to == row.state || row.state.may_become(change.to), "{:?} to {:?}", row.state, change.to);
         if (row.state, change.to) == (State::InDoubt, State::Pending) {
-            let Evidence { age, negative_reads, .. } = row.evidence;
-            assert!(negative_reads >= 1 && age >= self.policy.verify.resend_after, "too early: {row:?}");
+            let Evidence { age, negative_readbacks, .. } = row.evidence;
+            assert!(negative_readbacks >= 1 && age >= self.policy.verify.resend_after, "too early: {row:?}");
         }
         self.state = change.to;
         self.tries += u32::from(change.spends_try);
@@ -295,11 +301,11 @@ impl World {
 
     /// What the row says is so.
     fn assert_true(&self) {
-        use ReadClass::{DeadEnd, Failed, NotCommitted, Unclear};
+        use OutcomeClass::{DeadEnd, Failed, NotCommitted, Unclear};
         let shown = |entry: &Entry| matches!(entry, Entry::Read { class: DeadEnd | Failed | Unclear, .. });
         let contradicts = |entry: &Entry| {
             let evidence = self.evidence();
-            (evidence.last_commit == Some(CommitClass::StatusRefused) || evidence.placed)
+            (evidence.last_commit == Some(OutcomeClass::StatusRefused) || evidence.placed)
                 && matches!(entry, Entry::Read { class: NotCommitted, .. })
         };
         match self.state {
@@ -309,7 +315,7 @@ impl World {
                 assert!(stood, "no order stands: {self:?}");
             }
             State::Failed => {
-                let by_status = self.evidence().last_commit == Some(CommitClass::StatusRefused);
+                let by_status = self.evidence().last_commit == Some(OutcomeClass::StatusRefused);
                 let elsewhere = by_status && self.status == COMMITTED;
                 let ours = self.orders > 0 || !self.under_way.is_empty();
                 assert!(!ours && !elsewhere, "an order may stand: {self:?}");
@@ -324,42 +330,46 @@ impl World {
     }
 }
 
-fn refusal() -> Refusal {
-    Refusal { code: "Code".into(), message: "message".into(), request_id: None }
+fn error() -> ApiError {
+    ApiError::new("Code", "message", None)
 }
 
-fn lost() -> CommitOutcome {
-    CommitOutcome::InDoubt { why: "lost".into(), refusal: Some(refusal()) }
+fn refused(class: OutcomeClass) -> Outcome {
+    Outcome::refused(class, error())
 }
 
-fn cut() -> ReadOutcome {
-    ReadOutcome::Retry { why: "cut".into(), refusal: None }
+fn lost() -> Outcome {
+    Outcome { error: Some(error()), ..Outcome::unknown(RequestKind::Commit, "lost".into()) }
+}
+
+fn cut() -> Outcome {
+    Outcome::unknown(RequestKind::Readback, "cut".into())
 }
 
 fn fate() -> impl Strategy<Value = Fate> {
-    use CommitOutcome::{Account, BackendError, Denied, Failed, NotSent, Retry, Throttled};
-    let unsent = NotSent("unreachable".into());
-    let passing = vec![Retry(refusal()), BackendError(refusal()), Throttled(refusal()), Account(refusal()), unsent];
+    use OutcomeClass::{Account, BackendError, Denied, Failed, Retry, Throttled};
+    let unsent = Outcome::not_sent("unreachable".into());
+    let passing = vec![refused(Retry), refused(BackendError), refused(Throttled), refused(Account), unsent];
     prop_oneof![
         2 => Just(Fate::Answered),
         8 => (0..=SIGNATURE_LIVES).prop_map(Fate::Late),
         4 => Just(Fate::Late(0)),
         8 => Just(Fate::Fails(lost())),
         10 => select(passing).prop_map(Fate::Fails),
-        1 => select(vec![Denied(refusal()), Failed(refusal())]).prop_map(Fate::Fails),
+        1 => select(vec![refused(Denied), refused(Failed)]).prop_map(Fate::Fails),
         1 => Just(Fate::ActsAndErrs),
         1 => Just(Fate::ActsAndIsBusy),
     ]
 }
 
-fn failed_read() -> impl Strategy<Value = Option<ReadOutcome>> {
-    use ReadOutcome::{Account, Denied, Failed, NotSent, Throttled};
-    let unsent = NotSent("unreachable".into());
-    let passing = vec![cut(), Throttled(refusal()), Account(refusal()), unsent, Denied(refusal())];
+fn failed_read() -> impl Strategy<Value = Option<Outcome>> {
+    use OutcomeClass::{Account, Denied, Failed, Throttled};
+    let unsent = Outcome::not_sent("unreachable".into());
+    let passing = vec![cut(), refused(Throttled), refused(Account), unsent, refused(Denied)];
     prop_oneof![
         30 => Just(None),
         12 => select(passing).prop_map(Some),
-        1 => Just(Some(Failed(refusal()))),
+        1 => Just(Some(refused(Failed))),
     ]
 }
 
@@ -438,7 +448,7 @@ proptest! {
     fn a_certificate_that_nobody_else_touches_is_submitted_exactly_if_its_order_stands(
         policy in policy(), mut steps in steps(0.0),
     ) {
-        steps.retain(|step| step.turn.is_none() && !matches!(step.read, Some(ReadOutcome::Failed(_))));
+        steps.retain(|step| step.turn.is_none() && !step.read.as_ref().is_some_and(|outcome| outcome.class == OutcomeClass::Failed));
         let world = live(policy, WAITS, &steps);
         prop_assert!(matches!(world.state, State::Submitted | State::Failed), "{world:?}");
         prop_assert_eq!(world.orders, u32::from(world.state == State::Submitted), "{:?}", world);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::cause::{ApiError, RowCause};
 
 mod kept;
 
@@ -12,41 +13,53 @@ const POLICY: Policy = Policy {
 };
 const LATE: Duration = Duration::from_secs(600);
 
-fn refusal() -> Refusal {
-    Refusal { code: "Some.Code".into(), message: "words".into(), request_id: Some("r-1".into()) }
+fn error() -> ApiError {
+    ApiError::new("Some.Code", "words", Some("r-1"))
 }
 
-fn commits() -> Vec<CommitOutcome> {
+fn refused(class: OutcomeClass) -> Outcome {
+    Outcome::refused(class, error())
+}
+
+fn lost() -> Outcome {
+    Outcome::unknown(RequestKind::Commit, "cut".into())
+}
+
+fn cut() -> Outcome {
+    Outcome::unknown(RequestKind::Readback, "cut".into())
+}
+
+fn commits() -> Vec<Outcome> {
     vec![
-        CommitOutcome::Submitted(Receipt { order_id: "SO1".into(), status: 8, request_id: Some("r-1".into()) }),
-        CommitOutcome::Retry(refusal()),
-        CommitOutcome::BackendError(refusal()),
-        CommitOutcome::Throttled(refusal()),
-        CommitOutcome::Account(refusal()),
-        CommitOutcome::Denied(refusal()),
-        CommitOutcome::Failed(refusal()),
-        CommitOutcome::StatusRefused(refusal()),
-        CommitOutcome::NotSent("refused".into()),
-        CommitOutcome::InDoubt { why: "cut".into(), refusal: None },
+        Outcome::submitted("SO1".into(), 8, Some("r-1".into())),
+        refused(OutcomeClass::Retry),
+        refused(OutcomeClass::BackendError),
+        refused(OutcomeClass::Throttled),
+        refused(OutcomeClass::Account),
+        refused(OutcomeClass::Denied),
+        refused(OutcomeClass::Failed),
+        refused(OutcomeClass::StatusRefused),
+        Outcome::not_sent("refused".into()),
+        lost(),
     ]
 }
 
-fn seen(order_id: Option<&str>, status: Option<i64>) -> ReadOutcome {
-    ReadOutcome::Seen(Reading { order_id: order_id.map(str::to_owned), status, request_id: Some("r-2".into()) })
+fn seen(order_id: Option<&str>, status: Option<i64>) -> Outcome {
+    Outcome::shown(order_id.map(str::to_owned), status, Some("r-2".into()))
 }
 
-fn reads() -> Vec<ReadOutcome> {
+fn reads() -> Vec<Outcome> {
     vec![
         seen(Some("SO1"), Some(8)),
         seen(None, Some(13)),
         seen(None, Some(7)),
         seen(Some("SO1"), Some(99)),
-        ReadOutcome::Retry { why: "cut".into(), refusal: None },
-        ReadOutcome::Throttled(refusal()),
-        ReadOutcome::Account(refusal()),
-        ReadOutcome::Denied(refusal()),
-        ReadOutcome::Failed(refusal()),
-        ReadOutcome::NotSent("refused".into()),
+        cut(),
+        refused(OutcomeClass::Throttled),
+        refused(OutcomeClass::Account),
+        refused(OutcomeClass::Denied),
+        refused(OutcomeClass::Failed),
+        Outcome::not_sent("refused".into()),
     ]
 }
 
@@ -54,22 +67,41 @@ fn row(state: State, tries: u32, evidence: Evidence) -> Row {
     Row { state, tries, evidence }
 }
 
-fn doubt(negative_reads: u32, age: Duration) -> Evidence {
-    let last_commit = Some(CommitClass::InDoubt);
-    Evidence { last_commit, age, negative_reads, reads: negative_reads, ..Evidence::none() }
+fn doubt(negative_readbacks: u32, age: Duration) -> Evidence {
+    let last_commit = Some(OutcomeClass::InDoubt);
+    Evidence { last_commit, age, negative_readbacks, readbacks: negative_readbacks, ..Evidence::none() }
 }
 
 /// The evidence right after a commit that ended like this, so long ago.
-fn commit(class: CommitClass, age: Duration) -> Evidence {
+fn commit(class: OutcomeClass, age: Duration) -> Evidence {
     Evidence::none().with_commit(class, age)
 }
 
-fn after(row: &Row, event: &Event) -> Option<Change> {
-    next_state(row, event, &POLICY, 1.0)
+/// What happens to a request, of the kind that it is.
+type Happening = (RequestKind, Event);
+
+fn committed(outcome: Outcome) -> Happening {
+    (RequestKind::Commit, Event::Ended(outcome))
 }
 
-fn after_read(row: &Row, outcome: ReadOutcome) -> Change {
-    after(row, &Event::Read(outcome)).unwrap()
+fn read_back(outcome: Outcome) -> Happening {
+    (RequestKind::Readback, Event::Ended(outcome))
+}
+
+fn returned() -> Happening {
+    (RequestKind::Commit, Event::Returned(RowCause::PausedUnsent))
+}
+
+fn interrupted() -> Happening {
+    (RequestKind::Commit, Event::Interrupted)
+}
+
+fn after(row: &Row, (kind, event): &Happening) -> Option<Change> {
+    next_state(row, *kind, event, &POLICY, 1.0)
+}
+
+fn after_read(row: &Row, outcome: Outcome) -> Change {
+    after(row, &read_back(outcome)).unwrap()
 }
 
 #[test]
@@ -79,7 +111,7 @@ fn every_commit_takes_a_row_in_flight_where_the_contract_says() {
     let last = [Submitted, InDoubt, InDoubt, Pending, Pending, Failed, Failed, InDoubt, Pending, InDoubt];
     let outcomes = |tries: u32| -> Vec<State> {
         let row = row(State::InFlight, tries, Evidence::none());
-        commits().into_iter().map(|outcome| after(&row, &Event::Commit(outcome)).unwrap().to).collect()
+        commits().into_iter().map(|outcome| after(&row, &committed(outcome)).unwrap().to).collect()
     };
     assert_eq!(outcomes(0), first);
     assert_eq!(outcomes(1), first);
@@ -104,7 +136,7 @@ fn every_read_takes_a_row_in_doubt_where_the_contract_says() {
 fn every_read_before_a_next_try_takes_a_pending_row_where_the_contract_says() {
     use State::{InDoubt, Pending};
     let expected = [InDoubt, Pending, InDoubt, InDoubt, Pending, Pending, Pending, Pending, InDoubt, Pending];
-    for class in [CommitClass::Retry, CommitClass::BackendError, CommitClass::Denied, CommitClass::Failed] {
+    for class in [OutcomeClass::Retry, OutcomeClass::BackendError, OutcomeClass::Denied, OutcomeClass::Failed] {
         let row = row(State::Pending, 1, commit(class, POLICY.verify.settle));
         let outcomes: Vec<State> = reads().into_iter().map(|outcome| after_read(&row, outcome).to).collect();
         assert_eq!(outcomes, expected, "{class:?}");
@@ -118,9 +150,13 @@ fn a_pending_row_is_sent_again_only_when_a_read_disproves_its_last_commit() {
         (change.to, change.due_in.as_secs())
     };
     let early = Duration::from_secs(1);
-    assert_eq!(read(commit(CommitClass::Retry, early)), (State::Pending, 0), "the server says that nothing was placed");
-    assert_eq!(read(commit(CommitClass::BackendError, early)), (State::InDoubt, 59), "an order may not show yet");
-    assert_eq!(read(commit(CommitClass::InDoubt, LATE)), (State::InDoubt, 0), "one read of two");
+    assert_eq!(
+        read(commit(OutcomeClass::Retry, early)),
+        (State::Pending, 0),
+        "the server says that nothing was placed"
+    );
+    assert_eq!(read(commit(OutcomeClass::BackendError, early)), (State::InDoubt, 59), "an order may not show yet");
+    assert_eq!(read(commit(OutcomeClass::InDoubt, LATE)), (State::InDoubt, 0), "one read of two");
     assert_eq!(read(doubt(1, LATE)), (State::Pending, 0));
     assert_eq!(read(doubt(1, LATE / 2)), (State::InDoubt, 300), "it may be executed still");
     assert_eq!(read(Evidence { placed: true, ..doubt(2, LATE) }).0, State::InDoubt, "its order is on record");
@@ -135,10 +171,10 @@ fn a_row_whose_order_is_on_record_is_held_where_a_read_shows_none() {
 
 #[test]
 fn what_leads_nowhere_fails_a_row_whose_commit_was_refused_and_holds_one_that_may_have_been_placed() {
-    use CommitClass::{BackendError, Denied, Failed, InDoubt, Retry, StatusRefused, Submitted};
+    use OutcomeClass::{BackendError, Denied, Failed, InDoubt, Retry, StatusRefused, Submitted};
     let after_both = |evidence: Evidence| {
         let row = row(State::InDoubt, 0, evidence);
-        [seen(None, Some(7)), ReadOutcome::Failed(refusal())].map(|outcome| after_read(&row, outcome).to)
+        [seen(None, Some(7)), refused(OutcomeClass::Failed)].map(|outcome| after_read(&row, outcome).to)
     };
     let (fails, holds) = (State::Failed, State::Held);
     let expected = [
@@ -159,17 +195,17 @@ fn what_leads_nowhere_fails_a_row_whose_commit_was_refused_and_holds_one_that_ma
 
 #[test]
 fn no_other_event_moves_a_row() {
-    let everything: Vec<Event> = commits()
+    let everything: Vec<Happening> = commits()
         .into_iter()
-        .map(Event::Commit)
-        .chain(reads().into_iter().map(Event::Read))
-        .chain([Event::Unsent("paused".into()), Event::Interrupted])
+        .map(committed)
+        .chain(reads().into_iter().map(read_back))
+        .chain([returned(), interrupted()])
         .collect();
     for state in State::ALL {
         for event in &everything {
-            let concerns = match event {
-                Event::Commit(_) | Event::Unsent(_) | Event::Interrupted => state == State::InFlight,
-                Event::Read(_) => matches!(state, State::InDoubt | State::Pending),
+            let concerns = match event.0 {
+                RequestKind::Commit => state == State::InFlight,
+                RequestKind::Readback => matches!(state, State::InDoubt | State::Pending),
             };
             let change = after(&row(state, 0, Evidence::none()), event);
             assert_eq!(change.is_some(), concerns, "{state} {event:?}");
@@ -183,18 +219,18 @@ fn no_other_event_moves_a_row() {
 #[test]
 fn a_commit_spends_a_try_unless_nothing_was_executed_for_no_fault_of_the_row() {
     for (tries, outcome) in [0, 2].into_iter().flat_map(|tries| commits().into_iter().map(move |o| (tries, o))) {
-        let class = outcome.class();
-        let change = after(&row(State::InFlight, tries, Evidence::none()), &Event::Commit(outcome)).unwrap();
-        assert_eq!(change.spends_try, class.spends_a_try(), "{class:?} after {tries}");
+        let class = outcome.class;
+        let change = after(&row(State::InFlight, tries, Evidence::none()), &committed(outcome)).unwrap();
+        assert_eq!(change.spends_try, effects(RequestKind::Commit, class).spends_try, "{class:?} after {tries}");
     }
     let row = row(State::InFlight, 0, Evidence::none());
-    assert!(after(&row, &Event::Interrupted).unwrap().spends_try);
-    assert!(!after(&row, &Event::Unsent("paused".into())).unwrap().spends_try);
+    assert!(after(&row, &interrupted()).unwrap().spends_try);
+    assert!(!after(&row, &returned()).unwrap().spends_try);
 }
 
 #[test]
 fn a_row_that_was_set_to_pending_by_hand_is_not_failed_for_the_refusal_of_before() {
-    let evidence = Evidence { negative_reads: 1, ..commit(CommitClass::StatusRefused, LATE) };
+    let evidence = Evidence { negative_readbacks: 1, ..commit(OutcomeClass::StatusRefused, LATE) };
     assert_eq!(after_read(&row(State::InDoubt, 0, evidence), seen(None, Some(13))).to, State::Pending);
 }
 
@@ -210,22 +246,22 @@ fn no_read_spends_a_try() {
 #[test]
 fn a_retry_waits_longer_each_time() {
     let wait = |tries, outcome| {
-        after(&row(State::InFlight, tries, Evidence::none()), &Event::Commit(outcome)).unwrap().due_in.as_secs()
+        after(&row(State::InFlight, tries, Evidence::none()), &committed(outcome)).unwrap().due_in.as_secs()
     };
-    for outcome in [CommitOutcome::Retry(refusal()), CommitOutcome::NotSent("refused".into())] {
+    for outcome in [refused(OutcomeClass::Retry), Outcome::not_sent("refused".into())] {
         assert_eq!([0, 1].map(|tries| wait(tries, outcome.clone())), [1, 2], "{outcome:?}");
     }
-    let unsent = || CommitOutcome::NotSent("refused".into());
+    let unsent = || Outcome::not_sent("refused".into());
     assert_eq!([2, 20].map(|tries| wait(tries, unsent())), [4, 300], "what was never sent is never given up");
 }
 
 #[test]
 fn a_row_in_doubt_is_read_after_settling_and_again_when_it_may_be_resent() {
     let in_flight = row(State::InFlight, 0, Evidence::none());
-    let lost = after(&in_flight, &Event::Commit(CommitOutcome::InDoubt { why: "cut".into(), refusal: None })).unwrap();
+    let lost = after(&in_flight, &committed(lost())).unwrap();
     assert_eq!(lost.due_in, POLICY.verify.settle);
     let last = row(State::InFlight, 2, Evidence::none());
-    let backend = after(&last, &Event::Commit(CommitOutcome::BackendError(refusal()))).unwrap();
+    let backend = after(&last, &committed(refused(OutcomeClass::BackendError))).unwrap();
     assert_eq!(backend.due_in, POLICY.verify.settle);
     let first = after_read(&row(State::InDoubt, 1, doubt(0, Duration::from_secs(60))), seen(None, Some(13)));
     assert_eq!(first.due_in, Duration::from_secs(540));
@@ -234,9 +270,9 @@ fn a_row_in_doubt_is_read_after_settling_and_again_when_it_may_be_resent() {
 #[test]
 fn a_commit_refused_for_its_status_is_read_at_once_and_decided_by_what_is_read() {
     let in_flight = row(State::InFlight, 0, Evidence::none());
-    let refused = after(&in_flight, &Event::Commit(CommitOutcome::StatusRefused(refusal()))).unwrap();
+    let refused = after(&in_flight, &committed(refused(OutcomeClass::StatusRefused))).unwrap();
     assert_eq!((refused.to, refused.due_in), (State::InDoubt, Duration::ZERO));
-    let evidence = Evidence { last_commit: Some(CommitClass::StatusRefused), ..Evidence::none() };
+    let evidence = Evidence { last_commit: Some(OutcomeClass::StatusRefused), ..Evidence::none() };
     let read = |earlier_in_doubt, outcome| {
         after_read(&row(State::InDoubt, 1, Evidence { earlier_in_doubt, ..evidence.clone() }), outcome)
     };
@@ -249,11 +285,11 @@ fn a_commit_refused_for_its_status_is_read_at_once_and_decided_by_what_is_read()
 
 #[test]
 fn a_row_out_of_tries_is_given_up_after_one_read_that_shows_no_order() {
-    for class in [CommitClass::BackendError, CommitClass::Retry] {
+    for class in [OutcomeClass::BackendError, OutcomeClass::Retry] {
         let change = after_read(&row(State::InDoubt, 3, commit(class, POLICY.verify.settle)), seen(None, Some(13)));
         assert_eq!(change.to, State::Failed, "{class:?}");
     }
-    let early = commit(CommitClass::BackendError, POLICY.verify.settle / 2);
+    let early = commit(OutcomeClass::BackendError, POLICY.verify.settle / 2);
     assert_eq!(after_read(&row(State::InDoubt, 3, early), seen(None, Some(13))).to, State::InDoubt);
 }
 
@@ -271,10 +307,10 @@ fn letter(change: Option<&Change>) -> char {
     }
 }
 
-fn events() -> Vec<Event> {
-    let commits = commits().into_iter().map(Event::Commit);
-    let others = [Event::Unsent("paused".into()), Event::Interrupted];
-    commits.chain(reads().into_iter().map(Event::Read)).chain(others).collect()
+fn events() -> Vec<Happening> {
+    let commits = commits().into_iter().map(committed);
+    let others = [returned(), interrupted()];
+    commits.chain(reads().into_iter().map(read_back)).chain(others).collect()
 }
 
 #[test]
@@ -328,14 +364,14 @@ fn tries_that_are_spent_do_not_shorten_the_protocol_of_a_row_in_doubt() {
     assert_eq!((read(0, LATE).to, read(0, LATE).due_in), (State::InDoubt, Duration::ZERO));
     let given_up = read(1, LATE);
     assert_eq!((given_up.to, given_up.status), (State::Failed, Some(13)));
-    assert!(given_up.reason.unwrap().starts_with("gave up after 3 tries"));
+    assert!(matches!(given_up.cause, Some(RowCause::OutOfTries { tries: 3, .. })));
 }
 
 #[test]
 fn a_refusal_for_the_status_that_a_reading_contradicts_is_read_again_after_settling_and_then_held() {
     for earlier_in_doubt in [false, true] {
         let read = |age| {
-            let last_commit = Some(CommitClass::StatusRefused);
+            let last_commit = Some(OutcomeClass::StatusRefused);
             let evidence = Evidence { last_commit, earlier_in_doubt, age, ..Evidence::none() };
             after_read(&row(State::InDoubt, 1, evidence), seen(None, Some(13)))
         };
@@ -347,33 +383,33 @@ fn a_refusal_for_the_status_that_a_reading_contradicts_is_read_again_after_settl
 
 #[test]
 fn every_earlier_commit_that_may_have_been_executed_counts_until_it_is_disproved() {
-    let newest = CommitClass::StatusRefused;
-    for class in CommitClass::ALL {
+    let newest = OutcomeClass::StatusRefused;
+    for class in OutcomeClass::of_kind(RequestKind::Commit) {
         let before = Evidence::none().with_commit(*class, LATE);
         let unread = before.with_commit(newest, LATE).earlier_in_doubt;
-        assert_eq!(unread, class.reads_to_disprove() > 0, "{class:?}");
-        let negative = |before: Evidence, _| before.with_read(ReadClass::NotCommitted, LATE, &POLICY.verify);
-        let read = (0..class.reads_to_disprove()).fold(before, negative);
+        assert_eq!(unread, effects(RequestKind::Commit, *class).readbacks_to_disprove > 0, "{class:?}");
+        let negative = |before: Evidence, _| before.with_readback(OutcomeClass::NotCommitted, LATE, &POLICY.verify);
+        let read = (0..effects(RequestKind::Commit, *class).readbacks_to_disprove).fold(before, negative);
         assert!(!read.with_commit(newest, LATE).earlier_in_doubt, "{class:?}");
     }
 }
 
 #[test]
 fn a_backend_error_is_read_before_its_next_try_no_earlier_than_an_order_has_had_time_to_show() {
-    let change =
-        after(&row(State::InFlight, 0, Evidence::none()), &Event::Commit(CommitOutcome::BackendError(refusal())));
+    let change = after(&row(State::InFlight, 0, Evidence::none()), &committed(refused(OutcomeClass::BackendError)));
     assert_eq!(change.map(|change| (change.to, change.due_in)), Some((State::Pending, POLICY.verify.settle)));
 }
 
 #[test]
 fn a_read_that_fails_for_passing_reasons_is_repeated_later_each_time() {
-    let backend = |reads| Evidence { last_commit: Some(CommitClass::BackendError), reads, ..Evidence::none() };
+    let backend =
+        |reads| Evidence { last_commit: Some(OutcomeClass::BackendError), readbacks: reads, ..Evidence::none() };
     let failing = [4, 5, 6, 9].map(|index| reads().swap_remove(index));
     for outcome in failing {
         let wait = |state, evidence| after_read(&row(state, 1, evidence), outcome.clone()).due_in.as_secs();
-        let in_doubt = [0, 1, 2, 20].map(|reads| wait(State::InDoubt, Evidence { reads, ..doubt(0, LATE) }));
+        let in_doubt = [0, 1, 2, 20].map(|reads| wait(State::InDoubt, Evidence { readbacks: reads, ..doubt(0, LATE) }));
         // The limiter of the reads makes one wait that came too fast.
-        let throttled = outcome.class() == ReadClass::Throttled;
+        let throttled = outcome.class == OutcomeClass::Throttled;
         assert_eq!(in_doubt, if throttled { [0; 4] } else { [1, 2, 4, 300] }, "{outcome:?}");
         let pending = [0, 1, 2, 20].map(|reads| wait(State::Pending, backend(reads)));
         assert_eq!(pending, [1, 2, 4, 300], "{outcome:?}");

@@ -1,7 +1,7 @@
 //! The HTTP client: one call is one request on the wire, with one outcome.
 //!
-//! Nothing hidden happens here: no retries, no redirects, no proxy but the one that is set, no decompression; HTTP/1.1 with
-//! keep-alive, TLS by rustls with the platform's certificate authorities.
+//! It does nothing hidden: no retries, no redirects, no proxy other than the configured one, no decompression. HTTP/1.1 with
+//! keep-alive; TLS by rustls with the platform's certificate authorities.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use super::departure::{OnDeparture, Watched};
 use super::failure::describe;
 use super::settings::{ClientSettings, InvalidEndpoint};
 use super::signing::{CanonicalRequest, Scope, authorization};
-use super::wire::{Action, CONTENT_TYPE, VERSION, commit_outcome, read_outcome};
+use super::wire::{self, Action, CONTENT_TYPE, VERSION};
 use crate::clock::{self, Now};
-use crate::submission::{CertificateId, CommitOutcome, ReadOutcome, VerifyType};
+use crate::submission::{CertificateId, Outcome, OutcomeClass, RequestKind, VerifyType};
 
 const SERVICE: &str = "ssl";
 /// The largest reply that is read: a genuine one has a few hundred bytes.
@@ -32,13 +32,13 @@ pub struct Client {
     settings: ClientSettings,
     url: reqwest::Url,
     host: String,
-    /// Where a tunnel leads: host and port.
+    /// The target of a tunnel: host and port.
     target: String,
 }
 
 /// One request and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exchange<Outcome> {
+pub struct Exchange {
     /// What it means.
     pub outcome: Outcome,
     /// The HTTP status, if a reply came.
@@ -49,11 +49,11 @@ pub struct Exchange<Outcome> {
     pub sent: Now,
     /// When its first byte went out; none if nothing of it did.
     pub departed: Option<Instant>,
-    /// How far our clock is off, if a reply came and told the time.
+    /// How far our clock is off, if a reply came with its time.
     pub skew: Option<ClockSkew>,
 }
 
-/// What came of a request on the wire.
+/// A request that was sent, or could not be.
 struct Sent {
     transport: Transport,
     departed: Option<Instant>,
@@ -61,9 +61,9 @@ struct Sent {
 }
 
 enum Transport {
-    /// By this status and body, on a connection that is not to be used again before the answer was judged.
+    /// This status and body came, on a connection that must not be reused before the answer is checked.
     Answered(u16, Vec<u8>, Connection),
-    /// The reply began and could not be read to its end.
+    /// The reply began, and its end could not be read.
     Broken(u16, String),
     Lost(String),
     NotSent(String),
@@ -77,96 +77,57 @@ impl Client {
     pub fn new(settings: ClientSettings) -> Result<Self, InvalidEndpoint> {
         let invalid = || InvalidEndpoint::Url(settings.endpoint.clone());
         let url = reqwest::Url::parse(&settings.endpoint).map_err(|_| invalid())?;
-        let host = match (url.host_str(), url.port()) {
-            (Some(host), Some(port)) => format!("{host}:{port}"),
-            (Some(host), None) => host.to_owned(),
-            (None, _) => return Err(invalid()),
-        };
-        let target = match (url.host_str(), url.port_or_known_default()) {
-            (Some(host), Some(port)) => format!("{host}:{port}"),
-            (_, _) => return Err(invalid()),
-        };
+        let name = url.host_str().ok_or_else(invalid)?;
+        let host = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
+        let target = format!("{name}:{}", url.port_or_known_default().ok_or_else(invalid)?);
         Ok(Self { connections: Connections::new(settings.clone())?, settings, url, host, target })
     }
 
-    /// Commits a certificate: places an order. Signs with the time at which it is called, and calls
-    /// `on_departure` when the first byte goes out, on a connection that stands.
-    pub async fn commit(
+    /// Makes one request for a certificate. A commit places an order; a readback is harmless. Signs with the time at which
+    /// it is called, and calls `on_departure` when the first byte goes out, on a connection that stands.
+    pub async fn request(
         &self,
+        kind: RequestKind,
         credentials: &Credentials,
         certificate_id: &CertificateId,
         verify_type: Option<VerifyType>,
         on_departure: impl FnOnce(Instant) + Send + Sync + 'static,
-    ) -> Exchange<CommitOutcome> {
+    ) -> Exchange {
         let sent = clock::now();
-        let action = self.settings.commit_action;
+        let action = match kind {
+            RequestKind::Commit => self.settings.commit_action,
+            RequestKind::Readback => Action::Describe,
+        };
         let body = action.body(certificate_id, verify_type);
         let Sent { transport, departed, skew } =
             self.send(credentials, action, body, sent, Box::new(on_departure)).await;
         let (http_status, outcome) = match transport {
             Transport::Answered(status, body, connection) => {
-                (Some(status), self.own_commit(commit_outcome(status, &body), connection))
+                let outcome = wire::outcome(kind, status, &body);
+                // The answer may belong to another request.
+                match self.connections.keep(connection, outcome.request_id.as_deref()) {
+                    Ok(()) => (Some(status), outcome),
+                    Err(doubt) => (Some(status), Outcome::unknown(kind, doubt.to_string())),
+                }
             }
-            Transport::Broken(status, why) => (Some(status), CommitOutcome::InDoubt { why, refusal: None }),
-            Transport::Lost(why) => (None, CommitOutcome::InDoubt { why, refusal: None }),
-            Transport::NotSent(why) => (None, CommitOutcome::NotSent(why)),
+            Transport::Broken(status, why) => (Some(status), Outcome::unknown(kind, why)),
+            Transport::Lost(why) => (None, Outcome::unknown(kind, why)),
+            Transport::NotSent(why) => (None, Outcome::not_sent(why)),
         };
-        let outcome = if let CommitOutcome::InDoubt { why, refusal: None } = outcome {
-            CommitOutcome::InDoubt { why: self.with_way(why), refusal: None }
-        } else {
-            outcome
-        };
-        Exchange { outcome, http_status, duration: elapsed_since(sent), sent, departed, skew }
+        let outcome = self.with_proxy(kind, outcome);
+        let duration = clock::now().instant.duration_since(sent.instant);
+        Exchange { outcome, http_status, duration, sent, departed, skew }
     }
 
-    /// Reads a certificate's order and status. Harmless. Calls `on_departure` as [`commit`](Self::commit) does.
-    pub async fn read(
-        &self,
-        credentials: &Credentials,
-        certificate_id: &CertificateId,
-        on_departure: impl FnOnce(Instant) + Send + Sync + 'static,
-    ) -> Exchange<ReadOutcome> {
-        let sent = clock::now();
-        let body = Action::Describe.body(certificate_id, None);
-        let Sent { transport, departed, skew } =
-            self.send(credentials, Action::Describe, body, sent, Box::new(on_departure)).await;
-        let (http_status, outcome) = match transport {
-            Transport::Answered(status, body, connection) => {
-                (Some(status), self.own_read(read_outcome(status, &body), connection))
+    /// An unknown outcome names the proxy, which may have caused it.
+    fn with_proxy(&self, kind: RequestKind, outcome: Outcome) -> Outcome {
+        match (&self.settings.proxy, &outcome) {
+            (Some(proxy), Outcome { error: None, detail: Some(detail), class, .. })
+                if *class == OutcomeClass::unknown(kind) =>
+            {
+                Outcome::unknown(kind, proxy.names(detail))
             }
-            Transport::Broken(status, why) => (Some(status), ReadOutcome::Retry { why, refusal: None }),
-            Transport::Lost(why) => (None, ReadOutcome::Retry { why, refusal: None }),
-            Transport::NotSent(why) => (None, ReadOutcome::NotSent(why)),
-        };
-        let outcome = if let ReadOutcome::Retry { why, refusal: None } = outcome {
-            ReadOutcome::Retry { why: self.with_way(why), refusal: None }
-        } else {
-            outcome
-        };
-        Exchange { outcome, http_status, duration: elapsed_since(sent), sent, departed, skew }
-    }
-
-    /// What became of a request that departed and got no answer of the API's, with the proxy that may have caused it.
-    fn with_way(&self, why: String) -> String {
-        match &self.settings.proxy {
-            Some(proxy) => proxy.names(&why),
-            None => why,
-        }
-    }
-
-    /// The outcome, unless the answer may be another request's.
-    fn own_commit(&self, outcome: CommitOutcome, connection: Connection) -> CommitOutcome {
-        match self.connections.keep(connection, outcome.request_id()) {
-            Ok(()) => outcome,
-            Err(doubt) => CommitOutcome::InDoubt { why: doubt.to_string(), refusal: None },
-        }
-    }
-
-    /// The outcome, unless the answer may be another request's.
-    fn own_read(&self, outcome: ReadOutcome, connection: Connection) -> ReadOutcome {
-        match self.connections.keep(connection, outcome.request_id()) {
-            Ok(()) => outcome,
-            Err(doubt) => ReadOutcome::Retry { why: doubt.to_string(), refusal: None },
+            _ => outcome,
         }
     }
 
@@ -209,8 +170,7 @@ impl Client {
                 skew = skew_of(&response, clock::now());
                 receive(response, connection).await
             }
-            // What never departed can't have arrived, whatever the error: a connection that could not be set
-            // up, or a time-out while waiting for one.
+            // A request that never departed can't have arrived, whatever the error.
             Err(error) if departed.get().is_none() => {
                 Transport::NotSent(self.connections.why_unsent(error, &self.target).await)
             }
@@ -228,7 +188,7 @@ fn skew_of(response: &Response, now: Now) -> Option<ClockSkew> {
 async fn receive(mut response: Response, connection: Connection) -> Transport {
     let status = response.status();
     if status != StatusCode::OK {
-        // Not the API's: its body says nothing that could be relied on.
+        // The API always answers 200: this body isn't its own, and nothing in it is reliable.
         return Transport::Answered(status.as_u16(), Vec::new(), connection);
     }
     let mut body = Vec::new();
@@ -244,16 +204,11 @@ async fn receive(mut response: Response, connection: Connection) -> Transport {
     }
 }
 
-/// A header value that is neither printed by `Debug` nor indexed by the peer's header compression.
+/// A header value that `Debug` doesn't print.
 ///
-/// Credentials are checked when they are found, so a value that no header can hold can't come here; if one
-/// did, an empty header would go out and be refused.
+/// Credentials are checked when they are found, so every value fits into a header; otherwise an empty one would be refused.
 fn sensitive(value: &str) -> header::HeaderValue {
     let mut value = header::HeaderValue::from_str(value).unwrap_or(header::HeaderValue::from_static(""));
     value.set_sensitive(true);
     value
-}
-
-fn elapsed_since(sent: Now) -> Duration {
-    clock::now().instant.duration_since(sent.instant)
 }

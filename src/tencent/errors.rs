@@ -4,43 +4,7 @@
 //! codes of API 3.0, and the list of the published SDK, which has those of all actions of the product. `docs/ERRORS.md` shows
 //! the same table; a test holds the two together.
 
-/// What an error code means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// The CA is busy; nothing was placed: try again.
-    Retry,
-    /// The backend's response was in error; it may have acted: read once, then try again.
-    BackendError,
-    /// Over a rate limit; not executed: slow down.
-    Throttled,
-    /// The account, the credentials or the client are at fault; not executed: pause and probe.
-    Account,
-    /// No permission or no quota for this certificate; not executed. Of several rows in succession: the account's fault.
-    Denied,
-    /// Refused for good; nothing was placed.
-    Failed,
-    /// The certificate's status doesn't allow it, or the commit is a repeat: read back.
-    StatusRefused,
-    /// It may have been executed: read back.
-    InDoubt,
-}
-
-impl Class {
-    /// The class in words, as the table in `docs/ERRORS.md` has it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::BackendError => "retry after one read",
-            Self::Throttled => "throttled",
-            Self::Account => "account",
-            Self::Denied => "denied",
-            Self::Failed => "failed",
-            Self::StatusRefused => "read back",
-            Self::InDoubt => "in doubt",
-        }
-    }
-}
+use crate::submission::OutcomeClass as Class;
 
 /// A subcode of `FailedOperation` that isn't known, or that another action has: the family refuses without acting.
 const UNKNOWN_REFUSAL: &str = "FailedOperation.*";

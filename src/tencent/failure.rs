@@ -1,4 +1,4 @@
-//! What went wrong on the way, in words for an operator.
+//! Describes failures of the network and of TLS for operators.
 
 use std::error::Error;
 use std::io;
@@ -12,8 +12,8 @@ use crate::clock::UnixMillis;
 
 const NOBODY_VOUCHES: &str = "none of this machine's certificate authorities vouches for it";
 
-/// What caused the error, without the URL. The outer causes say only that a request failed: the words are those of the
-/// two innermost ones, and of TLS our own, since its own are written for programmers.
+/// The cause of the error, without the URL: the texts of the two innermost errors, since the outer ones only say that a request
+/// failed. Errors of TLS get a text of our own, since theirs are written for programmers.
 pub(super) fn describe(error: reqwest::Error) -> String {
     let timed_out = error.is_timeout();
     let error = error.without_url();
@@ -24,19 +24,19 @@ pub(super) fn describe(error: reqwest::Error) -> String {
     if timed_out && !text.contains("timed out") { format!("{text}: timed out") } else { text }
 }
 
-/// The words of the two innermost causes.
+/// The texts of the two innermost errors.
 pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = causes(error).map(ToString::to_string).collect();
     texts.dedup();
     texts.split_off(texts.len().saturating_sub(2)).join(": ")
 }
 
-/// The error, what caused it, what caused that, and so on.
+/// The error and its sources, from the outside in.
 pub(super) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&cause| cause.source())
 }
 
-/// An I/O error may hold another one, which is no cause of it.
+/// The TLS error in a cause: an I/O error may contain one that isn't its source.
 pub(super) fn tls_error<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     match cause.downcast_ref::<io::Error>() {
         Some(error) => tls_error(error.get_ref()?),
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn distrust_is_put_into_an_operators_words() {
+    fn a_certificate_that_is_not_trusted_is_described_for_operators() {
         let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
         assert_eq!(
             distrust(CertificateError::UnknownIssuer),

@@ -22,11 +22,11 @@ mod wire;
 pub use client::{Client, Exchange};
 pub use clock_skew::ClockSkew;
 pub use credentials::{Credentials, CredentialsError, Found, Source, find_credentials, parse_credentials};
-pub use errors::{Class, ERROR_TABLE, classify_code, code_label};
+pub use errors::{ERROR_TABLE, classify_code, code_label};
 pub use proxy::{Proxy, ProxyError, Route, find_route};
 pub use settings::{ClientSettings, InvalidEndpoint};
 pub use signing::{CanonicalRequest, Scope, authorization};
-pub use wire::{Action, CONTENT_TYPE, VERSION, commit_outcome, read_outcome};
+pub use wire::{Action, CONTENT_TYPE, VERSION, outcome};
 
 #[cfg(test)]
 mod wire_tests;

@@ -1,19 +1,19 @@
 //! The wire format at its edges: names, limits, and what is said of an answer that is no use.
 
-use super::wire::{Action, commit_outcome, read_outcome};
-use crate::submission::{CommitClass, CommitOutcome, ReadOutcome, Reading};
+use super::wire::{Action, outcome};
+use crate::submission::{Outcome, OutcomeClass, RequestKind};
 
 /// Why a commit is in doubt after this answer.
 fn doubt(body: &[u8]) -> String {
-    let outcome = commit_outcome(200, body);
-    let CommitOutcome::InDoubt { why, refusal: None } = outcome else { panic!("{outcome:?}") };
-    why
+    let outcome = outcome(RequestKind::Commit, 200, body);
+    assert_eq!((outcome.class, &outcome.error), (OutcomeClass::InDoubt, &None));
+    outcome.why().as_str().to_owned()
 }
 
-fn reading(body: &str) -> Reading {
-    let outcome = read_outcome(200, body.as_bytes());
-    let ReadOutcome::Seen(reading) = outcome else { panic!("{outcome:?}") };
-    reading
+fn reading(body: &str) -> Outcome {
+    let outcome = outcome(RequestKind::Readback, 200, body.as_bytes());
+    assert_eq!((&outcome.error, &outcome.detail), (&None, &None));
+    outcome
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_request_id_is_kept_unless_it_is_empty() {
 #[test]
 fn a_known_code_is_not_marked_as_unknown() {
     let body = r#"{"Response":{"Error":{"Code":"FailedOperation.InvalidParam","Message":"words"},"RequestId":"r"}}"#;
-    let outcome = commit_outcome(200, body.as_bytes());
-    assert_eq!(outcome.class(), CommitClass::Failed);
-    assert_eq!(outcome.refusal().unwrap().message, "words");
+    let outcome = outcome(RequestKind::Commit, 200, body.as_bytes());
+    assert_eq!(outcome.class, OutcomeClass::Failed);
+    assert_eq!(outcome.error.unwrap().message.as_str(), "words");
 }

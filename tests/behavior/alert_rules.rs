@@ -1,4 +1,4 @@
-//! The alert rules in `deploy` are about metrics that there are.
+//! The alert rules in `deploy` use metrics that exist.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use certcommit::metrics::Metric;
 const RULES: &str = include_str!("../../deploy/certcommit.rules.yml");
 
 #[test]
-fn every_metric_that_an_alert_is_about_exists() {
+fn every_metric_in_an_alert_exists() {
     let names = RULES.split(|letter: char| !(letter.is_ascii_lowercase() || letter == '_'));
     let named: BTreeSet<&str> = names.filter(|name| name.starts_with("certcommit_")).collect();
     assert!(named.len() >= 5, "{named:?}");

@@ -1,4 +1,4 @@
-//! A configuration that can't be meant ends the program with 78 and a sentence that names the key.
+//! An invalid configuration ends the program with 78 and a message that names the key.
 
 use certcommit::simulator::Options;
 
@@ -7,7 +7,7 @@ use crate::support::{Bench, output, variable};
 const CONFIGURATION: i32 = 78;
 
 #[tokio::test]
-async fn a_wrong_file_ends_with_78_and_names_the_key_and_what_would_be_right() {
+async fn a_wrong_file_ends_with_78_and_names_the_key_and_the_valid_values() {
     let bench = Bench::new().await;
     let cases = [
         ("[rate]\nper_secnod = 20", "rate.per_secnod", "did you mean `rate.per_second`"),
@@ -37,7 +37,7 @@ async fn a_wrong_variable_ends_with_78_and_is_named() {
 }
 
 #[tokio::test]
-async fn without_credentials_anywhere_it_ends_with_78_and_says_where_it_looked() {
+async fn without_any_credentials_it_ends_with_78_and_says_where_it_looked() {
     let bench = Bench::with(Options::default(), &[]).await;
     let metadata = bench.simulator.metadata(None).await.unwrap();
     let asked = format!("the machine's role: http://{} says that this machine has no role", metadata.address());
@@ -57,7 +57,7 @@ async fn without_credentials_anywhere_it_ends_with_78_and_says_where_it_looked()
 }
 
 #[tokio::test]
-async fn a_stand_in_for_the_metadata_service_is_on_this_machine_alone() {
+async fn a_stand_in_for_the_metadata_service_must_be_on_this_machine() {
     let bench = Bench::new().await;
     for address in ["169.254.0.23:80", "127.0.0.1", "localhost:80", ""] {
         let mut command = bench.command(&["check"]);

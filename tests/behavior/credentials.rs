@@ -1,4 +1,4 @@
-//! Credentials come from where the settings say, are renewed in time, and a lack of them is waited out.
+//! Credentials come from the configured source and are renewed in time. Without any, the daemon waits.
 
 use std::future::ready;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use certcommit::cause::Cause;
 use certcommit::daemon::{CredentialSource, Stop};
 use certcommit::simulator::{Fault, MetadataService, Options};
 use certcommit::submission::State;
@@ -18,10 +19,10 @@ use crate::support::{Bench, Process, event_of, got, ids, in_time, output, text};
 const UNAVAILABLE: i32 = 69;
 const REVOKED: &str = "AuthFailure.SecretIdNotFound";
 const DENIED: &str = "FailedOperation.AuthError";
-/// Longer than any test: what ends such a pause is no probe of the pause's own.
+/// Longer than any test, so that no probe ends a pause.
 const NEVER: &str = "720h";
 
-/// A bench that takes its keys from one kind of place, and probes by itself only after ages.
+/// A bench with this source of credentials that doesn't probe by itself.
 async fn bench(source: &str) -> Bench {
     let settings = [("credentials.source", source), ("pause.probe_initial", NEVER), ("pause.probe_max", NEVER)];
     Bench::with(Options::default(), &settings).await
@@ -34,14 +35,14 @@ fn write(path: &Path, contents: &str) {
     std::fs::rename(&next, path).unwrap();
 }
 
-/// The vendor's file with keys of this name.
+/// Writes the vendor's file with credentials of this name.
 fn write_file(bench: &Bench, name: &str) -> PathBuf {
     let path = bench.path("credentials");
     write(&path, &format!("[default]\nsecret_id = {name}-id\nsecret_key = {name}-key\n"));
     path
 }
 
-/// systemd's directory with keys of this name.
+/// Writes systemd's directory with credentials of this name.
 fn write_directory(bench: &Bench, name: &str) -> PathBuf {
     let directory = bench.path("handed-over");
     std::fs::create_dir_all(&directory).unwrap();
@@ -63,7 +64,7 @@ fn refused(bench: &Bench, code: &str) -> usize {
     bench.simulator.commits().iter().filter(|commit| got(code)(commit)).count()
 }
 
-/// Stops a daemon once all of these are submitted, each with one request that was let in.
+/// Stops a daemon once all of these are submitted, each at its first try.
 async fn finish(bench: &Bench, mut daemon: Process, ids: &[String]) {
     let done = daemon.seen().iter().filter(|line| event_of(line) == "submitted").count();
     for _ in done..ids.len() {
@@ -72,19 +73,20 @@ async fn finish(bench: &Bench, mut daemon: Process, ids: &[String]) {
     daemon.signal("TERM");
     assert_eq!(daemon.end().await.0, Some(0));
     bench.assert_each_submitted_once(ids).await;
-    assert!(bench.rows().await.iter().all(|row| row.tries == 1), "no try is spent on keys");
+    assert!(bench.rows().await.iter().all(|row| row.tries == 1), "no try is spent on credentials");
 }
 
 #[tokio::test]
-async fn a_metadata_service_that_is_down_at_the_start_means_ready_and_paused_until_it_answers() {
+async fn while_the_metadata_service_is_down_the_daemon_is_ready_and_paused() {
     let bench = bench("cvm-role").await;
     let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
     metadata.pause_listening().await;
     let ids = ids(5);
     bench.enqueue(&ids).await;
-    let mut daemon = Process::spawn(with_metadata(bench.command_without_keys(&["run"]), &metadata));
+    let mut daemon = Process::spawn(with_metadata(bench.command_without_credentials(&["run"]), &metadata));
     daemon.until_event("ready").await;
     let paused = daemon.until_event("paused").await;
+    assert_eq!(paused["cause"], "no_credentials");
     let why = paused["why"].as_str().unwrap();
     let start = "there are no credentials: the machine's role gives no credentials at present: http://";
     assert!(why.starts_with(start) && why.contains("can't be reached"), "{why}");
@@ -92,7 +94,7 @@ async fn a_metadata_service_that_is_down_at_the_start_means_ready_and_paused_unt
     metadata.resume_listening().await.unwrap();
     daemon.until_event("resumed").await;
     finish(&bench, daemon, &ids).await;
-    assert_eq!(bench.simulator.commits().len(), ids.len(), "nothing was sent in vain");
+    assert_eq!(bench.simulator.commits().len(), ids.len(), "no request was wasted");
 }
 
 #[tokio::test]
@@ -111,11 +113,14 @@ async fn without_credentials_nothing_is_claimed_and_the_database_says_why() {
     let ids = ids(5);
     bench.enqueue(&ids).await;
     let mut daemon = bench.start_with(source).await;
-    let why = daemon.until_paused().await;
-    assert!(why.starts_with("there are no credentials") && why.ends_with("it is down"), "{why}");
+    let cause = daemon.until_paused().await;
+    assert!(cause.code() == "no_credentials" && cause.to_string().ends_with("it is down"), "{cause}");
     let (mode, told): (String, String) =
         (bench.value("SELECT mode FROM daemon").await, bench.value("SELECT why FROM daemon").await);
-    assert_eq!((mode.as_str(), told), ("paused_by_fault", why));
+    assert_eq!((mode.as_str(), told), ("paused_by_fault", cause.to_string()));
+    let (code, parameters): (String, String) =
+        (bench.value("SELECT why_code FROM daemon").await, bench.value("SELECT why_parameters FROM daemon").await);
+    assert_eq!(Cause::from_parts(&code, Some(&parameters)), Some(cause));
     bench.enqueue(&["one-more"]).await;
     daemon.until_count(State::Pending, 6).await;
     assert!(bench.rows().await.iter().all(|row| row.state == "pending" && row.tries == 0));
@@ -132,59 +137,60 @@ async fn a_run_until_empty_does_not_wait_for_a_metadata_service_that_is_down() {
     metadata.pause_listening().await;
     bench.enqueue(&ids(2)).await;
     let (code, _) =
-        Process::spawn(with_metadata(bench.command_without_keys(&["run", "--until-empty"]), &metadata)).end().await;
+        Process::spawn(with_metadata(bench.command_without_credentials(&["run", "--until-empty"]), &metadata))
+            .end()
+            .await;
     assert_eq!((code, bench.count("pending").await), (Some(UNAVAILABLE), 2));
 }
 
 #[tokio::test]
-async fn temporary_keys_are_renewed_while_rows_are_sent_and_no_request_is_refused() {
+async fn temporary_credentials_are_renewed_without_a_refused_request() {
     let bench = bench("cvm-role").await;
     let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
-    // They are renewed when five minutes are left.
+    // They are renewed five minutes before they expire.
     metadata.set_lifetime(Duration::from_secs(302));
     let ids = ids(60);
     bench.enqueue(&ids).await;
-    let daemon = Process::spawn(with_metadata(bench.command_without_keys(&["run"]), &metadata));
+    let daemon = Process::spawn(with_metadata(bench.command_without_credentials(&["run"]), &metadata));
     finish(&bench, daemon, &ids).await;
-    assert_eq!(bench.simulator.commits().len(), ids.len(), "each request was let in at once");
+    assert_eq!(bench.simulator.commits().len(), ids.len(), "no request was refused");
     let used = bench.simulator.temporary_credentials_used();
-    assert!(used >= 2, "{used} keys were used in the three seconds that it takes");
+    assert!(used >= 2, "{used} credentials were used within three seconds");
 }
 
 #[tokio::test]
-async fn temporary_keys_that_expire_pause_the_queue_until_there_are_others() {
+async fn expired_temporary_credentials_pause_the_queue_until_there_are_new_ones() {
     let bench = bench("cvm-role").await;
     let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
     metadata.set_lifetime(Duration::from_secs(3));
-    let mut daemon = Process::spawn(with_metadata(bench.command_without_keys(&["run"]), &metadata));
+    let mut daemon = Process::spawn(with_metadata(bench.command_without_credentials(&["run"]), &metadata));
     daemon.until_event("ready").await;
     metadata.pause_listening().await;
     let paused = daemon.until_event("paused").await;
-    let why = paused["why"].as_str().unwrap();
-    assert!(why.starts_with("the temporary keys expired, and there are no new ones: "), "{why}");
+    assert_eq!(paused["cause"], "credentials_expired");
     let ids = ids(5);
     bench.enqueue(&ids).await;
     metadata.set_lifetime(Duration::from_secs(3600));
     metadata.resume_listening().await.unwrap();
     daemon.until_event("resumed").await;
     finish(&bench, daemon, &ids).await;
-    assert_eq!(bench.simulator.commits().len(), ids.len(), "nothing was sent with keys that had expired");
+    assert_eq!(bench.simulator.commits().len(), ids.len(), "nothing was sent with expired credentials");
 }
 
 #[tokio::test]
-async fn what_a_turn_claims_while_the_keys_expire_is_given_back_and_costs_no_try() {
+async fn claims_made_while_the_credentials_expire_are_given_back_and_cost_no_try() {
     let bench = bench("cvm-role").await;
-    // No result asks for a turn before the keys are gone.
+    // No result causes a batch before the credentials expire.
     bench.simulator.set_latency(Duration::from_secs(2), Duration::ZERO);
     let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
     metadata.set_lifetime(Duration::from_secs(3));
     let ids = ids(60);
     bench.enqueue(&ids).await;
-    let mut daemon = Process::spawn(with_metadata(bench.command_without_keys(&["run"]), &metadata));
+    let mut daemon = Process::spawn(with_metadata(bench.command_without_credentials(&["run"]), &metadata));
     daemon.until_event("ready").await;
     metadata.pause_listening().await;
     in_time("commits", bench.simulator.until_commits(4)).await;
-    // The next turn, which is to claim, waits for the lock until the keys are gone.
+    // The next batch, which is to claim, waits for the lock until the credentials have expired.
     let mut other = bench.connect().await;
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     daemon.until_event("paused").await;
@@ -196,25 +202,25 @@ async fn what_a_turn_claims_while_the_keys_expire_is_given_back_and_costs_no_try
     })
     .await;
     let sent = bench.simulator.commits().len();
-    assert!(sent < ids.len(), "the keys expired in the middle");
+    assert!(sent < ids.len(), "the credentials expired in the middle");
     bench.simulator.set_latency(Duration::ZERO, Duration::ZERO);
     metadata.set_lifetime(Duration::from_secs(3600));
     metadata.resume_listening().await.unwrap();
     daemon.until_event("resumed").await;
     finish(&bench, daemon, &ids).await;
-    // On a busy machine, one may come in the wrong second for the limit, and comes again.
+    // On a busy machine, one may exceed the limit by a little, and is repeated.
     let answered = bench.simulator.commits().iter().filter(|commit| !got("RequestLimitExceeded")(commit)).count();
-    assert_eq!(answered, ids.len(), "nothing was sent twice, or with keys that had expired");
+    assert_eq!(answered, ids.len(), "nothing was sent twice, or with expired credentials");
 }
 
 #[tokio::test]
-async fn keys_that_are_replaced_while_they_are_refused_are_picked_up_by_themselves() {
+async fn refused_credentials_that_are_replaced_are_noticed() {
     let mut bench = bench("file").await;
     bench.set("credentials.file", &text(&write_file(&bench, "first")));
     accept(&bench, "second");
     let ids = ids(5);
     bench.enqueue(&ids).await;
-    let mut daemon = Process::spawn(bench.command_without_keys(&["run"]));
+    let mut daemon = Process::spawn(bench.command_without_credentials(&["run"]));
     let paused = daemon.until_event("paused").await;
     assert!(paused["why"].as_str().unwrap().contains(REVOKED), "{paused}");
     write_file(&bench, "second");
@@ -223,60 +229,61 @@ async fn keys_that_are_replaced_while_they_are_refused_are_picked_up_by_themselv
 }
 
 #[tokio::test]
-async fn keys_that_are_replaced_by_others_with_the_permission_that_was_missing_are_picked_up_by_themselves() {
+async fn credentials_replaced_by_ones_with_the_missing_permission_are_noticed() {
     let mut bench = bench("file").await;
     bench.set("credentials.file", &text(&write_file(&bench, "first")));
     accept(&bench, "first");
     let ids = ids(12);
     ids.iter().for_each(|id| bench.simulator.script_commits_forever(id, Fault::Error(DENIED.to_owned())));
     bench.enqueue(&ids).await;
-    let mut daemon = Process::spawn(bench.command_without_keys(&["run"]));
+    let mut daemon = Process::spawn(bench.command_without_credentials(&["run"]));
     let paused = daemon.until_event("paused").await;
     assert!(paused["why"].as_str().unwrap().contains(DENIED), "{paused}");
     accept(&bench, "second");
     ids.iter().for_each(|id| bench.simulator.clear_scripts(id));
     write_file(&bench, "second");
     daemon.until_event("resumed").await;
-    assert_eq!(refused(&bench, REVOKED), 0, "it probes with the new keys");
+    assert_eq!(refused(&bench, REVOKED), 0, "it probes with the new credentials");
     daemon.signal("TERM");
     assert_eq!(daemon.end().await.0, Some(0));
 }
 
 #[tokio::test]
-async fn keys_that_are_replaced_while_an_operator_has_paused_are_in_use_from_the_first_request_on() {
+async fn credentials_replaced_during_an_operators_pause_are_used_from_the_first_request() {
     let mut bench = bench("file").await;
     bench.set("credentials.file", &text(&write_file(&bench, "first")));
     accept(&bench, "first");
     bench.sql("UPDATE control SET paused = 1, pause_reason = 'new keys'").await;
     let ids = ids(5);
     bench.enqueue(&ids).await;
-    let mut daemon = Process::spawn(bench.command_without_keys(&["run"]));
+    let mut daemon = Process::spawn(bench.command_without_credentials(&["run"]));
     daemon.until_event("paused").await;
     accept(&bench, "second");
     write_file(&bench, "second");
     bench.sql("UPDATE control SET paused = 0").await;
     finish(&bench, daemon, &ids).await;
-    assert_eq!(bench.simulator.commits().len(), ids.len(), "nothing was sent with the keys of before");
+    assert_eq!(bench.simulator.commits().len(), ids.len(), "nothing was sent with the previous credentials");
 }
 
 #[tokio::test]
-async fn keys_that_a_running_service_cannot_get_anew_are_refused_with_what_to_do() {
+async fn refused_credentials_that_need_a_restart_say_so() {
     let bench = bench("systemd").await;
     let directory = write_directory(&bench, "first");
     bench.enqueue(&ids(2)).await;
-    let mut command = bench.command_without_keys(&["run"]);
+    let mut command = bench.command_without_credentials(&["run"]);
     command.env("CREDENTIALS_DIRECTORY", directory);
     let mut daemon = Process::spawn(command);
     let paused = daemon.until_event("paused").await;
-    let why = paused["why"].as_str().unwrap();
-    assert!(why.contains(REVOKED) && why.ends_with("after replacing them, run systemctl restart"), "{why}");
+    assert!(paused["why"].as_str().unwrap().contains(REVOKED), "{paused}");
+    let message = paused["message"].as_str().unwrap();
+    assert!(message.ends_with("that systemd hands over, then: systemctl restart certcommit"), "{message}");
     accept(&bench, "first");
     bench.sql("UPDATE control SET probe_requested = 1").await;
     daemon.until_event("resumed").await;
     finish(&bench, daemon, &ids(2)).await;
 }
 
-/// What `check` says about the credentials.
+/// What `check` prints about the credentials.
 async fn checked(command: Command) -> String {
     let ended = output(command).await;
     let (said, complaint) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
@@ -287,14 +294,14 @@ async fn checked(command: Command) -> String {
 }
 
 #[tokio::test]
-async fn check_says_which_credentials_it_found_and_where_it_looked_before() {
+async fn check_says_which_credentials_it_found_and_which_providers_had_none() {
     let mut bench = Bench::new().await;
     let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
     let home = bench.path("home").join(".tencentcloud/credentials");
     let indent = " ".repeat(15);
     let not_systemd = format!("{indent}not from systemd: $CREDENTIALS_DIRECTORY is not set");
     let not_environment = format!("{indent}not from the environment: TENCENTCLOUD_SECRET_ID is not set");
-    let check = |bench: &Bench| with_metadata(bench.command_without_keys(&["check"]), &metadata);
+    let check = |bench: &Bench| with_metadata(bench.command_without_credentials(&["check"]), &metadata);
 
     let found = checked(check(&bench)).await;
     let lines: Vec<&str> = found.lines().collect();
@@ -339,21 +346,21 @@ async fn check_says_which_credentials_it_found_and_where_it_looked_before() {
 }
 
 #[tokio::test]
-async fn check_ends_with_69_where_a_metadata_service_is_down() {
+async fn check_ends_with_69_while_the_metadata_service_is_down() {
     let bench = bench("cvm-role").await;
     let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
     metadata.pause_listening().await;
-    let ended = output(with_metadata(bench.command_without_keys(&["check"]), &metadata)).await;
+    let ended = output(with_metadata(bench.command_without_credentials(&["check"]), &metadata)).await;
     let said = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(UNAVAILABLE), "{said}");
     assert!(said.contains("can't be reached") && said.lines().count() == 1, "{said}");
 }
 
 #[tokio::test]
-async fn a_role_that_is_named_is_the_one_that_is_asked_for() {
+async fn the_configured_role_is_used() {
     let mut bench = bench("cvm-role").await;
     let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
-    let check = |bench: &Bench| output(with_metadata(bench.command_without_keys(&["check"]), &metadata));
+    let check = |bench: &Bench| output(with_metadata(bench.command_without_credentials(&["check"]), &metadata));
     bench.set("credentials.role", "others");
     let ended = in_time("check", check(&bench)).await;
     let said = String::from_utf8(ended.stderr).unwrap();

@@ -1,9 +1,9 @@
-//! `certcommit enqueue` takes IDs from files as people export them.
+//! `certcommit enqueue` reads files of IDs as people export them.
 
 use crate::support::{Bench, output, text};
 
 #[tokio::test]
-async fn a_header_among_the_ids_of_a_file_is_named_and_is_no_id() {
+async fn a_column_header_in_a_file_of_ids_is_skipped_and_reported() {
     let bench = Bench::new().await;
     let file = bench.path("ids");
     for header in ["CertificateId", "certificate_id", "CERTIFICATE-ID", "id", "\u{feff}CertId"] {

@@ -1,9 +1,9 @@
-//! Wrong environment variables are reported by name: SSL_CERT_FILE, NOTIFY_SOCKET.
+//! Invalid values of SSL_CERT_FILE and NOTIFY_SOCKET are reported by name.
 
 use crate::support::{Authority, Bench, FaultProxy, Process, output};
 
 #[tokio::test]
-async fn authorities_that_the_environment_names_and_that_can_not_be_read_are_named() {
+async fn an_unreadable_file_of_authorities_is_reported_by_its_variable() {
     let mut bench = Bench::new().await;
     let authority = Authority::new("Trusted");
     let proxy = FaultProxy::with_tls(&bench.simulator, authority.server("127.0.0.1")).await;
@@ -26,7 +26,7 @@ async fn authorities_that_the_environment_names_and_that_can_not_be_read_are_nam
 }
 
 #[tokio::test]
-async fn a_service_managers_socket_that_can_not_be_one_is_told_and_the_work_goes_on() {
+async fn an_invalid_notify_socket_is_reported_and_the_work_continues() {
     let bench = Bench::new().await;
     bench.enqueue(&["abcb1234"]).await;
     let mut command = bench.command(&["run", "--until-empty"]);

@@ -1,4 +1,4 @@
-//! The log says what the catalogue says, all of it and nothing else.
+//! The log has exactly the documented events and fields.
 
 use std::collections::BTreeSet;
 
@@ -11,27 +11,27 @@ use crate::support::{Bench, Process, event_of, in_time};
 const OUTAGE: &str = "AuthFailure.SecretIdNotFound";
 const UNAUTHORIZED: &str = "UnauthorizedOperation";
 
-/// What a line of any event has.
+/// The fields of every line with an event.
 const COMMON: [&str; 4] = ["timestamp", "level", "message", "event"];
 
 #[tokio::test]
-async fn every_event_has_the_fields_of_the_catalogue_and_no_others() {
+async fn every_event_has_exactly_the_documented_fields() {
     let mut bench = Bench::new().await;
     bench.set("log.progress_interval", "1s");
     let mut lines = Vec::new();
     let mut daemon = bench.spawn(&["run"]);
-    every_way_of_a_submission(&bench, &mut daemon).await;
-    every_pause(&bench, &mut daemon).await;
-    every_trouble_of_the_database(&bench, &mut daemon).await;
-    every_reload(&bench, &mut daemon).await;
+    cause_every_event_of_a_submission(&bench, &mut daemon).await;
+    cause_every_pause(&bench, &mut daemon).await;
+    cause_every_database_fault(&bench, &mut daemon).await;
+    cause_every_reload(&bench, &mut daemon).await;
     bench.simulator.script_commits("on-the-way", vec![Fault::HangBefore]);
     let sent = bench.simulator.commits().len();
     bench.enqueue(&["on-the-way"]).await;
     in_time("the commit", bench.simulator.until_commits(sent + 1)).await;
     lines.extend_from_slice(daemon.seen());
     daemon.kill();
-    lines.extend(a_stop_in_good_order_and_one_that_the_database_makes(&bench).await);
-    // What the program says at its end, outside the log, is for whoever started it.
+    lines.extend(log_of_an_orderly_stop_and_one_forced_by_the_database(&bench).await);
+    // The last line is no log line: it is the program's error message.
     let last = lines.pop_if(|line| line.is_string()).expect("it failed at the end");
     assert!(last.as_str().unwrap().starts_with("certcommit: "), "{last}");
 
@@ -45,14 +45,14 @@ async fn every_event_has_the_fields_of_the_catalogue_and_no_others() {
     lines.iter().for_each(assert_level);
 }
 
-/// The event and the fields of a line; nothing of a line that has no event.
+/// The event and the fields of a line; nothing for a line without an event.
 fn fields_of(line: &Value) -> Vec<(String, String)> {
     let names = line.as_object().expect("each line is an object").keys();
     let own = names.filter(|name| !COMMON.contains(&name.as_str()));
     own.map(|name| (event_of(line).to_owned(), name.clone())).collect()
 }
 
-/// A line has the level of its event; one that has none tells, or warns, of the machine that it runs on.
+/// Asserts that a line has the level of its event. Lines without an event are about the machine, at INFO or WARN.
 fn assert_level(line: &Value) {
     if line["event"].is_null() {
         return assert!(line["level"] == "INFO" || line["level"] == "WARN", "{line}");
@@ -68,7 +68,7 @@ fn assert_level(line: &Value) {
     assert_eq!(line["level"], level, "{line}");
 }
 
-/// Waits until nothing is open but what is not due.
+/// Waits until only the row that is not due is open.
 async fn until_settled(daemon: &mut Process) {
     let settled = |line: &Value| {
         event_of(line) == "progress" && line["pending"] == 1 && line["in_flight"] == 0 && line["in_doubt"] == 0
@@ -76,7 +76,7 @@ async fn until_settled(daemon: &mut Process) {
     daemon.until_line("all to be settled", settled).await;
 }
 
-async fn every_way_of_a_submission(bench: &Bench, daemon: &mut Process) {
+async fn cause_every_event_of_a_submission(bench: &Bench, daemon: &mut Process) {
     let error = |code: &str| Fault::Error(code.to_owned());
     let api = &bench.simulator;
     api.script_commits("retried", vec![error("FailedOperation.NetworkError")]);
@@ -110,7 +110,7 @@ async fn every_way_of_a_submission(bench: &Bench, daemon: &mut Process) {
     until_settled(daemon).await;
 }
 
-async fn every_pause(bench: &Bench, daemon: &mut Process) {
+async fn cause_every_pause(bench: &Bench, daemon: &mut Process) {
     bench.sql("UPDATE control SET paused = 1, pause_reason = 'maintenance at the CA'").await;
     daemon.until_event("paused").await;
     bench.sql("UPDATE control SET paused = 0").await;
@@ -122,7 +122,7 @@ async fn every_pause(bench: &Bench, daemon: &mut Process) {
     bench.simulator.outage(None);
     daemon.until_event("resumed").await;
 
-    // One denied row is its own; five in succession are the account's. Answers between them keep the commits going.
+    // One denied row is its own fault; five in succession are the account's. Successful rows between them keep commits going.
     let forbidden = ["forbidden-1", "forbidden-2", "forbidden-3", "forbidden-4", "forbidden-5"];
     for id in forbidden {
         bench.simulator.script_commits(id, vec![Fault::CutAfter]);
@@ -135,7 +135,7 @@ async fn every_pause(bench: &Bench, daemon: &mut Process) {
     until_settled(daemon).await;
 }
 
-async fn every_trouble_of_the_database(bench: &Bench, daemon: &mut Process) {
+async fn cause_every_database_fault(bench: &Bench, daemon: &mut Process) {
     let mut other = bench.connect().await;
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     daemon.until_event("database_unavailable").await;
@@ -159,13 +159,13 @@ async fn every_trouble_of_the_database(bench: &Bench, daemon: &mut Process) {
     bench.sql("DROP TRIGGER mine").await;
 }
 
-async fn every_reload(bench: &Bench, daemon: &mut Process) {
+async fn cause_every_reload(bench: &Bench, daemon: &mut Process) {
     bench.reload(daemon, "[api]\nlanguage = \"zh-CN\"\n[rate]\nper_second = 19\n").await;
     bench.reload(daemon, "[rate]\nper_second = 21\n").await;
     bench.configure("");
 }
 
-async fn a_stop_in_good_order_and_one_that_the_database_makes(bench: &Bench) -> Vec<Value> {
+async fn log_of_an_orderly_stop_and_one_forced_by_the_database(bench: &Bench) -> Vec<Value> {
     let mut daemon = bench.spawn(&["run"]);
     daemon.until_event("ready").await;
     daemon.signal("TERM");
@@ -180,8 +180,8 @@ async fn a_stop_in_good_order_and_one_that_the_database_makes(bench: &Bench) -> 
     lines
 }
 
-/// So that a field is documented by what the code has, each name is one of the catalogue.
+/// Otherwise the comparison above would not see it.
 #[test]
-fn the_catalogue_has_no_name_that_every_line_has_anyway() {
+fn no_documented_field_is_one_that_every_line_has() {
     assert!(Field::ALL.iter().all(|field| !COMMON.contains(&field.as_str()) && field.as_str() != "target"));
 }

@@ -1,6 +1,5 @@
-//! The promises of certcommit, shown from outside: the daemon's own code, and the program itself, against a
-//! stand-in for the API that remembers what arrived. A file a promise; submissions are enqueued with the SQL that
-//! operators use, and nothing sleeps to synchronise.
+//! The promises of certcommit, tested from outside: the daemon and the program against a simulator of the API that records
+//! what arrives. Submissions are enqueued with the SQL that operators use. Nothing sleeps to synchronize.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -12,6 +11,7 @@ mod environment_errors;
 mod layers;
 mod log_events;
 mod monitoring;
+mod no_text_matching;
 mod pause;
 mod rate_limit;
 mod readback;

@@ -1,15 +1,15 @@
-//! Those who watch the daemon are told the truth: by metrics, by readiness, and through the service manager.
+//! Metrics, readiness and the service manager's status show what the daemon does.
 
 use certcommit::daemon::Stop;
 use certcommit::metrics::Metric;
 use certcommit::simulator::Fault;
 use certcommit::submission::State;
 
-use crate::support::{Bench, Process, get, in_time, watched};
+use crate::support::{Bench, Process, bench_with_metrics, get, in_time};
 
 #[tokio::test]
 async fn each_request_is_counted_by_its_kind_outcome_and_code() {
-    let bench = watched().await;
+    let bench = bench_with_metrics().await;
     let error = |code: &str| vec![Fault::Error(code.to_owned())];
     bench.simulator.script_commits("busy", error("FailedOperation.NetworkError"));
     bench.simulator.script_commits("refused", error("FailedOperation.CertificateInvalid"));
@@ -36,12 +36,15 @@ async fn each_request_is_counted_by_its_kind_outcome_and_code() {
 
 #[tokio::test]
 async fn a_paused_queue_is_not_ready_and_says_why() {
-    let bench = watched().await;
+    let bench = bench_with_metrics().await;
     bench.sql("UPDATE control SET paused = 1, pause_reason = 'maintenance at the CA'").await;
     let mut daemon = bench.start().await;
     daemon.until_paused().await;
     let ready = async || get(daemon.metrics(), "/readyz").await;
-    in_time("the pause", async { while ready().await != (503, "maintenance at the CA\n".to_owned()) {} }).await;
+    in_time("the pause", async {
+        while ready().await != (503, "an operator paused the queue: maintenance at the CA\n".to_owned()) {}
+    })
+    .await;
     assert_eq!(get(daemon.metrics(), "/healthz").await, (200, "ok\n".to_owned()));
     bench.sql("UPDATE control SET paused = 0").await;
     in_time("readiness", async { while ready().await != (200, "ok\n".to_owned()) {} }).await;
@@ -49,7 +52,7 @@ async fn a_paused_queue_is_not_ready_and_says_why() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_ends_the_start_with_74_and_is_named() {
+async fn an_address_in_use_ends_the_start_with_74_and_is_named() {
     let mut bench = Bench::new().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -60,7 +63,7 @@ async fn an_address_that_is_taken_ends_the_start_with_74_and_is_named() {
 }
 
 #[tokio::test]
-async fn the_service_manager_is_told_how_far_the_queue_is_and_why_it_is_paused() {
+async fn the_service_manager_gets_progress_and_the_reason_of_a_pause() {
     let bench = Bench::new().await;
     bench.enqueue(&["abcb1234", "abcb1235"]).await;
     let manager = bench.service_manager();
@@ -70,14 +73,14 @@ async fn the_service_manager_is_told_how_far_the_queue_is_and_why_it_is_paused()
     manager.until_told("READY=1").await;
     manager.until_told("STATUS=idle: 2 submitted, 0 failed, 0 held").await;
     bench.sql("UPDATE control SET paused = 1, pause_reason = 'maintenance at the CA'").await;
-    manager.until_told("STATUS=paused with 0 open: maintenance at the CA").await;
+    manager.until_told("STATUS=paused with 0 open: an operator paused the queue: maintenance at the CA").await;
     daemon.signal("TERM");
     manager.until_told("STOPPING=1").await;
     daemon.end().await;
 }
 
 #[tokio::test]
-async fn the_watchdog_is_fed_while_the_queue_is_idle_and_while_somebody_keeps_it_locked() {
+async fn the_watchdog_is_fed_while_the_queue_is_idle_or_locked() {
     let bench = Bench::new().await;
     let manager = bench.service_manager();
     let mut command = bench.command(&["run"]);

@@ -1,5 +1,6 @@
-//! A fault that is no row's pauses the queue, burns nothing, and ends by itself.
+//! A fault that isn't specific to one row pauses the queue, spends no tries, and ends by itself.
 
+use certcommit::cause::PauseCause;
 use certcommit::daemon::Stop;
 use certcommit::simulator::{Fault, worst_second};
 use certcommit::submission::State;
@@ -9,18 +10,18 @@ use crate::support::{Bench, event_of, got, ids, in_time};
 const OUTAGE: &str = "AuthFailure.SecretIdNotFound";
 const DENIED: &str = "FailedOperation.AuthError";
 
-/// Commits in a second that a queue which pauses and probes may make; one that doesn't makes 20.
+/// The most commits per second of a queue that pauses and probes; without a pause, it would be 20.
 const HANDFUL: usize = 8;
 
 #[tokio::test]
-async fn an_outage_of_the_account_costs_a_few_probes_and_no_try() {
+async fn an_account_outage_costs_a_few_probes_and_no_try() {
     let bench = Bench::new().await;
     bench.simulator.outage(Some(OUTAGE));
     let ids = ids(15);
     bench.enqueue(&ids).await;
     let mut daemon = bench.start().await;
-    let why = daemon.until_paused().await;
-    assert!(why.contains(OUTAGE), "{why}");
+    let cause = daemon.until_paused().await;
+    assert!(cause.code() == "credentials_rejected" && cause.to_string().contains(OUTAGE), "{cause}");
     in_time("some probes", bench.simulator.until_commits(12)).await;
     bench.simulator.outage(None);
     let rows = bench.rows().await;
@@ -41,14 +42,13 @@ async fn an_outage_of_the_account_costs_a_few_probes_and_no_try() {
 }
 
 #[tokio::test]
-async fn an_api_that_can_not_be_reached_costs_no_try_either() {
+async fn an_unreachable_api_costs_no_try() {
     let bench = Bench::new().await;
     bench.simulator.pause_listening().await;
     let ids = ids(15);
     bench.enqueue(&ids).await;
     let mut daemon = bench.start().await;
-    let why = daemon.until_paused().await;
-    assert!(why.contains("can't be reached"), "{why}");
+    assert_eq!(daemon.until_paused().await.code(), "api_unreachable");
     let rows = bench.rows().await;
     assert!(
         rows.iter().all(|row| row.tries == 0 && ["pending", "in_flight"].contains(&row.state.as_str())),
@@ -70,7 +70,8 @@ async fn an_operator_pauses_and_resumes_with_sql() {
     let mut daemon = bench.start().await;
     in_time("some commits", bench.simulator.until_commits(5)).await;
     bench.sql("UPDATE control SET paused = 1, pause_reason = 'maintenance at the CA'").await;
-    assert_eq!(daemon.until_paused().await, "maintenance at the CA");
+    let cause = PauseCause::ByOperator { reason: Some("maintenance at the CA".into()) };
+    assert_eq!(daemon.until_paused().await, cause.into());
     daemon.until_count(State::InFlight, 0).await;
     let sent = bench.simulator.commits().len();
     assert!(sent < 30, "it paused in the middle");
@@ -87,7 +88,7 @@ async fn an_operator_pauses_and_resumes_with_sql() {
 }
 
 #[tokio::test]
-async fn a_missing_permission_pauses_after_five_rows_instead_of_burning_them_all() {
+async fn a_missing_permission_pauses_after_five_rows() {
     let mut bench = Bench::new().await;
     bench.set("pause.probe_initial", "15m");
     bench.set("pause.probe_max", "15m");
@@ -97,8 +98,8 @@ async fn a_missing_permission_pauses_after_five_rows_instead_of_burning_them_all
     }
     bench.enqueue(&ids).await;
     let mut daemon = bench.start().await;
-    let why = daemon.until_paused().await;
-    assert!(why.contains(DENIED), "{why}");
+    let cause = daemon.until_paused().await;
+    assert!(cause.code() == "commit_denied" && cause.to_string().contains(DENIED), "{cause}");
     daemon.until_count(State::InFlight, 0).await;
     let failed = bench.count("failed").await;
     assert!((5..=8).contains(&failed), "{failed} failed");
@@ -112,7 +113,7 @@ async fn a_missing_permission_pauses_after_five_rows_instead_of_burning_them_all
 }
 
 #[tokio::test]
-async fn denied_rows_of_a_high_priority_do_not_keep_the_gate_closed_for_those_of_a_low_one() {
+async fn denied_rows_of_a_high_priority_do_not_block_those_of_a_low_one() {
     let bench = Bench::new().await;
     let denied = ids(20);
     for id in &denied {
@@ -133,13 +134,13 @@ async fn denied_rows_of_a_high_priority_do_not_keep_the_gate_closed_for_those_of
 }
 
 #[tokio::test]
-async fn one_denied_row_of_a_high_priority_does_not_take_all_probes() {
+async fn one_denied_row_of_a_high_priority_does_not_get_every_probe() {
     let bench = Bench::new().await;
     let denied = ids(9);
     for id in &denied {
         bench.simulator.script_commits_forever(id, Fault::Error(DENIED.to_owned()));
     }
-    // Fewer than would pause, once the others have.
+    // One more has a higher priority, and comes once the others have paused the queue.
     bench.enqueue(&denied[..8]).await;
     let mut daemon = bench.start().await;
     daemon.until_paused().await;
@@ -152,7 +153,7 @@ async fn one_denied_row_of_a_high_priority_does_not_take_all_probes() {
 }
 
 #[tokio::test]
-async fn five_rows_in_succession_that_meet_a_busy_ca_pause_the_queue_until_it_is_over() {
+async fn five_rows_in_succession_refused_by_a_busy_ca_pause_the_queue_until_it_recovers() {
     let bench = Bench::new().await;
     let ids = ids(12);
     for id in &ids {
@@ -160,8 +161,7 @@ async fn five_rows_in_succession_that_meet_a_busy_ca_pause_the_queue_until_it_is
     }
     bench.enqueue(&ids).await;
     let mut daemon = bench.start().await;
-    let why = daemon.until_paused().await;
-    assert!(why.contains("FailedOperation.NetworkError"), "{why}");
+    assert_eq!(daemon.until_paused().await.code(), "ca_busy");
     ids.iter().for_each(|id| bench.simulator.clear_scripts(id));
     daemon.until_count(State::Submitted, 12).await;
     daemon.stop(Stop::Soon).await;
@@ -169,7 +169,7 @@ async fn five_rows_in_succession_that_meet_a_busy_ca_pause_the_queue_until_it_is
 }
 
 #[tokio::test]
-async fn a_poison_row_pauses_nothing_and_fails_alone() {
+async fn one_row_that_always_fails_pauses_nothing() {
     let mut bench = Bench::new().await;
     bench.set("retry.max_tries", "6");
     bench.simulator.script_commits_forever("poison", Fault::Error("FailedOperation.NetworkError".to_owned()));

@@ -1,4 +1,4 @@
-//! The server never sees more than the limit in any sliding second.
+//! The server never sees more requests than the limit in any sliding second.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use crate::support::{Bench, got, ids, in_time};
 
 const CAP: usize = 20;
 
-/// The tests share the machine, so that delays vary more than the guard allows for by default.
+/// More than the default, since tests share the machine and delays vary more.
 const GUARD: &str = "150ms";
 
-/// A bench whose API counts and refuses nothing, with a latency.
+/// A bench with a latency, whose API refuses nothing.
 async fn bench(latency: u64) -> Bench {
     let latency = Duration::from_millis(latency);
     Bench::with(Options { latency, rate_limit: None, ..Options::default() }, &[("rate.guard", GUARD)]).await
 }
 
 #[tokio::test]
-async fn no_second_sees_more_than_the_cap_however_many_wait() {
+async fn no_second_exceeds_the_cap_however_many_rows_wait() {
     let bench = bench(300).await;
     let ids = ids(60);
     bench.enqueue(&ids).await;

@@ -1,4 +1,4 @@
-//! Whatever is killed, replaced or restored: no row is lost, and no order is placed twice.
+//! Whatever is killed, replaced or restored, no row is lost and no order is placed twice.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ const KILLS: usize = 5;
 /// Rows that may be claimed ahead of the limiter.
 const CLAIMED_AHEAD: usize = 16;
 
-/// A bench whose API takes its time, so that a kill hits requests on the way.
+/// A bench with a slow API, so that a kill hits requests in flight.
 async fn bench() -> Bench {
     let options = Options { latency: Duration::from_millis(150), rate_limit: None, ..Options::default() };
     Bench::with(options, &[("rate.guard", "150ms")]).await
 }
 
 #[tokio::test]
-async fn a_daemon_killed_again_and_again_loses_nothing_and_repeats_nothing() {
+async fn a_daemon_killed_repeatedly_loses_nothing_and_repeats_nothing() {
     let bench = bench().await;
     let ids = ids(60);
     bench.enqueue(&ids).await;
@@ -64,12 +64,12 @@ async fn a_database_that_is_replaced_while_open_ends_the_daemon_with_76_and_send
     let sent = bench.simulator.commits().len();
     let (code, _) = daemon.end().await;
     assert_eq!(code, Some(76));
-    // One may have passed the check just before the file went.
+    // One may have passed the check just before the file was replaced.
     assert!(bench.simulator.commits().len() <= sent + 2, "{sent}, then {}", bench.simulator.commits().len());
 }
 
 #[tokio::test]
-async fn a_daemon_whose_database_was_replaced_waits_for_what_is_on_the_way_without_going_round_in_circles() {
+async fn a_daemon_whose_database_was_replaced_waits_for_requests_in_flight_without_spinning() {
     let bench = Bench::with(Options { latency: Duration::from_secs(2), ..Options::default() }, &[]).await;
     bench.enqueue(&ids(60)).await;
     let daemon = bench.spawn(&["run"]);
@@ -102,11 +102,11 @@ async fn while_the_database_is_locked_nothing_more_is_claimed_and_results_are_ke
 }
 
 #[tokio::test]
-async fn a_result_that_a_users_trigger_refuses_is_kept_and_its_order_is_never_placed_again() {
+async fn a_result_rejected_by_a_users_trigger_is_kept_and_its_order_is_not_repeated() {
     for table in ["requests", "submissions"] {
         let bench = bench().await;
         bench.enqueue(&["audited", "other"]).await;
-        // What comes after the claim is refused.
+        // Rejects everything after the claim.
         let trigger = format!(
             "CREATE TRIGGER audit BEFORE UPDATE ON {table}
              WHEN OLD.certificate_id = 'audited'
@@ -118,7 +118,7 @@ async fn a_result_that_a_users_trigger_refuses_is_kept_and_its_order_is_never_pl
         in_time("both orders", bench.simulator.until_orders(2)).await;
         let line = daemon.until_event("write_refused").await;
         assert!(line["message"].as_str().is_some_and(|text| text.contains("not in the audit table")), "{line}");
-        // Trouble with the database, after which it looks for claims that it doesn't hold.
+        // A database fault, after which the daemon looks for claims that it doesn't hold.
         let mut other = bench.connect().await;
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
         daemon.until_event("database_unavailable").await;
@@ -136,7 +136,7 @@ async fn a_result_that_a_users_trigger_refuses_is_kept_and_its_order_is_never_pl
 }
 
 #[tokio::test]
-async fn a_run_until_empty_ends_with_1_where_only_a_refused_result_is_left_and_the_next_run_reads_it_back() {
+async fn a_run_until_empty_with_only_a_rejected_result_left_ends_with_1_and_the_next_run_reads_it_back() {
     let bench = Bench::new().await;
     bench.enqueue(&["audited", "other"]).await;
     bench
@@ -147,7 +147,7 @@ async fn a_run_until_empty_ends_with_1_where_only_a_refused_result_is_left_and_t
         .await;
     assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(1));
     assert_eq!(bench.row("audited").await.state, "in_flight");
-    assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(1), "a start goes on past it");
+    assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(1), "a start continues past it");
     bench.sql("DROP TRIGGER audit").await;
     assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(0));
     bench.assert_each_submitted_once(&["audited", "other"]).await;
@@ -155,7 +155,7 @@ async fn a_run_until_empty_ends_with_1_where_only_a_refused_result_is_left_and_t
 }
 
 #[tokio::test]
-async fn a_restored_backup_starts_paused_and_goes_on_without_a_repeat_once_it_is_verified() {
+async fn a_restored_backup_starts_paused_and_repeats_nothing_once_verified() {
     let bench = Bench::new().await;
     let ids = ids(6);
     bench.enqueue(&ids).await;
@@ -165,8 +165,10 @@ async fn a_restored_backup_starts_paused_and_goes_on_without_a_repeat_once_it_is
     bench.enqueue(&["fresh"]).await;
 
     let mut daemon = bench.start().await;
-    let why = daemon.until_paused().await;
-    assert!(why.contains("certcommit verify --pending") && why.contains("certcommit resume"), "{why}");
+    let cause = daemon.until_paused().await;
+    assert_eq!(cause.code(), "restored_behind");
+    let remedy = cause.remedy();
+    assert!(remedy.contains("certcommit verify --pending") && remedy.contains("certcommit resume"), "{remedy}");
     for arguments in [&["verify", "--pending"][..], &["resume"]] {
         assert_eq!(output(bench.command(arguments)).await.status.code(), Some(0), "{arguments:?}");
     }
@@ -202,7 +204,7 @@ async fn back_up(bench: &Bench) {
     bench.sql(&format!("VACUUM INTO '{}'", bench.path("backup.db").display())).await;
 }
 
-/// Puts the backup in place, as an operator would while no daemon runs.
+/// Restores the backup, as an operator would while no daemon runs.
 fn restore(bench: &Bench) {
     for suffix in ["", "-wal", "-shm"] {
         let file = bench.path(&format!("queue.db{suffix}"));
@@ -214,7 +216,7 @@ fn restore(bench: &Bench) {
 }
 
 #[tokio::test]
-async fn a_database_that_is_put_back_under_a_running_daemon_ends_it_and_nothing_is_sent_again() {
+async fn restoring_the_database_under_a_running_daemon_stops_it_and_repeats_nothing() {
     let bench = bench().await;
     let (before, since) = (["before-1", "before-2"], ["since-1", "since-2"]);
     let mut daemon = bench.spawn(&["run"]);
@@ -238,7 +240,7 @@ async fn a_database_that_is_put_back_under_a_running_daemon_ends_it_and_nothing_
     daemon
         .until_line("the last of them", |line| line["event"] == "submitted" && line["certificate_id"] == "since-2")
         .await;
-    // As the shell's .restore does: page by page, into the file that is open.
+    // As the shell's .restore does: into the open file.
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
         "ATTACH '{}' AS nightly; BEGIN IMMEDIATE; DROP TRIGGER requests_delete_rules; DELETE FROM requests;
          DELETE FROM sqlite_sequence WHERE name = 'requests';

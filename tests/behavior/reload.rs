@@ -1,4 +1,4 @@
-//! A reload brings other settings into force while requests are on the way, and a bad one changes nothing.
+//! A reload applies new settings while requests are in flight. A bad file changes nothing.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::{Bench, Process, ids, in_time, text};
 
 const GUARD: &str = "[rate]\nguard = \"150ms\"\n";
 
-/// A bench whose API takes its time.
+/// A bench with a slow API.
 async fn bench() -> Bench {
     let latency = Duration::from_millis(300);
     Bench::with(Options { latency, rate_limit: None, ..Options::default() }, &[]).await
@@ -21,7 +21,7 @@ impl Bench {
         std::fs::write(self.path("empty.toml"), toml).unwrap();
     }
 
-    /// Reloads, and waits until it was told how that went.
+    /// Reloads, and returns the log line about it.
     pub(crate) async fn reload(&self, daemon: &mut Process, toml: &str) -> serde_json::Value {
         self.configure(toml);
         daemon.signal("HUP");
@@ -30,7 +30,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn another_rate_holds_at_once_and_no_request_is_lost_for_it() {
+async fn a_new_rate_applies_at_once_and_loses_no_request() {
     let bench = bench().await;
     bench.configure(GUARD);
     let ids = ids(50);
@@ -56,7 +56,7 @@ async fn another_rate_holds_at_once_and_no_request_is_lost_for_it() {
 }
 
 #[tokio::test]
-async fn a_bad_file_is_refused_and_the_settings_of_before_stay() {
+async fn a_bad_file_is_rejected_and_the_previous_settings_stay() {
     let bench = bench().await;
     let mut daemon = bench.spawn(&["run"]);
     daemon.until_event("ready").await;
@@ -64,17 +64,17 @@ async fn a_bad_file_is_refused_and_the_settings_of_before_stay() {
         let line = bench.reload(&mut daemon, bad).await;
         assert_eq!(line["level"], "ERROR", "{line}");
         assert!(line["error"].as_str().unwrap().contains(named), "{line}");
-        assert!(line["message"].as_str().unwrap().contains("The settings of before stay in force"), "{line}");
+        assert!(line["message"].as_str().unwrap().contains("Keeping the previous settings"), "{line}");
     }
     bench.enqueue(&["abcb1234"]).await;
     in_time("its order", bench.simulator.until_orders(1)).await;
-    // Against those of before, nothing has changed.
+    // Nothing has changed compared with the previous settings.
     let line = bench.reload(&mut daemon, "").await;
     assert!(line["level"] == "INFO" && line["changed"].is_null(), "{line}");
 }
 
 #[tokio::test]
-async fn what_needs_a_restart_is_named_and_stays() {
+async fn settings_that_need_a_restart_are_named_and_unchanged() {
     let bench = bench().await;
     let mut daemon = bench.spawn(&["run"]);
     daemon.until_event("ready").await;
@@ -84,7 +84,7 @@ async fn what_needs_a_restart_is_named_and_stays() {
 }
 
 #[tokio::test]
-async fn another_proxy_needs_a_restart_and_its_password_is_not_told() {
+async fn a_new_proxy_needs_a_restart_and_its_password_is_not_shown() {
     use std::os::unix::fs::PermissionsExt as _;
     let bench = bench().await;
     let mut daemon = bench.spawn(&["run"]);
@@ -101,12 +101,12 @@ async fn another_proxy_needs_a_restart_and_its_password_is_not_told() {
 }
 
 #[tokio::test]
-async fn keys_that_were_replaced_count_at_once_and_what_was_paused_for_the_old_ones_goes_on() {
+async fn replaced_credentials_are_used_at_once_and_end_the_pause() {
     let mut bench = bench().await;
     let file = bench.path("keys");
     bench.set("credentials.source", "file");
     bench.set("credentials.file", &text(&file));
-    // It would not probe by itself in this test's time.
+    // It doesn't probe by itself during the test.
     bench.set("pause.probe_initial", "10h");
     bench.set("pause.probe_max", "20h");
     let write = |secret_key: &str| {
@@ -129,7 +129,7 @@ async fn keys_that_were_replaced_count_at_once_and_what_was_paused_for_the_old_o
 }
 
 #[tokio::test]
-async fn the_service_manager_is_told_when_a_reload_begins_and_ends_however_it_goes() {
+async fn the_service_manager_is_told_when_a_reload_begins_and_ends() {
     let bench = bench().await;
     let manager = bench.service_manager();
     let mut command = bench.command(&["run"]);

@@ -1,4 +1,4 @@
-//! What passes is tried again, a bounded number of times; what doesn't fails at once, with its code.
+//! Temporary failures are retried a bounded number of times. Permanent ones fail at once, with their code.
 
 use certcommit::daemon::Stop;
 use certcommit::simulator::Fault;
@@ -13,7 +13,7 @@ fn error(code: &str) -> Fault {
 }
 
 #[tokio::test]
-async fn a_row_that_fails_twice_for_a_passing_reason_is_submitted_at_the_third_try() {
+async fn a_row_that_fails_twice_temporarily_is_submitted_at_the_third_try() {
     let bench = Bench::new().await;
     bench.simulator.script_commits("abcb1234", vec![error(NETWORK), error(NETWORK)]);
     bench.enqueue(&["abcb1234"]).await;
@@ -26,7 +26,7 @@ async fn a_row_that_fails_twice_for_a_passing_reason_is_submitted_at_the_third_t
 }
 
 #[tokio::test]
-async fn a_network_error_after_which_an_order_stands_is_not_sent_again() {
+async fn a_network_error_after_a_placed_order_is_not_repeated() {
     let bench = Bench::new().await;
     bench.simulator.script_commits("abcb1234", vec![Fault::ErrorAfter(NETWORK.to_owned())]);
     bench.enqueue(&["abcb1234"]).await;
@@ -37,7 +37,7 @@ async fn a_network_error_after_which_an_order_stands_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn the_last_try_that_may_have_been_executed_is_read_back_before_it_is_given_up() {
+async fn the_last_try_is_read_back_if_it_may_have_been_executed() {
     let mut bench = Bench::new().await;
     bench.set("retry.max_tries", "1");
     for code in [NETWORK, BACKEND] {
@@ -50,7 +50,7 @@ async fn the_last_try_that_may_have_been_executed_is_read_back_before_it_is_give
 }
 
 #[tokio::test]
-async fn a_failed_row_that_is_retried_by_hand_is_read_before_it_is_sent() {
+async fn a_failed_row_that_is_retried_by_hand_is_read_back_first() {
     let bench = Bench::new().await;
     let refused = "FailedOperation.InvalidParam";
     bench.simulator.script_commits("abcb1234", vec![Fault::ErrorAfter(refused.to_owned())]);
@@ -77,7 +77,7 @@ async fn a_backend_error_is_read_back_before_each_further_try() {
 }
 
 #[tokio::test]
-async fn a_backend_error_after_which_an_order_stands_is_not_sent_again() {
+async fn a_backend_error_after_a_placed_order_is_not_repeated() {
     let bench = Bench::new().await;
     bench.simulator.script_commits("abcb1234", vec![Fault::ErrorAfter(BACKEND.to_owned())]);
     bench.enqueue(&["abcb1234"]).await;
@@ -88,7 +88,7 @@ async fn a_backend_error_after_which_an_order_stands_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_row_that_fails_for_ever_ends_with_its_code_after_the_last_try() {
+async fn a_row_that_always_fails_ends_with_its_code_after_the_last_try() {
     let mut bench = Bench::new().await;
     bench.set("retry.max_tries", "3");
     for (id, code) in [("network", NETWORK), ("backend", BACKEND)] {
@@ -105,7 +105,7 @@ async fn a_row_that_fails_for_ever_ends_with_its_code_after_the_last_try() {
 }
 
 #[tokio::test]
-async fn what_the_server_refuses_for_good_fails_at_once_with_code_and_request_id() {
+async fn a_permanent_refusal_fails_at_once_with_code_and_request_id() {
     let bench = Bench::new().await;
     let refusals = [
         ("gone", "FailedOperation.CertificateNotFound"),
@@ -126,7 +126,7 @@ async fn what_the_server_refuses_for_good_fails_at_once_with_code_and_request_id
 }
 
 #[tokio::test]
-async fn a_restart_forgets_neither_the_tries_nor_the_wait() {
+async fn a_restart_keeps_the_tries_and_the_backoff() {
     let mut bench = Bench::new().await;
     bench.set("retry.initial_backoff", "5m");
     bench.set("retry.max_backoff", "5m");
@@ -138,7 +138,7 @@ async fn a_restart_forgets_neither_the_tries_nor_the_wait() {
     let row = bench.row("abcb1234").await;
     assert_eq!((row.state.as_str(), row.tries, row.error_code.as_deref()), ("pending", 1, Some(NETWORK)), "{row:?}");
     let waits: bool = bench.value("SELECT due_at > created_at FROM submissions").await;
-    assert!(waits, "the backoff stands in the row");
+    assert!(waits, "the backoff is in the row");
     bench.sql("UPDATE submissions SET due_at = 0").await;
     bench.run_until_empty().await;
     assert_eq!(bench.row("abcb1234").await.tries, 2);
@@ -146,7 +146,7 @@ async fn a_restart_forgets_neither_the_tries_nor_the_wait() {
 }
 
 #[tokio::test]
-async fn a_failed_row_that_is_set_to_pending_by_hand_is_tried_afresh() {
+async fn a_failed_row_set_to_pending_by_hand_starts_over() {
     let mut bench = Bench::new().await;
     bench.set("retry.max_tries", "1");
     bench.simulator.script_commits("abcb1234", vec![error(NETWORK)]);

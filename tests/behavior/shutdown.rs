@@ -1,4 +1,4 @@
-//! A stop sends nothing more, waits for what is on the way, and leaves no row whose state isn't true.
+//! A stop sends nothing more, waits for requests in flight, and leaves every row in its true state.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ async fn bench(latency: Duration) -> Bench {
 }
 
 #[tokio::test]
-async fn a_stop_waits_for_what_is_on_the_way_and_gives_back_the_unsent() {
+async fn a_stop_waits_for_requests_in_flight_and_gives_back_the_unsent() {
     let bench = bench(Duration::from_millis(300)).await;
     let ids = ids(30);
     bench.enqueue(&ids).await;
@@ -36,7 +36,7 @@ async fn a_stop_waits_for_what_is_on_the_way_and_gives_back_the_unsent() {
 }
 
 #[tokio::test]
-async fn a_second_stop_leaves_in_doubt_what_was_on_the_way_and_the_next_run_reads_it_back() {
+async fn a_second_stop_leaves_requests_in_flight_in_doubt_and_the_next_run_reads_them_back() {
     let bench = bench(Duration::from_secs(60)).await;
     let ids = ids(6);
     bench.enqueue(&ids).await;
@@ -53,7 +53,7 @@ async fn a_second_stop_leaves_in_doubt_what_was_on_the_way_and_the_next_run_read
 }
 
 #[tokio::test]
-async fn what_takes_longer_than_the_stop_may_is_in_doubt() {
+async fn a_request_that_outlasts_the_stop_timeout_is_in_doubt() {
     let mut bench = bench(Duration::from_secs(60)).await;
     bench.set("worker.stop_timeout", "200ms");
     bench.enqueue(&["abcb1234"]).await;
@@ -65,7 +65,7 @@ async fn what_takes_longer_than_the_stop_may_is_in_doubt() {
 }
 
 #[tokio::test]
-async fn sigterm_and_sigint_end_the_program_in_good_order_and_sighup_a_run_until_empty() {
+async fn sigterm_and_sigint_stop_the_daemon_in_good_order_and_sighup_a_run_until_empty() {
     for (signal, arguments) in [("TERM", &["run"][..]), ("INT", &["run"]), ("HUP", &["run", "--until-empty"])] {
         let bench = bench(Duration::from_millis(300)).await;
         bench.enqueue(&ids(30)).await;

@@ -1,11 +1,11 @@
-//! The status can be watched, whatever happens to the queue in between.
+//! `certcommit status --watch` keeps running whatever happens to the queue.
 
 use std::fs;
 
 use crate::support::{Bench, Process};
 
 #[tokio::test]
-async fn a_program_that_watches_gets_an_object_a_second_and_goes_on_while_the_queue_is_away() {
+async fn watching_prints_an_object_every_second_even_while_the_queue_is_missing() {
     let bench = Bench::new().await;
     bench.enqueue(&["abcb1234"]).await;
     let to_stderr = ["sh", "-c", "exec \"$0\" \"$@\" >&2"];

@@ -1,4 +1,4 @@
-//! A row that is enqueued gets its order, once, and the row and the log say so.
+//! An enqueued row gets its order, once, and the row and the log show it.
 
 use certcommit::daemon::Stop;
 use certcommit::submission::State;
@@ -6,7 +6,7 @@ use certcommit::submission::State;
 use crate::support::{Bench, in_time};
 
 #[tokio::test]
-async fn a_row_that_is_inserted_while_the_daemon_runs_gets_its_result() {
+async fn a_row_inserted_while_the_daemon_runs_gets_its_result() {
     let bench = Bench::new().await;
     let mut daemon = bench.start().await;
     bench.sql("INSERT INTO submissions (certificate_id) VALUES ('abcb1234')").await;
@@ -46,7 +46,7 @@ async fn each_request_has_one_log_line_with_its_result() {
 }
 
 #[tokio::test]
-async fn the_newer_action_sends_its_own_names() {
+async fn the_newer_action_uses_its_own_parameter_names() {
     let mut bench = Bench::new().await;
     bench.set("api.action", "CertificateOrderSubmit");
     bench.enqueue(&["abcb1234"]).await;
@@ -57,7 +57,7 @@ async fn the_newer_action_sends_its_own_names() {
 }
 
 #[tokio::test]
-async fn the_verify_type_goes_along() {
+async fn the_verify_type_is_sent() {
     let bench = Bench::new().await;
     bench
         .sql(

@@ -1,7 +1,8 @@
-//! A trigger of somebody's own refuses what the daemon writes: nothing is lost, canceled or sent again for it.
+//! A user's trigger rejects what the daemon writes. Nothing is lost, canceled or repeated because of it.
 
 use std::time::Duration;
 
+use certcommit::cause::{Cause, PauseCause};
 use certcommit::daemon::Stop;
 use certcommit::simulator::{Fault, Options};
 use certcommit::submission::State;
@@ -11,7 +12,7 @@ use crate::support::{Bench, Process, ids, in_time, output};
 
 const SENTENCE: &str = "not in the audit table";
 
-/// An audit table with a constraint, for claims or for results.
+/// A trigger that rejects updates, as an audit table with a constraint would.
 fn trigger(when: &str) -> String {
     format!(
         "CREATE TRIGGER audit BEFORE UPDATE ON submissions WHEN {when}
@@ -19,8 +20,15 @@ fn trigger(when: &str) -> String {
     )
 }
 
+fn assert_rejects(cause: &Cause) {
+    assert!(
+        matches!(cause, Cause::Pause(PauseCause::WritesRejected { rule, .. }) if rule.as_str() == SENTENCE),
+        "{cause:?}"
+    );
+}
+
 #[tokio::test]
-async fn where_every_claim_is_refused_nothing_is_canceled_and_a_run_until_empty_ends_with_1() {
+async fn if_every_claim_is_rejected_nothing_is_canceled_and_a_run_until_empty_ends_with_1() {
     let bench = Bench::new().await;
     let ids = ids(40);
     bench.enqueue(&ids).await;
@@ -30,6 +38,7 @@ async fn where_every_claim_is_refused_nothing_is_canceled_and_a_run_until_empty_
     let refusals = lines.iter().filter(|line| line["event"] == "write_refused").count();
     assert!((5..40).contains(&refusals), "one line a row, until it pauses: {refusals}");
     let paused = lines.iter().find(|line| line["event"] == "paused").unwrap();
+    assert_eq!(paused["cause"], "writes_rejected");
     assert!(paused["why"].as_str().unwrap().ends_with(SENTENCE), "{paused}");
     bench.sql("DROP TRIGGER audit").await;
     assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(0));
@@ -37,7 +46,7 @@ async fn where_every_claim_is_refused_nothing_is_canceled_and_a_run_until_empty_
 }
 
 #[tokio::test]
-async fn a_claim_that_is_refused_keeps_the_others_from_nothing_and_ends_a_run_until_empty_with_1() {
+async fn a_rejected_claim_does_not_affect_others_and_ends_a_run_until_empty_with_1() {
     let bench = Bench::new().await;
     bench.enqueue(&["audited", "other"]).await;
     bench.sql(&trigger("NEW.state = 'in_flight' AND OLD.certificate_id = 'audited'")).await;
@@ -49,14 +58,13 @@ async fn a_claim_that_is_refused_keeps_the_others_from_nothing_and_ends_a_run_un
 }
 
 #[tokio::test]
-async fn a_daemon_whose_claims_are_refused_is_paused_with_the_sentence_and_goes_on_by_itself() {
+async fn a_daemon_whose_claims_are_rejected_pauses_with_the_triggers_message_and_resumes_by_itself() {
     let bench = Bench::new().await;
     let ids = ids(20);
     bench.enqueue(&ids).await;
     bench.sql(&trigger("NEW.state = 'in_flight'")).await;
     let mut daemon = bench.start().await;
-    let why = daemon.until_paused().await;
-    assert!(why.ends_with(SENTENCE), "{why}");
+    assert_rejects(&daemon.until_paused().await);
     let to_stderr = ["sh", "-c", "exec \"$0\" \"$@\" >&2"];
     let mut watcher = Process::spawn(bench.command_under(&to_stderr, &["status", "--watch", "--json"]));
     let shows = |line: &Value| line["daemon"]["why"].as_str().is_some_and(|why| why.ends_with(SENTENCE));
@@ -72,14 +80,13 @@ async fn a_daemon_whose_claims_are_refused_is_paused_with_the_sentence_and_goes_
 }
 
 #[tokio::test]
-async fn where_every_result_is_refused_the_sending_stops_and_no_order_is_placed_twice() {
+async fn if_every_result_is_rejected_sending_stops_and_no_order_is_placed_twice() {
     let bench = Bench::new().await;
     let ids = ids(60);
     bench.enqueue(&ids).await;
     bench.sql(&trigger("OLD.state = 'in_flight'")).await;
     let mut daemon = bench.start().await;
-    let why = daemon.until_paused().await;
-    assert!(why.ends_with(SENTENCE), "{why}");
+    assert_rejects(&daemon.until_paused().await);
     let sent = bench.simulator.commits().len();
     assert!(sent < 50, "{sent} were sent although no result could be written");
     bench.sql("DROP TRIGGER audit").await;
@@ -91,7 +98,7 @@ async fn where_every_result_is_refused_the_sending_stops_and_no_order_is_placed_
 }
 
 #[tokio::test]
-async fn what_recovery_may_not_settle_is_settled_by_itself_once_it_may() {
+async fn a_row_that_recovery_may_not_settle_is_settled_once_it_may() {
     let bench = Bench::with(Options { latency: Duration::from_secs(1), ..Options::default() }, &[]).await;
     bench.enqueue(&["audited"]).await;
     let daemon = bench.spawn(&["run"]);
@@ -99,8 +106,7 @@ async fn what_recovery_may_not_settle_is_settled_by_itself_once_it_may() {
     daemon.kill();
     bench.sql(&trigger("OLD.state = 'in_flight'")).await;
     let mut daemon = bench.start().await;
-    let why = daemon.until_paused().await;
-    assert!(why.ends_with(SENTENCE), "{why}");
+    assert_rejects(&daemon.until_paused().await);
     assert_eq!(bench.row("audited").await.state, "in_flight");
     bench.sql("DROP TRIGGER audit").await;
     daemon.until_count(State::Submitted, 1).await;
@@ -110,7 +116,7 @@ async fn what_recovery_may_not_settle_is_settled_by_itself_once_it_may() {
 }
 
 #[tokio::test]
-async fn what_a_trigger_ignores_counts_as_refused_and_is_never_sent_behind_the_rows_back() {
+async fn an_update_ignored_by_a_trigger_counts_as_rejected() {
     let ignoring = |when: &str| {
         format!("CREATE TRIGGER audit BEFORE UPDATE ON submissions WHEN {when} BEGIN SELECT RAISE(IGNORE); END")
     };
@@ -121,7 +127,10 @@ async fn what_a_trigger_ignores_counts_as_refused_and_is_never_sent_behind_the_r
         let mut daemon = bench.spawn(&["run"]);
         let line = daemon.until_event("write_refused").await;
         assert!(line["message"].as_str().is_some_and(|text| text.contains("RAISE(IGNORE)")), "{line}");
-        daemon.until_line("the other", |line| line["certificate_id"] == "other" && line["event"] == "submitted").await;
+        // Its result may have come first.
+        daemon
+            .until_line_seen("the other", |line| line["certificate_id"] == "other" && line["event"] == "submitted")
+            .await;
         bench.sql("DROP TRIGGER audit").await;
         daemon.signal("TERM");
         assert_eq!(daemon.end().await.0, Some(0), "{when}");
@@ -132,7 +141,7 @@ async fn what_a_trigger_ignores_counts_as_refused_and_is_never_sent_behind_the_r
 }
 
 #[tokio::test]
-async fn a_read_that_a_trigger_refuses_after_it_was_written_is_undone_and_claimed_again_later() {
+async fn a_read_rejected_by_a_trigger_after_it_was_written_is_undone_and_claimed_again() {
     for how in ["RAISE(FAIL, 'not in the audit table')", "RAISE(IGNORE)"] {
         let bench = Bench::new().await;
         let when = if how.contains("FAIL") { "AFTER" } else { "BEFORE" };
@@ -156,7 +165,7 @@ async fn a_read_that_a_trigger_refuses_after_it_was_written_is_undone_and_claime
 }
 
 #[tokio::test]
-async fn a_trigger_that_rolls_everything_back_keeps_the_others_from_nothing() {
+async fn a_trigger_that_rolls_back_does_not_affect_other_rows() {
     for (table, when) in [
         ("submissions", "OLD.certificate_id = 'audited' AND NEW.state = 'in_flight'"),
         ("submissions", "OLD.certificate_id = 'audited' AND OLD.state = 'in_flight'"),
@@ -181,7 +190,27 @@ async fn a_trigger_that_rolls_everything_back_keeps_the_others_from_nothing() {
 }
 
 #[tokio::test]
-async fn a_start_goes_on_past_a_row_for_which_a_trigger_rolls_everything_back() {
+async fn one_rejected_row_is_not_a_database_fault() {
+    for raise in ["ABORT", "ROLLBACK"] {
+        for when in ["NEW.state = 'in_flight'", "OLD.state = 'in_flight'"] {
+            let bench = Bench::new().await;
+            bench.enqueue(&["audited", "other"]).await;
+            bench
+                .sql(&format!(
+                    "CREATE TRIGGER audit BEFORE UPDATE ON submissions WHEN OLD.certificate_id = 'audited' AND {when}
+                     BEGIN SELECT RAISE({raise}, '{SENTENCE}'); END"
+                ))
+                .await;
+            let (code, lines) = bench.spawn(&["run", "--until-empty"]).end().await;
+            let count = |event: &str| lines.iter().filter(|line| line["event"] == event).count();
+            assert_eq!((code, count("database_unavailable")), (Some(1), 0), "{raise} {when}: {lines:?}");
+            assert!(count("write_refused") >= 1, "{raise} {when}: {lines:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_start_continues_past_a_row_for_which_a_trigger_rolls_back() {
     let bench = Bench::with(Options { latency: Duration::from_secs(1), ..Options::default() }, &[]).await;
     bench.enqueue(&["audited", "other"]).await;
     let daemon = bench.spawn(&["run"]);

@@ -1,4 +1,4 @@
-//! `certcommit backup` beside a daemon at work, and the way back: the steps that `docs/OPERATIONS.md` has.
+//! `certcommit backup` beside a working daemon, and restoring by the steps in `docs/OPERATIONS.md`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,20 +12,20 @@ use serde_json::Value;
 
 use crate::support::{Bench, Process, SmallDisk, ids, in_time, output, text};
 
-/// A bench whose API takes its time, so that a backup meets requests on the way.
+/// A bench with a slow API, so that a backup finds requests in flight.
 async fn bench() -> Bench {
     let options = Options { latency: Duration::from_millis(150), rate_limit: None, ..Options::default() };
     Bench::with(options, &[("rate.guard", "150ms")]).await
 }
 
-/// Runs a command of the program that has to succeed; what it says.
+/// Runs a command that must succeed. Returns its output.
 async fn say(bench: &Bench, arguments: &[&str]) -> String {
     let done = output(bench.command(arguments)).await;
     assert_eq!(done.status.code(), Some(0), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap()
 }
 
-/// Runs an operator's own commands in the directory of the queue.
+/// Runs shell commands in the queue's directory, as an operator would.
 fn shell(bench: &Bench, commands: &str) {
     let directory = bench.database().parent().unwrap().to_owned();
     let done = Command::new("sh").args(["-ec", commands]).current_dir(directory).output().unwrap();
@@ -38,7 +38,7 @@ async fn end(daemon: Process) {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_restored_by_the_documented_steps_reads_back_what_was_sent_since_and_sends_the_rest() {
+async fn a_queue_restored_by_the_documented_steps_reads_back_what_was_sent_since() {
     let (bench, ids) = (bench().await, ids(50));
     let (sent, late) = ids.split_at(40);
     bench.enqueue(sent).await;
@@ -52,11 +52,11 @@ async fn a_queue_that_is_restored_by_the_documented_steps_reads_back_what_was_se
     shell(&bench, "mkdir aside; mv queue.db aside/; install -m 660 backup.db queue.db; test -e queue.db.mark");
     let known = bench.count("submitted").await;
     assert!(bench.count("in_flight").await > 0 && known < 40, "it was made in the middle of the work");
-    // These came after the backup, so they are enqueued once more.
+    // These came after the backup, so they are enqueued again.
     bench.enqueue(late).await;
     let mut daemon = bench.spawn(&["run"]);
     let paused = daemon.until_event("paused").await;
-    assert!(paused["why"].as_str().unwrap().contains("certcommit verify --pending"), "{paused}");
+    assert!(paused["message"].as_str().unwrap().contains("certcommit verify --pending"), "{paused}");
     let said = say(&bench, &["verify", "--pending"]).await;
     assert!(said.contains("will be read back before anything is sent"), "{said}");
     let is_order = |line: &Value| line["state"] == "submitted";
@@ -78,7 +78,7 @@ async fn a_queue_that_is_restored_by_the_documented_steps_reads_back_what_was_se
 }
 
 #[tokio::test]
-async fn a_backup_that_finds_no_room_says_so_with_73_and_leaves_nothing() {
+async fn a_backup_without_space_ends_with_73_and_leaves_nothing() {
     let bench = bench().await;
     bench.enqueue(&ids(3_000)).await;
     let disk = SmallDisk::new(&bench, "256k");
@@ -93,11 +93,11 @@ async fn a_backup_that_finds_no_room_says_so_with_73_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_backup_that_is_killed_in_the_middle_is_in_the_way_of_none() {
+async fn a_killed_backup_does_not_prevent_another() {
     let bench = bench().await;
     bench.enqueue(&ids(3_000)).await;
     let file = text(&bench.path("backup.db"));
-    // Everything is written by then, and the name is not given yet.
+    // By then everything is written, but the file doesn't have its final name.
     let killed = ["strace", "-f", "-qq", "-e", "trace=fsync", "-e", "inject=fsync:signal=KILL"];
     let ended = output(bench.command_under(&killed, &["backup", &file])).await;
     assert!(!ended.status.success());
@@ -110,7 +110,7 @@ async fn a_backup_that_is_killed_in_the_middle_is_in_the_way_of_none() {
 }
 
 #[tokio::test]
-async fn a_disk_that_is_brought_back_with_its_mark_starts_paused_where_it_was_silent_for_long() {
+async fn a_disk_restored_with_its_marker_starts_paused_if_it_was_silent_for_long() {
     let (bench, ids) = (bench().await, ids(8));
     bench.enqueue(&ids[..4]).await;
     let mut daemon = bench.spawn(&["run"]);
@@ -121,7 +121,7 @@ async fn a_disk_that_is_brought_back_with_its_mark_starts_paused_where_it_was_si
     bench.enqueue(&ids[4..]).await;
     daemon.kill();
     bench.sql("UPDATE control SET paused = 0; UPDATE daemon SET heartbeat_at = heartbeat_at - 1200").await;
-    // The snapshot, of database and mark together.
+    // A snapshot of database and marker together.
     for suffix in ["", ".mark"] {
         fs::copy(bench.path(&format!("queue.db{suffix}")), bench.path(&format!("snapshot{suffix}"))).unwrap();
     }
@@ -132,9 +132,10 @@ async fn a_disk_that_is_brought_back_with_its_mark_starts_paused_where_it_was_si
         fs::copy(bench.path(&format!("snapshot{suffix}")), bench.path(&format!("queue.db{suffix}"))).unwrap();
     }
     let mut daemon = bench.start().await;
-    let why = daemon.until_paused().await;
-    assert!(why.contains("20 min") && why.contains("snapshot"), "{why}");
-    assert!(why.contains("certcommit verify --pending") && why.contains("certcommit resume"), "{why}");
+    let cause = daemon.until_paused().await;
+    let (why, remedy) = (cause.to_string(), cause.remedy());
+    assert!(cause.code() == "unclean_shutdown" && why.contains("20 min") && why.contains("snapshot"), "{why}");
+    assert!(remedy.contains("certcommit verify --pending") && remedy.contains("certcommit resume"), "{remedy}");
     say(&bench, &["verify", "--pending"]).await;
     say(&bench, &["resume"]).await;
     daemon.until_count(State::Submitted, 8).await;

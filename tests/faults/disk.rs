@@ -1,4 +1,4 @@
-//! The disk is full, read-only or broken: sending stops, results are kept in hand and written later.
+//! The disk is full, read-only or broken. Sending stops; results are kept in memory and written later.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::support::{Bench, Injection, Process, SmallDisk, event_of, ids, in_tim
 
 const ROWS: usize = 40;
 
-/// A bench whose API takes its time, so that a fault hits requests on the way.
+/// A bench with a slow API, so that a fault hits requests in flight.
 async fn bench() -> Bench {
     let options = Options { latency: Duration::from_millis(300), rate_limit: None, ..Options::default() };
     let bench = Bench::with(options, &[("rate.guard", "150ms")]).await;
@@ -19,9 +19,9 @@ async fn bench() -> Bench {
     bench
 }
 
-/// Waits for the line that says that the database doesn't work, and until what was on the way is answered; holds that
-/// nothing was sent since. How many results are in hand then.
-async fn until_idle_for_want_of_the_database(bench: &Bench, daemon: &mut Process) -> u64 {
+/// Waits for the report that the database doesn't work, and for the replies to requests in flight. Asserts that nothing was
+/// sent since. Returns how many results are in hand.
+async fn until_idle_without_the_database(bench: &Bench, daemon: &mut Process) -> u64 {
     let line = daemon.until_event("database_unavailable").await;
     let number = |field: &str| line[field].as_u64().unwrap_or_else(|| panic!("{field} in {line}"));
     for _ in 0..number("on_the_way") {
@@ -33,7 +33,7 @@ async fn until_idle_for_want_of_the_database(bench: &Bench, daemon: &mut Process
     number("results_in_hand") + number("on_the_way")
 }
 
-/// Waits until the work has gone on by itself to its end, and holds that no result in hand was lost.
+/// Waits until the work has continued to its end, and asserts that no result in hand was lost.
 async fn finish(bench: &Bench, mut daemon: Process, in_hand: u64) -> Vec<Value> {
     let line = daemon.until_event("resumed").await;
     assert_eq!(line["results_written"].as_u64(), Some(in_hand), "{line}");
@@ -52,38 +52,38 @@ async fn assert_all_well(bench: &Bench) {
     assert!(worst <= 20, "{worst} in one second");
 }
 
-/// Lets system calls on files of the queue fail in the middle of the work, and work again later.
+/// Makes system calls on files of the queue fail in the middle of the work, and work again later.
 async fn survive(fault: &str, names: &[&str]) -> Vec<Value> {
     let bench = bench().await;
     let mut daemon = bench.spawn(&["run"]);
     in_time("some commits", bench.simulator.until_commits(4)).await;
     let files: Vec<_> = names.iter().map(|name| bench.path(name)).collect();
     let mut fault = Injection::begin(&daemon, fault, &files.iter().map(AsRef::as_ref).collect::<Vec<&Path>>()).await;
-    // Somebody else writes, so that the database has to be read afresh.
+    // An outside write, so that the database must be read again.
     bench.sql("INSERT INTO submissions (certificate_id, due_at) VALUES ('later', 9999999999)").await;
-    let in_hand = until_idle_for_want_of_the_database(&bench, &mut daemon).await;
-    // It is tried again and again, each time in vain.
+    let in_hand = until_idle_without_the_database(&bench, &mut daemon).await;
+    // The daemon tries again and again.
     let sent = bench.simulator.commits().len();
     fault.until_met(4).await;
     assert_eq!(bench.simulator.commits().len(), sent, "still nothing is sent");
     fault.end();
     let lines = finish(&bench, daemon, in_hand).await;
     assert_all_well(&bench).await;
-    let troubles = lines.iter().filter(|line| event_of(line) == "database_unavailable").count();
-    assert_eq!(troubles, 1, "one trouble, one line");
+    let reports = lines.iter().filter(|line| event_of(line) == "database_unavailable").count();
+    assert_eq!(reports, 1, "one fault, one line");
     let returned: i64 =
         bench.value("SELECT count(DISTINCT finished_at) FROM requests WHERE outcome = 'not_sent'").await;
-    assert!(returned <= 1, "rows were claimed in vain {returned} times");
+    assert!(returned <= 1, "rows were claimed and given back {returned} times");
     lines
 }
 
 #[tokio::test]
-async fn a_disk_without_space_is_not_said_to_work_again_before_it_does() {
+async fn a_disk_without_space_is_not_reported_as_working_before_it_does() {
     let bench = Bench::new().await;
     let mut daemon = bench.spawn(&["run"]);
     daemon.until_event("ready").await;
     let mut fault = Injection::begin(&daemon, "pwrite64:error=ENOSPC", &[&bench.path("queue.db-wal")]).await;
-    // With no results in hand, nothing but the claim has to be written.
+    // Without results in hand, only the claim has to be written.
     bench.enqueue(&["abcb1234"]).await;
     daemon.until_event("database_unavailable").await;
     fault.until_met(4).await;
@@ -101,47 +101,47 @@ async fn a_disk_without_space_is_not_said_to_work_again_before_it_does() {
 }
 
 #[tokio::test]
-async fn a_disk_that_fails_to_sync_stops_the_sending_until_it_works_again() {
+async fn a_disk_that_fails_to_sync_stops_sending_until_it_works() {
     survive("fsync,fdatasync:error=EIO", &["queue.db-wal"]).await;
 }
 
 #[tokio::test]
-async fn a_disk_that_fails_to_write_stops_the_sending_until_it_works_again() {
+async fn a_disk_that_fails_to_write_stops_sending_until_it_works() {
     survive("pwrite64:error=EIO", &["queue.db-wal", "queue.db"]).await;
 }
 
 #[tokio::test]
-async fn a_disk_without_space_stops_the_sending_until_there_is_some() {
+async fn a_disk_without_space_stops_sending_until_there_is_some() {
     let lines = survive("pwrite64:error=ENOSPC", &["queue.db-wal"]).await;
     let line = lines.iter().find(|line| event_of(line) == "database_unavailable").unwrap();
     assert!(line["message"].as_str().unwrap().contains("full"), "{line}");
 }
 
 #[tokio::test]
-async fn a_disk_that_turns_read_only_stops_the_sending_until_it_is_writable() {
+async fn a_disk_that_turns_read_only_stops_sending_until_it_is_writable() {
     survive("pwrite64,ftruncate,openat:error=EROFS", &["queue.db-wal", "queue.db"]).await;
 }
 
 #[tokio::test]
-async fn a_disk_that_fails_to_read_stops_the_sending_until_it_works_again() {
+async fn a_disk_that_fails_to_read_stops_sending_until_it_works() {
     survive("pread64:error=EIO", &["queue.db-wal", "queue.db"]).await;
 }
 
 #[tokio::test]
-async fn a_mark_that_can_not_be_written_stops_the_sending_and_claims_nothing_over_and_over() {
+async fn a_restore_marker_that_can_t_be_written_stops_sending_without_repeated_claims() {
     let lines = survive("pwrite64:error=EIO", &["queue.db.mark"]).await;
     let line = lines.iter().find(|line| event_of(line) == "database_unavailable").unwrap();
     assert!(line["message"].as_str().unwrap().contains("queue.db.mark"), "{line}");
 }
 
 #[tokio::test]
-async fn a_full_disk_stops_the_sending_until_space_is_freed() {
+async fn a_full_disk_stops_sending_until_space_is_freed() {
     let bench = bench().await;
     let disk = SmallDisk::with_queue(&bench, "1m");
     let mut daemon = disk.spawn(&bench);
     in_time("some commits", bench.simulator.until_commits(4)).await;
     disk.fill();
-    let in_hand = until_idle_for_want_of_the_database(&bench, &mut daemon).await;
+    let in_hand = until_idle_without_the_database(&bench, &mut daemon).await;
     disk.free();
     finish(&bench, daemon, in_hand).await;
     disk.bring_back(&bench);
@@ -149,7 +149,7 @@ async fn a_full_disk_stops_the_sending_until_space_is_freed() {
 }
 
 #[tokio::test]
-async fn a_disk_that_is_full_at_the_start_ends_the_program_with_a_clear_sentence_and_sends_nothing() {
+async fn a_full_disk_at_the_start_ends_the_program_with_a_clear_message() {
     for with_queue in [true, false] {
         let bench = bench().await;
         let disk = if with_queue { SmallDisk::with_queue(&bench, "1m") } else { SmallDisk::new(&bench, "1m") };
@@ -169,7 +169,7 @@ async fn a_disk_that_is_full_at_the_start_ends_the_program_with_a_clear_sentence
 }
 
 #[tokio::test]
-async fn a_disk_that_is_read_only_at_the_start_ends_the_program_with_a_clear_sentence_and_sends_nothing() {
+async fn a_read_only_disk_at_the_start_ends_the_program_with_a_clear_message() {
     let bench = bench().await;
     let disk = SmallDisk::with_queue(&bench, "1m");
     disk.make_read_only();
@@ -186,7 +186,7 @@ async fn a_disk_that_is_read_only_at_the_start_ends_the_program_with_a_clear_sen
     }
 }
 
-/// A command's exit code and the last line that it says.
+/// A command's exit code and the last line of its output.
 async fn last_words(command: Command) -> (Option<i32>, String) {
     let output = output(command).await;
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -194,7 +194,7 @@ async fn last_words(command: Command) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn a_commit_that_failed_and_landed_all_the_same_is_settled_by_the_next_run() {
+async fn a_transaction_that_failed_but_was_written_is_settled_by_the_next_run() {
     let bench = bench().await;
     let mut daemon = bench.spawn(&["run"]);
     in_time("some commits", bench.simulator.until_commits(4)).await;
@@ -214,18 +214,18 @@ async fn a_commit_that_failed_and_landed_all_the_same_is_settled_by_the_next_run
     assert_all_well(&bench).await;
 }
 
-/// How much the requests' record says: a row written, or an outcome.
+/// How much of the record of requests is written: rows, and outcomes.
 async fn written(bench: &Bench) -> i64 {
     bench.value("SELECT count(*) + count(finished_at) FROM requests").await
 }
 
 #[tokio::test]
-async fn a_checkpoint_that_fails_loses_nothing_and_the_log_is_written_back_later() {
+async fn a_failed_checkpoint_loses_nothing_and_is_repeated_later() {
     let bench = bench().await;
     let daemon = bench.spawn(&["run"]);
     in_time("some commits", bench.simulator.until_commits(4)).await;
     let mut fault = Injection::begin(&daemon, "pwrite64,fsync,fdatasync:error=EIO", &[&bench.database()]).await;
-    // Enough for the log to be written back, by the daemon.
+    // Enough for the daemon to checkpoint.
     bench
         .sql(
             "PRAGMA wal_autocheckpoint = 0;

@@ -1,4 +1,4 @@
-//! A damaged database whose rows are saved by the steps that certcommit tells, with the shell of the distribution.
+//! Saving the rows of a damaged database by the steps that certcommit prints, with the distribution's sqlite3.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -9,7 +9,7 @@ use certcommit::queue::SALVAGE;
 
 use crate::support::{Bench, ids, output};
 
-/// The steps that read the rows out.
+/// The steps that save the rows.
 const STEPS: &str = "sqlite3 queue.db .dump | sed 's/^ROLLBACK; -- due to errors$/COMMIT;/' | sqlite3 saved.db";
 
 /// Overwrites the page with the oldest submissions.
@@ -25,7 +25,7 @@ async fn damage(bench: &Bench) {
     file.write_all_at(&vec![0x5a; usize::try_from(size).unwrap()], at).unwrap();
 }
 
-/// Puts what was saved in the place of the queue.
+/// Replaces the queue with what was saved.
 fn put_in_place(bench: &Bench) {
     for old in ["queue.db", "queue.db-wal", "queue.db-shm"] {
         if bench.path(old).exists() {
@@ -36,7 +36,7 @@ fn put_in_place(bench: &Bench) {
 }
 
 #[tokio::test]
-async fn what_is_left_of_a_damaged_database_is_a_queue_again_that_repeats_nothing() {
+async fn the_rest_of_a_damaged_database_becomes_a_queue_that_repeats_nothing() {
     assert!(SALVAGE.contains(STEPS), "{SALVAGE}");
     let (bench, sent) = (Bench::new().await, ids(8));
     bench.enqueue(&sent).await;
@@ -58,15 +58,16 @@ async fn what_is_left_of_a_damaged_database_is_a_queue_again_that_repeats_nothin
     let repaired = output(bench.command(&["check", "--repair"])).await;
     let stdout = String::from_utf8(repaired.stdout).unwrap();
     assert!(repaired.status.success() && stdout.contains("\nintegrity      whole"), "{stdout}");
-    assert!(stdout.contains("where ids up to 608 were given out; 8 certificates have requests on record"), "{stdout}");
+    assert!(stdout.contains("of 608 that were ever enqueued; 8 certificates have requests on record"), "{stdout}");
     let left = bench.rows().await.len();
     assert!((300..600).contains(&left), "{left} are left");
 
     let mut daemon = bench.start().await;
-    let why = daemon.until_paused().await;
-    assert!(why.contains("read in from a dump") && why.contains("certcommit verify --pending"), "{why}");
+    let cause = daemon.until_paused().await;
+    assert_eq!(cause.code(), "restored_dump");
+    assert!(cause.remedy().contains("certcommit verify --pending"), "{}", cause.remedy());
     daemon.stop(Stop::Soon).await;
-    // What was sent stands in the record of requests, which the damage spared.
+    // The damage spared the record of requests, which shows what was sent.
     let mut again = bench.command(&["enqueue"]);
     again.args(&sent);
     let again = output(again).await;

@@ -1,5 +1,5 @@
-//! Texts and rows that somebody else wrote: whatever is in them, the others go on, a log line stays one line, and
-//! nothing steers a terminal.
+//! Hostile texts and rows: whatever is in them, other rows are processed, a log line stays one line, and nothing controls a
+//! terminal.
 
 mod commands;
 mod parsers;
@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 
 use crate::support::{Bench, output};
 
-/// Escapes, line breaks, NUL, what reorders and hides text, and an emoji.
+/// Escapes, line breaks, NUL, characters that reorder or hide text, and an emoji.
 const EVIL: &str = "\u{1b}]0;title\u{7}\u{1b}[2J\r\n\t\0\u{8}\u{7f}\u{9b}31m\u{202e}back\u{2028}\u{200b}\u{feff}🙂'; DROP TABLE submissions; --";
 
-/// No line that these tests cause is longer.
+/// Lines are not longer than this.
 const LONGEST_LINE: usize = 8_000;
 
-/// What a run printed, checked: text of whole lines, none too long, and nothing in it that a terminal obeys.
+/// Asserts that an output has complete lines, none too long, and nothing that controls a terminal. Returns it.
 fn harmless(what: &str, printed: Vec<u8>) -> String {
     let printed = String::from_utf8(printed).unwrap_or_else(|error| panic!("{what} is not UTF-8: {error}"));
     for line in printed.split_terminator('\n') {
@@ -30,7 +30,7 @@ fn harmless(what: &str, printed: Vec<u8>) -> String {
     printed
 }
 
-/// Runs a command to its end: its exit code, what it printed, what it logged.
+/// Runs a command to its end. Returns its exit code, standard output and standard error.
 async fn run(command: Command) -> (Option<i32>, String, String) {
     let what = format!("{:?}", command.get_args().collect::<Vec<_>>());
     let output = output(command).await;
@@ -38,7 +38,7 @@ async fn run(command: Command) -> (Option<i32>, String, String) {
     (output.status.code(), printed, harmless(&what, output.stderr))
 }
 
-/// What people look with.
+/// The output of all commands that show the queue.
 async fn look(bench: &Bench, ids: &[&str]) -> String {
     let mut commands = vec![vec!["status"], vec!["status", "--json"], vec!["check"]];
     commands.extend(ids.iter().map(|id| vec!["history", id]));
@@ -57,7 +57,7 @@ fn refused(code: &str, message: &str, request_id: &str) -> Fault {
 }
 
 #[tokio::test]
-async fn a_servers_words_reach_row_log_and_terminal_capped_and_escaped() {
+async fn a_servers_text_is_capped_and_escaped_in_row_log_and_terminal() {
     for format in ["json", "text"] {
         let bench = Bench::with(Options::default(), &[("log.format", format)]).await;
         let ids = ["message", "code", "id", "long"];
@@ -100,8 +100,8 @@ async fn a_servers_words_reach_row_log_and_terminal_capped_and_escaped() {
     }
 }
 
-/// Replies that are no answer, whatever they look like.
-fn no_answers() -> Vec<Vec<u8>> {
+/// Replies without a valid answer.
+fn unreadable_replies() -> Vec<Vec<u8>> {
     let success = r#"{"Response":{"OrderId":"SO1","Status":8,"RequestId":"r"}}"#;
     let texts = [
         format!("\u{feff}{success}"),
@@ -130,10 +130,10 @@ fn no_answers() -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn a_reply_that_can_not_be_read_is_never_taken_for_an_answer() {
+async fn an_unreadable_reply_is_never_taken_for_an_answer() {
     let bench = Bench::with(Options::default(), &[("pause.after", "1000000")]).await;
-    let ids: Vec<String> = (0..no_answers().len()).map(|number| format!("cert-{number}")).collect();
-    for (id, body) in ids.iter().zip(no_answers()) {
+    let ids: Vec<String> = (0..unreadable_replies().len()).map(|number| format!("cert-{number}")).collect();
+    for (id, body) in ids.iter().zip(unreadable_replies()) {
         bench.simulator.script_commits(id, vec![Fault::Raw(body.clone())]);
         bench.simulator.script_reads(id, vec![ReadFault::Raw(body)]);
     }

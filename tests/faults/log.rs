@@ -1,4 +1,4 @@
-//! The log can't be written, or nobody reads it: the work goes on, or waits, and nothing is lost.
+//! The log can't be written, or nobody reads it. The work continues or waits, and nothing is lost.
 
 use std::fs::File;
 use std::io::{PipeReader, Read as _, Write as _};
@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use crate::support::{Bench, event_of, ids, in_time, signals};
 
-/// `O_NONBLOCK`, as Linux has it on the machines that Rust calls x86-64, aarch64 and riscv64.
+/// `O_NONBLOCK` on Linux for x86-64, aarch64 and riscv64.
 const NONBLOCKING: i32 = 0o4000;
 
-/// A daemon that ends with its test.
+/// A daemon that is killed when dropped.
 struct Daemon(Child);
 
 impl Daemon {
@@ -22,7 +22,7 @@ impl Daemon {
         Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
     }
 
-    /// Asks it to stop, and waits for its exit code.
+    /// Stops it. Returns its exit code.
     async fn stop(mut self) -> Option<i32> {
         signals::send("TERM", self.0.id());
         let ended = tokio::task::spawn_blocking(move || self.0.wait().unwrap().code());
@@ -54,7 +54,7 @@ async fn a_log_on_a_full_disk_stops_no_work() {
 }
 
 #[tokio::test]
-async fn a_log_whose_reader_went_away_stops_no_work() {
+async fn a_log_whose_reader_is_gone_stops_no_work() {
     let bench = Bench::new().await;
     let ids = ids(3);
     bench.enqueue(&ids).await;
@@ -67,7 +67,7 @@ async fn a_log_whose_reader_went_away_stops_no_work() {
 }
 
 #[tokio::test]
-async fn a_log_whose_reader_stands_still_holds_the_work_up_and_loses_no_line_of_it() {
+async fn a_log_whose_reader_is_stuck_blocks_the_work_and_loses_no_line() {
     let bench = Bench::new().await;
     let (mut reader, writer) = std::io::pipe().unwrap();
     let stopped_up = writer.try_clone().unwrap();
@@ -89,7 +89,7 @@ async fn a_log_whose_reader_stands_still_holds_the_work_up_and_loses_no_line_of_
     assert_eq!(bench.simulator.commits().len(), 5);
 }
 
-/// Reads whole lines, up to one with these words.
+/// Reads lines up to one with these words.
 fn read_until(reader: &mut PipeReader, words: &str) -> String {
     let mut log = String::new();
     let mut byte = [0];
@@ -100,9 +100,9 @@ fn read_until(reader: &mut PipeReader, words: &str) -> String {
     log
 }
 
-/// Fills a pipe to the brim: how many bytes that took.
+/// Fills a pipe. Returns how many bytes that took.
 fn fill(pipe: &impl std::os::fd::AsFd) -> usize {
-    // Opened anew: what blocks nobody here must go on blocking the daemon.
+    // Opened again: this end must not block, but the daemon's end must.
     let path = format!("/proc/self/fd/{}", pipe.as_fd().as_raw_fd());
     let mut pipe = File::options().write(true).custom_flags(NONBLOCKING).open(path).unwrap();
     let mut filled = 0;

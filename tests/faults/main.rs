@@ -1,7 +1,7 @@
-//! The faults that happen to a daemon in production, one by one, and what becomes of the work: nothing lost, nothing
-//! committed twice unknowingly, the limit kept, a clear log line, and work that goes on by itself once the fault is over.
+//! The faults that a daemon meets in production, one by one. Each time, nothing is lost, nothing is committed twice
+//! unknowingly, the limit holds, the log says what happened, and the work resumes by itself once the fault is over.
 //!
-//! `tests/README.md` has the table of faults, the tools that these tests need, and the long forms.
+//! `tests/README.md` has the table of faults, the required tools, and the long runs.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 

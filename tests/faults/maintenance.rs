@@ -1,4 +1,4 @@
-//! What the daemon does for its database beside the work: the check after a run that died, and pruning.
+//! What the daemon does for its database in the background: the check after a crash, and pruning.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -19,7 +19,7 @@ fn says(words: &str) -> impl Fn(&Value) -> bool + '_ {
     move |line| line["message"].as_str().is_some_and(|message| message.contains(words))
 }
 
-/// Starts a daemon, and kills it in the middle of its work.
+/// Starts a daemon, and kills it during its work.
 async fn killed(bench: &Bench, ids: &[String]) {
     bench.enqueue(ids).await;
     let daemon = bench.spawn(&["run"]);
@@ -35,7 +35,7 @@ async fn stop(daemon: Process) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn after_a_run_that_died_the_database_is_checked_beside_the_work_and_after_a_good_end_it_is_not() {
+async fn after_a_crash_the_database_is_checked_in_the_background_and_after_a_clean_stop_it_is_not() {
     let (bench, ids) = (bench(&[]).await, ids(12));
     killed(&bench, &ids).await;
     let mut daemon = bench.spawn(&["run"]);
@@ -53,11 +53,11 @@ async fn after_a_run_that_died_the_database_is_checked_beside_the_work_and_after
 }
 
 #[tokio::test]
-async fn damage_that_the_check_finds_stops_the_sending_and_ends_the_daemon_with_65() {
+async fn damage_found_by_the_check_stops_sending_and_ends_the_daemon_with_65() {
     let (bench, ids) = (bench(&[]).await, ids(60));
     killed(&bench, &ids).await;
     bench.sql("PRAGMA wal_checkpoint(TRUNCATE)").await;
-    // Nothing of the daemon's work touches this page: only a check finds it.
+    // The daemon's work doesn't touch this page: only a check finds the damage.
     let page: i64 = bench.value("SELECT rootpage FROM sqlite_master WHERE name = 'submissions_error'").await;
     let at = u64::try_from((page - 1) * 4096).unwrap();
     fs::OpenOptions::new().write(true).open(bench.database()).unwrap().write_all_at(&[0x5a; 4096], at).unwrap();
@@ -72,7 +72,7 @@ async fn damage_that_the_check_finds_stops_the_sending_and_ends_the_daemon_with_
 }
 
 #[tokio::test]
-async fn a_check_of_everything_beside_a_daemon_at_work_finds_it_whole() {
+async fn a_full_check_beside_a_working_daemon_finds_no_damage() {
     let (bench, ids) = (bench(&[]).await, ids(30));
     bench.enqueue(&ids).await;
     let daemon = bench.spawn(&["run"]);
@@ -85,13 +85,13 @@ async fn a_check_of_everything_beside_a_daemon_at_work_finds_it_whole() {
 }
 
 #[tokio::test]
-async fn old_requests_are_pruned_beside_the_work_and_only_if_that_is_configured() {
+async fn old_requests_are_pruned_in_the_background_only_if_configured() {
     for (keep, left) in [("off", 2), ("1d", 1)] {
         let (bench, ids) = (bench(&[("retention.requests", keep)]).await, ids(40));
         for outcome in ["throttled", "failed"] {
             bench.sql(&old_commit(outcome)).await;
         }
-        // Without the mark that those requests left, the queue would count as moved from elsewhere.
+        // The restore marker must match those requests, or the queue would count as restored.
         RestoreMarker::open(&bench.database()).unwrap().reset(2).unwrap();
         bench.sql("UPDATE submissions SET state = 'canceled'").await;
         bench.enqueue(&ids).await;
@@ -108,7 +108,7 @@ async fn old_requests_are_pruned_beside_the_work_and_only_if_that_is_configured(
     }
 }
 
-/// A commit of long ago that ended like this.
+/// An old commit with this outcome.
 fn old_commit(outcome: &str) -> String {
     format!(
         "INSERT OR IGNORE INTO submissions (certificate_id, due_at) VALUES ('old', 9999999999);

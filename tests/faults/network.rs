@@ -1,7 +1,7 @@
-//! The way to the API: refused, unresolved, distrusted, silent, slow, cut, endless.
+//! Faults of the network: connections that are refused, unresolved, untrusted, silent, slow, cut or endless.
 //!
-//! What was not sent spends no try and leaves nothing in doubt. What was sent and got no answer that can be relied on
-//! is in doubt, and is read back.
+//! What was not sent spends no try and leaves nothing in doubt. What was sent without a reliable reply is in doubt, and is
+//! read back.
 
 mod connections;
 mod late_orders;
@@ -17,23 +17,23 @@ use serde_json::Value;
 
 use crate::support::{Bench, Process, event_of, ids};
 
-/// The message of the line that tells this event of this certificate.
-fn told(lines: &[Value], event: &str, id: &str) -> String {
+/// The message of the line with this event for this certificate.
+fn message_of(lines: &[Value], event: &str, id: &str) -> String {
     let of_it = |line: &&Value| event_of(line) == event && line["certificate_id"] == id;
     let line = lines.iter().find(of_it).unwrap_or_else(|| panic!("no {event} of {id}: {lines:#?}"));
     line["message"].as_str().unwrap().to_owned()
 }
 
-/// Waits until the log has told so many orders.
+/// Waits until the log reports this many submissions.
 async fn until_submitted(daemon: &mut Process, count: usize) {
     while daemon.seen().iter().filter(|line| event_of(line) == "submitted").count() < count {
         daemon.until_event("submitted").await;
     }
 }
 
-/// Holds that a daemon which can't send anything says so in these words, spends nothing, pauses and probes, and goes on
-/// by itself once that is mended.
-async fn assert_waits_until_mended(bench: &Bench, mut daemon: Process, says: &[&str], mend: impl AsyncFnOnce()) {
+/// Asserts that a daemon that can't send says so in these words, spends no try, pauses and probes, and resumes by itself once
+/// the fault is fixed.
+async fn assert_waits_until_fixed(bench: &Bench, mut daemon: Process, says: &[&str], fix: impl AsyncFnOnce()) {
     let line = daemon.until_event("retrying").await;
     assert_says(&line, "not sent: ", says);
     let line = daemon.until_event("paused").await;
@@ -44,7 +44,7 @@ async fn assert_waits_until_mended(bench: &Bench, mut daemon: Process, says: &[&
     let unspent = |state: &str| state == "pending" || state == "in_flight";
     assert!(rows.iter().all(|row| row.tries == 0 && unspent(&row.state)), "{rows:?}");
     assert!(bench.simulator.arrivals().is_empty());
-    mend().await;
+    fix().await;
     daemon.until_event("resumed").await;
     until_submitted(&mut daemon, rows.len()).await;
     daemon.signal("TERM");

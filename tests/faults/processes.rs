@@ -1,4 +1,4 @@
-//! The daemon among other processes: a second daemon, signals in every state, no descriptors left, little memory.
+//! A second daemon, signals in every state, no file descriptors, little memory.
 
 use std::fs;
 use std::process::Command;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{Bench, Process, event_of, ids, in_time, test_size};
 
-/// A bench whose API takes its time, so that there is always something on the way.
+/// A bench with a slow API, so that there are always requests in flight.
 async fn bench(latency: Duration) -> Bench {
     Bench::with(Options { latency, rate_limit: None, ..Options::default() }, &[("rate.guard", "150ms")]).await
 }
@@ -18,7 +18,7 @@ const LATENCY: Duration = Duration::from_millis(300);
 const FOR_EVER: Duration = Duration::from_secs(600);
 
 #[tokio::test]
-async fn a_daemon_whose_lock_file_was_unlinked_gives_way_to_the_second_and_nothing_is_sent_twice() {
+async fn a_daemon_whose_lock_file_was_unlinked_gives_way_to_a_second_one_and_nothing_is_sent_twice() {
     let (mut bench, ids) = (bench(LATENCY).await, ids(80));
     bench.set("verify.resend_after", "3s");
     bench.enqueue(&ids).await;
@@ -41,7 +41,7 @@ async fn a_daemon_whose_lock_file_was_unlinked_gives_way_to_the_second_and_nothi
     assert!(worst <= 20, "{worst} in one second, from both");
 }
 
-/// Holds that a process ended in good order, with everything on record.
+/// Asserts that a process stopped in good order, with everything on record.
 async fn assert_good_order(bench: &Bench, process: Process, state: &str) {
     let (code, lines) = process.end().await;
     assert_eq!(code, Some(0), "{state}: {lines:?}");
@@ -52,7 +52,7 @@ async fn assert_good_order(bench: &Bench, process: Process, state: &str) {
 }
 
 #[tokio::test]
-async fn a_stop_during_the_start_comes_after_it_and_in_good_order() {
+async fn a_stop_during_the_start_takes_effect_after_it() {
     let bench = bench(LATENCY).await;
     bench.enqueue(&ids(3)).await;
     // The start waits for the database.
@@ -67,7 +67,7 @@ async fn a_stop_during_the_start_comes_after_it_and_in_good_order() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_a_daemon_at_rest_at_once_whatever_it_waits_for() {
+async fn a_stop_ends_an_idle_daemon_at_once_whatever_it_waits_for() {
     for state in ["idle", "paused by hand", "paused by a fault", "in doubt"] {
         let mut bench = bench(Duration::ZERO).await;
         bench.set("verify.settle", "10m");
@@ -101,7 +101,7 @@ async fn a_stop_ends_a_daemon_at_rest_at_once_whatever_it_waits_for() {
 }
 
 #[tokio::test]
-async fn a_second_signal_while_it_stops_ends_it_at_once_with_what_was_on_the_way_in_doubt() {
+async fn a_second_signal_ends_a_stopping_daemon_at_once_with_requests_in_flight_in_doubt() {
     let (bench, ids) = (bench(FOR_EVER).await, ids(6));
     bench.enqueue(&ids).await;
     let mut daemon = bench.spawn(&["run"]);
@@ -117,7 +117,7 @@ async fn a_second_signal_while_it_stops_ends_it_at_once_with_what_was_on_the_way
     assert_eq!(bench.simulator.commits().len(), 6);
 }
 
-/// A daemon in the middle of its work, the database locked by another connection, and results in hand.
+/// A daemon with results in hand, while another connection locks the database.
 async fn with_results_in_hand(bench: &Bench) -> (Process, sqlx::sqlite::SqliteConnection, u64) {
     bench.enqueue(&ids(40)).await;
     let mut daemon = bench.spawn(&["run"]);
@@ -134,7 +134,7 @@ async fn with_results_in_hand(bench: &Bench) -> (Process, sqlx::sqlite::SqliteCo
 }
 
 #[tokio::test]
-async fn a_stop_while_the_database_is_unavailable_waits_for_it_and_writes_what_is_in_hand() {
+async fn a_stop_while_the_database_is_unavailable_waits_and_writes_the_results_in_hand() {
     let bench = bench(LATENCY).await;
     let (mut daemon, mut other, _) = with_results_in_hand(&bench).await;
     daemon.signal("TERM");
@@ -148,7 +148,7 @@ async fn a_stop_while_the_database_is_unavailable_waits_for_it_and_writes_what_i
 }
 
 #[tokio::test]
-async fn a_second_signal_while_the_database_is_unavailable_ends_it_with_74_and_says_what_was_not_written() {
+async fn a_second_signal_while_the_database_is_unavailable_ends_it_with_74_and_reports_the_unwritten() {
     let bench = bench(LATENCY).await;
     let (mut daemon, mut other, in_hand) = with_results_in_hand(&bench).await;
     daemon.signal("TERM");
@@ -166,7 +166,7 @@ async fn a_second_signal_while_the_database_is_unavailable_ends_it_with_74_and_s
     assert_eq!(bench.simulator.commits().len(), 40, "what was not written is read back");
 }
 
-/// Changes how many descriptors a running process may have.
+/// Changes how many file descriptors a running process may have.
 fn allow_descriptors(process: &Process, count: &str) {
     let limit = format!("--nofile={count}:");
     let changed = Command::new("prlimit").args(["--pid", &process.pid().to_string(), &limit]).status();
@@ -174,7 +174,7 @@ fn allow_descriptors(process: &Process, count: &str) {
 }
 
 #[tokio::test]
-async fn without_descriptors_nothing_is_sent_and_no_try_is_spent_until_there_are_some() {
+async fn without_file_descriptors_nothing_is_sent_and_no_try_is_spent() {
     let (bench, ids) = (bench(Duration::ZERO).await, ids(12));
     bench.sql("UPDATE control SET paused = 1").await;
     bench.enqueue(&ids).await;
@@ -196,12 +196,12 @@ async fn without_descriptors_nothing_is_sent_and_no_try_is_spent_until_there_are
     assert_eq!(bench.simulator.commits().len(), 12);
 }
 
-/// What a process may need at most, however long the queue is.
+/// The memory limit, however long the queue is.
 const MEMORY_KB: u64 = 40 * 1024;
 const COMMITS: usize = 60;
 
 #[tokio::test]
-async fn a_long_queue_takes_no_more_memory_than_a_short_one() {
+async fn a_long_queue_needs_no_more_memory_than_a_short_one() {
     let rows: usize = test_size("ROWS", 100_000);
     let bench = bench(Duration::ZERO).await;
     bench
@@ -222,7 +222,7 @@ async fn a_long_queue_takes_no_more_memory_than_a_short_one() {
     assert!(worst <= 20, "{worst} in one second");
 }
 
-/// The daemon, in the control group that `FAULTS_CGROUP` names, if it does.
+/// The daemon, in the control group `FAULTS_CGROUP` if that is set.
 fn within_limits(bench: &Bench) -> Command {
     match std::env::var("FAULTS_CGROUP") {
         Ok(group) => {

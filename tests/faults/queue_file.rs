@@ -1,5 +1,4 @@
-//! The file isn't what it seems: it is named by a symbolic link, has a second name, is a mount point, or was made by
-//! somebody whose files the daemon may not use.
+//! The queue is behind a symbolic link, has a hard link, is a mount point, is on FUSE, or has files with wrong permissions.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -13,7 +12,7 @@ use crate::support::{Bench, Process, ids, in_time, output, text, variable};
 const CONFIGURATION: i32 = 78;
 const PERMISSION: i32 = 77;
 
-/// Commands that read the queue, and commands that write to it.
+/// Commands that read the queue or write to it.
 const COMMANDS: [&[&str]; 6] =
     [&["run", "--until-empty"], &["enqueue", "abcb1234"], &["status"], &["check"], &["pause"], &["backup", "copy.db"]];
 
@@ -27,7 +26,7 @@ fn sqlite3(database: &Path, statement: &str) -> String {
     String::from_utf8(shell.stdout).unwrap()
 }
 
-/// Runs a command that has to end with this code, and returns what it says of it.
+/// Runs a command that must end with this code. Returns its error message.
 async fn refused(command: Command, code: i32) -> String {
     let asked = format!("{command:?}");
     let ended = output(command).await;
@@ -36,7 +35,7 @@ async fn refused(command: Command, code: i32) -> String {
     stderr
 }
 
-/// The names in a directory that begin as the queue's do.
+/// The names in a directory that start with this one.
 fn beside(directory: &Path, name: &str) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = entries.filter(|entry| entry.starts_with(name)).collect();
@@ -45,7 +44,7 @@ fn beside(directory: &Path, name: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_database_behind_a_link_is_the_one_that_the_link_leads_to_for_everyone() {
+async fn a_symbolic_link_leads_every_command_to_the_same_database() {
     let mut bench = Bench::new().await;
     let real = bench.path("real");
     fs::create_dir(&real).unwrap();
@@ -73,7 +72,7 @@ async fn a_database_behind_a_link_is_the_one_that_the_link_leads_to_for_everyone
 }
 
 #[tokio::test]
-async fn a_link_that_leads_nowhere_yet_makes_the_database_where_it_leads() {
+async fn a_dangling_link_creates_the_database_at_its_target() {
     for arguments in [&["run", "--until-empty"][..], &["enqueue", "abcb1234"]] {
         let mut bench = Bench::new().await;
         fs::create_dir(bench.path("real")).unwrap();
@@ -89,7 +88,7 @@ async fn a_link_that_leads_nowhere_yet_makes_the_database_where_it_leads() {
 }
 
 #[tokio::test]
-async fn a_link_that_is_led_elsewhere_while_the_daemon_runs_ends_it_with_76() {
+async fn a_link_that_is_redirected_while_the_daemon_runs_ends_it_with_76() {
     let mut bench = Bench::new().await;
     let link = bench.path("link.db");
     symlink("queue.db", &link).unwrap();
@@ -108,7 +107,7 @@ async fn a_link_that_is_led_elsewhere_while_the_daemon_runs_ends_it_with_76() {
 }
 
 #[tokio::test]
-async fn a_database_with_a_second_name_is_refused_under_both_by_every_command_and_left_alone() {
+async fn a_database_with_a_hard_link_is_refused_by_every_command_under_either_name() {
     let mut bench = Bench::new().await;
     bench.enqueue(&ids(3)).await;
     fs::create_dir(bench.path("elsewhere")).unwrap();
@@ -134,7 +133,7 @@ async fn a_database_with_a_second_name_is_refused_under_both_by_every_command_an
 }
 
 #[tokio::test]
-async fn a_second_name_that_comes_while_the_daemon_runs_stops_the_sending_until_it_is_gone() {
+async fn a_hard_link_made_while_the_daemon_runs_stops_sending_until_it_is_removed() {
     let (bench, ids) = (Bench::new().await, ids(60));
     bench.enqueue(&ids).await;
     let mut daemon = bench.spawn(&["run"]);
@@ -162,14 +161,14 @@ async fn a_second_name_that_comes_while_the_daemon_runs_stops_the_sending_until_
 }
 
 #[tokio::test]
-async fn a_database_that_is_a_mount_point_is_refused_by_every_command_and_its_directory_is_not() {
+async fn a_database_that_is_a_mount_point_is_refused_and_one_in_a_mounted_directory_is_not() {
     let mut bench = Bench::new().await;
     bench.enqueue(&["abcb1234"]).await;
     fs::create_dir(bench.path("a container")).unwrap();
     let mounted = bench.path("a container/queue.db");
     fs::write(&mounted, "").unwrap();
     bench.set("database.path", &text(&mounted));
-    // What `docker run -v FILE:FILE` does, and what `-v DIRECTORY:DIRECTORY` does.
+    // As `docker run -v FILE:FILE` and `-v DIRECTORY:DIRECTORY` do.
     let mount = |what: &Path, at: &Path| {
         let script = format!("mount --bind '{}' '{}' && exec \"$@\"", what.display(), at.display());
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh"].map(str::to_owned)
@@ -190,13 +189,13 @@ async fn a_database_that_is_a_mount_point_is_refused_by_every_command_and_its_di
 }
 
 #[tokio::test]
-async fn a_filesystem_that_another_program_serves_is_refused_by_name_unless_it_is_allowed() {
+async fn a_fuse_filesystem_is_refused_unless_it_is_allowed() {
     let mut bench = Bench::new().await;
     for name in ["real", "served"] {
         fs::create_dir(bench.path(name)).unwrap();
     }
     bench.set("database.path", &text(&bench.path("served/queue.db")));
-    // Whoever serves it goes with the command.
+    // The filesystem's server ends with the command.
     let script =
         format!("bindfs '{}' '{}' && exec \"$@\"", bench.path("real").display(), bench.path("served").display());
     let wrapper =
@@ -213,12 +212,12 @@ async fn a_filesystem_that_another_program_serves_is_refused_by_name_unless_it_i
     let warned = |line: &serde_json::Value| line["level"] == "WARN" && line.to_string().contains("(fuse");
     assert!(lines.iter().any(warned), "{lines:?}");
     let checked = output(bench.command_under(&wrapper, &["check"])).await;
-    assert!(String::from_utf8(checked.stdout).unwrap().contains("on a filesystem (fuse"));
+    assert!(String::from_utf8(checked.stdout).unwrap().contains("its filesystem (fuse"));
     assert_eq!(bench.simulator.orders_placed("abcb1234"), 1);
 }
 
 #[tokio::test]
-async fn what_lies_beside_the_database_is_made_for_user_and_group_whatever_the_umask() {
+async fn the_files_of_the_queue_are_for_user_and_group_whatever_the_umask() {
     for umask in ["000", "022", "077", "777"] {
         let mut bench = Bench::new().await;
         fs::create_dir(bench.path("new")).unwrap();
@@ -240,13 +239,13 @@ async fn what_lies_beside_the_database_is_made_for_user_and_group_whatever_the_u
 }
 
 #[tokio::test]
-async fn a_file_with_a_wrong_mode_ends_the_start_with_77_and_a_message_that_mends_it() {
+async fn a_file_with_a_wrong_mode_ends_the_start_with_77_and_the_command_that_fixes_it() {
     for suffix in ["", ".lock", ".mark"] {
         let bench = Bench::new().await;
         bench.start().await.stop(Stop::Soon).await;
         let file = bench.path(&format!("queue.db{suffix}"));
         fs::set_permissions(&file, Permissions::from_mode(0o440)).unwrap();
-        // Without a mapping, root is one user among others.
+        // Without a mapping, root is an ordinary user.
         let command = bench.command_under(&["unshare", "--user"], &["run"]);
         let said = refused(command, PERMISSION).await;
         let right = format!("chmod 0660 {}", file.display());

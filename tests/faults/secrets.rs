@@ -1,4 +1,4 @@
-//! Keys stay in the memory of the process: no log, database, argument, error or core dump has them.
+//! Secrets stay in the memory of the process: they are in no log, database, argument, error or core dump.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::ExitStatusExt as _;
@@ -19,7 +19,7 @@ const TOKEN: &str = "CanaryOfTheToken8Lm2Vc";
 const CONFIGURATION: i32 = 78;
 const UNAVAILABLE: i32 = 69;
 
-/// A bench whose API knows the canary key, with everything logged.
+/// A bench whose API accepts the canary credentials, with full logging.
 async fn canaries(format: &str) -> Bench {
     let options = Options { secret_id: ID.to_owned(), secret_key: KEY.to_owned(), ..Options::default() };
     Bench::with(options, &[("log.level", "trace"), ("log.format", format), ("pause.after", "3")]).await
@@ -37,7 +37,7 @@ fn assert_clean(what: &str, bytes: &[u8], secrets: &[&str]) {
     }
 }
 
-/// Holds that none of the bench's files has a secret: database, log of changes, mark, lock.
+/// Asserts that no file of the bench has a secret: database, write-ahead log, marker, lock.
 fn assert_files_clean(bench: &Bench) {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(bench.path("")).unwrap() {
@@ -65,13 +65,13 @@ async fn no_secret_is_in_log_database_or_arguments_whatever_happens() {
         bench.enqueue(&["good", "refused", "cut", "html", "bytes", "denied", "signature"]).await;
         let mut daemon = Process::spawn(with_token(bench.command(&["run"])));
         let pid = daemon.pid();
-        until(&mut daemon, "paused: the account").await;
+        until(&mut daemon, "paused: the API rejects the credentials").await;
         until(&mut daemon, "submitted signature").await;
         assert_files_clean(&bench);
 
         bench.simulator.set_credentials(ID, "anotherKey");
         bench.enqueue(&["revoked"]).await;
-        until(&mut daemon, "paused: the account").await;
+        until(&mut daemon, "paused: the API rejects the credentials").await;
         bench.simulator.set_credentials(ID, KEY);
         until(&mut daemon, "submitted revoked").await;
 
@@ -101,7 +101,7 @@ async fn until(daemon: &mut Process, words: &str) {
 }
 
 #[tokio::test]
-async fn no_secret_is_in_what_the_commands_say_not_even_when_tls_fails() {
+async fn no_secret_is_in_the_output_of_commands_even_if_tls_fails() {
     let bench = canaries("json").await;
     bench.enqueue(&["abcd"]).await;
     let tls = bench.simulator.endpoint().replace("http://", "https://");
@@ -129,14 +129,14 @@ async fn no_secret_is_in_what_the_commands_say_not_even_when_tls_fails() {
 }
 
 #[tokio::test]
-async fn no_secret_that_the_metadata_service_gave_out_is_in_log_or_database() {
+async fn no_secret_from_the_metadata_service_is_in_log_or_database() {
     for format in ["json", "text"] {
         let mut bench = canaries(format).await;
         bench.set("credentials.source", "cvm-role");
         let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
         metadata.set_lifetime(Duration::from_secs(3));
         bench.enqueue(&["first"]).await;
-        let mut command = bench.command_without_keys(&["run"]);
+        let mut command = bench.command_without_credentials(&["run"]);
         command.env("CERTCOMMIT_METADATA", metadata.address().to_string());
         let mut daemon = Process::spawn(command);
         until(&mut daemon, "submitted first").await;
@@ -147,10 +147,10 @@ async fn no_secret_that_the_metadata_service_gave_out_is_in_log_or_database() {
         until(&mut daemon, "submitted second").await;
         bench.simulator.outage(Some("AuthFailure.TokenFailure"));
         bench.enqueue(&["third"]).await;
-        until(&mut daemon, "paused: the account").await;
+        until(&mut daemon, "paused: the API rejects the credentials").await;
         daemon.signal("TERM");
         let (_, log) = daemon.end().await;
-        let mut check = bench.command_without_keys(&["check", "--online"]);
+        let mut check = bench.command_without_credentials(&["check", "--online"]);
         check.env("CERTCOMMIT_METADATA", metadata.address().to_string());
         let check = output(check).await;
         let given = bench.simulator.temporary_credentials();
@@ -169,13 +169,13 @@ async fn no_secret_that_the_metadata_service_gave_out_is_in_log_or_database() {
 }
 
 #[tokio::test]
-async fn no_secret_that_systemd_handed_over_is_in_log_or_refusal() {
+async fn no_secret_from_systemd_is_in_log_or_error() {
     let mut bench = canaries("json").await;
     bench.set("credentials.source", "systemd");
     let directory = bench.path("handed-over");
     std::fs::create_dir(&directory).unwrap();
     let command = |arguments: &[&str]| {
-        let mut command = bench.command_without_keys(arguments);
+        let mut command = bench.command_without_credentials(arguments);
         command.env("CREDENTIALS_DIRECTORY", &directory);
         command
     };
@@ -239,7 +239,7 @@ fn with_file(bench: &Bench, arguments: &[&str], path: &Path) -> Command {
 }
 
 #[tokio::test]
-async fn credentials_files_of_every_usual_make_are_taken() {
+async fn credentials_files_of_every_usual_form_are_accepted() {
     let bench = canaries("json").await;
     let lines = ["[default]".to_owned(), format!("secret_id = {ID}"), format!("secret_key={KEY}")];
     let files = [
@@ -258,7 +258,7 @@ async fn credentials_files_of_every_usual_make_are_taken() {
 }
 
 #[tokio::test]
-async fn a_credentials_file_that_is_exposed_or_none_is_refused_in_one_sentence() {
+async fn an_exposed_or_invalid_credentials_file_is_refused_in_one_line() {
     let bench = canaries("json").await;
     let good = format!("[default]\nsecret_id = {ID}\nsecret_key = {KEY}\n");
     let with = |id: &str, key: &str| format!("[default]\nsecret_id = {id}\nsecret_key = {key}\n");
@@ -328,16 +328,16 @@ async fn core_dumps_are_off_before_anything_secret_is_read() {
 }
 
 #[tokio::test]
-async fn a_process_that_dies_of_a_signal_leaves_no_core() {
+async fn a_process_killed_by_a_signal_leaves_no_core_dump() {
     let bench = canaries("json").await;
     let directory = bench.path("working");
     std::fs::create_dir(&directory).unwrap();
     for signal in ["QUIT", "ABRT", "SYS"] {
         let inner = bench.command(&["run"]);
-        // Whoever runs this in the background of a script ignores SIGQUIT.
+        // A background job of a script ignores SIGQUIT.
         let mut shell = Command::new("env");
         shell.args(["--default-signal", "sh"]);
-        // As high as it may be, so that it is certcommit that sets it down.
+        // As high as allowed, so that it is certcommit that lowers it.
         shell.args(["-c", r#"ulimit -c "$(ulimit -H -c)"; exec "$0" "$@""#]);
         shell.arg(inner.get_program()).args(inner.get_args()).env_clear();
         shell.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(&directory);

@@ -1,6 +1,6 @@
-//! Killed with SIGKILL at every point: nothing is lost, and nothing is committed twice unknowingly.
+//! SIGKILL at every point: nothing is lost, and nothing is committed twice unknowingly.
 //!
-//! The stand-ins for the API have threads of their own: waiting for a killed process must not delay what arrives.
+//! The simulators run in threads of their own, since waiting for a killed process must not delay arrivals.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,18 +19,18 @@ use crate::support::{Bench, Call, Point, event_of, ids, seed, test_size};
 
 const RUN: [&str; 2] = ["run", "--until-empty"];
 
-/// System calls that every life makes, and those that take a commit to the API and its answer back.
+/// System calls that every run makes, and those that send a commit and receive its reply.
 const EVERY_LIFE: [&str; 4] = ["openat", "flock", "pwrite64", "fsync"];
 const ON_THE_WIRE: [&str; 3] = ["connect", "writev", "recvfrom"];
 
-/// What the daemon has to do when it is killed.
+/// What the daemon is doing when it is killed.
 #[derive(Debug, Clone)]
 enum Work {
-    /// So many rows to submit.
+    /// Submitting this many rows.
     Rows(usize),
-    /// So many rows, of which a life that was killed at this point left some in flight.
+    /// Recovering this many rows, some of which a run killed at this point left in flight.
     LeftBehind(usize, Point),
-    /// There is no database yet; a row comes once there is one.
+    /// Creating the database; a row follows once it exists.
     NoDatabase,
 }
 
@@ -42,7 +42,7 @@ impl Work {
         }
     }
 
-    /// The system calls at which a kill has to come.
+    /// The system calls that must be hit.
     fn calls(&self) -> Vec<&'static str> {
         let on_the_wire = match self {
             Self::Rows(_) | Self::LeftBehind(..) => &ON_THE_WIRE[..],
@@ -64,7 +64,7 @@ impl Work {
         bench
     }
 
-    /// Runs the daemon until all is done: the log of the life that found what was left.
+    /// Runs the daemon until all is done. Returns the log of the run that recovered.
     async fn finish(&self, bench: &Bench) -> Vec<Value> {
         let log = finished(bench).await;
         if matches!(self, Self::NoDatabase) {
@@ -79,7 +79,7 @@ impl Work {
         log
     }
 
-    /// How often a life that does this work enters each system call.
+    /// How often a run with this work enters each system call.
     async fn census(&self) -> BTreeMap<Call, usize> {
         let bench = self.bench().await;
         let census = bench.census(&RUN).await;
@@ -88,27 +88,27 @@ impl Work {
     }
 }
 
-/// An account that no other bench has. Ports are taken anew all the time: a daemon of another bench that finds this
-/// API at the port of its own is refused, and known by that.
+/// An account of its own. Ports are reused all the time: if a daemon of another bench finds this simulator at its port, it is
+/// refused.
 fn own_account() -> Options {
     Options { secret_id: format!("id-{:016x}", fastrand::u64(..)), ..Options::default() }
 }
 
-/// A life that comes to its end: its log.
+/// Runs the daemon to its end. Returns its log.
 async fn finished(bench: &Bench) -> Vec<Value> {
     let (code, log) = bench.spawn(&RUN).end().await;
     assert_eq!(code, Some(0), "{log:#?}");
     log
 }
 
-/// How far the work was when the daemon was killed, as its next life found it.
+/// How far the work was when the daemon was killed, as the next run found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Found {
-    /// Nothing in flight, and something to submit.
+    /// Nothing in flight, something to submit.
     Unsent,
     /// Something in flight.
     InFlight,
-    /// All done.
+    /// Everything done.
     Done,
 }
 
@@ -126,7 +126,7 @@ impl Found {
     }
 }
 
-/// One life that is killed at this point, and one that finds what is left. None if the first ended by itself.
+/// A run that is killed at this point, and one that recovers. `None` if the first ended by itself.
 async fn cycle(work: Work, point: Point) -> Option<Found> {
     let bench = work.bench().await;
     let killed = bench.killed_at(&point, &RUN).await;
@@ -134,7 +134,7 @@ async fn cycle(work: Work, point: Point) -> Option<Found> {
     killed.then(|| Found::of(&log))
 }
 
-/// Kills a daemon at each of these points, several at the same time, since each mostly waits.
+/// Kills a daemon at each of these points, several in parallel, since each mostly waits.
 async fn sweep(work: &Work, points: Vec<Point>) -> Vec<(Point, Option<Found>)> {
     let left = Rc::new(RefCell::new(points.into_iter()));
     let lanes = (0..test_size("LANES", 6)).map(|_| lane(work.clone(), Rc::clone(&left)));
@@ -172,8 +172,8 @@ fn points(census: &BTreeMap<Call, usize>) -> Vec<Point> {
     census.iter().flat_map(points_of).collect()
 }
 
-/// One point of each system call, and others up to this number. How often a call comes varies a little from run to
-/// run, so the one is of those that come for certain.
+/// One point for each system call, and others up to this number. Counts vary a little between runs, so the one is early enough
+/// to be certain.
 fn sample(census: &BTreeMap<Call, usize>, number: usize, rng: &mut Rng) -> Vec<Point> {
     let mut chosen: BTreeSet<Point> =
         census.iter().map(|(call, most)| Point { call: call.clone(), nth: rng.usize(1..=most.div_ceil(2)) }).collect();
@@ -187,7 +187,7 @@ fn sample(census: &BTreeMap<Call, usize>, number: usize, rng: &mut Rng) -> Vec<P
     chosen.into_iter().collect()
 }
 
-/// Sweeps over this work's points, holds that most of the kills came, and says how far each found the work.
+/// Kills at the points of this work, and asserts that most kills hit. Returns how far each found the work.
 async fn kill_everywhere(work: &Work, bounded: usize) -> BTreeMap<Found, usize> {
     let mut rng = Rng::with_seed(seed());
     let census = work.census().await;
@@ -205,7 +205,7 @@ async fn kill_everywhere(work: &Work, bounded: usize) -> BTreeMap<Found, usize> 
     }
     let killed: usize = kills.values().sum();
     println!("{work:?}: {killed} kills at {} of {number} points; found {found:?}; by call {kills:?}", done.len());
-    // How often a call comes varies a little from run to run.
+    // Counts vary a little between runs.
     assert!(killed * 10 >= done.len() * 8, "{killed} kills at {} points", done.len());
     for call in work.calls() {
         assert!(kills.contains_key(call), "no kill at {call}: {kills:?}");
@@ -213,7 +213,7 @@ async fn kill_everywhere(work: &Work, bounded: usize) -> BTreeMap<Found, usize> 
     found
 }
 
-/// Holds that kills came before the work, in the middle of it, and after it.
+/// Asserts that kills hit before, during and after the work.
 fn assert_all_found(found: &BTreeMap<Found, usize>) {
     for how in [Found::Unsent, Found::InFlight, Found::Done] {
         assert!(found.contains_key(&how), "no kill found the work {how:?}: {found:?}");
@@ -221,40 +221,40 @@ fn assert_all_found(found: &BTreeMap<Found, usize>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_any_system_call_of_a_submission_it_is_submitted_once() {
+async fn killed_at_any_system_call_of_a_submission_the_row_is_submitted_once() {
     assert_all_found(&kill_everywhere(&Work::Rows(1), 36).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_any_system_call_of_a_batch_each_is_submitted_once() {
+async fn killed_at_any_system_call_of_a_batch_each_row_is_submitted_once() {
     assert_all_found(&kill_everywhere(&Work::Rows(8), 36).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_again_at_any_system_call_of_a_life_that_reads_back_each_is_submitted_once() {
+async fn killed_at_any_system_call_of_a_recovery_each_row_is_submitted_once() {
     let on_the_way = Point { call: Call::named("writev"), nth: 1 };
     kill_everywhere(&Work::LeftBehind(2, on_the_way), 30).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_any_system_call_of_its_first_start_the_next_makes_the_database_whole() {
+async fn killed_at_any_system_call_of_the_first_start_the_next_completes_the_database() {
     kill_everywhere(&Work::NoDatabase, 30).await;
 }
 
-/// What became of the work of many short lives on one queue.
+/// The result of many short runs on one queue.
 #[derive(Debug, Default)]
 struct Figures {
     lives: usize,
     rows: usize,
     orders: usize,
     commits: usize,
-    /// Commits of a certificate that arrived after its first.
+    /// Commits that arrived after the first one of their certificate.
     repeats: usize,
-    /// Commits that were refused for the time being, so that another followed.
+    /// Commits that were refused temporarily, and followed by another.
     retries: usize,
-    /// Commits on record, sent or not, whose outcome wasn't known: another followed, after two negative reads.
+    /// Commits on record with an unknown outcome, followed by another after two negative reads.
     doubts: usize,
-    /// The most that arrived in one second.
+    /// The most arrivals in one second.
     worst_second: usize,
 }
 
@@ -273,7 +273,7 @@ impl Figures {
     }
 }
 
-/// A bench whose API takes its time, loses replies before the order and after it, and is busy now and then.
+/// A bench whose API is slow, loses replies before and after the order, and is sometimes busy.
 async fn unreliable(seed: u64) -> Bench {
     let latency = Duration::from_millis(80);
     let options = Options { latency, jitter: latency, rate_limit: None, seed, ..own_account() };
@@ -283,28 +283,28 @@ async fn unreliable(seed: u64) -> Bench {
     bench
 }
 
-/// One life on a queue that grows, which ends after so many arrivals or after some time, whichever comes first.
+/// One run on a growing queue, killed after a number of arrivals or after some time.
 async fn live(bench: &Bench, ids: &mut Vec<String>, rng: &mut Rng) {
     grow(bench, ids, rng.usize(1..8)).await;
     let seen = bench.simulator.arrivals().len();
     let daemon = bench.spawn(&["run"]);
     let arrivals = seen + rng.usize(1..=25);
     let enough = bench.simulator.until(|simulator| simulator.arrivals().len() >= arrivals);
-    // When the kill comes is the fault itself; nothing waits for it.
+    // The time of the kill is the fault itself.
     let killed = Duration::from_millis(rng.u64(0..=3_500));
     grow(bench, ids, rng.usize(1..8)).await;
     drop(tokio::time::timeout(killed, enough).await);
     daemon.kill();
 }
 
-/// Enqueues some more.
+/// Enqueues more rows.
 async fn grow(bench: &Bench, ids: &mut Vec<String>, more: usize) {
     let fresh: Vec<String> = (1..=more).map(|number| format!("cert-{:05}", ids.len() + number)).collect();
     bench.enqueue(&fresh).await;
     ids.extend(fresh);
 }
 
-/// So many lives on one queue, each killed, and a last one that comes to its end.
+/// This many runs on one queue, each killed, and a last one that ends by itself.
 async fn lives(number: usize, seed: u64) -> Figures {
     let bench = unreliable(seed).await;
     let mut rng = Rng::with_seed(seed);
@@ -330,7 +330,7 @@ async fn lives(number: usize, seed: u64) -> Figures {
     }
 }
 
-/// How many commits ended like this, and another one followed.
+/// How many commits had this outcome and were followed by another.
 async fn followed(bench: &Bench, outcome: &str) -> usize {
     let mut connection = bench.connect().await;
     let count: i64 = sqlx::query_scalar(
@@ -347,7 +347,7 @@ async fn followed(bench: &Bench, outcome: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lives_that_are_killed_at_random_while_the_queue_grows_lose_nothing_and_repeat_nothing() {
+async fn random_kills_while_the_queue_grows_lose_nothing_and_repeat_nothing() {
     let seed = seed();
     let queues = test_size("QUEUES", 2);
     let each = test_size("CYCLES", 16_usize).div_ceil(queues);

@@ -1,43 +1,40 @@
-//! What holds for every input from outside, whatever it is: stated once, for the fuzz targets and for the tests.
+//! What must hold for every input from outside, for the fuzz targets and for the tests.
 //!
-//! Each function takes an input apart as it likes, so that any bytes are an input, and panics where the property doesn't
-//! hold.
+//! Each function accepts any bytes as its input, and panics if the property doesn't hold.
 
 use std::path::Path;
 
 use certcommit::config::Settings;
 use certcommit::escaping::is_unsafe;
-use certcommit::submission::{CommitOutcome, ReadOutcome, Reading, Receipt, Refusal};
-use certcommit::tencent::{Source, commit_outcome, parse_credentials, read_outcome};
+use certcommit::submission::{Outcome, OutcomeClass, RequestKind};
+use certcommit::tencent::{Source, outcome, parse_credentials};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-/// Stands for a secret wherever an input has an `@`.
+/// Replaces each `@` of an input, as a secret.
 const CANARY: &str = "Canary0Zx9Qw7Secret";
 
-/// No text of the server's is longer than this, as it comes out.
+/// Texts of the server are cut to this length.
 const LONGEST_TEXT: usize = 500;
 
-/// More brackets than this may be nested too deep for a reader of whole values.
+/// With more brackets than this, an input may be nested too deeply to be parsed again here.
 const MANY_BRACKETS: usize = 100;
 
-/// A reply that is no whole, well-formed success is never taken for one, and no text of it gets out that a terminal or
-/// a log line wouldn't bear.
+/// Only a complete, well-formed success is taken for one, and its texts are safe for a terminal and a log line.
 pub fn reply(http_status: u16, body: &[u8]) {
-    let commit = commit_outcome(http_status, body);
-    if let CommitOutcome::Submitted(receipt) = &commit {
-        assert_eq!(http_status, 200, "only the API itself places orders");
-        assert_is_receipt(receipt, body);
+    for kind in [RequestKind::Commit, RequestKind::Readback] {
+        let outcome = outcome(kind, http_status, body);
+        if outcome.class == OutcomeClass::Submitted {
+            assert_is_receipt(&outcome, body);
+        }
+        if outcome.order_id.is_some() || outcome.status.is_some() {
+            assert_eq!(http_status, 200, "only the API itself places orders and shows certificates");
+        }
+        texts(&outcome).into_iter().for_each(assert_bearable);
     }
-    commit_texts(&commit).into_iter().for_each(assert_bearable);
-    let read = read_outcome(http_status, body);
-    if let ReadOutcome::Seen(_) = &read {
-        assert_eq!(http_status, 200, "only the API itself shows certificates");
-    }
-    read_texts(&read).into_iter().for_each(assert_bearable);
 }
 
-fn assert_is_receipt(receipt: &Receipt, body: &[u8]) {
+fn assert_is_receipt(receipt: &Outcome, body: &[u8]) {
     let text = std::str::from_utf8(body).expect("a success is UTF-8");
     if body.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() > MANY_BRACKETS {
         return;
@@ -45,49 +42,15 @@ fn assert_is_receipt(receipt: &Receipt, body: &[u8]) {
     let reply: Value = serde_json::from_str(text).expect("a success is JSON");
     let response = &reply["Response"];
     assert!(response["Error"].is_null(), "a success has no error: {text}");
-    assert_eq!(response["OrderId"].as_str(), Some(receipt.order_id.as_str()), "{text}");
-    assert_eq!(response["Status"].as_i64(), Some(receipt.status), "{text}");
-    assert!(!receipt.order_id.is_empty(), "{text}");
+    assert_eq!(response["OrderId"].as_str(), receipt.order_id.as_deref(), "{text}");
+    assert_eq!(response["Status"].as_i64(), receipt.status, "{text}");
+    assert!(receipt.order_id.as_ref().is_some_and(|order_id| !order_id.is_empty()), "{text}");
 }
 
-fn commit_texts(outcome: &CommitOutcome) -> Vec<&str> {
-    match outcome {
-        CommitOutcome::Submitted(Receipt { order_id, request_id, .. }) => {
-            [order_id.as_str()].into_iter().chain(request_id.as_deref()).collect()
-        }
-        CommitOutcome::NotSent(why) => vec![why],
-        CommitOutcome::InDoubt { why, refusal } => with_why(why, refusal.as_ref()),
-        CommitOutcome::Retry(refusal)
-        | CommitOutcome::BackendError(refusal)
-        | CommitOutcome::Throttled(refusal)
-        | CommitOutcome::Account(refusal)
-        | CommitOutcome::Denied(refusal)
-        | CommitOutcome::Failed(refusal)
-        | CommitOutcome::StatusRefused(refusal) => refusal_texts(refusal),
-    }
-}
-
-fn read_texts(outcome: &ReadOutcome) -> Vec<&str> {
-    match outcome {
-        ReadOutcome::Seen(Reading { order_id, request_id, .. }) => {
-            order_id.as_deref().into_iter().chain(request_id.as_deref()).collect()
-        }
-        ReadOutcome::NotSent(why) => vec![why],
-        ReadOutcome::Retry { why, refusal } => with_why(why, refusal.as_ref()),
-        ReadOutcome::Throttled(refusal)
-        | ReadOutcome::Account(refusal)
-        | ReadOutcome::Denied(refusal)
-        | ReadOutcome::Failed(refusal) => refusal_texts(refusal),
-    }
-}
-
-fn with_why<'a>(why: &'a str, refusal: Option<&'a Refusal>) -> Vec<&'a str> {
-    [why].into_iter().chain(refusal.into_iter().flat_map(refusal_texts)).collect()
-}
-
-fn refusal_texts(refusal: &Refusal) -> Vec<&str> {
-    let Refusal { code, message, request_id } = refusal;
-    [code.as_str(), message.as_str()].into_iter().chain(request_id.as_deref()).collect()
+fn texts(outcome: &Outcome) -> Vec<&str> {
+    let Outcome { order_id, request_id, error, detail, .. } = outcome;
+    let error = error.iter().flat_map(|error| [error.code.as_str(), error.message.as_str()]);
+    [order_id, request_id, detail].into_iter().flatten().map(String::as_str).chain(error).collect()
 }
 
 fn assert_bearable(text: &str) {
@@ -95,8 +58,8 @@ fn assert_bearable(text: &str) {
     assert!(text.chars().count() <= LONGEST_TEXT, "too long: {text:?}");
 }
 
-/// A credentials file is taken or refused in one line, which shows no value of it; what is taken fits into a header, and
-/// `Debug` shows nothing of it that is secret.
+/// A credentials file is accepted, or refused in one line without its values. Accepted values fit into a header, and `Debug`
+/// shows no secret.
 pub fn credentials_file(input: &[u8]) {
     let file = with_canary(input);
     match parse_credentials(&file, "default", &Source::File("credentials".into())) {
@@ -123,8 +86,8 @@ fn with_canary(input: &[u8]) -> Vec<u8> {
     parts.join(CANARY.as_bytes())
 }
 
-/// A configuration is taken or refused in one line, which names a key or a position. What comes before the first NUL is
-/// the file; each further part is a variable of the environment, `SECTION__KEY=VALUE`.
+/// A configuration is accepted, or refused in one line that names a key or a position. The part before the first NUL is the
+/// file; each further part is an environment variable, `SECTION__KEY=VALUE`.
 pub fn configuration(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let mut parts = text.split('\0');

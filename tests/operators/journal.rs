@@ -1,5 +1,5 @@
-//! Under systemd the log goes to the journal, and each question of `docs/LOGGING.md` to it is answered. Needs systemd's journal,
-//! `jq` and the `sqlite3` shell, and user namespaces.
+//! Under systemd, the log goes to the journal, and the questions of `docs/LOGGING.md` have answers. Needs systemd's journal, `jq`,
+//! the `sqlite3` shell, and user namespaces.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
@@ -19,7 +19,7 @@ fn recipes() -> Vec<String> {
     blocks.map(|block| block.split_once("```").expect("a block ends").0.to_owned()).collect()
 }
 
-/// Waits until a command of the shell succeeds, but not for ever.
+/// Waits until a shell command succeeds.
 async fn until(journal: &Journal, bench: &Bench, what: &str) {
     let script = format!("for try in {{1..600}}; do if {what}; then exit; fi; sleep 0.1; done; exit 1");
     assert!(output(journal.shell(bench, &script)).await.status.success(), "{what}");
@@ -34,7 +34,7 @@ async fn answer(journal: &Journal, bench: &Bench, script: &str) -> String {
     text
 }
 
-/// A shell that runs on and on, and ends with this.
+/// A shell that runs until it is dropped.
 struct Watcher(Child);
 
 impl Drop for Watcher {
@@ -45,7 +45,7 @@ impl Drop for Watcher {
 }
 
 #[tokio::test]
-async fn each_question_of_the_logging_page_is_answered_by_the_journal_and_the_queue() {
+async fn the_questions_of_the_logging_page_are_answered_by_the_journal_and_the_queue() {
     let recipes = recipes();
     let mut bench = Bench::new().await;
     bench.set("log.progress_interval", "1s");
@@ -88,13 +88,18 @@ async fn each_question_of_the_logging_page_is_answered_by_the_journal_and_the_qu
     assert!(matches!(seconds[..], [status, _] if status > 200 * 365 * 86_400), "not before the last is due: {text}");
 
     let watcher = Watcher(journal.shell(&bench, alert).stdin(Stdio::null()).process_group(0).spawn().unwrap());
-    // The watcher looks for what comes after it, and says nothing when it begins: so it comes until it is seen.
+    // The watcher sees only what comes after its start, which it doesn't report, so the event is repeated until it is seen.
     let pause = "certcommit pause 'maintenance at the CA' && sleep 0.2 && certcommit resume && sleep 0.2";
-    until(&journal, &bench, &format!("{pause} && grep -q 'certcommit: paused by hand: maintenance' mail")).await;
+    until(
+        &journal,
+        &bench,
+        &format!("{pause} && grep -q 'certcommit: paused: an operator paused the queue: maintenance' mail"),
+    )
+    .await;
     drop(watcher);
 
     let text = answer(&journal, &bench, stuck).await;
-    assert!(text.contains("paused by hand: maintenance at the CA"), "{text}");
+    assert!(text.contains("paused: an operator paused the queue: maintenance at the CA"), "{text}");
     assert!(text.contains("pending|1|"), "{text}");
     assert!(!text.contains("submitted abcb1234"), "that is no warning: {text}");
     daemon.signal("TERM");
@@ -112,12 +117,12 @@ async fn each_question_of_the_logging_page_is_answered_by_the_journal_and_the_qu
     assert!(text.starts_with("refused-too\tFailedOperation.CertificateNotFound\tfailed refused-too: "), "{text}");
 }
 
-/// Runs a program on a machine without a journal.
+/// Runs a program as on a machine without a journal.
 const WITHOUT_JOURNAL: &str = "mount -t tmpfs tmpfs /run && \
     JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec \"$0\" \"$@\"";
 
 #[tokio::test]
-async fn a_journal_that_is_asked_for_and_is_not_there_is_a_fault_of_the_configuration() {
+async fn a_configured_journal_that_is_missing_is_a_configuration_error() {
     let mut bench = Bench::new().await;
     bench.set("log.format", "journald");
     let wrapper = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", WITHOUT_JOURNAL];

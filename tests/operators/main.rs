@@ -1,5 +1,5 @@
-//! What operators have at hand makes of certcommit: systemd's tools and its journal, Prometheus's `promtool`, `jq`, a
-//! terminal. `tests/README.md` says what these tests need.
+//! certcommit with the tools of operators: systemd's tools and journal, Prometheus's `promtool`, `jq`, a terminal.
+//! `tests/README.md` lists what these tests need.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 

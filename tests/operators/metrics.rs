@@ -1,4 +1,4 @@
-//! The alert rules in `deploy` and the names of the metrics are good; Prometheus's own tool says so.
+//! Prometheus's own tool accepts the alert rules in `deploy` and the names of the metrics.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use certcommit::daemon::Stop;
 use certcommit::submission::State;
 
-use crate::support::{Bench, get, watched};
+use crate::support::{Bench, bench_with_metrics, get};
 
 fn promtool(arguments: &[&str]) -> Command {
     let mut command = Command::new("promtool");
@@ -20,14 +20,14 @@ fn run(mut command: Command) {
 }
 
 #[test]
-fn promtool_accepts_the_rules_and_each_alert_fires_when_it_should_and_only_then() {
+fn promtool_accepts_the_rules_and_each_alert_fires_exactly_when_it_should() {
     run(promtool(&["check", "rules", "certcommit.rules.yml"]));
     run(promtool(&["test", "rules", "certcommit.rules.test.yml"]));
 }
 
 #[tokio::test]
-async fn promtool_finds_nothing_to_say_about_the_names_of_the_metrics() {
-    let bench: Bench = watched().await;
+async fn promtool_accepts_the_names_of_the_metrics() {
+    let bench: Bench = bench_with_metrics().await;
     bench.enqueue(&["abcb1234"]).await;
     let mut daemon = bench.start().await;
     daemon.until_count(State::Submitted, 1).await;

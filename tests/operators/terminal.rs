@@ -1,4 +1,4 @@
-//! The status is watched on a terminal. Needs `script`.
+//! `certcommit status --watch` on a terminal. Needs `script`.
 
 use std::fs;
 use std::process::Stdio;
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use crate::support::{Bench, in_time, signals};
 
-/// How often a test looks at a file.
+/// How often a test polls a file.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Runs a command on a small terminal; what that is sent is in the file `seen`, and who runs in `pid`.
+/// Runs a command on a small terminal. Its output is in the file `seen`, its process ID in `pid`.
 const ON_A_TERMINAL: &str = "exec script --quiet --return --flush \
     --command \"stty rows 6 cols 60; echo \\$\\$ >pid; exec $0 $*\" seen";
 
 #[tokio::test]
-async fn a_terminal_is_renewed_in_place_and_given_back_as_it_was() {
+async fn status_watch_updates_the_terminal_in_place_and_restores_it() {
     let bench = Bench::new().await;
     bench.enqueue(&["abcb1234"]).await;
     let mut script = bench.command_under(&["sh", "-c", ON_A_TERMINAL], &["status", "--watch"]);

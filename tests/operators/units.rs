@@ -1,5 +1,5 @@
-//! The units, the user and the state directory, as systemd's own tools read them. Needs `systemd-analyze`,
-//! `systemd-sysusers` and `systemd-tmpfiles`, which work without a systemd that runs.
+//! The units, the user and the state directory, as systemd's own tools read them. Needs `systemd-analyze`, `systemd-sysusers`
+//! and `systemd-tmpfiles`, which work without a running systemd.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use crate::support::text;
 
 const UNITS: [&str; 2] = ["certcommit.service", "certcommit@.service"];
-/// Of ten: the most that `systemd-analyze security` may find exposed, in tenths.
+/// The highest exposure that `systemd-analyze security` may report, in tenths, out of ten.
 const MOST_EXPOSED: &str = "--threshold=12";
 
 fn deployed(name: &str) -> PathBuf {
@@ -19,7 +19,7 @@ fn run(program: &str, arguments: &[&str]) -> Output {
     output.unwrap_or_else(|error| panic!("{program}: {error}"))
 }
 
-/// Holds that a tool was content and had nothing to say.
+/// Asserts that a tool succeeded without any output.
 fn assert_silent(output: &Output, what: &str) {
     let said = [output.stdout.as_slice(), &output.stderr].concat();
     let said = String::from_utf8(said).unwrap();
@@ -27,7 +27,7 @@ fn assert_silent(output: &Output, what: &str) {
 }
 
 #[test]
-fn the_units_expose_at_most_a_tenth() {
+fn systemd_analyze_rates_the_exposure_of_the_units_as_low() {
     for unit in UNITS {
         let analyzed =
             run("systemd-analyze", &["security", "--no-pager", "--offline=yes", MOST_EXPOSED, &text(&deployed(unit))]);
@@ -38,10 +38,10 @@ fn the_units_expose_at_most_a_tenth() {
 }
 
 #[test]
-fn systemd_finds_nothing_to_say_about_the_units() {
+fn systemd_analyze_accepts_the_units() {
     let directory = tempfile::tempdir().unwrap();
     for unit in UNITS {
-        // Where the program isn't installed, the one that was built stands in for it.
+        // If the program isn't installed, use the one that was built.
         let lines = std::fs::read_to_string(deployed(unit)).unwrap();
         let copy = directory.path().join(unit);
         std::fs::write(&copy, lines.replace("/usr/bin/certcommit", env!("CARGO_BIN_EXE_certcommit"))).unwrap();
@@ -50,7 +50,7 @@ fn systemd_finds_nothing_to_say_about_the_units() {
 }
 
 #[test]
-fn the_user_and_the_state_directory_are_as_systemd_reads_them() {
+fn systemd_reads_the_user_and_the_state_directory_as_intended() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("etc")).unwrap();
     let root = format!("--root={}", text(directory.path()));
@@ -59,7 +59,7 @@ fn the_user_and_the_state_directory_are_as_systemd_reads_them() {
     let users = std::fs::read_to_string(directory.path().join("etc/passwd")).unwrap();
     let user: Vec<&str> = users.trim_end().split(':').collect();
     assert_eq!((user[0], &user[4..]), ("certcommit", &["certcommit", "/nonexistent", "/usr/sbin/nologin"][..]));
-    // Only read: to make the directory, which belongs to that user, takes root.
+    // Only parsed: creating the directory for that user requires root.
     let tmpfiles = deployed("certcommit.tmpfiles");
     let read = run("systemd-tmpfiles", &["--create", &root, "--prefix=/nowhere", &text(&tmpfiles)]);
     assert_silent(&read, "tmpfiles");

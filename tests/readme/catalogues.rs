@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use certcommit::cause::{Cause, PauseCause};
 use certcommit::cli::Code;
 use certcommit::config::KEYS;
 use certcommit::logging::{Field, LogEvent};
 use certcommit::metrics::Metric;
-use certcommit::submission::{CommitClass, ReadClass, ReadOutcome, Reading, STATUS_CODES, State};
+use certcommit::submission::{Outcome, OutcomeClass, RequestKind, STATUS_CODES, State, effects};
 use certcommit::tencent::ERROR_TABLE;
 use sqlx::AssertSqlSafe;
 
@@ -46,6 +47,34 @@ fn the_errors_page_lists_every_code_and_explains_every_class() {
     let classes: BTreeSet<&str> = ERROR_TABLE.iter().map(|(_, class)| class.as_str()).collect();
     assert_eq!(explained.len(), classes.len());
     assert_eq!(explained.iter().map(String::as_str).collect::<BTreeSet<_>>(), classes);
+}
+
+#[test]
+fn the_causes_page_lists_every_code() {
+    let codes: Vec<String> = Cause::catalogue().map(|(code, meaning)| format!("| `{code}` | {meaning} |")).collect();
+    assert_table("docs/CAUSES.md", "| code | meaning |", &codes);
+}
+
+#[test]
+fn the_causes_page_explains_every_pause_once() {
+    let page = page("docs/CAUSES.md");
+    let sections = ["## Faults that pause the queue", "## Faults that pause readback", "## Pauses until you resume"];
+    let rows = sections.map(|heading| table(page.section(heading), "| code | when | what to do |"));
+    let mut explained = first_cells(&rows.concat());
+    let mut codes: Vec<&str> = PauseCause::CATALOGUE.iter().map(|(code, _)| *code).collect();
+    explained.sort();
+    codes.sort_unstable();
+    assert_eq!(explained, codes);
+}
+
+#[test]
+fn the_operations_page_lists_every_code_of_a_database_error() {
+    let source = page("src/queue/error.rs").text;
+    let (_, function) = source.split_once("fn code_and_remedy(&self)").unwrap();
+    let (arms, _) = function.split_once("\n    }\n").unwrap();
+    let is_code = |text: &&str| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let codes: Vec<&str> = arms.split('"').skip(1).step_by(2).filter(is_code).collect();
+    assert_eq!(first_cells(&page("docs/OPERATIONS.md").rows("| error | what happened |")), codes);
 }
 
 #[test]
@@ -92,20 +121,19 @@ fn the_state_machine_page_says_how_each_outcome_of_a_commit_counts() {
     let rows = page("docs/STATE_MACHINE.md").rows("| outcome of a commit |");
     let cells = rows.iter().map(|row| row.split(" | ").collect::<Vec<_>>());
     let shown: Vec<String> = cells.map(|cells| format!("{} | {} | {}", cells[0], cells[2], cells[3])).collect();
-    let counts = |class: &CommitClass| if class.spends_a_try() { "yes" } else { "no" };
-    let expected: Vec<String> = CommitClass::ALL
-        .iter()
-        .map(|class| format!("| `{}` | {} | {} |", class.as_str(), counts(class), class.reads_to_disprove()))
-        .collect();
+    let row = |class: &OutcomeClass| {
+        let effects = effects(RequestKind::Commit, *class);
+        let counts = if effects.spends_try { "yes" } else { "no" };
+        format!("| `{}` | {counts} | {} |", class.as_str(), effects.readbacks_to_disprove)
+    };
+    let expected: Vec<String> = OutcomeClass::of_kind(RequestKind::Commit).iter().map(row).collect();
     assert_eq!(shown, expected);
 }
 
 #[test]
 fn the_state_machine_page_says_what_a_readback_of_each_status_shows() {
-    let seen = |order: Option<&str>, status| {
-        let reading = Reading { order_id: order.map(str::to_owned), status: Some(status), request_id: None };
-        ReadOutcome::Seen(reading).class().as_str()
-    };
+    let seen =
+        |order: Option<&str>, status| Outcome::shown(order.map(str::to_owned), Some(status), None).class.as_str();
     let row = |(status, text): (i64, &str)| {
         format!("| {status} | {text} | `{}` | `{}` |", seen(Some("SO1"), status), seen(None, status))
     };
@@ -115,7 +143,10 @@ fn the_state_machine_page_says_what_a_readback_of_each_status_shows() {
         .into_iter()
         .map(|name| name.trim_matches('`').to_owned())
         .collect();
-    assert_eq!(explained, ReadClass::ALL.iter().map(|class| class.as_str().to_owned()).collect());
+    assert_eq!(
+        explained,
+        OutcomeClass::of_kind(RequestKind::Readback).iter().map(|class| class.as_str().to_owned()).collect()
+    );
 }
 
 #[tokio::test]

@@ -150,6 +150,27 @@ async fn the_readme_shows_the_lines_of_a_status() {
     assert_eq!(labels(shown), labels(&String::from_utf8(status.stdout).unwrap()));
 }
 
+/// What comes out of a terminal, with other numbers and other widths of columns.
+fn alike(text: &str) -> Vec<String> {
+    text.lines().map(|line| masked(line).split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[tokio::test]
+async fn the_readme_shows_what_the_first_commands_print() {
+    let first = page("README.md");
+    let blocks = first.blocks_in("console");
+    let shown = &blocks.iter().find(|block| block.text.starts_with("$ certcommit enqueue")).unwrap().text;
+    let bench = Bench::new().await;
+    let mut printed = String::new();
+    for line in shown.lines().filter(|line| line.starts_with("$ certcommit ")) {
+        let arguments: Vec<&str> = line.split(' ').skip(2).collect();
+        let ended = output(bench.command(&arguments)).await;
+        assert!(ended.status.success(), "{line}: {ended:?}");
+        printed += &format!("{line}\n{}", String::from_utf8(ended.stdout).unwrap());
+    }
+    assert_eq!(alike(shown), alike(&printed));
+}
+
 #[tokio::test]
 async fn the_readme_shows_the_output_of_the_demo() {
     let first = page("README.md");

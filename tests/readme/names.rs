@@ -121,14 +121,19 @@ fn sources(directory: &Path) -> String {
     entries.map(text).collect()
 }
 
+/// Holds that there are tests, and each by this name.
+pub(crate) fn assert_tests_exist(names: &[String]) {
+    let sources = ["src", "tests"].map(|directory| sources(&root().join(directory))).concat();
+    assert!(!names.is_empty());
+    for name in names {
+        assert!(sources.contains(&format!("fn {name}(")), "there is no test {name}");
+    }
+}
+
 #[test]
 fn every_test_named_for_contributors_exists() {
-    let sources = ["src", "tests"].map(|directory| sources(&root().join(directory))).concat();
-    let quoted = page("CONTRIBUTING.md").quoted();
-    let is_sentence = |name: &&String| name.matches('_').count() > 3 && !name.contains('/');
-    let tests: Vec<&String> = quoted.iter().filter(is_sentence).collect();
-    assert!(tests.len() > 10, "{tests:?}");
-    for test in tests {
-        assert!(sources.contains(&format!("fn {test}(")), "there is no test {test}");
+    let is_sentence = |name: &String| name.matches('_').count() > 3 && !name.contains('/');
+    for path in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        assert_tests_exist(&page(path).quoted().into_iter().filter(is_sentence).collect::<Vec<_>>());
     }
 }

@@ -1,5 +1,4 @@
-//! certcommit as a service of systemd: what the units say, and what the service manager is told. The whole of it, with
-//! a systemd that runs, is shown by `tests/systemd`.
+//! certcommit as a systemd service: the units, and the notifications. `tests/systemd` tests it with a running systemd.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 

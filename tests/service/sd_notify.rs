@@ -1,5 +1,5 @@
-//! When the service manager is told that the daemon is ready, and that it stops. What it is told in between stands with
-//! the promises.
+//! When the service manager is notified that the daemon is ready and that it stops. `tests/behavior/monitoring.rs` tests the
+//! notifications in between.
 
 use std::ffi::OsStr;
 use std::process::Command;
@@ -15,7 +15,7 @@ fn spawn(manager: &ServiceManager, mut command: Command) -> Process {
 }
 
 #[tokio::test]
-async fn a_daemon_is_ready_once_database_and_credentials_stand_and_not_before() {
+async fn a_daemon_is_ready_once_database_and_credentials_are_available() {
     let bench = Bench::new().await;
     let manager = bench.service_manager();
     let mut other = bench.connect().await;
@@ -30,7 +30,7 @@ async fn a_daemon_is_ready_once_database_and_credentials_stand_and_not_before() 
 }
 
 #[tokio::test]
-async fn a_start_that_fails_was_never_ready() {
+async fn a_failed_start_is_never_ready() {
     let bench = Bench::new().await;
     let manager = bench.service_manager();
     let foreign = bench.path("foreign.db");
@@ -57,7 +57,7 @@ async fn a_start_that_fails_was_never_ready() {
 }
 
 #[tokio::test]
-async fn a_stop_is_told_before_what_is_on_the_way_has_ended() {
+async fn a_stop_is_announced_before_requests_in_flight_have_ended() {
     let latency = Duration::from_millis(500);
     let bench = Bench::with(Options { latency, ..Options::default() }, &[]).await;
     let manager = bench.service_manager();

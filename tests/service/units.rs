@@ -1,4 +1,4 @@
-//! What the units say.
+//! The content of the units.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ fn deployed(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
 }
 
-/// What a unit sets, in order, without its comments.
+/// The directives of a unit, in order.
 fn directives(unit: &str) -> Vec<String> {
     let lines = std::fs::read_to_string(deployed(unit)).unwrap();
     let set = lines.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     set.map(str::to_owned).collect()
 }
 
-/// The value of a setting that a unit has once.
+/// The value of a directive that a unit has once.
 fn setting(unit: &str, name: &str) -> String {
     let lines = directives(unit);
     let mut found = lines.iter().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -28,7 +28,7 @@ fn setting(unit: &str, name: &str) -> String {
 }
 
 #[test]
-fn the_template_differs_from_the_unit_where_the_instance_is_named_and_nowhere_else() {
+fn the_template_unit_differs_only_where_the_instance_is_named() {
     let [unit, template] = UNITS.map(directives);
     assert_eq!(unit.len(), template.len());
     let different: Vec<(&str, &str)> =
@@ -49,19 +49,23 @@ fn the_template_differs_from_the_unit_where_the_instance_is_named_and_nowhere_el
 }
 
 #[test]
-fn what_somebody_has_to_look_at_is_not_started_again() {
-    let needs_somebody = [Code::Data, Code::Replaced, Code::Permission, Code::Config];
+fn the_service_is_not_restarted_after_failures_that_need_an_operator() {
+    let needs_operator = [Code::Data, Code::Replaced, Code::Permission, Code::Config];
     for unit in UNITS {
         let codes = setting(unit, "RestartPreventExitStatus");
         let codes: BTreeSet<u8> = codes.split(' ').map(|code| code.parse().unwrap()).collect();
-        assert_eq!(codes, needs_somebody.map(Code::number).into(), "{unit}");
+        assert_eq!(codes, needs_operator.map(Code::number).into(), "{unit}");
         assert_eq!(setting(unit, "Restart"), "on-failure", "{unit}");
-        assert_eq!(setting(unit, "StartLimitIntervalSec"), "0", "{unit}: whatever mends itself is waited for");
+        assert_eq!(
+            setting(unit, "StartLimitIntervalSec"),
+            "0",
+            "{unit}: failures that end by themselves are retried for ever"
+        );
     }
 }
 
 #[test]
-fn a_stop_takes_less_than_it_is_given() {
+fn a_stop_takes_less_than_systemds_timeout() {
     let defaults = certcommit::config::Settings::load(Some(&deployed("../config/certcommit.toml")), []).unwrap();
     for unit in UNITS {
         let given: u64 = setting(unit, "TimeoutStopSec").strip_suffix('s').unwrap().parse().unwrap();
@@ -70,7 +74,7 @@ fn a_stop_takes_less_than_it_is_given() {
 }
 
 #[test]
-fn the_network_is_open_and_the_machines_metadata_service_with_it() {
+fn the_units_allow_the_network_and_the_metadata_service() {
     for unit in UNITS {
         let families = setting(unit, "RestrictAddressFamilies");
         assert!(["AF_INET", "AF_INET6", "AF_UNIX"].iter().all(|family| families.contains(family)), "{families}");
@@ -82,7 +86,7 @@ fn the_network_is_open_and_the_machines_metadata_service_with_it() {
 }
 
 #[test]
-fn the_group_enqueues_whoever_made_the_files() {
+fn the_units_let_the_group_write_the_queue() {
     for unit in UNITS {
         let settings = ["User", "Group", "UMask", "StateDirectoryMode"].map(|name| setting(unit, name));
         assert_eq!(settings, ["certcommit", "certcommit", "0007", "2770"], "{unit}");

@@ -1,9 +1,9 @@
-//! The rows that the queue keeps for itself: counts, the insert guard, the run.
+//! The queue's internal rows: counts, the insert guard, the run.
 
 use crate::outsider::Outsider;
 
 #[tokio::test]
-async fn a_count_changes_only_by_one_or_to_what_is_there() {
+async fn a_count_changes_only_by_one_or_to_the_number_of_rows() {
     let mut outsider = Outsider::new().await;
     for id in ["a", "b", "c"] {
         outsider.enqueue(id).await;
@@ -23,11 +23,11 @@ async fn a_count_changes_only_by_one_or_to_what_is_there() {
 }
 
 #[tokio::test]
-async fn nothing_that_is_written_to_the_insert_guard_lets_a_submission_be_replaced() {
+async fn no_value_of_the_insert_guard_lets_a_submission_be_replaced() {
     let mut outsider = Outsider::new().await;
     outsider.enqueue("a").await;
     let replaced = "REPLACE would delete a submission; enqueue with INSERT OR IGNORE and change with UPDATE";
-    // The rule sets it before it is read, within the same statement: what it held before is nothing to anybody.
+    // The rule sets it before it is read, within the same statement: its previous value doesn't matter.
     for taken in [0, 1] {
         outsider.must(&format!("UPDATE insert_guard SET taken = {taken}")).await;
         outsider.refused("REPLACE INTO submissions (certificate_id) VALUES ('a')", replaced).await;
@@ -42,7 +42,7 @@ async fn nothing_that_is_written_to_the_insert_guard_lets_a_submission_be_replac
 }
 
 #[tokio::test]
-async fn a_run_is_entered_as_a_whole_and_its_number_alone_is_written_by_nobody() {
+async fn a_run_id_can_only_be_written_together_with_the_rest_of_the_run() {
     let mut outsider = Outsider::new().await;
     let begin =
         "UPDATE daemon SET run_id = 'this', pid = 1, started_at = 5, heartbeat_at = 5, mode = 'running', why = NULL";

@@ -1,4 +1,4 @@
-//! What people change by hand: requeueing, priorities and due times, the switch; and what they can't.
+//! Changes by hand: requeueing, priorities, due times, pausing; and the changes that are refused.
 
 use certcommit::submission::State;
 
@@ -52,7 +52,7 @@ async fn results_can_not_be_cleared_by_hand() {
 }
 
 #[tokio::test]
-async fn results_of_a_wrong_type_are_refused_with_a_state_too() {
+async fn results_of_a_wrong_type_are_refused_even_with_a_change_of_state() {
     let mut outsider = Outsider::with_every_state().await;
     for wrong in ["tries = 'many'", "tries = -1", "tries = 0.5", "tries = NULL", "tries = 9223372036854775807"] {
         for update in UPDATES {
@@ -115,7 +115,7 @@ async fn the_callers_own_columns_change_in_every_state() {
 }
 
 #[tokio::test]
-async fn setting_the_state_to_pending_clears_everything_and_is_due_at_once() {
+async fn a_row_that_is_set_to_pending_is_cleared_and_due_at_once() {
     for pragma in ["PRAGMA recursive_triggers = OFF", "PRAGMA recursive_triggers = ON"] {
         for state in [State::Failed, State::Held, State::Canceled] {
             for update in UPDATES {
@@ -137,7 +137,7 @@ async fn setting_the_state_to_pending_clears_everything_and_is_due_at_once() {
 }
 
 #[tokio::test]
-async fn a_due_time_that_comes_with_a_requeueing_holds() {
+async fn a_due_time_that_is_set_while_requeueing_is_kept() {
     let mut outsider = Outsider::new().await;
     outsider.in_state("row", State::Failed).await;
     outsider.must("UPDATE submissions SET state = 'pending', due_at = 4000000000").await;
@@ -145,7 +145,7 @@ async fn a_due_time_that_comes_with_a_requeueing_holds() {
 }
 
 #[tokio::test]
-async fn all_that_failed_with_a_code_goes_once_more() {
+async fn all_rows_that_failed_with_a_code_can_be_requeued_at_once() {
     let mut outsider = Outsider::with_every_state().await;
     outsider.enqueue("network").await;
     outsider.commit("network", "failed").await;
@@ -158,7 +158,7 @@ async fn all_that_failed_with_a_code_goes_once_more() {
 }
 
 #[tokio::test]
-async fn all_that_is_pending_with_a_reference_is_canceled() {
+async fn all_pending_rows_with_a_reference_can_be_canceled_at_once() {
     let mut outsider = Outsider::with_every_state().await;
     outsider.must("INSERT INTO submissions (certificate_id, reference) VALUES ('a', 'renewals-2026-11'), ('b', 'renewals-2026-11')").await;
     let cancel = "UPDATE submissions SET state = 'canceled' WHERE state = 'pending' AND reference = 'renewals-2026-11'";
@@ -170,14 +170,14 @@ async fn all_that_is_pending_with_a_reference_is_canceled() {
 }
 
 #[tokio::test]
-async fn what_was_submitted_is_reported() {
+async fn submitted_rows_are_in_the_report() {
     let mut outsider = Outsider::with_every_state().await;
     let report = "SELECT certificate_id, order_id, status, status_text, request_id FROM submission_report WHERE state = 'submitted'";
     assert_eq!(outsider.one(report).await, "submitted|SO1|4|DNS record added|NULL");
 }
 
 #[tokio::test]
-async fn finished_at_is_there_when_a_row_is_done_and_only_then() {
+async fn only_a_row_that_is_done_has_a_finished_at() {
     let mut outsider = Outsider::with_every_state().await;
     let finished = "SELECT certificate_id FROM submissions WHERE finished_at IS NOT NULL ORDER BY id";
     assert_eq!(outsider.rows(finished).await, ["submitted", "failed", "canceled"]);
@@ -205,13 +205,13 @@ async fn updated_at_moves_when_an_outsider_changes_a_row() {
 async fn the_queue_is_paused_with_a_reason() {
     let mut outsider = Outsider::new().await;
     outsider.must("UPDATE control SET paused = 1, pause_reason = 'maintenance at the CA'").await;
-    assert_eq!(outsider.one("SELECT * FROM control").await, "1|1|maintenance at the CA|0");
+    assert_eq!(outsider.one("SELECT * FROM control").await, "1|1|maintenance at the CA|0|NULL|NULL");
     outsider.must("UPDATE control SET paused = 0, pause_reason = NULL, probe_requested = 1").await;
-    assert_eq!(outsider.one("SELECT * FROM control").await, "1|0|NULL|1");
+    assert_eq!(outsider.one("SELECT * FROM control").await, "1|0|NULL|1|NULL|NULL");
 }
 
 #[tokio::test]
-async fn a_switch_is_on_or_off() {
+async fn a_flag_is_zero_or_one() {
     let mut outsider = Outsider::new().await;
     for update in UPDATES {
         for column in ["paused", "probe_requested"] {

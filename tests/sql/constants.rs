@@ -1,11 +1,11 @@
-//! Constants that are both in Rust and in SQL are the same.
+//! Constants that exist in Rust and in SQL are equal.
 
-use certcommit::submission::{CommitClass, ReadClass, STATUS_CODES};
+use certcommit::submission::{OutcomeClass, RequestKind, STATUS_CODES};
 
 use crate::outsider::Outsider;
 
 #[tokio::test]
-async fn the_texts_of_the_statuses_are_those_of_the_program() {
+async fn the_status_texts_equal_those_of_the_program() {
     let mut outsider = Outsider::new().await;
     let expected: Vec<_> = STATUS_CODES.iter().map(|(status, text)| format!("{status}|{text}")).collect();
     assert_eq!(outsider.rows("SELECT status, text FROM status_codes ORDER BY status").await, expected);
@@ -19,11 +19,11 @@ fn words_between<'a>(sql: &'a str, start: &str, end: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn the_outcomes_of_requests_are_those_of_the_program() {
+async fn the_outcomes_of_requests_equal_those_of_the_program() {
     let mut outsider = Outsider::new().await;
     let trigger = outsider.one("SELECT sql FROM sqlite_master WHERE name = 'requests_update_rules'").await;
-    let commits: Vec<&str> = CommitClass::ALL.iter().map(|class| class.as_str()).collect();
-    let reads: Vec<&str> = ReadClass::ALL.iter().map(|class| class.as_str()).collect();
+    let commits: Vec<&str> = OutcomeClass::of_kind(RequestKind::Commit).iter().map(|class| class.as_str()).collect();
+    let reads: Vec<&str> = OutcomeClass::of_kind(RequestKind::Readback).iter().map(|class| class.as_str()).collect();
     assert_eq!(words_between(&trigger, "WHEN 'commit' THEN", "ELSE"), commits);
     assert_eq!(words_between(&trigger, "ELSE", "END"), reads);
 }

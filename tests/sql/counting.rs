@@ -1,4 +1,4 @@
-//! The counts that triggers keep, and what the views show.
+//! The counts that triggers maintain, and what the views show.
 
 use proptest::prelude::*;
 
@@ -52,7 +52,7 @@ async fn times_in_the_report_are_iso_8601() {
 }
 
 #[tokio::test]
-async fn an_unknown_status_is_called_one() {
+async fn an_unknown_status_is_shown_as_unknown() {
     let mut outsider = Outsider::with_every_state().await;
     outsider.must("UPDATE submissions SET state = 'held', status = 99 WHERE certificate_id = 'in_doubt'").await;
     let row = "SELECT status, status_text FROM submission_report WHERE certificate_id = ";
@@ -62,7 +62,7 @@ async fn an_unknown_status_is_called_one() {
 
 const STATES: [&str; 7] = ["pending", "in_flight", "in_doubt", "submitted", "failed", "held", "canceled"];
 
-/// A statement of somebody who tries whatever comes to mind; many are refused.
+/// An arbitrary statement of an outsider; many are refused.
 fn statement() -> impl Strategy<Value = String> {
     let id = (0..9_u8).prop_map(|number| format!("c{number}"));
     let state = prop::sample::select(STATES.to_vec());
@@ -124,7 +124,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_counts_are_right_after_whatever_was_done(statements in prop::collection::vec(statement(), 1..60)) {
+    fn the_counts_are_right_after_any_statements(statements in prop::collection::vec(statement(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut outsider = Outsider::new().await;

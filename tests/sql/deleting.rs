@@ -1,4 +1,4 @@
-//! What may be deleted, and what may be enqueued again after.
+//! What may be deleted, and what may be enqueued again afterwards.
 
 use certcommit::submission::State;
 
@@ -34,7 +34,7 @@ async fn a_submitted_row_can_be_deleted_but_not_enqueued_again() {
 }
 
 #[tokio::test]
-async fn what_was_read_back_as_placed_can_not_be_enqueued_again() {
+async fn a_certificate_that_was_read_back_as_placed_can_not_be_enqueued_again() {
     let mut outsider = Outsider::new().await;
     outsider.in_state("row", State::InDoubt).await;
     outsider.read("row", "committed").await;
@@ -44,7 +44,7 @@ async fn what_was_read_back_as_placed_can_not_be_enqueued_again() {
 }
 
 #[tokio::test]
-async fn what_an_operator_found_placed_can_not_be_enqueued_again_and_never_sent() {
+async fn a_certificate_that_an_operator_found_placed_can_not_be_enqueued_again_and_is_never_sent() {
     let mut outsider = Outsider::new().await;
     outsider.in_state("row", State::Held).await;
     outsider.shift("row", State::Submitted, "operator").await.unwrap();
@@ -58,7 +58,7 @@ async fn what_an_operator_found_placed_can_not_be_enqueued_again_and_never_sent(
 }
 
 #[tokio::test]
-async fn an_unsettled_row_that_is_enqueued_again_is_not_sent_before_reads_have_settled_it() {
+async fn an_unsettled_row_that_is_enqueued_again_is_not_sent_before_readbacks_have_settled_it() {
     let mut outsider = Outsider::new().await;
     for (id, outcome) in [("in_doubt", "in_doubt"), ("refused", "status_refused")] {
         outsider.enqueue(id).await;
@@ -82,7 +82,7 @@ async fn an_unsettled_row_that_is_enqueued_again_is_not_sent_before_reads_have_s
 }
 
 #[tokio::test]
-async fn what_has_a_request_on_its_way_can_not_be_enqueued_again() {
+async fn a_certificate_with_a_request_in_flight_can_not_be_enqueued_again() {
     let mut outsider = Outsider::new().await;
     outsider.enqueue("row").await;
     outsider.request("row", "commit").await;
@@ -131,7 +131,7 @@ async fn the_evidence_of_a_certificate_can_not_be_deleted() {
 }
 
 #[tokio::test]
-async fn what_is_older_than_the_last_commit_can_be_pruned() {
+async fn requests_older_than_the_last_commit_can_be_pruned() {
     let mut outsider = Outsider::new().await;
     outsider.enqueue("row").await;
     outsider.read("row", "not_committed").await;
@@ -152,7 +152,7 @@ async fn what_is_older_than_the_last_commit_can_be_pruned() {
     assert_eq!(outsider.rows("SELECT number FROM requests ORDER BY number").await, ["5", "6", "7"]);
 }
 
-/// A certificate with these requests, and nothing left to do for it.
+/// A certificate with these requests, and without an open submission.
 async fn closed(requests: &[(&str, &str)]) -> Outsider {
     let mut outsider = Outsider::new().await;
     outsider.enqueue("row").await;
@@ -165,7 +165,7 @@ async fn closed(requests: &[(&str, &str)]) -> Outsider {
 }
 
 #[tokio::test]
-async fn an_older_request_that_still_tells_something_stays_with_what_came_after_it() {
+async fn an_older_request_that_is_still_evidence_stays_with_all_that_came_after_it() {
     let last = ("commit", "failed");
     let cases = [
         (vec![("commit", "submitted"), last], "placed or found an order"),
@@ -193,7 +193,7 @@ async fn an_older_request_that_still_tells_something_stays_with_what_came_after_
 }
 
 #[tokio::test]
-async fn an_older_request_that_tells_nothing_any_more_can_be_deleted_once_it_is_the_oldest() {
+async fn an_older_request_that_is_no_longer_evidence_can_be_deleted_once_it_is_the_oldest() {
     let last = ("commit", "failed");
     for requests in [
         vec![("commit", "in_doubt"), ("read", "not_committed"), ("read", "not_committed"), last],

@@ -1,4 +1,4 @@
-//! What people write into the queue, right and wrong.
+//! Enqueueing: what is accepted and what is refused.
 
 use crate::outsider::{INSERTS, Outsider};
 
@@ -54,7 +54,7 @@ async fn one_bad_row_refuses_the_whole_statement() {
 }
 
 #[tokio::test]
-async fn the_widest_right_input_is_taken() {
+async fn the_widest_valid_input_is_accepted() {
     let mut outsider = Outsider::new().await;
     for id in ["a", "ABC-xyz_019", "-", "0123456789012345678901234567890123456789012345678901234567890123"] {
         outsider.enqueue(id).await;
@@ -229,13 +229,13 @@ async fn times_that_are_not_unix_seconds_are_refused() {
 }
 
 #[tokio::test]
-async fn an_id_is_given_out_by_the_queue() {
+async fn the_queue_assigns_the_id() {
     let wrong = ["-1", "-9223372036854775808", "0", "1000000000000000", "9223372036854775807"];
     refused_however_it_is_inserted("id", &wrong, "id is given out by the queue").await;
 }
 
 #[tokio::test]
-async fn an_id_is_not_given_out_twice() {
+async fn an_id_is_never_assigned_twice() {
     let mut outsider = Outsider::new().await;
     outsider.must("INSERT INTO submissions (id, certificate_id) VALUES (NULL, 'a'), (NULL, 'b'), (NULL, 'c')").await;
     outsider.must("DELETE FROM submissions WHERE id > 1").await;

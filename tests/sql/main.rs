@@ -1,5 +1,5 @@
 //! The SQL interface, used as an outsider uses it: a database that certcommit made, and a plain connection with
-//! SQLite's own defaults. Whatever is wrong is refused with a sentence, and leaves every table as it was.
+//! SQLite's own defaults. An invalid statement is refused with a sentence, and leaves every table as it was.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -9,6 +9,7 @@ mod constants;
 mod counting;
 mod deleting;
 mod enqueueing;
+mod explaining;
 mod outsider;
 mod replacing;
 mod requests;

@@ -1,4 +1,4 @@
-//! Somebody with a SQL shell.
+//! A user with an SQL shell.
 
 use certcommit::queue::{Opening, Queue};
 use certcommit::submission::State;
@@ -35,7 +35,7 @@ impl Outsider {
         Self { connection, _directory: directory }
     }
 
-    /// Runs statements, and says how many rows they changed.
+    /// Runs statements, and returns how many rows they changed.
     pub(crate) async fn run(&mut self, sql: &str) -> Result<u64, String> {
         let result = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection).await;
         result.map(|done| done.rows_affected()).map_err(|error| match error.as_database_error() {
@@ -110,7 +110,7 @@ impl Outsider {
         .await;
     }
 
-    /// Completes the request that is on its way.
+    /// Completes the request in flight.
     pub(crate) async fn complete(&mut self, id: &str, outcome: &str) {
         let changed = self
             .must(&format!(
@@ -132,18 +132,18 @@ impl Outsider {
         self.complete(id, outcome).await;
     }
 
-    /// A read with its outcome.
+    /// A readback with its outcome.
     pub(crate) async fn read(&mut self, id: &str, outcome: &str) {
         self.request(id, "read").await;
         self.complete(id, outcome).await;
     }
 
-    /// Tries to move a row as certcommit or a person would, with what the new state needs.
+    /// Tries to move a row as certcommit or an operator would, with what the new state needs.
     pub(crate) async fn shift(&mut self, id: &str, to: State, resolved_by: &str) -> Result<u64, String> {
         self.run(&moving(id, to, resolved_by)).await
     }
 
-    /// A new row in this state, by the way that leads there.
+    /// A new row in this state, by the transitions that lead there.
     pub(crate) async fn in_state(&mut self, id: &str, state: State) {
         self.enqueue(id).await;
         let row = format!("WHERE certificate_id = '{id}'");
@@ -188,7 +188,7 @@ impl Outsider {
         outsider
     }
 
-    /// Holds the counts that are kept to those that are counted.
+    /// Compares the stored counts with the rows.
     pub(crate) async fn check_counts(&mut self) {
         let kept = self.rows("SELECT state, count FROM state_counts WHERE count <> 0 ORDER BY state").await;
         let counted = self.rows("SELECT state, count(*) FROM submissions GROUP BY state ORDER BY state").await;

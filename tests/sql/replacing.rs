@@ -1,4 +1,4 @@
-//! REPLACE deletes without firing delete triggers; it is refused all the same. Upserts are not.
+//! REPLACE deletes without firing delete triggers, and is refused all the same. Upserts are allowed.
 
 use crate::outsider::{INSERTS, Outsider, UPDATES};
 use certcommit::submission::State;
@@ -7,7 +7,7 @@ const REPLACES: [&str; 2] = ["INSERT OR REPLACE", "REPLACE"];
 const WORDS: &str = "REPLACE would delete a submission";
 const RECURSION: [&str; 2] = ["PRAGMA recursive_triggers = OFF", "PRAGMA recursive_triggers = ON"];
 
-/// Each kind of REPLACE on a row in each state, where delete triggers fire for it and where they don't; and what is said.
+/// Each kind of REPLACE on a row in each state, with and without recursive triggers, and the sentence that refuses it.
 fn replaces() -> impl Iterator<Item = (&'static str, State, &'static str, &'static str)> {
     let of = |(pragma, state)| REPLACES.map(|replace| (pragma, state, replace));
     let all = RECURSION.into_iter().flat_map(|pragma| State::ALL.map(|state| (pragma, state))).flat_map(of);
@@ -75,7 +75,7 @@ async fn a_replace_of_nothing_is_an_insert() {
 }
 
 #[tokio::test]
-async fn an_ignored_insert_does_not_spoil_the_next_one() {
+async fn an_ignored_insert_does_not_affect_the_next_one() {
     let mut outsider = Outsider::with_every_state().await;
     outsider.must("INSERT OR IGNORE INTO submissions (certificate_id) VALUES ('held')").await;
     outsider.must("REPLACE INTO submissions (certificate_id) VALUES ('new')").await;
@@ -124,7 +124,7 @@ async fn an_upsert_changes_what_may_be_changed() {
 }
 
 #[tokio::test]
-async fn an_upsert_is_held_to_the_rules() {
+async fn an_upsert_has_to_follow_the_rules() {
     let mut outsider = Outsider::with_every_state().await;
     for (set, words) in [
         ("state = 'pending'", "a submitted submission is final"),

@@ -1,6 +1,6 @@
-//! The record of requests: written before the sending, completed once.
+//! The record of requests: written before sending, completed once.
 
-use certcommit::submission::{CommitClass, ReadClass, State};
+use certcommit::submission::{OutcomeClass, RequestKind, State};
 
 use crate::outsider::{INSERTS, Outsider, UPDATES};
 
@@ -11,7 +11,7 @@ fn request(insert: &str, id: &str, kind: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_request_is_written_for_rows_that_are_pending_or_in_doubt_alone() {
+async fn only_pending_rows_and_rows_in_doubt_can_have_a_new_request() {
     let mut outsider = Outsider::with_every_state().await;
     let words = "requests are written by certcommit";
     for state in State::ALL {
@@ -38,7 +38,7 @@ async fn a_request_is_written_for_rows_that_are_pending_or_in_doubt_alone() {
 }
 
 #[tokio::test]
-async fn a_certificate_has_one_request_on_its_way() {
+async fn a_certificate_has_at_most_one_request_in_flight() {
     let mut outsider = Outsider::with_every_state().await;
     outsider.request("pending", "read").await;
     for insert in INSERTS {
@@ -65,7 +65,7 @@ async fn a_request_is_written_unfinished() {
 }
 
 #[tokio::test]
-async fn a_request_has_the_types_that_a_recovery_reads() {
+async fn a_request_has_the_types_that_recovery_reads() {
     let mut outsider = Outsider::with_every_state().await;
     for insert in INSERTS {
         for values in ["'run', 'soon', 0", "'run', 0, 'today'", "x'72756e', 0, 0", "NULL, 0, 0", "'run', 0.5, 0"] {
@@ -79,14 +79,14 @@ async fn a_request_has_the_types_that_a_recovery_reads() {
 }
 
 #[tokio::test]
-async fn what_the_queue_keeps_for_itself_can_not_be_deleted() {
+async fn internal_rows_can_not_be_deleted() {
     let mut outsider = Outsider::with_every_state().await;
     outsider.refused("DELETE FROM state_counts", "state_counts is kept by the queue").await;
     outsider.refused("DELETE FROM insert_guard", "insert_guard is kept by the queue").await;
 }
 
 #[tokio::test]
-async fn the_number_of_a_request_is_given_out() {
+async fn the_queue_assigns_the_number_of_a_request() {
     let mut outsider = Outsider::with_every_state().await;
     let newest: i64 = outsider.one("SELECT max(number) FROM requests").await.parse().unwrap();
     for insert in INSERTS {
@@ -109,8 +109,8 @@ async fn the_number_of_a_request_is_given_out() {
 
 #[tokio::test]
 async fn a_request_is_completed_with_an_outcome_of_its_kind() {
-    let commits: Vec<&str> = CommitClass::ALL.iter().map(|class| class.as_str()).collect();
-    let reads: Vec<&str> = ReadClass::ALL.iter().map(|class| class.as_str()).collect();
+    let commits: Vec<&str> = OutcomeClass::of_kind(RequestKind::Commit).iter().map(|class| class.as_str()).collect();
+    let reads: Vec<&str> = OutcomeClass::of_kind(RequestKind::Readback).iter().map(|class| class.as_str()).collect();
     let mut outsider = Outsider::new().await;
     for (kind, right, wrong) in [("commit", &commits, &reads), ("read", &reads, &commits)] {
         for outcome in right {
@@ -135,7 +135,7 @@ async fn a_request_is_completed_with_an_outcome_of_its_kind() {
 }
 
 #[tokio::test]
-async fn a_request_keeps_what_it_was_written_with() {
+async fn a_request_keeps_its_first_values() {
     let mut outsider = Outsider::with_every_state().await;
     outsider.request("pending", "read").await;
     for update in UPDATES {

@@ -1,6 +1,6 @@
 //! Which state follows which: the triggers allow what `State::may_become` allows, given the evidence.
 
-use certcommit::submission::{CommitClass, ReadClass, State};
+use certcommit::submission::{OutcomeClass, RequestKind, State, effects};
 
 use crate::outsider::{Outsider, UPDATES, moving};
 
@@ -15,7 +15,7 @@ const FINAL_WORDS: [&str; 7] = [
     "a canceled submission can become pending",
 ];
 
-/// Gives a row in this state the evidence that it takes to become that.
+/// Gives a row in this state the evidence that the transition needs.
 async fn prepare(outsider: &mut Outsider, id: &str, from: State, to: State) {
     match (from, to) {
         (State::Pending, State::InFlight) => outsider.request(id, "commit").await,
@@ -122,13 +122,16 @@ async fn a_row_in_flight_waits_for_its_outcome() {
 #[tokio::test]
 async fn a_row_in_flight_goes_where_its_outcome_leads() {
     let mut outsider = Outsider::new().await;
-    for class in CommitClass::ALL {
+    for class in OutcomeClass::of_kind(RequestKind::Commit) {
         let ways: &[State] = match class {
-            CommitClass::Submitted => &[State::Submitted],
-            CommitClass::Retry | CommitClass::BackendError => &[State::Pending, State::InDoubt],
-            CommitClass::Throttled | CommitClass::Account | CommitClass::NotSent => &[State::Pending],
-            CommitClass::Denied | CommitClass::Failed => &[State::Failed],
-            CommitClass::StatusRefused | CommitClass::InDoubt => &[State::InDoubt],
+            OutcomeClass::Submitted => &[State::Submitted],
+            OutcomeClass::Retry | OutcomeClass::BackendError => &[State::Pending, State::InDoubt],
+            OutcomeClass::Throttled | OutcomeClass::Account | OutcomeClass::NotSent => &[State::Pending],
+            OutcomeClass::Denied | OutcomeClass::Failed => &[State::Failed],
+            OutcomeClass::StatusRefused | OutcomeClass::InDoubt => &[State::InDoubt],
+            OutcomeClass::Committed | OutcomeClass::NotCommitted | OutcomeClass::DeadEnd | OutcomeClass::Unclear => {
+                unreachable!("{class:?} is of no commit")
+            }
         };
         for to in State::ALL.into_iter().filter(|to| *to != State::InFlight) {
             let id = format!("{}-{to}", class.as_str());
@@ -156,16 +159,20 @@ async fn only_the_newest_commit_speaks_for_a_row_in_flight() {
 #[tokio::test]
 async fn a_row_in_doubt_goes_where_its_reads_lead() {
     let mut outsider = Outsider::new().await;
-    for class in ReadClass::ALL {
+    for class in OutcomeClass::of_kind(RequestKind::Readback) {
         let ways: &[State] = match class {
-            ReadClass::Committed => &[State::Submitted, State::Failed, State::Held],
-            ReadClass::NotCommitted | ReadClass::DeadEnd | ReadClass::Failed => &[State::Failed, State::Held],
-            ReadClass::Unclear
-            | ReadClass::Retry
-            | ReadClass::Throttled
-            | ReadClass::Account
-            | ReadClass::Denied
-            | ReadClass::NotSent => &[State::Held],
+            OutcomeClass::Committed => &[State::Submitted, State::Failed, State::Held],
+            OutcomeClass::NotCommitted | OutcomeClass::DeadEnd | OutcomeClass::Failed => &[State::Failed, State::Held],
+            OutcomeClass::Unclear
+            | OutcomeClass::Retry
+            | OutcomeClass::Throttled
+            | OutcomeClass::Account
+            | OutcomeClass::Denied
+            | OutcomeClass::NotSent => &[State::Held],
+            OutcomeClass::Submitted
+            | OutcomeClass::BackendError
+            | OutcomeClass::StatusRefused
+            | OutcomeClass::InDoubt => unreachable!("{class:?} is of no readback"),
         };
         for to in State::ALL.into_iter().filter(|to| *to != State::InDoubt) {
             let id = format!("{}-{to}", class.as_str());
@@ -227,19 +234,23 @@ async fn a_commit_that_was_not_executed_leaves_the_reads_before_it_what_they_wer
 #[tokio::test]
 async fn nothing_that_may_have_been_placed_is_claimed_again_unread() {
     let mut outsider = Outsider::new().await;
-    for class in CommitClass::ALL {
+    for class in OutcomeClass::of_kind(RequestKind::Commit) {
         let id = class.as_str();
         outsider.enqueue(id).await;
         outsider.request(id, "commit").await;
         outsider.complete(id, class.as_str()).await;
         outsider.request(id, "commit").await;
         let claimed = outsider.shift(id, State::InFlight, "").await;
-        assert_eq!(claimed.is_ok(), !class.may_have_been_executed(), "{id}: {claimed:?}");
+        assert_eq!(
+            claimed.is_ok(),
+            effects(RequestKind::Commit, *class).readbacks_to_disprove == 0,
+            "{id}: {claimed:?}"
+        );
         outsider.complete(id, "not_sent").await;
-        if *class == CommitClass::Submitted || !class.may_have_been_executed() {
+        if *class == OutcomeClass::Submitted || effects(RequestKind::Commit, *class).readbacks_to_disprove == 0 {
             continue;
         }
-        for _ in 0..class.reads_to_disprove() {
+        for _ in 0..effects(RequestKind::Commit, *class).readbacks_to_disprove {
             outsider.request(id, "commit").await;
             outsider.refused(&moving(id, State::InFlight, ""), "only after it was read").await;
             outsider.complete(id, "not_sent").await;

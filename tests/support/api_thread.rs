@@ -1,10 +1,10 @@
-//! A runtime with one thread of its own.
+//! A runtime with a thread of its own, for the simulator.
 
 use std::future::Future;
 
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
-/// The thread. What runs in it ends with this.
+/// The thread. Dropping it ends what runs in it.
 pub(super) struct ApiThread(Option<Runtime>);
 
 impl ApiThread {
@@ -12,12 +12,12 @@ impl ApiThread {
         Self(Some(Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()))
     }
 
-    /// Runs something there, to its end.
+    /// Runs a future on the thread to its end.
     pub(super) async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         self.runtime().spawn(work).await.unwrap()
     }
 
-    /// While the guard lives, tasks and sockets are made there.
+    /// While the guard lives, new tasks and sockets belong to the thread.
     pub(super) fn enter(&self) -> EnterGuard<'_> {
         self.runtime().enter()
     }
@@ -28,7 +28,7 @@ impl ApiThread {
 }
 
 impl Drop for ApiThread {
-    /// A runtime that is dropped waits for its thread, which an asynchronous test may not.
+    /// Dropping a runtime waits for its thread, which isn't allowed in an asynchronous test.
     fn drop(&mut self) {
         self.0.take().map(Runtime::shutdown_background).unwrap_or_default();
     }

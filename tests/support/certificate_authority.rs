@@ -1,4 +1,4 @@
-//! A certificate authority of a test's own, and the servers that it vouches for.
+//! A certificate authority for a test, and servers with its certificates.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ALL_VERSIONS, ServerConfig, SupportedProtocolVersion, crypto};
 
-/// An authority.
+/// The authority.
 pub(crate) struct Authority {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
@@ -33,7 +33,7 @@ impl Authority {
         self.server_of(ALL_VERSIONS, &named(host))
     }
 
-    /// A server with a valid certificate for this host, which speaks this version of TLS only.
+    /// A server with a valid certificate for this host that speaks only this version of TLS.
     pub(crate) fn server_with(&self, version: &'static SupportedProtocolVersion, host: &str) -> Arc<ServerConfig> {
         self.server_of(&[version], &named(host))
     }

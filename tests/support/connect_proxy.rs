@@ -1,4 +1,4 @@
-//! An HTTP proxy that misbehaves as a test wants it: asked with CONNECT for a tunnel to whatever name, it leads to one place.
+//! An HTTP proxy that handles `CONNECT` as a test wants. All its tunnels lead to one port, whatever name is requested.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,22 +13,22 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::network_distance::{Distance, far_away};
 
-/// How one who asks for a tunnel is met.
+/// How the proxy answers a request for a tunnel.
 #[derive(Debug, Clone)]
 pub(crate) enum Reception {
-    /// The tunnel is granted.
+    /// It grants the tunnel.
     Tunnel,
-    /// The tunnel is granted once so many were asked for.
+    /// It grants the tunnel once this many were requested.
     TunnelOnceAsked(usize),
-    /// The tunnel is granted to whoever brings this `Proxy-Authorization`, and refused with 407 otherwise.
+    /// It grants the tunnel to a client with this `Proxy-Authorization`, and refuses others with 407.
     TunnelFor(&'static str),
-    /// This is said, and the connection closed.
+    /// It sends this and closes the connection.
     Say(&'static str),
-    /// The connection is closed without a word.
+    /// It closes the connection without a reply.
     Cut,
-    /// Nothing happens, until the client closes the connection.
+    /// It does nothing until the client closes the connection.
     Silence,
-    /// The tunnel is granted, and cut at the first byte in it.
+    /// It grants the tunnel, and cuts it at the first byte.
     CutAtFirstByte,
 }
 
@@ -45,7 +45,7 @@ struct Shared {
     distance: Distance,
     tls: Option<Arc<ServerConfig>>,
     state: Mutex<State>,
-    /// Fires whenever a tunnel is asked for.
+    /// Fires whenever a tunnel is requested.
     changes: watch::Sender<()>,
 }
 
@@ -56,12 +56,12 @@ struct State {
 }
 
 impl ConnectProxy {
-    /// A proxy whose tunnels lead to this port of this machine.
+    /// A proxy whose tunnels lead to this local port.
     pub(crate) async fn to(port: u16) -> Self {
         Self::on(Self::listener().await, port, None, Distance::default())
     }
 
-    /// A proxy that is asked over TLS.
+    /// A proxy that speaks TLS itself.
     pub(crate) async fn with_tls(port: u16, tls: Arc<ServerConfig>) -> Self {
         Self::on(Self::listener().await, port, Some(tls), Distance::default())
     }
@@ -71,7 +71,7 @@ impl ConnectProxy {
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap()
     }
 
-    /// A proxy on a socket that listens already, so far away.
+    /// A proxy at this distance, on a socket that already listens.
     pub(crate) fn on(listener: TcpListener, port: u16, tls: Option<Arc<ServerConfig>>, distance: Distance) -> Self {
         let address = listener.local_addr().unwrap();
         let state = Mutex::new(State { reception: Reception::Tunnel, asked: Vec::new(), tunnels: 0 });
@@ -86,22 +86,22 @@ impl ConnectProxy {
         Self { address, shared, accepting }
     }
 
-    /// How whoever asks is met from now on.
+    /// Changes how requests for a tunnel are answered.
     pub(crate) fn receive(&self, reception: Reception) {
         self.shared.state().reception = reception;
     }
 
-    /// Its host and port, as messages name it.
+    /// Its host and port, as in messages.
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
     }
 
-    /// Its URL, if it is asked in plain HTTP.
+    /// Its URL, if it speaks plain HTTP.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The heads of the requests for a tunnel so far.
+    /// The heads of the tunnel requests so far.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.shared.state().asked.clone()
     }
@@ -130,7 +130,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let (stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
         let shared = Arc::clone(&shared);
-        // A connection that breaks is what many a test is about.
+        // Many tests are about connections that break.
         connections.spawn(async move { serve(stream, &shared).await.unwrap_or_default() });
     }
 }

@@ -1,15 +1,15 @@
-//! A wall clock of the daemon's own, by libfaketime: it can be set while the daemon runs. The monotonic clock stays.
+//! A fake wall clock for the daemon, by libfaketime. It can be set while the daemon runs; the monotonic clock stays real.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Bench, text};
 
-/// Where distributions keep libfaketime; the first has a folder for each architecture.
+/// Where distributions keep libfaketime. The first has a folder for each architecture.
 const LIBRARIES: [&str; 4] = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib"];
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 
-/// The clock, which shows the machine's time until it is set.
+/// The clock. It shows the machine's time until it is set.
 pub(crate) struct FakeClock {
     file: PathBuf,
     next: PathBuf,
@@ -24,9 +24,9 @@ impl Bench {
 }
 
 impl FakeClock {
-    /// Sets the clock so many seconds ahead of the machine's, or behind it.
+    /// Sets the clock this many seconds ahead of the machine's, or behind it.
     pub(crate) fn set(&self, seconds_ahead: i64) {
-        // Nobody reads half a line of it.
+        // Renamed, so that nobody reads half a line.
         std::fs::write(&self.next, format!("{seconds_ahead:+}\n")).unwrap();
         std::fs::rename(&self.next, &self.file).unwrap();
     }

@@ -1,9 +1,10 @@
-//! A daemon in this process.
+//! A daemon in the test's own process.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use certcommit::cause::Cause;
 use certcommit::config::Settings;
 use certcommit::daemon::{self, CredentialSource, Daemon, Ended, Progress, RunError, Stop, Until};
 use certcommit::submission::State;
@@ -13,15 +14,15 @@ use tokio::task::JoinHandle;
 
 use super::Bench;
 
-/// After this long, what a test waits for doesn't come any more.
+/// After this long, a test gives up waiting.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Waits, but not for ever.
+/// Waits for a future, but not for ever.
 pub(crate) async fn in_time<T>(what: &str, wait: impl Future<Output = T>) -> T {
     within(PATIENCE, what, wait).await
 }
 
-/// Waits, but not longer than this.
+/// Waits for a future, but not longer than this.
 pub(crate) async fn within<T>(patience: Duration, what: &str, wait: impl Future<Output = T>) -> T {
     match tokio::time::timeout(patience, wait).await {
         Ok(done) => done,
@@ -29,7 +30,7 @@ pub(crate) async fn within<T>(patience: Duration, what: &str, wait: impl Future<
     }
 }
 
-/// A daemon that runs until it is told to stop.
+/// A daemon that runs until it is stopped.
 pub(crate) struct Running {
     stop: watch::Sender<Stop>,
     progress: watch::Receiver<Progress>,
@@ -47,7 +48,7 @@ impl Bench {
         self.daemon_with(self.keys()).await
     }
 
-    /// A daemon that gets its credentials there.
+    /// A daemon with this source of credentials.
     async fn daemon_with(&self, source: CredentialSource) -> Daemon {
         daemon::start(self.loaded(), source).await.unwrap()
     }
@@ -57,7 +58,7 @@ impl Bench {
         Self::running(self.daemon().await)
     }
 
-    /// Starts a daemon that gets its credentials there.
+    /// Starts a daemon with this source of credentials.
     pub(crate) async fn start_with(&self, source: CredentialSource) -> Running {
         Self::running(self.daemon_with(source).await)
     }
@@ -74,7 +75,7 @@ impl Bench {
         self.run_until_empty_with(|_| {}).await
     }
 
-    /// Runs a daemon until nothing is left to do, with settings that no configuration could have.
+    /// Runs a daemon until nothing is left to do, with settings that no configuration allows.
     pub(crate) async fn run_until_empty_with(&self, change: impl FnOnce(&mut Settings)) -> Ended {
         let mut settings = self.loaded();
         change(&mut settings);
@@ -91,27 +92,27 @@ impl Running {
         self.metrics.expect("metrics.listen is set")
     }
 
-    /// Waits until the daemon reports that this is so.
+    /// Waits until the daemon's progress meets the condition.
     pub(crate) async fn until(&mut self, what: &str, so: impl FnMut(&Progress) -> bool) -> Progress {
         in_time(what, self.progress.wait_for(so)).await.expect("the daemon runs").clone()
     }
 
-    /// Waits until so many rows are in this state.
+    /// Waits until this many rows are in this state.
     pub(crate) async fn until_count(&mut self, state: State, count: i64) {
         self.until(&format!("{count} {state}"), |progress| progress.counts.of(state) == count).await;
     }
 
-    /// Waits until the queue is paused, and says why.
-    pub(crate) async fn until_paused(&mut self) -> String {
+    /// Waits until the queue is paused, and returns the cause.
+    pub(crate) async fn until_paused(&mut self) -> Cause {
         self.until("a pause", |progress| progress.paused.is_some()).await.paused.expect("it was waited for")
     }
 
-    /// Asks to stop.
+    /// Asks the daemon to stop.
     pub(crate) fn ask(&self, stop: Stop) {
         self.stop.send_replace(stop);
     }
 
-    /// Stops, and waits for the end.
+    /// Stops the daemon, and waits for its end.
     pub(crate) async fn stop(self, stop: Stop) -> Ended {
         self.ask(stop);
         in_time("the daemon's end", self.task).await.unwrap().unwrap()

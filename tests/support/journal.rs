@@ -1,4 +1,4 @@
-//! systemd's journal, and a program that runs under it: in a mount namespace of its own, which needs no root.
+//! systemd's journal in a mount namespace of its own, which needs no root, and programs that log to it.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::{Bench, text, variable};
 
-/// Starts the journal's daemon with its files in `$0`, and ends it with the standard input.
+/// Starts journald with its files in `$0`, and stops it when the standard input ends.
 const JOURNAL: &str = "set -e
 mount -t tmpfs tmpfs /run
 mkdir -p /run/systemd/journal /run/log/journal
@@ -19,10 +19,10 @@ cat
 kill $journald
 wait";
 
-/// Runs a command as systemd would: connected to the journal, and told so.
+/// Runs a command as systemd does: connected to the journal, with `JOURNAL_STREAM` set.
 const UNDER_SYSTEMD: &str = "JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec \"$0\" \"$@\"";
 
-/// The journal. It lasts as long as this.
+/// The journal. Dropping it stops journald.
 pub(crate) struct Journal {
     keeper: Child,
     files: PathBuf,
@@ -45,7 +45,7 @@ impl Journal {
         Self { keeper, files }
     }
 
-    /// A command of the program that runs under systemd, as far as it can see, with the log's format by default.
+    /// A command that seems to run under systemd, with the default log format.
     pub(crate) fn command(&self, bench: &Bench, arguments: &[&str]) -> Command {
         let target = format!("--target={}", self.keeper.id());
         let entering = ["nsenter", &target, "--user", "--preserve-credentials", "--mount"];
@@ -55,8 +55,8 @@ impl Journal {
         command
     }
 
-    /// A shell that runs this script, in which `journalctl`, `certcommit` and `mail` are those of the bench: `mail` writes
-    /// its arguments to the file `mail`. No unit runs there, so that `-u` looks for the program's name.
+    /// A shell that runs this script. In it, `journalctl` and `certcommit` work on the bench, and `mail` writes its arguments
+    /// to the file `mail`. Since there is no unit, `journalctl -u` looks for the program's name.
     pub(crate) fn shell(&self, bench: &Bench, script: &str) -> Command {
         let tools = bench.path("tools");
         if !tools.exists() {
@@ -82,7 +82,7 @@ impl Journal {
 }
 
 impl Drop for Journal {
-    /// The journal's daemon ends with the keeper's standard input.
+    /// journald stops when the keeper's standard input ends.
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
         self.keeper.wait().map(drop).unwrap_or_default();

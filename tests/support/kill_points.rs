@@ -1,4 +1,4 @@
-//! The program killed by `strace` as it enters a system call: which calls it makes, and what a kill at one of them is.
+//! Kills the program with `strace` as it enters a system call, and finds out which calls it makes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,29 +7,27 @@ use std::process::Command;
 
 use super::{Bench, output, text};
 
-/// Calls that go with files, sockets and other descriptors.
+/// Calls that involve files, sockets and other descriptors.
 const RELEVANT: &str = "%desc,%file,%network";
 
-/// Some of those only wait, give or take memory, or start the program. What is on disk and on the wire is the same
-/// before them and after.
+/// Some of those only wait, map memory or start the program. They change nothing on disk or on the wire.
 const INERT: [&str; 7] = ["mmap", "epoll_wait", "epoll_ctl", "epoll_create1", "eventfd2", "poll", "execve"];
 
 const SIGKILL: i32 = 9;
 
-/// Those that change what is on disk are told apart by the file as well. The threads write to different files: counted
-/// together, the first to write often would hide the others, and no kill would ever come at the mark.
+/// Calls that change the disk are counted by file. Threads write to different files: counted together, a thread that writes
+/// often would always be killed before the others.
 const CHANGING: [&str; 5] = ["pwrite64", "fsync", "fdatasync", "ftruncate", "unlink"];
 
-/// A system call, and if it changes what is on disk, which file: by its name beside the database, empty for the
-/// directory.
+/// A system call. If it changes the disk, also the file: its name in the database's directory, empty for the directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Call {
     pub(crate) name: String,
     pub(crate) file: Option<String>,
 }
 
-/// Where the program is killed: as it enters a system call for the `nth` time. Each thread counts for itself, and the
-/// first that gets there counts.
+/// Where the program is killed: as it enters a system call for the `nth` time. Each thread counts on its own, and the first
+/// to get there is killed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Point {
     pub(crate) call: Call,
@@ -37,12 +35,12 @@ pub(crate) struct Point {
 }
 
 impl Call {
-    /// A call of this name, whatever it is about.
+    /// Any call of this name.
     pub(crate) fn named(name: &str) -> Self {
         Self { name: name.to_owned(), file: None }
     }
 
-    /// The call that a line of strace's tells of, and its thread.
+    /// The thread and the call in a line of strace's output.
     fn entered<'a>(line: &'a str, directory: &str) -> Option<(&'a str, Self)> {
         let (thread, what) = line.split_once(' ')?;
         let (name, arguments) = what.trim_start().split_once('(')?;
@@ -74,8 +72,8 @@ impl fmt::Display for Point {
 }
 
 impl Bench {
-    /// Runs the program to its end, and counts how often it enters each system call that touches the disk or the
-    /// network: the most that any of its threads did.
+    /// Runs the program to its end. Returns how often it enters each system call that touches the disk or the network: the
+    /// highest count of any thread.
     pub(crate) async fn census(&self, arguments: &[&str]) -> BTreeMap<Call, usize> {
         let trace = self.path("trace");
         let relevant = format!("trace={RELEVANT}");
@@ -98,7 +96,7 @@ impl Bench {
         most
     }
 
-    /// Runs the program, and kills it at this point: whether it got there. If it didn't, it ended well.
+    /// Runs the program, and kills it at this point. Returns whether it got there; otherwise it exited successfully.
     pub(crate) async fn killed_at(&self, point: &Point, arguments: &[&str]) -> bool {
         let Point { call: Call { name, file }, nth } = point;
         let (trace, inject) = (format!("trace={name}"), format!("inject={name}:signal=KILL:when={nth}"));

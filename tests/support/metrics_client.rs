@@ -1,4 +1,4 @@
-//! A daemon's metrics, and whoever scrapes them.
+//! A daemon with metrics, and a client for them.
 
 use std::net::SocketAddr;
 
@@ -7,14 +7,14 @@ use tokio::net::TcpStream;
 
 use super::{Bench, in_time};
 
-/// A bench whose daemon shows its metrics.
-pub(crate) async fn watched() -> Bench {
+/// A bench whose daemon serves metrics.
+pub(crate) async fn bench_with_metrics() -> Bench {
     let mut bench = Bench::new().await;
     bench.set("metrics.listen", "127.0.0.1:0");
     bench
 }
 
-/// What is served at this path: the status, and the text.
+/// Gets this path. Returns the status and the body.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream

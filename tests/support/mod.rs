@@ -1,5 +1,5 @@
-//! A queue in a temporary directory, a stand-in for the API, and a daemon between them. Shared by several test
-//! programs.
+//! The test bench: a queue in a temporary directory, a simulator of the API, and a daemon between them. All test programs
+//! share it.
 
 #![allow(dead_code, unused_imports, reason = "each test program uses its part of it")]
 
@@ -41,7 +41,7 @@ pub(crate) use fault_proxy::{Act, Answer, FaultProxy, Greeting, Reply, ReplyScri
 pub(crate) use in_process_daemon::{in_time, within};
 pub(crate) use journal::Journal;
 pub(crate) use kill_points::{Call, Point};
-pub(crate) use metrics_client::{get, watched};
+pub(crate) use metrics_client::{bench_with_metrics, get};
 pub(crate) use network_distance::Distance;
 pub(crate) use process::{Process, event_of, output};
 pub(crate) use resource_usage::processor_time;
@@ -52,7 +52,7 @@ pub(crate) use strace::Injection;
 pub(crate) use test_size::{bench_size, new_seed, seed, test_size};
 pub(crate) use timer_lateness::lateness;
 
-/// Waits that suit a test. Due times have whole seconds, so each wait ends with the second that it falls into.
+/// Waits for tests. Due times are whole seconds, so each wait is rounded up to the next second.
 const SHORT: [(&str, &str); 7] = [
     ("verify.settle", "50ms"),
     ("verify.resend_after", "300ms"),
@@ -63,7 +63,7 @@ const SHORT: [(&str, &str); 7] = [
     ("api.connect_timeout", "2s"),
 ];
 
-/// A submission as its row has it.
+/// A row of the table `submissions`.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub(crate) struct Row {
     pub(crate) certificate_id: String,
@@ -77,29 +77,29 @@ pub(crate) struct Row {
     pub(crate) resolved_by: Option<String>,
 }
 
-/// The bench that a test works at.
+/// The bench.
 pub(crate) struct Bench {
     pub(crate) simulator: Simulator,
     directory: TempDir,
     settings: Vec<(String, String)>,
-    /// Where the API runs, if not in the test's own runtime.
+    /// The thread of the simulator, if it isn't the test's own.
     thread: Option<ApiThread>,
 }
 
 impl Bench {
-    /// A bench with an API that behaves.
+    /// A bench with an API without faults.
     pub(crate) async fn new() -> Self {
         Self::with(Options::default(), &[]).await
     }
 
-    /// A bench with these options of the API and these settings besides the short waits.
+    /// A bench with these options of the simulator, and these settings in addition to the short waits.
     pub(crate) async fn with(options: Options, settings: &[(&str, &str)]) -> Self {
         let simulator = Simulator::start(options).await.unwrap();
         Self::around(simulator, None, &[&SHORT, settings].concat()).await
     }
 
-    /// A bench to measure at: with the settings that users have, but for these, and an API in a thread of its own, so
-    /// that what else this process does makes it no later.
+    /// A bench for measurements: with default settings except these, and a simulator in a thread of its own, so that other work
+    /// in this process doesn't delay it.
     pub(crate) async fn to_measure_at(options: Options, settings: &[(&str, &str)]) -> Self {
         let thread = ApiThread::start();
         let simulator = thread.run(Simulator::start(options)).await.unwrap();
@@ -115,12 +115,12 @@ impl Bench {
         bench
     }
 
-    /// The API's own thread, if it has one: tasks and sockets that are made while this lives are part of it.
+    /// The simulator's thread, if it has one. While the guard lives, new tasks and sockets belong to it.
     pub(crate) fn beside_the_api(&self) -> Option<EnterGuard<'_>> {
         self.thread.as_ref().map(ApiThread::enter)
     }
 
-    /// Changes a setting, for the daemons that start from now on.
+    /// Changes a setting for daemons that start later.
     pub(crate) fn set(&mut self, key: &str, value: &str) {
         self.settings.push((variable(key), value.to_owned()));
     }
@@ -133,7 +133,7 @@ impl Bench {
         self.path("queue.db")
     }
 
-    /// The environment's variables that set what this bench sets. The later of two counts.
+    /// The environment variables with the bench's settings. The later of two wins.
     fn variables(&self) -> impl Iterator<Item = (String, String)> {
         let own = [
             (variable("api.endpoint"), self.simulator.endpoint()),
@@ -148,20 +148,20 @@ impl Bench {
         Settings::load(Some(&self.path("empty.toml")), variables).unwrap()
     }
 
-    /// Runs statements as an operator's own connection would.
+    /// Runs statements on a connection of its own, as an operator would.
     pub(crate) async fn sql(&self, statements: &str) {
         let mut connection = self.connect().await;
         sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
     }
 
-    /// Enqueues certificates, all at once.
+    /// Enqueues certificates in one statement.
     pub(crate) async fn enqueue(&self, ids: &[impl AsRef<str>]) {
         let values: Vec<String> = ids.iter().map(|id| format!("('{}')", id.as_ref())).collect();
         self.sql(&format!("INSERT INTO submissions (certificate_id) VALUES {}", values.join(", "))).await;
     }
 
-    /// All rows, in the order in which they were enqueued.
+    /// All rows, in the order of enqueueing.
     pub(crate) async fn rows(&self) -> Vec<Row> {
         let mut connection = self.connect().await;
         let rows = sqlx::query_as(
@@ -178,7 +178,7 @@ impl Bench {
         self.rows().await.into_iter().find(|row| row.certificate_id == id).expect("it was enqueued")
     }
 
-    /// What a query finds in one row's one column.
+    /// The result of a query with one row and one column.
     pub(crate) async fn value<T>(&self, query: &'static str) -> T
     where
         T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin,
@@ -189,7 +189,7 @@ impl Bench {
         value
     }
 
-    /// An operator's own connection.
+    /// A connection of its own, as an operator has.
     pub(crate) async fn connect(&self) -> SqliteConnection {
         SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(self.database())).await.unwrap()
     }
@@ -199,7 +199,7 @@ impl Bench {
         self.rows().await.iter().filter(|row| row.state == state).count()
     }
 
-    /// Holds that every row is submitted, with the order that the API has, which was placed once.
+    /// Asserts that every row is submitted, with the order that the API has, and that the order was placed once.
     pub(crate) async fn assert_each_submitted_once(&self, ids: &[impl AsRef<str>]) {
         let rows = self.rows().await;
         for id in ids.iter().map(AsRef::as_ref) {
@@ -210,8 +210,8 @@ impl Bench {
         }
     }
 
-    /// Holds that each commit that arrived is on record, and that none was sent again without the reads that it takes,
-    /// by what is on record and by what arrived.
+    /// Asserts, by the record and by the arrivals, that each commit that arrived is on record, and that none was repeated
+    /// without the reads that this requires.
     pub(crate) async fn assert_nothing_blind(&self) {
         let repeats: i64 = self
             .value(
@@ -227,7 +227,7 @@ impl Bench {
     }
 }
 
-/// Whether an arrival got this answer.
+/// A filter for arrivals with this answer.
 pub(crate) fn got(answer: &str) -> impl Fn(&Arrival) -> bool + '_ {
     move |arrival| arrival.answer == answer
 }
@@ -237,7 +237,7 @@ pub(crate) fn ids(count: usize) -> Vec<String> {
     (1..=count).map(|number| format!("cert-{number:04}")).collect()
 }
 
-/// The environment's variable that sets a key.
+/// The environment variable of a configuration key.
 pub(crate) fn variable(key: &str) -> String {
     format!("{VARIABLE_PREFIX}{}", key.replace('.', "__").to_uppercase())
 }

@@ -1,4 +1,4 @@
-//! A line to a server that is far away.
+//! Connections to a distant server.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-/// How far away a server is.
+/// How far away a server is, in time.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Distance {
     pub(crate) round_trip: Duration,
-    /// Up to this much longer, evenly distributed, is what is sent on the way, in either direction.
+    /// Up to this much is added in each direction, evenly distributed.
     pub(crate) jitter: Duration,
 }
 
@@ -26,7 +26,7 @@ impl Distance {
     }
 }
 
-/// The near end of a line on which each byte is half a round trip under way, and which takes one round trip to set up.
+/// The near end of a connection on which each byte travels for half a round trip, and which takes one round trip to establish.
 pub(super) fn far_away(stream: TcpStream, distance: Distance) -> DuplexStream {
     const BUFFER: usize = 64 * 1024;
     let (near, far) = tokio::io::duplex(BUFFER);
@@ -37,7 +37,7 @@ pub(super) fn far_away(stream: TcpStream, distance: Distance) -> DuplexStream {
     near
 }
 
-/// Carries bytes from here to there in their order, each so long under way, and none before the line is set up.
+/// Carries bytes in order, each with the delay, and none before the connection is established.
 async fn carry(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin + Send + 'static,

@@ -1,4 +1,4 @@
-//! The program as a process of its own, with nothing but what it is given in its environment.
+//! The program as a process of its own, with a clean environment.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -8,10 +8,10 @@ use tokio::sync::mpsc;
 
 use super::{Bench, in_time, signals, text};
 
-/// Lines of the log that a failure shows.
+/// How many lines of the log a failed test shows.
 const SHOWN: usize = 100;
 
-/// A running program and the lines of its log.
+/// A running program, and the lines of its log.
 pub(crate) struct Process {
     child: Child,
     lines: mpsc::UnboundedReceiver<String>,
@@ -22,13 +22,13 @@ impl Bench {
     /// A command of the program with this bench's settings and credentials.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let (secret_id, secret_key) = self.simulator.credentials();
-        let mut command = self.command_without_keys(arguments);
+        let mut command = self.command_without_credentials(arguments);
         command.env("TENCENTCLOUD_SECRET_ID", secret_id).env("TENCENTCLOUD_SECRET_KEY", secret_key);
         command
     }
 
     /// A command of the program with this bench's settings, and no credentials.
-    pub(crate) fn command_without_keys(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command_without_credentials(&self, arguments: &[&str]) -> Command {
         let mut command = self.bare_command(arguments);
         command.envs(self.variables());
         command
@@ -42,8 +42,8 @@ impl Bench {
         command
     }
 
-    /// The same command, run by another program that is given it as its last arguments: `strace`, say. That program
-    /// keeps its search path; it has to be installed, or the test fails.
+    /// The same command, run by another program that takes it as its last arguments, such as `strace`. That program keeps its
+    /// search path.
     pub(crate) fn command_under(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
         let inner = self.command(arguments);
         let (program, options) = wrapper.split_first().expect("a wrapper has a name");
@@ -60,19 +60,19 @@ impl Bench {
     }
 }
 
-/// Runs a command to its end, while the stand-in goes on in this thread.
+/// Runs a command to its end, while the simulator keeps running in this thread.
 pub(crate) async fn output(mut command: Command) -> Output {
     let output = tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output());
     in_time("a command", output).await.unwrap().unwrap()
 }
 
-/// The value of a log line's field `event`.
+/// The field `event` of a log line.
 pub(crate) fn event_of(line: &Value) -> &str {
     line["event"].as_str().unwrap_or_default()
 }
 
 impl Process {
-    /// Starts a command whose log comes on standard error.
+    /// Starts a command that logs to standard error.
     pub(crate) fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", command.get_program()));
@@ -82,12 +82,12 @@ impl Process {
         Self { child, lines, seen: Vec::new() }
     }
 
-    /// Waits for the next line of this event.
+    /// Waits for the next line with this event.
     pub(crate) async fn until_event(&mut self, event: &str) -> Value {
         self.until_line(event, |line| event_of(line) == event).await
     }
 
-    /// Waits for the next line that is so.
+    /// Waits for the next line that meets the condition.
     pub(crate) async fn until_line(&mut self, what: &str, so: impl Fn(&Value) -> bool) -> Value {
         loop {
             let line = in_time(what, self.next()).await.unwrap_or_else(|| panic!("it ended without {what}"));
@@ -97,12 +97,20 @@ impl Process {
         }
     }
 
-    /// The process's number.
+    /// Waits for a line that meets the condition, unless one that was read already does.
+    pub(crate) async fn until_line_seen(&mut self, what: &str, so: impl Fn(&Value) -> bool) -> Value {
+        match self.seen.iter().find(|line| so(line)) {
+            Some(line) => line.clone(),
+            None => self.until_line(what, so).await,
+        }
+    }
+
+    /// The process ID.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The lines of its log so far, as far as they were waited for.
+    /// The lines of the log that were read so far.
     pub(crate) fn seen(&self) -> &[Value] {
         &self.seen
     }
@@ -114,24 +122,24 @@ impl Process {
         Some(line)
     }
 
-    /// Kills it as the kernel would for want of memory.
+    /// Kills it, as the kernel does when memory runs out.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Sends a signal by its name.
+    /// Sends a signal, by name.
     pub(crate) fn signal(&self, name: &str) {
         signals::send(name, self.pid());
     }
 
-    /// Waits for its end, however it comes.
+    /// Waits for its end.
     pub(crate) async fn wait(mut self) -> ExitStatus {
         while in_time("the end of its log", self.next()).await.is_some() {}
         self.child.wait().unwrap()
     }
 
-    /// Waits for its end: its exit code, and all lines of its log.
+    /// Waits for its end. Returns its exit code and all lines of its log.
     pub(crate) async fn end(mut self) -> (Option<i32>, Vec<Value>) {
         while in_time("the end of its log", self.next()).await.is_some() {}
         let code = self.child.wait().unwrap().code();
@@ -140,8 +148,7 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// A test that fails leaves no daemon behind, and shows the end of its log. One that has ended can't be killed, which
-    /// is as well.
+    /// A failed test leaves no daemon behind, and shows the end of its log. Killing one that has ended fails, which is fine.
     fn drop(&mut self) {
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();

@@ -1,9 +1,10 @@
-//! What the stand-in saw, held against what the database has on record: repeats, and whether each is explained.
+//! Compares the commits that the simulator saw with those on record: repeats, and whether each is explained.
 
 use std::collections::HashMap;
 
 use certcommit::simulator::Arrival;
-use certcommit::tencent::{Class, classify_code};
+use certcommit::submission::OutcomeClass as Class;
+use certcommit::tencent::classify_code;
 use sqlx::Connection as _;
 
 use super::Bench;
@@ -11,16 +12,16 @@ use super::Bench;
 /// The commits of one certificate on record.
 #[derive(Debug, Clone, Copy, Default, sqlx::FromRow)]
 struct OnRecord {
-    /// Those that may have been sent.
+    /// How many may have been sent.
     sent: i64,
-    /// Those that the server refused.
+    /// How many the server refused.
     refused: i64,
 }
 
 impl Bench {
-    /// Holds, by what arrived and not by what the daemon made of it, that no commit arrived that isn't on record as
-    /// sent, and that between a commit and the next of the same certificate there are the reads that the answer to the
-    /// first demands. Where they are fewer than two, the refusal is on record. Returns how many were sent again.
+    /// Asserts, by the arrivals alone, that each commit that arrived is on record as sent, and that between two commits of a
+    /// certificate there are the reads that the answer to the first requires; if fewer than two, that its refusal is on record.
+    /// Returns the number of repeats.
     pub(crate) async fn assert_each_repeat_explained(&self) -> usize {
         let on_record = self.commits_on_record().await;
         let mut repeats = 0;
@@ -68,19 +69,26 @@ impl Bench {
     }
 }
 
-/// How many reads have to follow a commit of which nobody knows whether it placed an order.
+/// How many reads must follow a commit with an unknown outcome before it is repeated.
 const UNKNOWN: usize = 2;
 
-/// How many reads have to follow a commit that was answered like this before the certificate is sent again.
+/// How many reads must follow a commit with this answer before it is repeated.
 fn reads_needed(answer: &str) -> usize {
     match classify_code(answer) {
         Class::Retry | Class::Throttled | Class::Account | Class::Denied | Class::Failed => 0,
         Class::BackendError => 1,
-        Class::StatusRefused | Class::InDoubt => UNKNOWN,
+        Class::StatusRefused
+        | Class::InDoubt
+        | Class::Submitted
+        | Class::NotSent
+        | Class::Committed
+        | Class::NotCommitted
+        | Class::DeadEnd
+        | Class::Unclear => UNKNOWN,
     }
 }
 
-/// The commits of one certificate that another followed, each with the number of reads in between.
+/// The commits of one certificate that another commit followed, each with the number of reads in between.
 fn followed(arrivals: &[Arrival]) -> impl Iterator<Item = (&Arrival, usize)> {
     let commits: Vec<usize> = (0..arrivals.len()).filter(|index| arrivals[*index].is_commit()).collect();
     let pairs: Vec<(usize, usize)> = commits.iter().copied().zip(commits.iter().copied().skip(1)).collect();

@@ -1,4 +1,4 @@
-//! A service manager that listens to what the daemon tells it, as systemd does: `sd_notify(3)`.
+//! A service manager that receives the daemon's notifications, as systemd does: `sd_notify(3)`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,7 +7,7 @@ use tokio::net::UnixDatagram;
 
 use super::{Bench, in_time};
 
-/// It listens on a socket of the bench.
+/// It listens on a socket in the bench's directory.
 pub(crate) struct ServiceManager {
     socket: UnixDatagram,
     path: PathBuf,
@@ -21,12 +21,12 @@ impl Bench {
 }
 
 impl ServiceManager {
-    /// Lets the command's process know where it listens.
+    /// Tells the command where it listens.
     pub(crate) fn supervises(&self, command: &mut Command) {
         command.env("NOTIFY_SOCKET", &self.path);
     }
 
-    /// Waits for a message that has a line that starts like this: the whole message.
+    /// Waits for a message with a line that starts with this. Returns the whole message.
     pub(crate) async fn until_told(&self, start: &str) -> String {
         loop {
             let message = in_time(start, self.next()).await;
@@ -36,7 +36,7 @@ impl ServiceManager {
         }
     }
 
-    /// The lines of all messages that have come and were not waited for.
+    /// The lines of all messages that have arrived and were not waited for.
     pub(crate) async fn told_so_far(&self) -> Vec<String> {
         const LAST: &str = "that is all";
         let own = UnixDatagram::unbound().unwrap();

@@ -1,13 +1,13 @@
-//! Signals by their names, sent without a tool.
+//! Sends signals by name, without a tool.
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-/// Sends a signal, by its name, to the process of this number.
+/// Sends a signal to a process.
 pub(crate) fn send(name: &str, process: u32) {
     kill_process(number(process), named(name)).unwrap();
 }
 
-/// Sends a signal, by its name, to all processes of this group.
+/// Sends a signal to all processes of a group.
 pub(crate) fn send_to_group(name: &str, group: u32) {
     kill_process_group(number(group), named(name)).unwrap();
 }

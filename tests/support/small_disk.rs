@@ -1,6 +1,5 @@
-//! A disk of its own for a queue, small enough to be filled: a tmpfs in a mount namespace, which needs no root.
-//!
-//! SQLite doesn't reach into another namespace, so the program runs in it, and a test looks at a copy.
+//! A disk for a queue, small enough to be filled: a tmpfs in a mount namespace, which needs no root. SQLite can't reach into
+//! another namespace, so the program runs in it, and the test looks at a copy.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
@@ -9,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::{Bench, Process, text, variable};
 
-/// The disk. It lasts as long as this.
+/// The disk. Dropping it unmounts it.
 pub(crate) struct SmallDisk {
     keeper: Child,
     mounted_at: PathBuf,
@@ -41,13 +40,13 @@ impl SmallDisk {
         Self { keeper, mounted_at }
     }
 
-    /// Where the test finds a file of the disk.
+    /// The path of a file for the test.
     fn file(&self, name: &str) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.keeper.id()));
         root.join(self.mounted_at.strip_prefix("/").unwrap()).join(name)
     }
 
-    /// Where the program finds a file of the disk.
+    /// The path of a file for the program.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.mounted_at.join(name)
     }
@@ -83,22 +82,22 @@ impl SmallDisk {
         }
     }
 
-    /// Takes away what filled it.
+    /// Deletes what filled it.
     pub(crate) fn free(&self) {
         fs::remove_file(self.file("filler")).unwrap();
     }
 
-    /// Nothing can be written to it any more.
+    /// Remounts it read-only.
     pub(crate) fn make_read_only(&self) {
         let (nsenter, mut arguments) = (self.entering()[0].clone(), self.entering()[1..].to_vec());
         arguments.extend(["mount", "-o", "remount,ro", &text(&self.mounted_at)].map(str::to_owned));
         assert!(Command::new(nsenter).args(arguments).status().unwrap().success());
     }
 
-    /// Puts what is on the disk in the place of the bench's queue, after the daemon ended.
+    /// Copies the queue from the disk back to the bench, after the daemon has ended.
     pub(crate) fn bring_back(&self, bench: &Bench) {
         for name in ["queue.db", "queue.db-wal"] {
-            // What of the write-ahead log found no room in the database stays there.
+            // What couldn't be checkpointed for lack of space is still in the write-ahead log.
             if self.file(name).exists() {
                 fs::copy(self.file(name), bench.path(name)).unwrap();
             }

@@ -1,4 +1,5 @@
-//! A SOCKS 5 proxy that wants a user and a password (RFC 1928, RFC 1929), and leads to one place whatever name is asked for.
+//! A SOCKS 5 proxy that requires a user and a password (RFC 1928, RFC 1929). All its connections lead to one port, whatever
+//! name is requested.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,7 +20,7 @@ pub(crate) struct SocksProxy {
 }
 
 impl SocksProxy {
-    /// A proxy that leads whoever brings this to this port of this machine.
+    /// A proxy that connects clients with this user and password to this local port.
     pub(crate) async fn to(port: u16, user: &'static str, password: &'static str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -40,7 +41,7 @@ impl SocksProxy {
         self.address
     }
 
-    /// The names that it was asked for.
+    /// The names that were requested.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -74,7 +75,7 @@ async fn serve(mut stream: TcpStream, port: u16, keys: (&str, &str), names: &Mut
     tokio::io::copy_bidirectional(&mut stream, &mut end).await.map(drop)
 }
 
-/// Reads a text after its length.
+/// Reads a text that is preceded by its length.
 async fn read_text(stream: &mut TcpStream) -> io::Result<String> {
     let mut text = vec![0; usize::from(stream.read_u8().await?)];
     stream.read_exact(&mut text).await?;

@@ -1,4 +1,4 @@
-//! Faults of a running process's system calls, for as long as a test wants them, by `strace` at its side.
+//! Injects faults into the system calls of a running process, by `strace`.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -8,15 +8,15 @@ use tokio::sync::mpsc;
 
 use super::{Process, in_time, signals, text};
 
-/// A fault that lasts until it is ended, or dropped.
+/// A fault that lasts until it is ended or dropped.
 pub(crate) struct Injection {
     strace: Child,
     lines: mpsc::UnboundedReceiver<String>,
 }
 
 impl Injection {
-    /// From now on, system calls of this process meet a fault, as strace's `inject` words it: `fsync:error=EIO`, say.
-    /// If files are named, only calls on these.
+    /// Injects a fault in strace's words, such as `fsync:error=EIO`, into the calls of a process, or only into those on these
+    /// files.
     pub(crate) async fn begin(process: &Process, fault: &str, files: &[&Path]) -> Self {
         let mut command = Command::new("strace");
         command.args(["--follow-forks", "--quiet=exit", "--attach"]).arg(process.pid().to_string());
@@ -33,7 +33,7 @@ impl Injection {
         injection
     }
 
-    /// Waits until so many more calls have met the fault.
+    /// Waits until the fault has hit this many more calls.
     pub(crate) async fn until_met(&mut self, calls: usize) {
         for _ in 0..calls {
             self.until_line("(INJECTED)").await;
@@ -44,7 +44,7 @@ impl Injection {
         while !in_time(what, self.lines.recv()).await.expect("strace runs").contains(what) {}
     }
 
-    /// Ends the fault: the process goes on as if nothing had been.
+    /// Ends the fault. The process continues normally.
     pub(crate) fn end(mut self) {
         signals::send("INT", self.strace.id());
         self.strace.wait().unwrap();

@@ -1,16 +1,15 @@
-//! How large a test is: a bounded form by default, and a long one when a script under `tests/soak` asks for it. And how
-//! large a benchmark is: its full form by default, and another when somebody asks for it.
+//! The sizes of tests and benchmarks: bounded by default, and as a script in `tests/soak` or a user sets them.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::str::FromStr;
 
-/// The number that the environment's variable `FAULTS_…` gives, or the default of the bounded form.
+/// The size of a test: the environment variable `FAULTS_…`, or its default.
 pub(crate) fn test_size<T: FromStr>(name: &str, bounded: T) -> T {
     number(&format!("FAULTS_{name}")).unwrap_or(bounded)
 }
 
-/// The number that the environment's variable `BENCH_…` gives, or the default of the full form.
+/// The size of a benchmark: the environment variable `BENCH_…`, or its default.
 pub(crate) fn bench_size<T: FromStr>(name: &str, full: T) -> T {
     number(&format!("BENCH_{name}")).unwrap_or(full)
 }
@@ -20,14 +19,14 @@ fn number<T: FromStr>(variable: &str) -> Option<T> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is no such number: {text}")))
 }
 
-/// The seed of a random test, from `FAULTS_SEED` or a new one; printed, so that a failure can be repeated.
+/// The seed of a random test: `FAULTS_SEED`, or a new one. It is printed, so that a failure can be repeated.
 pub(crate) fn seed() -> u64 {
     let seed = test_size("SEED", new_seed());
     println!("FAULTS_SEED={seed}");
     seed
 }
 
-/// A seed that nobody chose.
+/// A random seed.
 pub(crate) fn new_seed() -> u64 {
     RandomState::new().hash_one(0)
 }

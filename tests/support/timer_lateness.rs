@@ -1,5 +1,5 @@
-//! How late this machine is: the limit is promised while delays vary by less than `rate.guard`, and a busy machine
-//! makes them vary, too.
+//! How late this machine's timers are. The rate limit is promised only while delays vary by less than `rate.guard`, and a busy
+//! machine adds to that.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use certcommit::clock;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-/// By how much the timers of the current runtime were late at most, from now on.
+/// The greatest lateness of the current runtime's timers, from now on.
 pub(crate) fn lateness() -> watch::Receiver<Duration> {
     const TICK: Duration = Duration::from_millis(5);
     let (sender, lateness) = watch::channel(Duration::ZERO);

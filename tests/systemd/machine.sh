@@ -168,7 +168,7 @@ install() {
   inside useradd --create-home bob
 }
 
-# Serves the stand-in for the API on the machine, with this latency in milliseconds.
+# Serves the simulator for the API on the machine, with this latency in milliseconds.
 simulate() {
   inside systemd-run --quiet --unit=simulator --property=StandardOutput=file:/run/simulator \
     certcommit demo --serve "$SIMULATOR" --latency "${1:-50}"

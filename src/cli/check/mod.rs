@@ -7,7 +7,7 @@ use super::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
 use crate::daemon::{client_settings, way_to_api};
-use crate::submission::{CertificateId, ReadOutcome};
+use crate::submission::{CertificateId, Outcome, OutcomeClass, RequestKind};
 use crate::tencent::{Client, ClockSkew, Found, Source};
 use report::Report;
 
@@ -76,7 +76,7 @@ fn describe(settings: &Settings, found: &Found) -> String {
 async fn check_api(report: &mut Report, client: &Client, found: &Found) -> Result<(), Failure> {
     let id = NOBODYS_CERTIFICATE.parse::<CertificateId>();
     let id = id.map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
-    let exchange = client.read(&found.credentials, &id, |_| ()).await;
+    let exchange = client.request(RequestKind::Readback, &found.credentials, &id, None, |_| ()).await;
     if let Some(skew) = exchange.skew {
         report.line("clock", describe_skew(skew))?;
     }
@@ -91,18 +91,23 @@ fn describe_skew(skew: ClockSkew) -> String {
     format!("is {skew}; set it (chronyc makestep, timedatectl)")
 }
 
-fn verdict(outcome: &ReadOutcome) -> Result<String, String> {
-    match outcome {
-        ReadOutcome::Seen(_) => Ok("reached; reading is permitted".to_owned()),
-        ReadOutcome::Failed(refusal) => {
-            Ok(format!("reached; reading is permitted (it replied {}, as expected)", refusal.code))
-        }
-        ReadOutcome::Throttled(refusal) => Ok(format!("reached; it limits the rate at present ({})", refusal.code)),
-        ReadOutcome::Denied(refusal) => Err(format!(
-            "the API denies reading ({refusal}): grant ssl:DescribeCertificate, which is required to read back what is in doubt"
+fn verdict(outcome: &Outcome) -> Result<String, String> {
+    let (why, code) = (outcome.why(), outcome.error.as_ref().map_or("", |error| error.code.as_str()));
+    match outcome.class {
+        OutcomeClass::Failed => Ok(format!("reached; reading is permitted (it replied {code}, as expected)")),
+        OutcomeClass::Throttled => Ok(format!("reached; it limits the rate at present ({code})")),
+        OutcomeClass::Denied => Err(format!(
+            "the API denies reading ({why}): grant ssl:DescribeCertificate, which is required to read back what is in doubt"
         )),
-        ReadOutcome::Account(refusal) => Err(format!("the API refuses the account or its credentials: {refusal}")),
-        ReadOutcome::Retry { why, .. } => Err(format!("the API gave no usable reply: {why}")),
-        ReadOutcome::NotSent(why) => Err(format!("the API can't be reached: {why}")),
+        OutcomeClass::Account => Err(format!("the API refuses the account or its credentials: {why}")),
+        OutcomeClass::NotSent => Err(format!("the API can't be reached: {why}")),
+        OutcomeClass::Committed | OutcomeClass::NotCommitted | OutcomeClass::DeadEnd | OutcomeClass::Unclear => {
+            Ok("reached; reading is permitted".to_owned())
+        }
+        OutcomeClass::Submitted
+        | OutcomeClass::Retry
+        | OutcomeClass::BackendError
+        | OutcomeClass::StatusRefused
+        | OutcomeClass::InDoubt => Err(format!("the API gave no usable reply: {why}")),
     }
 }

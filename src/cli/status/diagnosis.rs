@@ -1,12 +1,16 @@
 //! What the queue is at: judged from what the database says, and from whether a daemon lives. Pure.
 
-use crate::daemon::advice;
+use crate::cause::{Cause, PauseCause};
 use crate::queue::{Flaw, Paces, RestoreGap, Status};
+use crate::submission::State;
 
 /// A daemon that lives writes its row every ten seconds.
 const SILENT_AFTER: i64 = 35;
 
 const READ_ONLY: &str = "the filesystem of the queue is mounted read-only: nothing can be enqueued or sent";
+
+/// For a cause that the daemon knows and this version doesn't.
+const UNKNOWN_CAUSE: &str = "remove the cause; then: certcommit resume";
 
 /// What `status` shows.
 #[derive(Debug, Clone)]
@@ -35,10 +39,12 @@ pub(super) enum Condition {
     Running,
     /// An operator paused it.
     PausedByHand,
-    /// Its database was restored, and has to be verified.
-    PausedRestored,
+    /// Certcommit paused it at its start, and waits for an operator: its database may lack what was sent.
+    PausedAtStart,
     /// A fault that is no submission's.
     PausedByFault,
+    /// Commits go out, and nothing is read back.
+    ReadbackPaused,
     /// It ends.
     Stopping,
     /// It lives and has not written for too long.
@@ -63,15 +69,14 @@ impl Situation {
             (true, "stopped") => Condition::Starting,
             (true, _) if self.silent_for() > SILENT_AFTER => Condition::Silent,
             (true, "stopping") => Condition::Stopping,
-            (true, _) if control.paused && self.is_restored() => Condition::PausedRestored,
-            (true, _) if control.paused => Condition::PausedByHand,
-            (true, "paused_by_fault") => Condition::PausedByFault,
-            (true, _) => Condition::Running,
+            (true, mode) => match (control.cause(), mode, row.cause()) {
+                (Some(Cause::Pause(PauseCause::ByOperator { .. })), _, _) => Condition::PausedByHand,
+                (Some(_), _, _) => Condition::PausedAtStart,
+                (None, "paused_by_fault", _) => Condition::PausedByFault,
+                (None, _, Some(Cause::Pause(cause))) if cause.is_of_readback() => Condition::ReadbackPaused,
+                (None, _, _) => Condition::Running,
+            },
         }
-    }
-
-    fn is_restored(&self) -> bool {
-        self.overview.control.pause_reason.as_deref().is_some_and(|why| why.contains("certcommit verify --pending"))
     }
 
     /// How long the daemon has not written, in seconds.
@@ -81,16 +86,24 @@ impl Situation {
 
     /// Whether commits go out.
     pub(super) fn goes_on(&self) -> bool {
-        self.condition() == Condition::Running
+        matches!(self.condition(), Condition::Running | Condition::ReadbackPaused)
     }
 
-    /// Why it is paused, or reads nothing back.
-    pub(super) fn why(&self) -> Option<&str> {
+    /// Submissions that wait to be read back while nothing is.
+    pub(super) fn unread(&self) -> Option<i64> {
+        let in_doubt = self.overview.counts.of(State::InDoubt);
+        (self.condition() == Condition::ReadbackPaused && in_doubt > 0).then_some(in_doubt)
+    }
+
+    /// Why it is paused, or reads nothing back. Of a cause that this version doesn't know, there is the text.
+    pub(super) fn why(&self) -> Option<String> {
         match self.condition() {
-            Condition::PausedByHand | Condition::PausedRestored => {
-                Some(self.overview.control.pause_reason.as_deref().unwrap_or("no reason given"))
+            Condition::PausedByHand | Condition::PausedAtStart => {
+                self.overview.control.cause().map(|cause| cause.to_string())
             }
-            Condition::PausedByFault | Condition::Running => self.overview.daemon.why.as_deref(),
+            Condition::PausedByFault | Condition::ReadbackPaused | Condition::Running => {
+                self.overview.daemon.why.as_ref().map(ToString::to_string)
+            }
             Condition::Stopping
             | Condition::Silent
             | Condition::Starting
@@ -125,9 +138,13 @@ impl Situation {
         }
         let open = self.overview.counts.open();
         match self.condition() {
-            Condition::PausedByHand => Some("certcommit resume".to_owned()),
-            Condition::PausedRestored => Some("certcommit verify --pending; then: certcommit resume".to_owned()),
-            Condition::PausedByFault | Condition::Running => self.why().map(|why| advice(why).to_owned()),
+            Condition::PausedByHand | Condition::PausedAtStart => {
+                self.overview.control.cause().map(|cause| cause.remedy())
+            }
+            Condition::PausedByFault | Condition::ReadbackPaused | Condition::Running => {
+                let known = self.overview.daemon.cause().map(|cause| cause.remedy());
+                known.or_else(|| self.why().map(|_| UNKNOWN_CAUSE.to_owned()))
+            }
             Condition::Silent => Some(
                 "is the disk full, or does somebody keep a transaction open? journalctl -u certcommit -p warning. It goes on \
                  by itself when the database works"

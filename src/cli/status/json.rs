@@ -10,7 +10,8 @@ pub(in crate::cli) const KEYS: &[(&str, &str, &str)] = &[
     ("at", "integer", "When this was read."),
     ("daemon.alive", "boolean", "Whether a daemon holds the queue; the lock tells, not the row."),
     ("daemon.mode", "text", "What it is doing: running, paused_by_operator, paused_by_fault, stopping or stopped."),
-    ("daemon.why", "text or null", "Why, if it isn't simply running."),
+    ("daemon.why", "text or null", "Why, if it isn't simply running. The words may change."),
+    ("daemon.why_code", "text or null", "The code of the cause, which stays."),
     ("daemon.pid", "integer or null", "Its process."),
     ("daemon.version", "text or null", "Its version."),
     ("daemon.run_id", "text or null", "Its run, as in the table requests."),
@@ -19,7 +20,8 @@ pub(in crate::cli) const KEYS: &[(&str, &str, &str)] = &[
     ("daemon.pace", "number or null", "Commits a second that it allows itself at present."),
     ("cap", "integer", "The most commits in a second, by the configuration."),
     ("paused", "boolean", "Whether an operator paused it."),
-    ("pause_reason", "text or null", "The operator's reason."),
+    ("pause_reason", "text or null", "The operator's reason, or certcommit's words if it paused at its start."),
+    ("pause_code", "text or null", "The code of the cause: paused_by_operator, or that of certcommit's own pause."),
     (
         "damage",
         "text or null",
@@ -35,7 +37,7 @@ pub(in crate::cli) const KEYS: &[(&str, &str, &str)] = &[
     (
         "time_left_seconds",
         "integer or null",
-        "About how long it takes; null while no commits go out, or if nothing is open.",
+        "About how long it takes; null while no commits go out or what is in doubt can't be read back, or if nothing is open.",
     ),
     ("oldest_open.certificate_id", "text", "The oldest open submission; oldest_open is null if there is none."),
     ("oldest_open.state", "text", "Its state."),
@@ -66,18 +68,20 @@ pub(super) fn machine(situation: &Situation) -> Value {
     json!({
         "at": situation.now,
         "daemon": {
-            "alive": situation.alive, "mode": &*row.mode, "why": row.why.as_deref(), "pid": row.pid,
+            "alive": situation.alive, "mode": &*row.mode, "why": row.why.as_deref(),
+            "why_code": row.why_code.as_deref(), "pid": row.pid,
             "version": row.version.as_deref(), "run_id": row.run_id.as_deref(), "started_at": row.started_at,
             "heartbeat_at": row.heartbeat_at, "pace": row.pace,
         },
         "cap": situation.cap,
         "paused": overview.control.paused,
         "pause_reason": overview.control.pause_reason.as_deref(),
+        "pause_code": overview.control.cause().map(|cause| cause.code()),
         "damage": situation.damage(),
         "todo": situation.todo(),
         "counts": counts,
         "submitted_per_minute": overview.per_minute,
-        "time_left_seconds": situation.time_left().filter(|_| situation.goes_on()),
+        "time_left_seconds": situation.time_left().filter(|_| situation.goes_on() && situation.unread().is_none()),
         "oldest_open": oldest,
         "next_due_at": overview.next_due,
         "last_due_at": overview.last_due,
@@ -87,6 +91,8 @@ pub(super) fn machine(situation: &Situation) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::queue::{DaemonRow, ErrorCount, Oldest, RestoreGap, Status, UntrustedText};
 
@@ -147,6 +153,8 @@ mod tests {
             heartbeat_at: Some(1),
             mode: text.clone(),
             why: Some(text.clone()),
+            why_code: Some(text.clone()),
+            why_parameters: None,
             pace: Some(19.5),
         };
         overview.control.pause_reason = Some(text.clone());
@@ -155,7 +163,10 @@ mod tests {
         let error = ErrorCount { code: Some(text), count: 1, at_least: false };
         overview.errors = vec![error.clone(), ErrorCount { code: None, ..error }];
 
-        let mut full = keys(&everything);
+        let mut paused = everything.clone();
+        paused.overview.control.paused = true;
+        let full: BTreeSet<_> = keys(&everything).into_iter().chain(keys(&paused)).collect();
+        let mut full = Vec::from_iter(full);
         // Whether it may be null shows when there is nothing.
         let null = |key: &str| keys(&nothing).contains(&(key.to_owned(), "null")) || key == "errors[].code";
         full.retain(|(_, kind)| *kind != "null");

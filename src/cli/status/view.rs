@@ -84,11 +84,15 @@ fn headline(situation: &Situation) -> Line {
     match situation.condition() {
         Condition::Running => Line::new("RUNNING", format!("up{since}{process}")).toned(Tone::Good),
         Condition::PausedByHand => Line::new("PAUSED", format!("by hand; up{since}{process}")).toned(Tone::Attention),
-        Condition::PausedRestored => {
-            Line::new("PAUSED", format!("since the database was restored; up{since}{process}")).toned(Tone::Attention)
+        Condition::PausedAtStart => {
+            Line::new("PAUSED", format!("by certcommit, until you resume it; up{since}{process}"))
+                .toned(Tone::Attention)
         }
         Condition::PausedByFault => {
             Line::new("PAUSED", format!("because of a fault; up{since}{process}")).toned(Tone::Alarm)
+        }
+        Condition::ReadbackPaused => {
+            Line::new("RUNNING", format!("without readback; up{since}{process}")).toned(Tone::Alarm)
         }
         Condition::Stopping => Line::new("STOPPING", format!("waits for requests on the way{process}")),
         Condition::Silent => {
@@ -140,7 +144,9 @@ fn chart(per_minute: &[i64]) -> String {
 
 fn time_left(situation: &Situation) -> Option<Line> {
     let left = situation.time_left()?;
-    let text = if !situation.goes_on() {
+    let text = if let Some(unread) = situation.unread() {
+        format!("unknown: {} in doubt wait to be read back", grouped(unread))
+    } else if !situation.goes_on() {
         format!("about {} of work, once it goes on", duration(situation.work()))
     } else if situation.overview.last_due.is_some_and(|due| due - situation.now >= left) {
         format!(

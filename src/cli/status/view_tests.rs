@@ -1,5 +1,7 @@
 use super::*;
-use crate::queue::{Control, Counts, DaemonRow, ErrorCount, Flaw, MINUTES, Oldest, RestoreGap, Status, UntrustedText};
+use crate::queue::{
+    Control, Counts, DaemonRow, ErrorCount, Flaw, MINUTES, Oldest, Parameters, RestoreGap, Status, UntrustedText,
+};
 
 const NOW: i64 = 1_700_000_000;
 
@@ -80,21 +82,32 @@ failed with  10,000+ FailedOperation.CertificateNotFound
 #[test]
 fn a_pause_says_why_and_what_to_do() {
     let mut by_hand = at_work();
-    by_hand.overview.control =
-        Control { paused: true, pause_reason: Some(text("maintenance")), probe_requested: false };
+    by_hand.overview.control = Control { paused: true, pause_reason: Some(text("maintenance")), ..Control::default() };
     by_hand.overview.daemon.mode = text("paused_by_operator");
-    let expected = "PAUSED       by hand; up for 3 h 12 min, process 4756\nwhy          maintenance\ndo           certcommit resume";
+    let expected = "\
+PAUSED       by hand; up for 3 h 12 min, process 4756
+why          an operator paused the queue: maintenance
+do           once the operator's reason is over: certcommit resume";
     assert_eq!(top(&by_hand), expected);
     assert!(shown(&by_hand).contains("time left    about 1 h 45 min of work, once it goes on"));
 
     let mut restored = by_hand.clone();
-    restored.overview.control.pause_reason = Some(text("run `certcommit verify --pending` to read it back first"));
-    assert!(top(&restored).starts_with("PAUSED       since the database was restored; "), "{}", top(&restored));
-    assert!(top(&restored).ends_with("do           certcommit verify --pending; then: certcommit resume"));
+    restored.overview.control.pause_code = Some(text("restored_dump"));
+    assert!(top(&restored).starts_with("PAUSED       by certcommit, until you resume it; "), "{}", top(&restored));
+    assert!(top(&restored).contains("\nwhy          this database was read in from a dump"), "{}", top(&restored));
+    assert!(top(&restored).ends_with("then: certcommit resume"), "{}", top(&restored));
+    restored.overview.control.pause_code = Some(text("something_newer"));
+    assert!(top(&restored).contains("why          an operator paused the queue: maintenance"), "{}", top(&restored));
 
     let mut fault = at_work();
     fault.overview.daemon.mode = text("paused_by_fault");
     fault.overview.daemon.why = Some(text("the API can't be reached: connection refused"));
+    fault.overview.daemon.why_code = Some(text("api_unreachable"));
+    fault.overview.daemon.why_parameters = Some(Parameters::of(r#"{"why":"connection refused"}"#));
+    let mut unknown = fault.clone();
+    unknown.overview.daemon.why_code = Some(text("something_newer"));
+    let unknown = top(&unknown);
+    assert!(unknown.contains("the API can't be reached") && unknown.contains("certcommit resume"), "{unknown}");
     let top = top(&fault);
     assert!(
         top.starts_with("PAUSED       because of a fault; up for 3 h 12 min, process 4756\nwhy          the API"),
@@ -106,10 +119,18 @@ fn a_pause_says_why_and_what_to_do() {
 #[test]
 fn reading_that_is_paused_is_told_while_the_rest_goes_on() {
     let mut situation = at_work();
-    situation.overview.daemon.why = Some(text("reading back is paused: several submissions in succession were denied"));
-    let shown = shown(&situation);
-    assert!(shown.starts_with("RUNNING ") && shown.contains("ssl:DescribeCertificate"), "{shown}");
-    assert!(shown.contains("time left    about 1 h 45 min, until "), "{shown}");
+    let error = r#"{"error":{"code":"UnauthorizedOperation","message":"no","request_id":null}}"#;
+    situation.overview.daemon.why = Some(text("readback is paused: denied"));
+    situation.overview.daemon.why_code = Some(text("readback_denied"));
+    situation.overview.daemon.why_parameters = Some(Parameters::of(error));
+    let told = shown(&situation);
+    assert!(
+        told.starts_with("RUNNING      without readback; up ") && told.contains("ssl:DescribeCertificate"),
+        "{told}"
+    );
+    assert!(told.contains("time left    unknown: 3 in doubt wait to be read back"), "{told}");
+    situation.overview.counts = [(State::Pending, 123_471)].into_iter().collect();
+    assert!(shown(&situation).contains("time left    about 1 h 45 min, until "), "{}", shown(&situation));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The files of a queue: where they lie, who may use them, and those that certcommit keeps beside the database.
+//! The files of a queue: where they are, who may use them, and the files that certcommit keeps beside the database.
 
 pub(crate) mod daemon_lock;
 pub(crate) mod file_identity;

@@ -1,5 +1,6 @@
 //! The marker beside the database (`queue.db.mark`), which holds the number of the newest request. A database whose newest
-//! request is older was restored from a backup, and one without a marker was moved here: neither knows what was sent since.
+//! request is older was restored from a backup; one without a marker was moved here. Neither has a record of what was sent
+//! since.
 
 use std::fs::File;
 use std::io;
@@ -64,7 +65,7 @@ impl RestoreMarker {
         Ok(())
     }
 
-    /// Writes its number once more, to find out whether that works.
+    /// Writes its number again, to find out whether that works.
     ///
     /// # Errors
     /// When it can't be written.
@@ -72,7 +73,7 @@ impl RestoreMarker {
         self.number.map_or(Ok(()), |number| self.write(number))
     }
 
-    /// Sets the marker to this number, and syncs it: if it is missing later, somebody removed it.
+    /// Sets the marker to this number, and syncs it: if it is missing later, it was deleted.
     ///
     /// # Errors
     /// When it can't be written.

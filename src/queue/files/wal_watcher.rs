@@ -1,6 +1,7 @@
-//! An inotify watch on the write-ahead log: other processes' changes are noticed at once. Our own changes are noticed too,
-//! and so are some reads, so this says when to look for changes, and not that there are any.
+//! An inotify watch on the write-ahead log, which reports other processes' changes at once. It also reports our own changes
+//! and some reads, so an event means that there may be changes, not that there are.
 
+use std::future::pending;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -15,16 +16,38 @@ use crate::queue::paths::companion;
 /// Room for many events: each is 16 bytes long, since a watched file has no name in it.
 const BUFFER: usize = 1024;
 
-/// A watch on the write-ahead log of an open database.
+/// A watch on the log of an open database. If files can't be watched, it never reports anything; the event loop also checks
+/// for changes periodically.
 #[derive(Debug)]
-pub struct WalWatcher(AsyncFd<OwnedFd>);
+pub struct WalWatcher(Option<Watch>);
 
 impl WalWatcher {
-    /// Watches the write-ahead log of the database at this path.
-    ///
-    /// # Errors
-    /// When the log isn't there, or the system watches no more files.
-    pub fn on(database: &Path) -> io::Result<Self> {
+    /// Watches the log of the database at this path.
+    #[must_use]
+    pub fn on(database: &Path) -> Self {
+        Self(Watch::on(database).inspect_err(unwatched).ok())
+    }
+
+    /// Waits until this or another process has written to the log; forever, if it can't be watched. Cancel-safe. The changes
+    /// become visible only after the writer's sync.
+    pub async fn changed(&mut self) {
+        let Some(watch) = &self.0 else { return pending().await };
+        if let Err(error) = watch.noticed().await {
+            unwatched(&error);
+            self.0 = None;
+        }
+    }
+}
+
+fn unwatched(error: &io::Error) {
+    tracing::info!("cannot watch the queue's files ({error}); checking for changes ten times a second instead");
+}
+
+#[derive(Debug)]
+struct Watch(AsyncFd<OwnedFd>);
+
+impl Watch {
+    fn on(database: &Path) -> io::Result<Self> {
         let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         inotify::add_watch(&watch, companion(database, "-wal"), WatchFlags::MODIFY)?;
         #[expect(deprecated, reason = "unsound for types that lie about their descriptor, which this one doesn't")]
@@ -32,12 +55,8 @@ impl WalWatcher {
         Ok(Self(watch))
     }
 
-    /// Waits until something was written to the log since the last time that this returned. Cancelling this loses nothing.
-    /// What was written is visible only once it is synced.
-    ///
-    /// # Errors
-    /// When the watch fails.
-    pub async fn noticed(&self) -> io::Result<()> {
+    /// Waits until the log is written to, or returns at once if it was since the last return.
+    async fn noticed(&self) -> io::Result<()> {
         loop {
             let mut ready = self.0.readable().await?;
             let noticed = drain(self.0.get_ref())?;
@@ -49,7 +68,7 @@ impl WalWatcher {
     }
 }
 
-/// Takes all pending events. Whether there were any.
+/// Reads all pending events. Returns whether there were any.
 fn drain(watch: &OwnedFd) -> io::Result<bool> {
     let mut buffer = [MaybeUninit::uninit(); BUFFER];
     let mut events = Reader::new(watch, &mut buffer);
@@ -79,7 +98,7 @@ mod tests {
         sqlx::query(statement).bind(id.to_owned()).execute(connection).await.unwrap();
     }
 
-    fn is_silent(watch: &WalWatcher) -> bool {
+    fn is_silent(watch: &Watch) -> bool {
         let noticed = std::pin::pin!(watch.noticed());
         matches!(noticed.poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
     }
@@ -90,7 +109,7 @@ mod tests {
         let database = directory.path().join("queue.db");
         let _queue = Queue::open(&database, Opening::Create).await.unwrap();
         let mut other = SqliteConnectOptions::new().filename(&database).connect().await.unwrap();
-        let watch = WalWatcher::on(&database).unwrap();
+        let watch = Watch::on(&database).unwrap();
         assert!(is_silent(&watch));
         insert(&mut other, "a").await;
         watch.noticed().await.unwrap();
@@ -100,6 +119,6 @@ mod tests {
     #[tokio::test]
     async fn a_log_that_is_not_there_can_not_be_watched() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(WalWatcher::on(&directory.path().join("queue.db")).is_err());
+        assert!(Watch::on(&directory.path().join("queue.db")).is_err());
     }
 }

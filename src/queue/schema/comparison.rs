@@ -1,5 +1,5 @@
-//! What is missing of the schema, or altered. Tools that rewrite a table silently drop its triggers, and with them the rules
-//! of the queue. What others added is theirs.
+//! Which objects of the schema are missing or altered. Tools that rewrite a table silently drop its triggers, and with them
+//! the rules of the queue. Objects that users added are allowed.
 
 use std::fmt;
 use std::path::Path;
@@ -17,12 +17,12 @@ use crate::queue::untrusted_text::UntrustedText;
 
 const WHAT: &str = "comparing the schema";
 
-/// Something of the schema that is not as certcommit made it.
+/// A part of the schema that is not as certcommit created it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
     pub(crate) kind: &'static str,
     pub(crate) name: String,
-    /// If not missing, it is altered.
+    /// Otherwise it is altered.
     pub(crate) missing: bool,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Flaw {
 }
 
 impl Flaw {
-    /// For tests of what shows it.
+    /// For tests of the code that shows it.
     #[cfg(test)]
     pub(crate) fn of(kind: &'static str, name: &str) -> Self {
         Self { kind, name: name.to_owned(), missing: true }
@@ -64,7 +64,7 @@ fn flaws_in(made: &Schema, found: &Schema) -> Vec<Flaw> {
     for object in &made.objects {
         let flaw = |missing| Flaw { kind: object.kind, name: object.name.clone(), missing };
         match found.find(object) {
-            // It went with its table.
+            // The table is reported.
             None if matches!(object.kind, "index" | "trigger") && !found.has_table(&object.table) => {}
             None => flaws.push(flaw(true)),
             Some(here) if object.kind == "table" => flaws.extend(flaws_in_table(object, here)),
@@ -75,7 +75,7 @@ fn flaws_in(made: &Schema, found: &Schema) -> Vec<Flaw> {
     flaws
 }
 
-/// Each column and constraint has to be there as it was made; more of them may be.
+/// Each column and constraint must be as it was created; more may have been added.
 fn flaws_in_table(made: &Object, found: &Object) -> Vec<Flaw> {
     let (made_as, found_as) = (definition(&made.sql), definition(&found.sql));
     let altered = || Flaw { kind: "table", name: made.name.clone(), missing: false };

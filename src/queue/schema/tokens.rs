@@ -1,9 +1,9 @@
-//! The tokens of a statement of the schema, in a form in which two statements that mean the same are the same: SQLite keeps
-//! the text as it was written, and quotes names when it renames.
+//! The tokens of a schema statement, in a form in which statements that mean the same are equal: SQLite stores the text as it
+//! was written, and quotes names when it renames.
 
 use std::ops::Range;
 
-/// A token, and where it stands.
+/// A token and its position.
 #[derive(Debug)]
 struct Token {
     text: String,
@@ -20,7 +20,7 @@ pub(super) fn tokens(statement: &str) -> Vec<String> {
 pub(super) struct Definition<'a> {
     /// The columns and the constraints.
     pub(super) parts: Vec<Part<'a>>,
-    /// Where the last of them ends, with the comments behind it.
+    /// The end of the last of them, after any comments.
     pub(super) end: usize,
     /// WITHOUT ROWID, STRICT.
     pub(super) options: Vec<String>,
@@ -51,7 +51,7 @@ impl Part<'_> {
     }
 }
 
-/// Takes a CREATE TABLE apart.
+/// Parses a CREATE TABLE.
 pub(super) fn definition(statement: &str) -> Definition<'_> {
     let tokens = split(statement);
     let mut definition = Definition::default();
@@ -95,7 +95,7 @@ fn split(statement: &str) -> Vec<Token> {
     tokens
 }
 
-/// The length of what comes first, and its text; none, if that is a blank or a comment.
+/// The length of the first token, and its text; none for a blank or a comment.
 fn next(rest: &str) -> (usize, Option<String>) {
     let is_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '$') || !letter.is_ascii();
     let first = rest.chars().next().unwrap_or_default();

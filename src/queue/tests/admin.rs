@@ -7,7 +7,7 @@ use crate::submission::VerifyType;
 async fn failed(code: &str, ids: &[&str]) -> Site {
     let mut site = Site::with(ids).await;
     for _ in ids {
-        site.commit(0, CommitOutcome::Failed(Refusal { code: code.into(), ..refusal() })).await;
+        site.commit(0, Outcome::refused(OutcomeClass::Failed, ApiError::new(code, "words", None))).await;
     }
     site
 }
@@ -117,8 +117,8 @@ async fn a_change_that_a_rule_rejects_for_one_row_changes_none() {
 #[tokio::test]
 async fn only_submissions_in_doubt_or_held_are_resolved_by_hand() {
     let cases = [
-        (Resolution::Submitted("SO5".into()), "submitted", Some("SO5"), Some("decided by hand")),
-        (Resolution::Failed, "failed", None, Some("decided by hand")),
+        (Resolution::Submitted("SO5".into()), "submitted", Some("SO5"), Some("decided by an operator")),
+        (Resolution::Failed, "failed", None, Some("decided by an operator")),
         (Resolution::Pending, "pending", None, None),
     ];
     for (resolution, state, order_id, reason) in cases {

@@ -1,4 +1,4 @@
-//! What went wrong, told apart by SQLite's result codes and by the system's.
+//! Errors, classified by SQLite's result codes and the system's.
 
 use std::collections::HashSet;
 use std::io;

@@ -60,7 +60,7 @@ async fn a_start_gives_up_when_the_lock_stays_held_and_names_the_holder() {
 }
 
 #[tokio::test]
-async fn a_lock_file_is_for_its_owner_and_the_group_unless_somebody_changes_its_mode() {
+async fn a_lock_file_is_for_its_owner_and_the_group_unless_its_mode_is_changed() {
     let (_directory, database) = place();
     drop(DaemonLock::acquire(&database).await.unwrap());
     assert_eq!(mode(&lock_file(&database)), 0o660);

@@ -1,4 +1,4 @@
-//! Is the schema as certcommit made it?
+//! Comparing the schema with the one that certcommit created.
 
 use super::*;
 
@@ -8,7 +8,8 @@ pub(super) const REWRITE: &str = "PRAGMA legacy_alter_table = ON;
       \"priority\" INTEGER NOT NULL DEFAULT '0', \"due_at\" INTEGER, \"reference\" TEXT, \"state\" TEXT NOT NULL DEFAULT 'pending',
       \"tries\" INTEGER NOT NULL DEFAULT 0, \"order_id\" TEXT, \"status\" INTEGER, \"request_id\" TEXT, \"error_code\" TEXT,
       \"error_message\" TEXT, \"reason\" TEXT, \"resolved_by\" TEXT, \"created_at\" INTEGER, \"updated_at\" INTEGER,
-      \"finished_at\" INTEGER, \"not_before\" INTEGER, \"owner\" TEXT DEFAULT 'me');
+      \"finished_at\" INTEGER, \"not_before\" INTEGER,
+      \"reason_code\" TEXT, \"reason_parameters\" TEXT, \"owner\" TEXT DEFAULT 'me');
     INSERT INTO submissions_new SELECT *, 'them' FROM submissions;
     DROP TABLE submissions;
     ALTER TABLE submissions_new RENAME TO submissions";
@@ -118,21 +119,21 @@ async fn lost_or_weakened_constraints_are_found() {
 }
 
 #[tokio::test]
-async fn a_turn_claims_nothing_once_a_trigger_is_gone_but_accepts_what_others_add() {
+async fn a_batch_claims_nothing_once_a_trigger_is_gone_but_accepts_added_objects() {
     let mut site = Site::with(&["a", "b"]).await;
     site.queue.require_intact_schema().await.unwrap();
     sql(&site.path(), "ALTER TABLE submissions ADD COLUMN note TEXT").await;
-    let turned = site.queue.turn(&site.run, &asking(site.at(0), 1, 0)).await.unwrap();
-    assert_eq!(names(&turned.claims.commits), ["a"]);
+    let turned = site.batch(0, &asking(1, 0)).await.unwrap();
+    assert_eq!(names(&turned.commits()), ["a"]);
     sql(&site.path(), "DROP TRIGGER submissions_moved").await;
     for _ in 0..2 {
-        let error = site.queue.turn(&site.run, &asking(site.at(1), 1, 0)).await.unwrap_err();
+        let error = site.batch(0, &asking(1, 0)).await.unwrap_err();
         assert!(matches!(error, QueueError::Altered { .. }), "{error:?}");
         assert!(error.to_string().contains("trigger submissions_moved is missing"), "{error}");
     }
     assert_eq!(site.number("SELECT count(*) FROM requests").await, Some(1));
     site.queue.allow_altered_schema();
-    site.queue.turn(&site.run, &asking(site.at(2), 0, 0)).await.unwrap();
+    site.batch(2, &asking(0, 0)).await.unwrap();
 }
 
 #[tokio::test]

@@ -35,15 +35,15 @@ async fn the_oldest_open_submission_is_the_one_created_first_in_any_open_state()
 async fn the_status_shows_what_is_due_and_what_failed() {
     let mut site = Site::with(&["a", "b", "c", "d"]).await;
     for code in ["Rare.Code", "Frequent.Code", "Frequent.Code"] {
-        site.commit(0, CommitOutcome::Failed(Refusal { code: code.into(), ..refusal() })).await;
+        site.commit(0, Outcome::refused(OutcomeClass::Failed, ApiError::new(code, "words", None))).await;
     }
     let claim = site.commits(99, 1).await.remove(0);
-    let record = site.committed(100, &claim, receipt());
-    site.record(100, record).await;
+    let result = site.ended(100, &claim, receipt());
+    site.complete(100, result).await;
     for (text, after) in [("later", 900), ("sooner", 800)] {
         site.enqueue(NewSubmission { due_at: Some(BEGIN + after), ..new(text) }).await;
     }
-    site.queue.set_paused(true, Some("why")).await.unwrap();
+    site.queue.set_paused(Some(&by_operator("why"))).await.unwrap();
     let overview = site.queue.overview(BEGIN + 100).await.unwrap();
     assert_eq!(overview.next_due, Some(BEGIN + 800));
     assert_eq!(overview.last_due, Some(BEGIN + 900));
@@ -95,7 +95,7 @@ async fn successes_are_counted_by_the_minute_in_which_they_came() {
 #[tokio::test]
 async fn failures_without_a_code_are_counted_too_and_every_count_is_bounded() {
     let mut site = Site::with(&["a"]).await;
-    site.commit(0, CommitOutcome::Failed(refusal())).await;
+    site.commit(0, refused_with(OutcomeClass::Failed)).await;
     site.sql(
         "DROP TRIGGER submissions_insert_rules;
          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10001)
@@ -104,7 +104,7 @@ async fn failures_without_a_code_are_counted_too_and_every_count_is_bounded() {
     .await;
     let errors = site.queue.overview(BEGIN).await.unwrap().errors;
     let told: Vec<_> = errors.iter().map(|error| (error.code.as_deref(), error.count, error.at_least)).collect();
-    assert_eq!(told, [(None, 10_000, true), (Some(refusal().code.as_str()), 1, false)]);
+    assert_eq!(told, [(None, 10_000, true), (Some(error().code.as_str()), 1, false)]);
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn the_history_of_a_certificate_is_in_order_and_its_own() {
     site.commit(0, lost()).await;
     site.enqueue(new("b")).await;
     site.commit(1, receipt()).await;
-    site.read(60, nothing_placed()).await;
+    site.read_back(60, nothing_placed()).await;
     let lines = site.queue.history(&id("a")).await.unwrap();
     let told: Vec<_> = lines.iter().map(|line| (line.number, line.kind.as_str(), line.started_at)).collect();
     assert_eq!(told, [(1, "commit", BEGIN * 1000), (3, "read", (BEGIN + 60) * 1000)]);

@@ -9,7 +9,7 @@ use super::source::{Found, Lookup};
 use super::{environment, systemd, tccli_file, vendor_file};
 use crate::config::{CredentialSettings, SourceName};
 
-/// The environment variable with the loopback address of a stand-in for the metadata service, for rehearsals.
+/// The environment variable with the loopback address of a simulated metadata service, for rehearsals.
 const METADATA: &str = "CERTCOMMIT_METADATA";
 
 /// Where credentials may be.
@@ -118,8 +118,8 @@ fn files(settings: &CredentialSettings, variable: &dyn Fn(&str) -> Option<String
     vendor_file::paths(home.as_deref()).into_iter().map(vendor_file).chain(tccli).collect()
 }
 
-/// A stand-in must be on this machine: credentials that come unprotected over a network could be anybody's.
+/// A simulated metadata service must be on this machine: credentials that travel a network unprotected could be anyone's.
 fn loopback(address: &str) -> Result<SocketAddr, CredentialsError> {
     let parsed = address.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
-    parsed.ok_or_else(|| CredentialsError::StandIn { variable: METADATA, value: address.to_owned() })
+    parsed.ok_or_else(|| CredentialsError::MetadataAddress { variable: METADATA, value: address.to_owned() })
 }

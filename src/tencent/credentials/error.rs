@@ -34,9 +34,9 @@ pub enum CredentialsError {
         /// Why.
         error: io::Error,
     },
-    /// The address of the stand-in for the metadata service is wrong.
+    /// The address of the simulated metadata service is invalid.
     #[error("{variable} is {value:?}: expected a loopback address with a port, such as 127.0.0.1:8018")]
-    StandIn {
+    MetadataAddress {
         /// The environment variable.
         variable: &'static str,
         /// Its value.

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::error::CredentialsError;
 use super::keypair::Credentials;
+use crate::cause::KeySource;
 
 /// Where credentials were found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,18 +24,14 @@ pub enum Source {
     Caller,
 }
 
-impl Source {
-    /// How a running process gets credentials that are replaced there; `None` if it notices by itself.
-    #[must_use]
-    pub fn replacing(&self) -> Option<&'static str> {
-        match self {
-            Self::Systemd(_) => Some(
-                "systemd passes the credentials when the service starts: after replacing them, run systemctl restart",
-            ),
-            Self::Environment => {
-                Some("the environment is read at the start: after replacing the credentials there, restart it")
-            }
-            Self::File(_) | Self::Role(_) | Self::Caller => None,
+impl From<&Source> for KeySource {
+    fn from(source: &Source) -> Self {
+        match source {
+            Source::Systemd(_) => Self::Systemd,
+            Source::Environment => Self::Environment,
+            Source::File(path) => Self::File { path: path.display().to_string().into() },
+            Source::Role(name) => Self::Role { name: name.as_str().into() },
+            Source::Caller => Self::Caller,
         }
     }
 }

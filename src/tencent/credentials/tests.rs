@@ -104,14 +104,14 @@ async fn the_first_place_that_has_any_decides_and_those_before_it_are_told_with_
     fs::remove_file(systemd.path().join("secret_key")).unwrap();
     let found = chain::find(&places, &variable).await.unwrap();
     assert_eq!((found.credentials.secret_id.as_str(), found.source), ("fromEnv", Source::Environment));
-    let told: Vec<String> = found.skipped.iter().map(ToString::to_string).collect();
-    assert_eq!(told, [format!("systemd: {} has neither secret_id nor secret_key", systemd.path().display())]);
+    let skipped: Vec<String> = found.skipped.iter().map(ToString::to_string).collect();
+    assert_eq!(skipped, [format!("systemd: {} has neither secret_id nor secret_key", systemd.path().display())]);
 
     let found = find(&places[1..]).await.unwrap();
     assert_eq!((found.credentials.secret_id.as_str(), found.source), ("fromFile", Source::File(path)));
-    let told: Vec<String> = found.skipped.iter().map(ToString::to_string).collect();
+    let skipped: Vec<String> = found.skipped.iter().map(ToString::to_string).collect();
     let not_there = format!("the file {}: there is no such file", missing.display());
-    assert_eq!(told, ["the environment: TENCENTCLOUD_SECRET_ID is not set".to_owned(), not_there]);
+    assert_eq!(skipped, ["the environment: TENCENTCLOUD_SECRET_ID is not set".to_owned(), not_there]);
 }
 
 #[tokio::test]

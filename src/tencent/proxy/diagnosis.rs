@@ -1,4 +1,4 @@
-//! What went wrong at a proxy or behind it, in words for an operator. They name the proxy, since that is where to look.
+//! What went wrong at a proxy or behind it, for an operator. Each message names the proxy, since that is where to look.
 
 use std::error::Error;
 use std::io;

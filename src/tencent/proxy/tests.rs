@@ -1,4 +1,4 @@
-//! Which way is found, and what is refused.
+//! Which route is found, and what is refused.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,11 +14,11 @@ const CANARY: &str = "canaryPassword";
 
 fn with(variables: &[(&str, &str)], endpoint: &str) -> Result<String, String> {
     let variable = |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
-    let way = find_route(&ProxySetting::Environment, endpoint, &variable);
-    way.map(|way| way.to_string()).map_err(|error| error.to_string())
+    let route = find_route(&ProxySetting::Environment, endpoint, &variable);
+    route.map(|route| route.to_string()).map_err(|error| error.to_string())
 }
 
-fn way(variables: &[(&str, &str)]) -> String {
+fn route(variables: &[(&str, &str)]) -> String {
     with(variables, API).unwrap()
 }
 
@@ -26,21 +26,21 @@ fn way(variables: &[(&str, &str)]) -> String {
 fn the_environment_is_read_as_curl_reads_it() {
     let (small, large) = (("https_proxy", "http://small:1"), ("HTTPS_PROXY", "http://large:1"));
     let (small_all, large_all) = (("all_proxy", "socks5h://small-all:1"), ("ALL_PROXY", "large-all"));
-    assert_eq!(way(&[large_all, small_all, large, small]), "small:1, from the environment's https_proxy");
-    assert_eq!(way(&[large_all, small_all, large]), "large:1, from the environment's HTTPS_PROXY");
-    assert_eq!(way(&[large_all, small_all]), "small-all:1, from the environment's all_proxy");
-    assert_eq!(way(&[large_all]), "large-all:1080, from the environment's ALL_PROXY");
-    assert_eq!(way(&[("https_proxy", ""), large]), "large:1, from the environment's HTTPS_PROXY");
+    assert_eq!(route(&[large_all, small_all, large, small]), "small:1, from the environment's https_proxy");
+    assert_eq!(route(&[large_all, small_all, large]), "large:1, from the environment's HTTPS_PROXY");
+    assert_eq!(route(&[large_all, small_all]), "small-all:1, from the environment's all_proxy");
+    assert_eq!(route(&[large_all]), "large-all:1080, from the environment's ALL_PROXY");
+    assert_eq!(route(&[("https_proxy", ""), large]), "large:1, from the environment's HTTPS_PROXY");
     let none = "none: the environment has neither HTTPS_PROXY nor ALL_PROXY";
-    assert_eq!(way(&[]), none);
-    assert_eq!(way(&[("http_proxy", "http://plain:1"), ("HTTP_PROXY", "http://plain:1")]), none);
+    assert_eq!(route(&[]), none);
+    assert_eq!(route(&[("http_proxy", "http://plain:1"), ("HTTP_PROXY", "http://plain:1")]), none);
 }
 
 #[test]
 fn the_environments_exceptions_are_those_that_curl_knows() {
     let is_straight = |list: &str, endpoint: &str| {
-        let way = with(&[("HTTPS_PROXY", "http://proxy:1"), ("NO_PROXY", list)], endpoint).unwrap();
-        way.starts_with("none: the environment has HTTPS_PROXY, but NO_PROXY names ")
+        let route = with(&[("HTTPS_PROXY", "http://proxy:1"), ("NO_PROXY", list)], endpoint).unwrap();
+        route.starts_with("none: the environment has HTTPS_PROXY, but NO_PROXY names ")
     };
     for list in [
         "*",
@@ -73,7 +73,7 @@ fn the_environments_exceptions_are_those_that_curl_knows() {
         assert_eq!(is_straight(list, endpoint), straight, "{list} {endpoint}");
     }
     let both = [("HTTPS_PROXY", "http://proxy:1"), ("NO_PROXY", "a.example"), ("no_proxy", "*")];
-    assert!(way(&both).contains("no_proxy names"), "the small spelling counts");
+    assert!(route(&both).contains("no_proxy names"), "the small spelling counts");
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn what_is_on_this_machine_is_asked_straight_whatever_is_set() {
     for endpoint in ["https://localhost:8443", "http://127.0.0.1:80", "https://127.8.9.1", "https://[::1]:443"] {
         let set = find_route(&url, endpoint, &|_| None).unwrap();
         assert!(set.to_string().ends_with(" is this machine"), "{set}");
-        let way = with(&[("HTTPS_PROXY", "http://proxy:1")], endpoint).unwrap();
-        assert!(way.ends_with(" is this machine"), "{way}");
+        let route = with(&[("HTTPS_PROXY", "http://proxy:1")], endpoint).unwrap();
+        assert!(route.ends_with(" is this machine"), "{route}");
     }
 }
 
@@ -117,8 +117,8 @@ fn a_file_holds_the_url_for_its_owner_alone() {
     };
     let handed_over = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| directory.path().display().to_string());
     let found = |setting: &ProxySetting| {
-        let way = find_route(setting, API, &handed_over).map(|way| way.to_string());
-        way.map_err(|error| error.to_string()).map_err(|text| text.replace(&path.display().to_string(), "FILE"))
+        let route = find_route(setting, API, &handed_over).map(|route| route.to_string());
+        route.map_err(|error| error.to_string()).map_err(|text| text.replace(&path.display().to_string(), "FILE"))
     };
     let (named, systemd) = (ProxySetting::File(path.clone()), ProxySetting::Systemd);
     assert_eq!(found(&named).unwrap_err(), "api.proxy: there is no file FILE");

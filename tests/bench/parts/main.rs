@@ -1,10 +1,10 @@
-//! The parts that every submission goes through, each alone.
+//! Benchmarks of the parts that every submission goes through.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 #![allow(clippy::unwrap_used, reason = "a measurement that can't be made ends with its reason")]
 
-mod logging;
-mod turns;
+mod batches;
+mod log_line;
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use std::time::Duration;
 use certcommit::clock;
 use certcommit::config::Settings;
 use certcommit::pacing::{Limiter, Limits};
-use certcommit::submission::{CertificateId, CommitOutcome, Event, Evidence, Receipt, Row, State, next_state};
-use certcommit::tencent::{Action, CanonicalRequest, Scope, authorization, commit_outcome};
+use certcommit::submission::{CertificateId, Event, Evidence, Outcome, RequestKind, Row, State, next_state};
+use certcommit::tencent::{Action, CanonicalRequest, Scope, authorization, outcome};
 use criterion::{Criterion, criterion_group, criterion_main};
 use secrecy::SecretString;
 
@@ -32,7 +32,7 @@ fn the_wire(criterion: &mut Criterion) {
         bencher.iter(|| Action::Commit.body(black_box(&id), None));
     });
     criterion.bench_function("reading the reply to a commit", |bencher| {
-        bencher.iter(|| commit_outcome(200, black_box(REPLY)));
+        bencher.iter(|| outcome(RequestKind::Commit, 200, black_box(REPLY)));
     });
     let key = SecretString::from("Gu5t9xGARNpq86cd98joQYCN3EXAMPLE");
     let body = Action::Commit.body(&id, None);
@@ -49,14 +49,13 @@ fn the_wire(criterion: &mut Criterion) {
 fn deciding(criterion: &mut Criterion) {
     let policy = Settings::from_text("none".as_ref(), "", []).unwrap().policy();
     let row = Row { state: State::InFlight, tries: 0, evidence: Evidence::none() };
-    let receipt = Receipt { order_id: "SO000001".to_owned(), status: 8, request_id: Some("0000".to_owned()) };
-    let event = Event::Commit(CommitOutcome::Submitted(receipt));
+    let event = Event::Ended(Outcome::submitted("SO000001".to_owned(), 8, Some("0000".to_owned())));
     criterion.bench_function("deciding what becomes of a row", |bencher| {
-        bencher.iter(|| next_state(black_box(&row), black_box(&event), &policy, 0.5));
+        bencher.iter(|| next_state(black_box(&row), RequestKind::Commit, black_box(&event), &policy, 0.5));
     });
 }
 
-/// In virtual time, at full pace: each send takes its slot, departs and is granted.
+/// At full pace in virtual time: each request gets its slot, departs and is granted.
 fn pacing(criterion: &mut Criterion) {
     let mut now = clock::now().instant;
     let mut limiter = Limiter::new(Limits { per_second: 20, guard: Duration::from_millis(25) }, now);
@@ -71,5 +70,5 @@ fn pacing(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(parts, reading_an_id, the_wire, deciding, pacing, turns::claiming_and_recording, logging::a_line);
+criterion_group!(parts, reading_an_id, the_wire, deciding, pacing, batches::claiming_and_recording, log_line::a_line);
 criterion_main!(parts);

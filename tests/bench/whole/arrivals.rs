@@ -1,4 +1,4 @@
-//! Figures of how densely commits arrived.
+//! Figures about the rate of arrivals.
 
 use certcommit::simulator::{rate, worst_second};
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ pub(crate) fn use_of_the_limit(situation: &str, times: &[Instant]) -> Figure {
     Figure::wanted(format!("use of the limit, {situation}"), percent(used), "at least 97 %", used >= 0.97)
 }
 
-/// The most that arrived in any sliding second.
+/// The most arrivals in any sliding second.
 pub(crate) fn fullest_second(situation: &str, times: &[Instant]) -> Figure {
     let worst = worst_second(times);
     Figure::wanted(format!("commits in the fullest second, {situation}"), worst.to_string(), "at most 20", worst <= CAP)

@@ -1,25 +1,23 @@
-//! What a submission costs at full pace: the processor's time, memory, and syncs; and what becomes of the pace on a
-//! disk whose every sync takes 60 ms.
+//! What a submission costs at full pace: CPU time, memory and syncs; and the pace on a disk whose syncs take 60 ms.
 //!
-//! The API answers after 300 ms. Four runs, one after the other, each of `BENCH_COST_SECONDS` (60) after it got going.
-//! Syncs are counted, and delayed, by `strace`, which slows the rest down; so they have runs of their own. Beside what a
-//! submission takes stands what its system calls take by themselves, before and after, and what both take while no processor
-//! sleeps: it tells what the machine is worth at the moment.
+//! The API replies after 300 ms. Four runs, one after the other, each of `BENCH_COST_SECONDS` (60) after warming up. Syncs are
+//! counted and delayed by `strace`, which slows everything down, so they have runs of their own. For comparison, a bare loop is
+//! measured before and after, and both again while no CPU sleeps: this shows how fast the machine is at the moment.
 
 use std::time::Duration;
 
 use certcommit::simulator::Options;
 
 use super::arrivals::fullest_second;
-use super::awake::KeptAwake;
-use super::bare;
+use super::bare_loop;
+use super::keep_awake::KeptAwake;
 use super::report::Figure;
 use super::support::{Bench, Process, bench_size, ids, text, within};
 
 const PER_SECOND: usize = 20;
-/// By then it runs evenly.
+/// Commits until the daemon runs evenly.
 const GOING: usize = 3 * PER_SECOND;
-/// Rows that are left at the end, so that it isn't measured how the work runs out.
+/// Rows left at the end, so that the end of the queue isn't measured.
 const LEFT: usize = 3 * PER_SECOND;
 
 pub(crate) async fn measure() -> Vec<Figure> {
@@ -29,7 +27,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
     figures
 }
 
-/// A daemon at full pace, and how many commits of it are measured.
+/// A daemon at full pace, and how many of its commits are measured.
 struct AtWork {
     bench: Bench,
     measured: usize,
@@ -45,26 +43,26 @@ impl AtWork {
         Self { bench, measured }
     }
 
-    /// Waits until it runs evenly.
+    /// Waits until the daemon runs evenly.
     async fn going(&self) {
         within(Duration::from_secs(60), "an even pace", self.bench.simulator.until_commits(GOING)).await;
     }
 
-    /// Waits until what is measured has arrived.
+    /// Waits until the measured commits have arrived.
     async fn done(&self) {
         let patience = Duration::from_secs(60) + Duration::from_millis(200) * u32::try_from(self.measured).unwrap();
         within(patience, "all commits", self.bench.simulator.until_commits(GOING + self.measured)).await;
     }
 
-    /// Starts a daemon whose syncs `strace` writes to a file, and what else these options make of them. The daemon
-    /// stays the process that is started, and `strace` ends with it.
+    /// Starts a daemon under `strace`, which writes its syncs to a file and applies these options. The daemon is the started
+    /// process, and `strace` ends with it.
     fn traced(&self, options: &[&str]) -> Process {
         let file = text(&self.bench.path("trace"));
         let strace = ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-e", "trace=fsync,fdatasync", "-o", &file];
         Process::spawn(self.bench.command_under(&[&strace, options].concat(), &["run"]))
     }
 
-    /// How many lines of the trace are so.
+    /// How many lines of the trace meet the condition.
     fn traced_lines(&self, so: impl Fn(&str) -> bool) -> usize {
         std::fs::read_to_string(self.bench.path("trace")).unwrap().lines().filter(|line| so(line)).count()
     }
@@ -74,7 +72,7 @@ impl AtWork {
     }
 }
 
-/// What each submission takes, in milliseconds, and the most memory, in MB.
+/// The CPU time of a submission in milliseconds, and the peak memory in MB.
 async fn spent_and_memory() -> (f64, f64) {
     let work = AtWork::new().await;
     let daemon = work.bench.spawn(&["run"]);
@@ -88,20 +86,15 @@ async fn spent_and_memory() -> (f64, f64) {
 }
 
 async fn processor_and_memory() -> Vec<Figure> {
-    let bare_before = bare::processor_time_each();
+    let bare_before = bare_loop::processor_time_each();
     let (spent, memory) = spent_and_memory().await;
-    let bare = (bare_before + bare::processor_time_each()).as_secs_f64() * 1000.0 / 2.0;
+    let bare = (bare_before + bare_loop::processor_time_each()).as_secs_f64() * 1000.0 / 2.0;
     let awake = KeptAwake::begin();
     let (spent_awake, _) = spent_and_memory().await;
-    let bare_awake = bare::processor_time_each().as_secs_f64() * 1000.0;
+    let bare_awake = bare_loop::processor_time_each().as_secs_f64() * 1000.0;
     drop(awake);
     vec![
-        Figure::wanted(
-            "processor time for each submission, at 20/s",
-            format!("{spent:.3} ms"),
-            "at most 0.5 ms",
-            spent <= 0.5,
-        ),
+        Figure::told("processor time for each submission, at 20/s", format!("{spent:.3} ms")),
         Figure::told("a bare loop's processor time for the same system calls", format!("{bare:.3} ms")),
         Figure::told("the one, against the other", format!("{:.1} times", spent / bare)),
         Figure::told("both, where the processors are kept awake", format!("{spent_awake:.3} ms, {bare_awake:.3} ms")),
@@ -116,9 +109,9 @@ async fn syncs() -> Figure {
     let before = work.syncs_so_far();
     work.done().await;
     let each = as_f64(work.syncs_so_far() - before) / as_f64(work.measured);
-    // A trace that isn't written would show none.
-    let met = each > 0.0 && each <= 1.1;
-    Figure::wanted("syncs for each submission, at 20/s", format!("{each:.2}"), "at most 1.1", met)
+    // Zero would mean that the trace wasn't written.
+    let met = each > 0.0 && each <= 0.3;
+    Figure::wanted("syncs for each submission, at 20/s", format!("{each:.2}"), "at most 0.3", met)
 }
 
 async fn slow_syncs() -> Vec<Figure> {

@@ -1,7 +1,7 @@
-//! Headroom: how many submissions a second the whole path does when no limit holds it back.
+//! Headroom: how many submissions per second are possible without the rate limit.
 //!
-//! The limit is lifted through the library; no configuration can. All else is as it is in production: signatures, full
-//! durability, the default settings. The stand-in shares the machine's cores. `BENCH_HEADROOM_ROWS` says how many rows.
+//! The limit is lifted through the library, since no configuration can. Everything else is as in production: signatures, full
+//! durability, default settings. The simulator shares the machine's cores. `BENCH_HEADROOM_ROWS` sets the number of rows.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::report::Figure;
 use super::support::{Bench, bench_size};
 
 const WANTED: f64 = 2_000.0;
-/// Requests a second: far above what any machine does.
+/// Requests per second: far more than any machine achieves.
 const LIFTED: u32 = 1_000_000;
 
 pub(crate) async fn measure() -> Vec<Figure> {
@@ -32,13 +32,13 @@ pub(crate) async fn measure() -> Vec<Figure> {
     let rate = rate(&times);
     vec![
         Figure::wanted(
-            format!("submissions a second without the limit, {rows} rows, two cores with the stand-in's work"),
+            format!("submissions a second without the limit, {rows} rows, two cores with the simulator's work"),
             format!("{rate:.0}"),
             "at least 2000",
             rate >= WANTED,
         ),
         Figure::told(
-            "processor time for each, the stand-in's part included",
+            "processor time for each, the simulator's part included",
             format!(
                 "{:.3} ms, {:.2} cores",
                 spent.as_secs_f64() * 1000.0 / f64::from(rows),
@@ -61,11 +61,11 @@ async fn fill(bench: &Bench, rows: u32) {
     connection.close().await.unwrap();
 }
 
-/// What this process took of the processor's time so far, threads that have ended included, to a hundredth of a second.
+/// The CPU time of this process so far, including ended threads, to a hundredth of a second.
 fn spent_so_far() -> Duration {
     const TICK: Duration = Duration::from_millis(10);
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    // The name, in parentheses, may hold spaces. User and system time are the 14th and 15th of all fields.
+    // The name, in parentheses, may contain spaces. User and system time are the 14th and 15th fields.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks: u32 = fields[11..=12].iter().map(|field| field.parse::<u32>().unwrap()).sum();
     TICK * ticks

@@ -1,8 +1,8 @@
-//! A true limit below the cap: how much of what the server grants is used, how much it refuses, and how soon the pace
-//! is back once the limit is lifted. The limits are 3, 10 and 17 a second, and one that changes: 15, 5 and 15.
+//! A true limit below the cap: how much of it is used, how much the server refuses, and how soon the pace recovers once the
+//! limit is lifted. The limits are 3, 10 and 17 per second, and one that changes: 15, 5 and 15.
 //!
-//! All four run side by side, each with a stand-in in a thread of its own, for `BENCH_LOWER_SECONDS` (600) and then
-//! until the pace is back.
+//! All four run in parallel, each with a simulator in a thread of its own, for `BENCH_LOWER_SECONDS` (600) and then until the
+//! pace has recovered.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ const LATENCY: Duration = Duration::from_millis(300);
 const JITTER: Duration = Duration::from_millis(20);
 const THROTTLED: &str = "RequestLimitExceeded";
 
-/// The pace is back at 20 when so many commits arrived in so long: one in a hundred less than the guard allows for.
+/// The pace has recovered when this many commits arrive in this time: one percent less than the guard allows.
 const BACK: (usize, Duration) = (193, Duration::from_secs(10));
-/// After this long, the pace is not back.
+/// The pace must recover within this time.
 const PATIENCE: u64 = 180;
-/// The most that arrive in a second.
+/// The cap.
 const CAP: u64 = 20;
 
 pub(crate) async fn measure() -> Vec<Figure> {
@@ -36,7 +36,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
     [three, ten, seventeen, changing].into_iter().flatten().collect()
 }
 
-/// Works under these limits, each for so many seconds, and then without one.
+/// Submits under these limits, each for this many seconds, and then without one.
 async fn under(limits_in_words: &str, limits: Vec<(u32, u64)>) -> Vec<Figure> {
     let options = Options { latency: LATENCY, jitter: JITTER, rate_limit: Some(limits[0].0), ..Options::default() };
     let bench = Bench::to_measure_at(options, &[]).await;
@@ -74,11 +74,11 @@ fn figures(limits: &str, granted: u64, commits: &[Arrival], back: Option<Duratio
     ]
 }
 
-/// Waits until the pace is back; says how long after the limit was lifted that began.
+/// Waits until the pace has recovered. Returns how long after the limit was lifted that began.
 async fn until_back(bench: &Bench, lifted: Instant) -> Duration {
     let (number, span) = BACK;
     let before = bench.simulator.commits().len();
-    // To look at all arrivals takes the stand-in's lock; once in about a second is often enough.
+    // Reading all arrivals takes the simulator's lock; about once a second is enough.
     for count in ((before + number)..).step_by(20) {
         bench.simulator.until_commits(count).await;
         let times = bench.simulator.commit_times();

@@ -1,15 +1,16 @@
-//! The program as a whole: how much of the limit it uses, how soon it wakes, what it costs, how it is with long queues.
+//! Benchmarks of the program as a whole: how much of the limit it uses, how soon it wakes up, what it costs, and how it handles
+//! long queues.
 //!
-//! `tests/bench/run` measures everything and prints one table; `tests/bench/run SECTION…` measures some of it. Times
-//! are this machine's: it needs nothing else to do meanwhile.
+//! `tests/bench/run` measures everything and prints one table; `tests/bench/run SECTION…` measures some of it. The machine
+//! should be idle otherwise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that can't be made ends with its reason")]
 
 mod arrivals;
-mod awake;
-mod bare;
+mod bare_loop;
 mod cost;
 mod headroom;
+mod keep_awake;
 mod lower_limit;
 mod peers;
 mod report;
@@ -29,10 +30,10 @@ use report::Figure;
 
 type Measuring = Pin<Box<dyn Future<Output = Vec<Figure>>>>;
 
-/// A section: its name, and what measures it.
+/// A section: its name, and its measurement.
 type Section = (&'static str, fn() -> Measuring);
 
-/// In this order.
+/// The sections, in order.
 const SECTIONS: [Section; 9] = [
     ("limit", || Box::pin(use_of_limit::measure())),
     ("restarts", || Box::pin(restarts::measure())),

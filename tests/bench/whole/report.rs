@@ -1,4 +1,4 @@
-//! What was measured, against what is wanted.
+//! Measured figures, and their targets.
 
 use std::time::Duration;
 
@@ -8,29 +8,29 @@ use comfy_table::presets::ASCII_MARKDOWN;
 /// One measured figure.
 #[derive(Debug)]
 pub(crate) struct Figure {
-    /// What was measured, in which situation.
+    /// What was measured.
     pub(crate) what: String,
-    /// What it was.
+    /// The value.
     pub(crate) measured: String,
-    /// What is wanted; empty, if nothing is.
+    /// The target; empty if there is none.
     pub(crate) wanted: String,
-    /// Whether it is as wanted.
+    /// Whether the target is met.
     pub(crate) met: bool,
 }
 
 impl Figure {
-    /// A figure that has to be as wanted.
+    /// A figure with a target.
     pub(crate) fn wanted(what: impl Into<String>, measured: impl Into<String>, wanted: &str, met: bool) -> Self {
         Self { what: what.into(), measured: measured.into(), wanted: wanted.to_owned(), met }
     }
 
-    /// A figure that is only told.
+    /// A figure without a target.
     pub(crate) fn told(what: impl Into<String>, measured: impl Into<String>) -> Self {
         Self { what: what.into(), measured: measured.into(), wanted: String::new(), met: true }
     }
 }
 
-/// All figures of a run, as a table for people that Markdown takes, too.
+/// All figures of a run, as a Markdown table.
 pub(crate) fn table(figures: &[Figure]) -> String {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN).set_header(["what", "measured", "wanted", ""]);
@@ -41,17 +41,17 @@ pub(crate) fn table(figures: &[Figure]) -> String {
     table.to_string()
 }
 
-/// A part of a whole, in words.
+/// A ratio, as text.
 pub(crate) fn percent(part: f64) -> String {
     format!("{:.1} %", 100.0 * part)
 }
 
-/// A short time, in words.
+/// A short duration, as text.
 pub(crate) fn milliseconds(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1000.0)
 }
 
-/// The value at this part of all, from 0 to 1, by nearest rank; none of no values.
+/// The value at this quantile, from 0 to 1, by nearest rank; `None` without values.
 pub(crate) fn percentile<T: Copy + Ord>(values: &[T], part: f64) -> Option<T> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();

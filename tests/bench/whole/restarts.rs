@@ -1,9 +1,8 @@
-//! The limit over many lives: a daemon that is killed with SIGKILL at random, and started again on the same queue. The
-//! last life comes to its end.
+//! The limit over many restarts: a daemon is killed with SIGKILL at random and started again on the same queue. The last run
+//! ends by itself.
 //!
-//! `BENCH_LIVES` (50) lives of up to four seconds; `BENCH_SEED` repeats their lengths. What is in doubt is read back
-//! sooner than users have it, so that the last life needn't wait for ten minutes. That nothing is sent again without
-//! the reads that it takes is held by assertion.
+//! `BENCH_LIVES` (50) runs of up to four seconds; `BENCH_SEED` repeats their lengths. Readbacks come sooner than by default, so
+//! that the last run needn't wait for ten minutes. It is asserted that nothing is repeated without the required reads.
 
 use std::time::Duration;
 
@@ -15,9 +14,9 @@ use super::arrivals::fullest_second;
 use super::report::Figure;
 use super::support::{Bench, Row, bench_size, ids, new_seed};
 
-/// More than the lives get through.
+/// More rows than the runs can submit.
 const ROWS_A_LIFE: usize = 40;
-/// The limiter's first window is a part of it, so that some lives end before they send.
+/// Includes the limiter's first window, so some runs end before they send.
 const LONGEST_LIFE_MS: u64 = 4_000;
 const SOONER: [(&str, &str); 2] = [("verify.settle", "2s"), ("verify.resend_after", "10s")];
 
@@ -32,7 +31,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
     bench.enqueue(&ids).await;
     for _ in 0..lives {
         let daemon = bench.spawn(&["run"]);
-        // When the kill comes is what is measured.
+        // The time of the kill is what is varied.
         sleep(Duration::from_millis(rng.u64(0..=LONGEST_LIFE_MS))).await;
         daemon.kill();
     }
@@ -51,7 +50,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
     ]
 }
 
-/// How many rows don't have the one order that the API has for them.
+/// How many rows lack the one order that the API has for them.
 async fn lost(bench: &Bench) -> usize {
     let rows = bench.rows().await;
     let is_lost = |row: &&Row| {

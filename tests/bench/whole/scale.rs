@@ -1,10 +1,10 @@
-//! Long queues: 1, 1,000, 1,000,000 and 10,000,000 rows, half of them due in the future, of every priority; what a claim
-//! costs, how soon the daemon is ready, what memory it takes, how long `status` takes; and its pace while somebody enqueues
-//! a million rows.
+//! Long queues of 1, 1,000, 1,000,000 and 10,000,000 rows, half of them due in the future, of every priority: the cost of a
+//! claim, the time until the daemon is ready, its memory, the time of `status`, and the pace while another process enqueues a
+//! million rows.
 //!
-//! `BENCH_SCALE_LARGEST` is the largest queue, whose database takes 1.5 GB, and as much again while it is claimed from, on the
-//! disk or in `/dev/shm`;
-//! `BENCH_SCALE_SECONDS` how long the daemon works at each (30), `BENCH_SCALE_BULK` how many rows are enqueued at last (1,000,000).
+//! `BENCH_SCALE_LARGEST` sets the largest queue, which needs 1.5 GB on disk or in `/dev/shm`, and twice that during claims;
+//! `BENCH_SCALE_SECONDS` (30) how long the daemon works at each; `BENCH_SCALE_BULK` (1,000,000) how many rows are enqueued at
+//! the end.
 
 mod bulk;
 mod claims;
@@ -20,10 +20,10 @@ use super::report::Figure;
 use super::support::{Bench, bench_size};
 use working::{FULL_PACE, Working};
 
-/// A file system in memory: what is written there needs no disk.
+/// A file system in memory.
 const MEMORY: &str = "/dev/shm";
 
-/// The queues to measure, the largest last. The rows that are enqueued in bulk come to the last but one.
+/// The queues to measure, the largest last. The bulk is enqueued to the last but one.
 fn sizes() -> Vec<i64> {
     let largest = bench_size("SCALE_LARGEST", 10_000_000);
     [1, 1_000, 1_000_000].into_iter().filter(|rows| *rows < largest).chain([largest]).collect()
@@ -51,12 +51,12 @@ pub(crate) async fn measure() -> Vec<Figure> {
 }
 
 async fn bench() -> Bench {
-    // Nothing but the daemon keeps the limit.
+    // Only the daemon keeps the limit.
     let options = Options { latency: Duration::from_millis(50), rate_limit: None, ..Options::default() };
     Bench::to_measure_at(options, &[]).await
 }
 
-/// Claims, of one row and of as many as a turn ever claims; on the disk with its syncs, and in memory without.
+/// Claims one row, and as many as a batch ever claims; on disk with syncs, and in memory without.
 async fn claiming(bench: &Bench, rows: i64) -> Vec<Figure> {
     let mut figures = Vec::new();
     for each in [1, 16].into_iter().filter(|each| *each == 1 || rows >= 1_000) {

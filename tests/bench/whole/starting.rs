@@ -1,6 +1,5 @@
-//! How soon a cold start sends: from the start of the process to the first arrival at the API, on a queue with 100
-//! pending rows. The limiter waits for one window before it sends, since what an earlier run sent may still count at
-//! the server; that is taken off.
+//! How soon a cold start sends: from the start of the process to the first arrival at the API, on a queue with 100 pending rows,
+//! less the window that the limiter waits because requests of an earlier run may still count at the server.
 //!
 //! `BENCH_STARTS` (20) starts, each on a queue of its own.
 
@@ -12,7 +11,7 @@ use certcommit::simulator::Options;
 use super::report::{Figure, milliseconds, percentile};
 use super::support::{Bench, bench_size, ids, output, within};
 
-/// A second and the guard.
+/// One second plus the guard.
 const WINDOW: Duration = Duration::from_millis(1_025);
 const AT_MOST: Duration = Duration::from_millis(100);
 const ROWS: usize = 100;
@@ -38,7 +37,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
     ]
 }
 
-/// Starts a daemon: how long it takes until the first commit arrives.
+/// Starts a daemon. Returns the time until the first commit arrives.
 async fn start() -> Duration {
     let bench = Bench::to_measure_at(Options::default(), &[]).await;
     bench.enqueue(&ids(ROWS)).await;

@@ -1,8 +1,7 @@
-//! How much of the limit is used, and whether it is ever passed: with an API that answers after 5 ms, 300 ms and 3 s,
-//! and over TLS, from cold connections, to one that is far away. The stand-in refuses nothing, so that each arrival
-//! counts.
+//! How much of the limit is used, and whether it is ever exceeded: with an API that replies after 5 ms, 300 ms and 3 s, and over
+//! cold TLS connections to a distant one. The simulator refuses nothing, so every arrival counts.
 //!
-//! All four run side by side, each with a stand-in in a thread of its own, for `BENCH_LIMIT_SECONDS` (300).
+//! All four run in parallel, each with a simulator in a thread of its own, for `BENCH_LIMIT_SECONDS` (300).
 
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ const JITTER: Duration = Duration::from_millis(20);
 const FAR_AWAY: Distance = Distance { round_trip: Duration::from_millis(100), jitter: JITTER };
 const PER_SECOND: usize = 20;
 
-/// The figures of one situation, and by how much timers were late meanwhile.
+/// The figures of one situation, and how late timers were meanwhile.
 type Measured = (Vec<Figure>, Duration);
 
 pub(crate) async fn measure() -> Vec<Figure> {
@@ -29,7 +28,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
     );
     let (figures, late): (Vec<_>, Vec<_>) = [fast, usual, slow, far].into_iter().unzip();
     let late = late.into_iter().max().unwrap_or_default();
-    let told = Figure::told("how late the stand-in's own timers were at most, all of these", milliseconds(late));
+    let told = Figure::told("how late the simulator's own timers were at most, all of these", milliseconds(late));
     figures.into_iter().flatten().chain([told]).collect()
 }
 
@@ -63,7 +62,7 @@ async fn over_tls(situation: &str) -> Measured {
     at_work(&bench, Process::spawn(command), situation, seconds).await
 }
 
-/// As many rows as the limit lets through in the time; says how many seconds that is.
+/// Enqueues as many rows as the limit allows in the time. Returns the seconds.
 async fn fill(bench: &Bench) -> usize {
     let seconds = bench_size("LIMIT_SECONDS", 300);
     bench.enqueue(&ids(PER_SECOND * seconds)).await;

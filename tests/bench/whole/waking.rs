@@ -1,7 +1,7 @@
-//! How soon an idle daemon sends what an outside process enqueues, from the INSERT's return to the arrival at the API,
-//! and what it costs while it is idle: where files can be watched, and where they can't.
+//! How soon an idle daemon sends what another process enqueues, from the return of the INSERT to the arrival at the API, and the
+//! cost of being idle; with and without file notifications.
 //!
-//! The INSERTs come one by one, at random, slowly enough that the limit plays no part: `BENCH_INSERTS` (300) in each
+//! The INSERTs come one by one, at random times, and slowly enough that the limit doesn't matter: `BENCH_INSERTS` (300) in each
 //! case, after `BENCH_IDLE_SECONDS` (60) without any.
 
 use std::time::Duration;
@@ -13,11 +13,11 @@ use tokio::time::{Instant, sleep};
 use super::report::{Figure, milliseconds, percentile};
 use super::support::{Bench, Process, bench_size, ids, within};
 
-/// A namespace in which no file can be watched.
+/// A namespace without file notifications.
 const UNWATCHED: [&str; 5] =
     ["unshare", "-Ur", "sh", "-c", "echo 0 >/proc/sys/user/max_inotify_instances; exec \"$0\" \"$@\""];
 const APART_MS: std::ops::RangeInclusive<u64> = 150..=400;
-/// What a start leaves to do is done by then, and the limiter's first window is over.
+/// After this, the start's work is done, and the limiter's first window is over.
 const SETTLED: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(30);
 
@@ -49,7 +49,7 @@ impl Idle {
         Self { bench, daemon, situation }
     }
 
-    /// What it costs.
+    /// Its cost.
     async fn cost(&self) -> Figure {
         let (before, since) = (self.daemon.processor_time(), clock::now().instant);
         sleep(Duration::from_secs(bench_size("IDLE_SECONDS", 60))).await;
@@ -58,12 +58,12 @@ impl Idle {
         Figure::wanted(what, format!("{:.2} %", 100.0 * part), "at most 0.5 %", part <= 0.005)
     }
 
-    /// How soon it sends what is enqueued.
+    /// How soon it sends an enqueued row.
     async fn woken(self, wanted: &str, at_most: Duration) -> Vec<Figure> {
         let ids = ids(bench_size("INSERTS", 300));
         let inserts = insert(&self.bench, &ids).await;
         within(SOON, "the last of them", self.bench.simulator.until_commits(ids.len())).await;
-        // Part of the way may be done before the INSERT has returned.
+        // A request may arrive before the INSERT has returned.
         let delays: Vec<Duration> = std::iter::zip(&ids, &inserts)
             .map(|(id, insert)| self.bench.simulator.commits_of(id)[0].at.saturating_duration_since(insert.returned))
             .collect();
@@ -80,13 +80,13 @@ impl Idle {
     }
 }
 
-/// An INSERT by an outside process.
+/// An INSERT by another process.
 struct Insert {
     begun: Instant,
     returned: Instant,
 }
 
-/// Enqueues one by one, each in a transaction of its own.
+/// Enqueues rows one by one, each in a transaction of its own.
 async fn insert(bench: &Bench, ids: &[String]) -> Vec<Insert> {
     let mut outside = bench.connect().await;
     let mut inserts = Vec::new();

@@ -12,7 +12,7 @@ use crate::support::{Bench, Injection, event_of, ids, in_time, test_size};
 const WAL_LIMIT: u64 = 4 * 1024 * 1024;
 
 #[tokio::test]
-async fn a_lock_that_another_process_keeps_is_waited_out_and_named() {
+async fn a_lock_held_by_another_process_is_waited_out_and_reported() {
     let lasting = Duration::from_secs(test_size("LOCKED_S", 6));
     let (bench, ids) = (bench().await, ids(60));
     bench.enqueue(&ids).await;
@@ -42,7 +42,7 @@ async fn a_lock_that_another_process_keeps_is_waited_out_and_named() {
 }
 
 #[tokio::test]
-async fn a_log_that_a_long_reader_made_grow_shrinks_again_by_itself() {
+async fn a_write_ahead_log_grown_by_a_long_reader_shrinks_by_itself() {
     let lasting = Duration::from_secs(test_size("SNAPSHOT_S", 1));
     let (bench, ids) = (bench().await, ids(40));
     let mut daemon = bench.spawn(&["run"]);
@@ -56,7 +56,7 @@ async fn a_log_that_a_long_reader_made_grow_shrinks_again_by_itself() {
     let grown = wal_size(&bench);
     assert!(grown > WAL_LIMIT, "the log has {grown} bytes");
     sqlx::raw_sql("ROLLBACK").execute(&mut reader).await.unwrap();
-    // It takes a writer; the heartbeat is one.
+    // A writer has to come by; the heartbeat is one.
     in_time("the log to shrink", async {
         while wal_size(&bench) > WAL_LIMIT {
             tokio::time::sleep(POLL).await;
@@ -74,11 +74,11 @@ fn wal_size(bench: &Bench) -> u64 {
 }
 
 const WRITERS: usize = 3;
-/// A slow disk takes this long to sync.
+/// How long a slow disk takes to sync.
 const SYNC: Duration = Duration::from_millis(60);
 
 #[tokio::test]
-async fn outside_writers_on_a_slow_disk_are_never_refused_beside_a_daemon_at_full_pace() {
+async fn outside_writers_on_a_slow_disk_always_get_the_lock_in_time() {
     let each = test_size("INSERTS", 300) / WRITERS;
     let bench = bench().await;
     bench.enqueue(&ids(20)).await;
@@ -103,7 +103,10 @@ async fn outside_writers_on_a_slow_disk_are_never_refused_beside_a_daemon_at_ful
     daemon.signal("TERM");
     let (code, lines) = daemon.end().await;
     assert_eq!(code, Some(0));
-    println!("{} troubles of the daemon", lines.iter().filter(|line| event_of(line) == "database_unavailable").count());
+    println!(
+        "{} database faults reported by the daemon",
+        lines.iter().filter(|line| event_of(line) == "database_unavailable").count()
+    );
     assert_sent_once(&bench, &ids).await;
 }
 
@@ -111,8 +114,8 @@ fn outside_id(writer: usize, number: usize) -> String {
     format!("out-{writer}-{number}")
 }
 
-/// Inserts one row after the other, each in a transaction that takes as long as a slow disk makes it; SQLite waits 5 s
-/// for the lock. How many failed, and the longest wait.
+/// Inserts rows one by one, each in a transaction as long as on a slow disk. SQLite waits 5 s for the lock. Returns how many
+/// failed, and the longest wait.
 async fn write_outside(bench: &Bench, writer: usize, rows: usize) -> (usize, Duration) {
     let mut connection = bench.connect().await;
     let (mut failed, mut longest) = (0, Duration::ZERO);
@@ -132,7 +135,7 @@ async fn write_outside(bench: &Bench, writer: usize, rows: usize) -> (usize, Dur
             .unwrap();
         tokio::time::sleep(SYNC).await;
         sqlx::raw_sql("COMMIT").execute(&mut connection).await.unwrap();
-        // A caller has other things to do, too.
+        // Callers do other things in between.
         tokio::time::sleep(SYNC.mul_f64(4.0 * fastrand::f64())).await;
     }
     (failed, longest)

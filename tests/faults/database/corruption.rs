@@ -8,7 +8,7 @@ use super::{POLL, assert_sent_once, bench, later};
 use crate::support::{ids, in_time, output};
 
 #[tokio::test]
-async fn a_database_that_is_corrupt_or_newer_at_the_start_ends_the_program_with_65_and_stays_untouched() {
+async fn a_corrupt_or_newer_database_at_the_start_ends_the_program_with_65_and_stays_untouched() {
     for (spoil, words) in [(true, "is corrupt"), (false, "was written by a newer certcommit")] {
         let bench = bench().await;
         bench.enqueue(&ids(3)).await;
@@ -27,14 +27,14 @@ async fn a_database_that_is_corrupt_or_newer_at_the_start_ends_the_program_with_
     }
 }
 
-/// Overwrites bytes of a file in place, as a stray program or a dying disk would.
+/// Overwrites bytes of a file, as a stray program or a failing disk would.
 fn overwrite(path: &Path, bytes: std::ops::Range<u64>) {
     let length = usize::try_from(bytes.end - bytes.start).unwrap();
     fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(&vec![0x5a; length], bytes.start).unwrap();
 }
 
 #[tokio::test]
-async fn a_database_that_becomes_corrupt_stops_the_sending_until_it_is_whole() {
+async fn a_database_that_becomes_corrupt_stops_sending_until_it_is_restored() {
     let (bench, ids) = (bench().await, ids(30));
     later(&bench, 5_000).await;
     bench.enqueue(&ids).await;
@@ -51,7 +51,7 @@ async fn a_database_that_becomes_corrupt_stops_the_sending_until_it_is_whole() {
     sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut operator).await.unwrap();
     let whole = fs::read(bench.database()).unwrap();
     overwrite(&bench.database(), 4096..u64::try_from(whole.len()).unwrap());
-    // This connection has what it needs in its cache.
+    // This connection has the needed pages in its cache.
     sqlx::raw_sql("UPDATE control SET paused = 0").execute(&mut operator).await.unwrap();
     let line = daemon.until_event("database_unavailable").await;
     assert!(line["message"].as_str().unwrap().contains("can't be read correctly"), "{line}");

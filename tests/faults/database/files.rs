@@ -1,4 +1,4 @@
-//! The queue's files are moved or deleted under the daemon.
+//! The queue's files are moved under the daemon.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use super::bench;
 use crate::support::{event_of, ids, in_time};
 
 #[tokio::test]
-async fn files_that_are_moved_or_deleted_end_the_daemon_with_76_idle_or_busy() {
+async fn moved_files_end_the_daemon_with_76_idle_or_busy() {
     for (suffix, busy) in [("", false), ("", true), ("-wal", false), ("-shm", true)] {
         let bench = bench().await;
         if busy {
@@ -24,7 +24,7 @@ async fn files_that_are_moved_or_deleted_end_the_daemon_with_76_idle_or_busy() {
         assert_eq!(code, Some(76), "{suffix}: {lines:?}");
         let last = lines.iter().rfind(|line| event_of(line) == "stopped").expect("it says why it stopped");
         assert!(last["message"].as_str().unwrap().contains(file.to_str().unwrap()), "{last}");
-        // One may have passed the check just before the file went.
+        // One may have passed the check just before the file was moved.
         assert!(bench.simulator.commits().len() <= sent + 2, "{sent}, then {}", bench.simulator.commits().len());
     }
 }

@@ -29,7 +29,7 @@ async fn assert_sent_once(bench: &Bench, ids: &[impl AsRef<str>]) {
     assert!(worst <= 20, "{worst} in one second");
 }
 
-/// Enqueues so many rows that are not due.
+/// Enqueues this many rows that are not due.
 async fn later(bench: &Bench, rows: usize) {
     bench
         .sql(&format!(

@@ -1,4 +1,4 @@
-//! An older copy of the queue is put in its place.
+//! An older copy of the queue is restored.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use certcommit::submission::State;
 use super::bench;
 use crate::support::{Bench, ids, in_time, output};
 
-/// A backup, as it was made and as it is put back.
+/// A backup: the files that are copied and restored.
 struct Backup {
     suffixes: &'static [&'static str],
 }
@@ -17,7 +17,7 @@ const PLAIN: Backup = Backup { suffixes: &[""] };
 const WITH_LOG: Backup = Backup { suffixes: &["", "-wal"] };
 
 impl Backup {
-    /// Puts it in place, as an operator would while no daemon runs.
+    /// Restores it, as an operator would while no daemon runs.
     fn restore(&self, bench: &Bench) {
         for suffix in ["", "-wal", "-shm"] {
             let file = bench.path(&format!("queue.db{suffix}"));
@@ -39,12 +39,12 @@ async fn back_up(bench: &Bench) {
     bench.sql(&format!("VACUUM INTO '{}'", bench.path("backup.db").display())).await;
 }
 
-/// Starts on a restored queue: it is paused, and goes on without a repeat once it is verified and resumed.
+/// Asserts that a restored queue starts paused, and repeats nothing once it is verified and resumed.
 async fn verify_and_resume(bench: &Bench, ids: &[String]) {
     let sent = bench.simulator.commits().len();
     let mut daemon = bench.start().await;
-    let why = daemon.until_paused().await;
-    assert!(why.contains("certcommit verify --pending") && why.contains("certcommit resume"), "{why}");
+    let remedy = daemon.until_paused().await.remedy();
+    assert!(remedy.contains("certcommit verify --pending") && remedy.contains("certcommit resume"), "{remedy}");
     assert_eq!(bench.simulator.commits().len(), sent, "paused");
     for arguments in [&["verify", "--pending"][..], &["resume"]] {
         let code = output(bench.command(arguments)).await.status.code();
@@ -52,13 +52,13 @@ async fn verify_and_resume(bench: &Bench, ids: &[String]) {
     }
     daemon.until_count(State::Submitted, i64::try_from(ids.len()).unwrap()).await;
     daemon.stop(Stop::Soon).await;
-    // The record of what was sent after the backup is lost, so only the server can tell.
+    // The record of what was sent after the backup is lost, so only the server knows.
     bench.assert_each_submitted_once(ids).await;
     assert_eq!(bench.simulator.commits().len(), ids.len(), "nothing was sent again");
 }
 
 #[tokio::test]
-async fn a_backup_that_was_made_while_requests_were_on_the_way_repeats_none_of_them() {
+async fn a_backup_made_while_requests_were_in_flight_repeats_none_of_them() {
     let (bench, ids) = (bench().await, ids(50));
     bench.enqueue(&ids).await;
     let daemon = bench.start().await;
@@ -87,7 +87,7 @@ async fn a_copy_of_the_files_of_a_killed_daemon_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn a_backup_that_is_restored_where_there_is_no_mark_repeats_nothing() {
+async fn a_backup_restored_without_a_marker_repeats_nothing() {
     let (bench, ids) = (bench().await, ids(10));
     bench.enqueue(&ids[..2]).await;
     bench.run_until_empty().await;
@@ -100,7 +100,7 @@ async fn a_backup_that_is_restored_where_there_is_no_mark_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn a_backup_that_is_restored_twice_starts_paused_twice() {
+async fn a_backup_restored_twice_starts_paused_twice() {
     for with_mark in [true, false] {
         let (bench, ids) = (bench().await, ids(6));
         bench.enqueue(&ids[..2]).await;

@@ -1,4 +1,4 @@
-//! Others add to the schema, take rules or tables away, falsify the counts, or empty the queue.
+//! Others add to the schema, remove rules or tables, falsify the counts, or empty the queue.
 
 use certcommit::daemon::Stop;
 
@@ -6,7 +6,7 @@ use super::{assert_sent_once, bench};
 use crate::support::{event_of, ids, in_time, output};
 
 #[tokio::test]
-async fn what_others_add_to_the_schema_changes_nothing() {
+async fn additions_to_the_schema_change_nothing() {
     let (bench, ids) = (bench().await, ids(30));
     bench.enqueue(&ids).await;
     let mut daemon = bench.spawn(&["run"]);
@@ -30,7 +30,7 @@ async fn what_others_add_to_the_schema_changes_nothing() {
     assert_sent_once(&bench, &ids).await;
 }
 
-/// What somebody does to the schema, how the daemon names it, and whether it is mended by making it again.
+/// A change of the schema, how the daemon names it, and whether `check --repair` fixes it.
 const DAMAGE: [(&str, &str, bool); 5] = [
     ("DROP TRIGGER submissions_moved", "trigger submissions_moved is missing", true),
     ("DROP INDEX requests_unfinished", "index requests_unfinished is missing", true),
@@ -40,8 +40,8 @@ const DAMAGE: [(&str, &str, bool); 5] = [
 ];
 
 #[tokio::test]
-async fn a_rule_or_a_table_that_is_taken_away_stops_the_sending_and_the_daemon() {
-    for (damage, flaw, mended) in DAMAGE {
+async fn a_missing_rule_or_table_stops_sending_and_the_daemon() {
+    for (damage, flaw, fixed) in DAMAGE {
         let (bench, ids) = (bench().await, ids(30));
         bench.enqueue(&ids).await;
         let mut daemon = bench.spawn(&["run"]);
@@ -57,8 +57,8 @@ async fn a_rule_or_a_table_that_is_taken_away_stops_the_sending_and_the_daemon()
         let stderr = String::from_utf8(again.stderr).unwrap();
         assert!(again.status.code() == Some(65) && stderr.contains(flaw), "{stderr}");
         assert_eq!(bench.simulator.commits().len(), sent, "and nothing is sent by the next start");
-        if mended {
-            // Results that were on the way are written, without their rule.
+        if fixed {
+            // Results of requests in flight are written, without their rule.
             let unwritten: i64 = bench.value("SELECT count(*) FROM requests WHERE finished_at IS NULL").await;
             assert_eq!(unwritten, 0, "{damage}");
             let repaired = output(bench.command(&["check", "--repair"])).await;
@@ -74,7 +74,7 @@ async fn a_rule_or_a_table_that_is_taken_away_stops_the_sending_and_the_daemon()
 }
 
 #[tokio::test]
-async fn a_queue_is_empty_when_nothing_is_left_whatever_the_counts_say() {
+async fn a_queue_is_empty_when_no_row_is_open_whatever_the_counts_say() {
     for (count, wrong) in [("0", true), ("-5", true), ("40", false)] {
         let (bench, ids) = (bench().await, ids(5));
         bench.enqueue(&ids).await;
@@ -94,12 +94,12 @@ async fn a_queue_is_empty_when_nothing_is_left_whatever_the_counts_say() {
         bench.run_until_empty().await;
         assert_sent_once(&bench, &ids).await;
         let left: i64 = bench.value("SELECT count FROM state_counts WHERE state = 'pending'").await;
-        assert_eq!(left, 0, "counted anew, at the latest when none is left");
+        assert_eq!(left, 0, "counted again, at the latest when no row is left");
     }
 }
 
 #[tokio::test]
-async fn a_queue_that_was_emptied_starts_paused_and_is_told() {
+async fn an_emptied_queue_starts_paused_and_is_reported() {
     let (bench, ids) = (bench().await, ids(3));
     bench.enqueue(&ids).await;
     bench.run_until_empty().await;
@@ -114,11 +114,12 @@ async fn a_queue_that_was_emptied_starts_paused_and_is_told() {
         let told = String::from_utf8(output(bench.command(arguments)).await.stdout).unwrap();
         assert!(told.contains(emptied), "{arguments:?}: {told}");
     }
-    // Whoever finds the queue empty enqueues everything once more.
+    // People who find the queue empty enqueue everything again.
     bench.enqueue(&ids).await;
     let mut daemon = bench.start().await;
-    let why = daemon.until_paused().await;
-    assert!(why.contains(emptied) && why.contains("certcommit verify --pending"), "{why}");
+    let cause = daemon.until_paused().await;
+    assert!(cause.code() == "restored_emptied" && cause.to_string() == emptied, "{cause}");
+    assert!(cause.remedy().contains("certcommit verify --pending"), "{}", cause.remedy());
     daemon.stop(Stop::Soon).await;
     assert_eq!(bench.simulator.commits().len(), 3, "nothing was sent again");
 }

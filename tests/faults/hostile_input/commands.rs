@@ -1,4 +1,4 @@
-//! Files and arguments that the commands are given.
+//! Files and arguments of commands.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -9,7 +9,7 @@ use super::run;
 use crate::support::{Bench, output, variable};
 
 #[tokio::test]
-async fn a_file_of_anything_enqueues_its_ids_and_refuses_the_rest_by_line() {
+async fn a_file_with_anything_in_it_enqueues_its_ids_and_refuses_the_rest_by_line() {
     let bench = Bench::new().await;
     let long = [&b"abcd"[..], &b" ".repeat(5_000_000), &b"x".repeat(5_000_000), b"\nafter-long\n"].concat();
     let files: [(&[u8], &str, &str); 8] = [
@@ -35,7 +35,7 @@ async fn a_file_of_anything_enqueues_its_ids_and_refuses_the_rest_by_line() {
                 command = from_file(&command, &file);
             }
             let (code, out, err) = run(command).await;
-            // By standard input the same once more: what is known stays as it is.
+            // The same again by standard input: known rows stay as they are.
             let expected = if path == "-" { printed.replace(" new, 0 known", " known") } else { printed.to_owned() };
             let out = if path == "-" { out.replace("0 new, ", "") } else { out };
             assert_eq!(out, expected, "{number}: {err}");
@@ -46,7 +46,7 @@ async fn a_file_of_anything_enqueues_its_ids_and_refuses_the_rest_by_line() {
     assert_eq!(bench.rows().await.len(), 8);
 }
 
-/// The same command with this file as its standard input.
+/// The command with this file as its standard input.
 fn from_file(command: &Command, file: &Path) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", r#"exec "$0" "$@" < "$IDS""#]).arg(command.get_program()).args(command.get_args());
@@ -56,7 +56,7 @@ fn from_file(command: &Command, file: &Path) -> Command {
 }
 
 #[tokio::test]
-async fn arguments_of_any_kind_are_refused_without_steering_the_terminal() {
+async fn invalid_arguments_are_refused_without_controlling_the_terminal() {
     let bench = Bench::new().await;
     let (code, printed, errors) =
         run(bench.command(&["enqueue", "good", "a\u{1b}[31m", "a\nb", "", "é", "x'--"])).await;
@@ -88,7 +88,7 @@ async fn arguments_of_any_kind_are_refused_without_steering_the_terminal() {
 }
 
 #[tokio::test]
-async fn an_argument_that_is_refused_does_not_steer_a_true_terminal_either() {
+async fn a_refused_argument_does_not_control_a_real_terminal() {
     let bench = Bench::new().await;
     let mut command = Command::new("script");
     command.args([
@@ -105,7 +105,7 @@ async fn an_argument_that_is_refused_does_not_steer_a_true_terminal_either() {
 }
 
 #[tokio::test]
-async fn a_database_path_of_odd_characters_is_a_path_like_any_other() {
+async fn a_database_path_may_have_any_characters() {
     let bench = Bench::new().await;
     for name in
         ["with space é🙂.db", "quo'te\"d;--.db", "per%20cent?mode=memory#.db", "new\nline\u{1b}[2J.db", ":memory:x"]
@@ -130,7 +130,7 @@ async fn a_database_path_of_odd_characters_is_a_path_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_file_of_ids_that_can_not_be_read_is_a_mistake_of_usage_and_makes_no_queue() {
+async fn an_unreadable_file_of_ids_is_a_usage_error_and_creates_no_queue() {
     let bench = Bench::new().await;
     let (database, directory, missing) = (bench.path("new.db"), bench.path("ids"), bench.path("missing"));
     std::fs::create_dir(&directory).unwrap();
@@ -148,7 +148,7 @@ async fn a_file_of_ids_that_can_not_be_read_is_a_mistake_of_usage_and_makes_no_q
 }
 
 #[tokio::test]
-async fn canceling_more_than_once_is_as_good_as_once() {
+async fn canceling_is_idempotent() {
     let bench = Bench::new().await;
     bench.enqueue(&["a", "b"]).await;
     const CANCELED: &str = "canceled; orders already placed are unaffected";
@@ -170,7 +170,7 @@ async fn canceling_more_than_once_is_as_good_as_once() {
 }
 
 #[tokio::test]
-async fn a_submission_that_can_not_be_moved_is_told_with_its_state_and_the_others_are_moved() {
+async fn submissions_that_can_t_be_moved_are_listed_with_their_state_and_the_others_are_moved() {
     let bench = Bench::new().await;
     bench.enqueue(&["sent"]).await;
     bench.run_until_empty().await;

@@ -1,4 +1,4 @@
-//! Whatever is read: the properties that the fuzz targets hold to, with fewer inputs, for a look at each change.
+//! The properties of the fuzz targets, with fewer inputs, for every change.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 #[path = "../../fuzz/properties.rs"]
 mod properties;
 
-/// A reply whose fields are right and wrong, there and not there, and sometimes with one byte that is any other.
+/// Replies with right, wrong and missing fields, sometimes with one byte replaced.
 fn replies() -> impl Strategy<Value = Vec<u8>> {
     let one_of = |values: &[&'static str]| prop::sample::select(values.to_vec());
     let order_id = one_of(&[r#""SO1""#, r#""SO1""#, "null", r#""""#, r#""SO\u001b""#, "7", r#""\ud800""#]);

@@ -1,4 +1,4 @@
-//! Rows, and reasons for a pause, by whoever may write to the database.
+//! Rows and pause reasons from anyone who may write to the database.
 
 use certcommit::daemon::Stop;
 use certcommit::simulator::Options;
@@ -9,7 +9,7 @@ use super::{EVIL, harmless, look, run};
 use crate::support::{Bench, Process};
 
 #[tokio::test]
-async fn a_pause_reason_of_any_kind_pauses_and_is_told_on_one_line() {
+async fn any_pause_reason_pauses_and_is_shown_on_one_line() {
     let evil = EVIL.replace('\'', "''").replace('\0', "");
     let reasons =
         [format!("'{evil}'"), "printf('%.65536c', 'x') || char(10)".into(), "CAST(x'61ff0a1b' AS TEXT)".into()];
@@ -19,13 +19,13 @@ async fn a_pause_reason_of_any_kind_pauses_and_is_told_on_one_line() {
         has(&mut daemon, " ready").await;
         for reason in &reasons {
             bench.sql(&format!("UPDATE control SET paused = 1, pause_reason = {reason}")).await;
-            let line = has(&mut daemon, "paused by hand").await;
+            let line = has(&mut daemon, "an operator paused the queue").await;
             harmless(format, line.into_bytes());
             let seen = look(&bench, &[]).await;
             assert!(seen.contains("PAUSED       by hand; "), "{seen}");
             let (code, printed, _) = run(bench.command(&["resume"])).await;
             assert_eq!((code, printed.as_str()), (Some(0), "resumed\n"));
-            has(&mut daemon, "resumed by hand").await;
+            has(&mut daemon, "resumed by an operator").await;
         }
         bench.sql("INSERT INTO submissions (certificate_id) VALUES ('after')").await;
         has(&mut daemon, "submitted after").await;
@@ -34,7 +34,7 @@ async fn a_pause_reason_of_any_kind_pauses_and_is_told_on_one_line() {
     }
 }
 
-/// Waits for the next line of the log, of either format, with these words.
+/// Waits for the next log line with these words, in either format.
 async fn has(daemon: &mut Process, words: &str) -> String {
     let line = daemon.until_line(words, |line| text_of(line).contains(words)).await;
     text_of(&line)
@@ -49,7 +49,7 @@ fn text_of(line: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_hostile_reference_travels_unharmed_and_harms_nobody() {
+async fn a_hostile_reference_is_kept_and_does_no_harm() {
     let bench = Bench::new().await;
     let evil: String = EVIL.replace('\'', "''").replace('\0', "");
     bench.sql(&format!("INSERT INTO submissions (certificate_id, reference) VALUES ('abcd', '{evil}')")).await;
@@ -62,7 +62,7 @@ async fn a_hostile_reference_travels_unharmed_and_harms_nobody() {
     assert_eq!(kept, EVIL.replace('\0', ""));
 }
 
-/// Rows that the rules refuse: what is wrong, the columns and their values.
+/// Rows that the rules refuse: columns and values.
 const POISON: [(&str, &str); 11] = [
     ("certificate_id", "'not an id'"),
     ("certificate_id", "x'61626364'"),
@@ -77,14 +77,14 @@ const POISON: [(&str, &str); 11] = [
     ("certificate_id, tries", "'negative', -1"),
 ];
 
-/// Rows that are never due, since their values have no order among those that the rules let in.
+/// Rows that are never due, since their values don't compare with valid ones.
 const NEVER_DUE: [(&str, &str); 3] = [
     ("certificate_id, due_at", "'soon', 'soon'"),
     ("certificate_id, due_at", "'blob-due', x'ff'"),
     ("certificate_id, created_at, due_at", "'created', 'long ago', 9999999999"),
 ];
 
-/// Inserts rows while the rules for inserting are away.
+/// Inserts rows without the rules for inserting.
 async fn smuggle(bench: &Bench, rows: &[(&str, &str)]) {
     let rules: String = bench.value("SELECT sql FROM sqlite_master WHERE name = 'submissions_insert_rules'").await;
     let inserts =
@@ -94,7 +94,7 @@ async fn smuggle(bench: &Bench, rows: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn rows_that_came_in_past_the_rules_stay_as_they_are_and_the_others_go_on() {
+async fn rows_that_bypassed_the_rules_stay_unchanged_and_others_are_sent() {
     let bench = Bench::new().await;
     smuggle(&bench, &NEVER_DUE).await;
     for round in 0..5 {
@@ -121,7 +121,7 @@ async fn rows_that_came_in_past_the_rules_stay_as_they_are_and_the_others_go_on(
 }
 
 #[tokio::test]
-async fn a_row_that_a_rule_lets_nobody_move_is_told_of_once_and_the_others_go_on() {
+async fn a_row_that_no_rule_lets_move_is_reported_once_and_others_are_sent() {
     let bench = Bench::new().await;
     smuggle(&bench, &[("certificate_id, priority", "'stuck', 0"), ("certificate_id", "'bad id'")]).await;
     bench
@@ -147,7 +147,7 @@ async fn a_row_that_a_rule_lets_nobody_move_is_told_of_once_and_the_others_go_on
 }
 
 #[tokio::test]
-async fn nonsense_in_the_daemons_own_row_is_written_over() {
+async fn nonsense_in_the_daemons_own_row_is_overwritten() {
     let bench = Bench::new().await;
     bench.enqueue(&["abcd"]).await;
     let nonsense = "UPDATE daemon SET pid = 'x', version = x'ff1b', started_at = 'then', heartbeat_at = x'00',

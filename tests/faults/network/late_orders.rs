@@ -1,10 +1,10 @@
-//! Orders that land late: when a commit in doubt may be sent again, and what becomes of an order that lands even later.
+//! Orders that are placed late: when a commit in doubt may be repeated, and what happens to an even later order.
 
 use std::time::Duration;
 
 use certcommit::simulator::{Fault, ReadFault};
 
-use super::told;
+use super::message_of;
 use crate::support::Bench;
 
 const STATUS_REFUSED: &str = "FailedOperation.InvalidCertificateStatusCode";
@@ -15,10 +15,10 @@ async fn bench() -> Bench {
     bench
 }
 
-/// A commit is sent again only once its signature is dead for the server: the second negative read lies at least
-/// `verify.resend_after` after its signing. So an order that lands up to then is seen by that read.
+/// A commit is repeated only once the server no longer accepts its signature: the second negative read comes at least
+/// `verify.resend_after` after signing, so it sees an order placed up to then.
 #[tokio::test]
-async fn an_order_that_lands_any_time_before_the_read_that_allows_another_commit_is_found_by_it() {
+async fn an_order_placed_before_the_read_that_allows_another_commit_is_found() {
     let mut bench = bench().await;
     bench.set("verify.resend_after", "5s");
     let delays = [100, 800, 1600, 2400, 3200, 4000];
@@ -37,7 +37,7 @@ async fn an_order_that_lands_any_time_before_the_read_that_allows_another_commit
 }
 
 #[tokio::test]
-async fn no_commit_is_sent_again_before_its_signature_is_old_enough() {
+async fn no_commit_is_repeated_before_its_signature_has_expired() {
     let mut bench = bench().await;
     bench.set("verify.resend_after", "3s");
     let ids = crate::support::ids(10);
@@ -62,11 +62,10 @@ async fn no_commit_is_sent_again_before_its_signature_is_old_enough() {
     assert!(youngest >= 3000, "sent again after a read {youngest} ms after the signing");
 }
 
-/// By the contract this can't be, since a signature lives 300 s and `verify.resend_after` is ten minutes. Should it
-/// happen all the same, say since the service shows its orders late, then the service refuses the second commit for its
-/// status, and that is read back, too.
+/// This shouldn't happen, since a signature is valid for 300 s and `verify.resend_after` is ten minutes. If the service shows
+/// orders late, it refuses the second commit for the certificate's status, and that is read back too.
 #[tokio::test]
-async fn an_order_that_shows_only_after_two_negative_reads_is_found_when_the_second_commit_is_refused() {
+async fn an_order_placed_even_later_is_found_when_the_second_commit_is_refused() {
     let bench = bench().await;
     let not_yet = ReadFault::Shows { order_id: None, status: Some(13) };
     bench.simulator.script_commits("abcb1234", vec![Fault::CutAfter]);
@@ -79,5 +78,5 @@ async fn an_order_that_shows_only_after_two_negative_reads_is_found_when_the_sec
     let answers: Vec<String> = bench.simulator.commits().into_iter().map(|commit| commit.answer).collect();
     assert_eq!(answers[1..], [STATUS_REFUSED]);
     assert_eq!(bench.row("abcb1234").await.resolved_by.as_deref(), Some("readback"));
-    assert!(told(&lines, "submitted", "abcb1234").contains("by reading it back"));
+    assert!(message_of(&lines, "submitted", "abcb1234").contains("by readback"));
 }

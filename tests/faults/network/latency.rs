@@ -1,8 +1,7 @@
-//! The limit over a line with a delay: setting up a connection takes round trips, and they must neither bunch requests
-//! nor slow them down.
+//! The rate limit over a slow network: the round trips of setting up connections must neither bunch requests nor slow them down.
 //!
-//! The limit is promised while the delay on the way varies by less than `rate.guard`. A busy machine makes it vary, too:
-//! so the test tells by how much its own timers were late.
+//! The limit is promised while network delays vary by less than `rate.guard`. A busy machine adds to that, so the tests print
+//! how late their own timers were.
 
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::support::{
 const CAP: usize = 20;
 
 #[tokio::test]
-async fn cold_connections_over_tls_neither_break_the_limit_nor_cost_the_rate() {
+async fn cold_tls_connections_neither_break_the_limit_nor_reduce_the_rate() {
     let rows: usize = test_size("ROWS", 60);
     let guard: u64 = test_size("GUARD_MS", 150);
     let round_trip: u64 = test_size("ROUND_TRIP_MS", 100);
@@ -53,7 +52,7 @@ async fn cold_connections_over_tls_neither_break_the_limit_nor_cost_the_rate() {
     assert!(worst > CAP / 2, "a delay doesn't slow it down, yet no second saw more than {worst}");
 }
 
-/// What a proxy keeps back departs in a bunch once it is let go: the bunch itself has to be within the limit.
+/// Requests that a proxy holds back depart together. Even that must be within the limit.
 #[tokio::test]
 async fn a_proxy_that_grants_its_tunnels_all_at_once_does_not_break_the_limit() {
     const HOST: &str = "ssl.certcommit.invalid";

@@ -1,15 +1,15 @@
-//! Answers out of step: HTTP/1.1 tells them apart by their order alone, and something on the way spoils it.
+//! Replies to the wrong request: HTTP/1.1 matches them by order alone, and a middlebox changes the order.
 
 use std::time::Duration;
 
-use super::{told, until_submitted};
+use super::{message_of, until_submitted};
 use crate::support::{Act, Answer, Authority, Bench, FaultProxy, Greeting, Process, ReplyScript, text};
 
 const HOST: &str = "localhost";
-/// What is wrong with an answer that came before.
+/// What the log says of a copy of an earlier reply.
 const REPEATED: &str = "the reply has the RequestId of an earlier one";
 
-/// An answer to a commit that orders nothing, whoever it is for.
+/// A refusal of a commit.
 fn refusal(request_id: &str) -> Vec<u8> {
     let error = r#"{"Code":"FailedOperation.CertificateNotFound","Message":"no"}"#;
     let body = format!(r#"{{"Response":{{"Error":{error},"RequestId":"{request_id}"}}}}"#);
@@ -21,10 +21,10 @@ async fn stop(daemon: Process) -> Vec<serde_json::Value> {
     daemon.end().await.1
 }
 
-/// Each request on the connection gets the answer to the one before it, from the second one on. The third one waits for a
-/// connection meanwhile: those that are opened don't come to stand.
+/// From the second on, each request on the connection gets the reply to the one before. The third request waits for a
+/// connection meanwhile, since new ones are never established.
 #[tokio::test]
-async fn what_waits_for_a_connection_that_is_out_of_step_gets_no_answer_of_another_request() {
+async fn a_request_waiting_for_an_out_of_step_connection_gets_no_other_requests_reply() {
     let mut bench = Bench::new().await;
     let authority = Authority::new("Trusted");
     let proxy = FaultProxy::with_tls(&bench.simulator, authority.server(HOST)).await;
@@ -45,7 +45,7 @@ async fn what_waits_for_a_connection_that_is_out_of_step_gets_no_answer_of_anoth
     daemon.until_event("in_doubt").await;
     proxy.greet(Greeting::Serve);
     until_submitted(&mut daemon, 3).await;
-    let line = told(&stop(daemon).await, "in_doubt", "next");
+    let line = message_of(&stop(daemon).await, "in_doubt", "next");
     assert!(line.contains(REPEATED), "{line}");
     bench.assert_each_submitted_once(&["first", "next", "waiting"]).await;
     let of = |id| proxy.commits_of(id)[0].connection;
@@ -54,7 +54,7 @@ async fn what_waits_for_a_connection_that_is_out_of_step_gets_no_answer_of_anoth
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_on_another_connection_than_before_puts_all_that_is_on_the_way_in_doubt() {
+async fn a_reply_repeated_on_another_connection_puts_all_requests_in_flight_in_doubt() {
     let mut bench = Bench::new().await;
     let proxy = FaultProxy::start(&bench.simulator).await;
     bench.set("api.endpoint", &proxy.endpoint());
@@ -68,9 +68,9 @@ async fn an_answer_that_comes_on_another_connection_than_before_puts_all_that_is
     bench.enqueue(&["on-the-way", "crossed"]).await;
     until_submitted(&mut daemon, 2).await;
     let lines = stop(daemon).await;
-    let line = told(&lines, "in_doubt", "crossed");
+    let line = message_of(&lines, "in_doubt", "crossed");
     assert!(line.contains(REPEATED), "{line}");
-    let line = told(&lines, "in_doubt", "on-the-way");
+    let line = message_of(&lines, "in_doubt", "on-the-way");
     assert!(line.contains("replies came to the wrong requests"), "{line}");
     let of = |id| proxy.commits_of(id)[0].connection;
     assert_eq!((of("refused"), of("crossed")), (1, 2));
@@ -79,9 +79,9 @@ async fn an_answer_that_comes_on_another_connection_than_before_puts_all_that_is
     bench.assert_nothing_blind().await;
 }
 
-/// A page from something in between says nothing of whose answer it is, and a second copy of it can't be told.
+/// A page from a middlebox doesn't say which request it is for, so a copy of it couldn't be recognized.
 #[tokio::test]
-async fn a_connection_that_brought_an_answer_without_a_request_id_is_not_used_again() {
+async fn a_connection_with_a_reply_without_a_request_id_is_not_used_again() {
     let mut bench = Bench::new().await;
     bench.set("pause.after", "1000");
     let proxy = FaultProxy::start(&bench.simulator).await;

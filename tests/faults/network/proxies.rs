@@ -1,5 +1,5 @@
-//! Proxies on the way: what fails before the tunnel and TLS stand was not sent, what fails afterwards is in doubt, and
-//! either way the log names the proxy.
+//! Proxies: what fails before the tunnel and TLS are established was not sent, what fails afterwards is in doubt, and either way
+//! the log names the proxy.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use tokio_rustls::rustls::ServerConfig;
 
-use super::{assert_waits_until_mended, told, until_submitted};
+use super::{assert_waits_until_fixed, message_of, until_submitted};
 use crate::support::{
     Act, Answer, Authority, Bench, ConnectProxy, FaultProxy, Process, Reception, SocksProxy, ids, output,
 };
 
-/// A name that only the proxy knows.
+/// A name that only the proxy resolves.
 const HOST: &str = "ssl.certcommit.invalid";
 const HTML: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 29\r\n\r\n<html>Please log in.</html>\r\n";
 
-/// A daemon whose API is behind TLS and known to a proxy alone.
+/// A bench whose API speaks TLS and can be reached only through a proxy.
 struct Behind {
     bench: Bench,
     authority: Authority,
@@ -32,7 +32,7 @@ impl Behind {
         behind.set("api.proxy", &url)
     }
 
-    /// The same, without a word of the proxy in the settings.
+    /// The same, without the proxy in the settings.
     async fn unset() -> Self {
         let mut bench = Bench::new().await;
         let authority = Authority::new("Trusted");
@@ -58,19 +58,19 @@ impl Behind {
         Process::spawn(self.command(&["run"]))
     }
 
-    /// Holds that nothing is sent while whoever asks is met so, that the log says why in these words and names the proxy,
-    /// and that all is sent once tunnels are granted.
+    /// Asserts that nothing is sent while the proxy answers like this, that the log gives the reason in these words and names the
+    /// proxy, and that everything is sent once tunnels are granted.
     async fn assert_waits_for_tunnels(self, reception: Reception, says: &[&str]) {
         self.proxy.receive(reception);
         let address = self.proxy.address();
         self.assert_waits_until(&[says, &[&address]].concat(), |proxy, _, _| proxy.receive(Reception::Tunnel)).await;
     }
 
-    async fn assert_waits_until(self, says: &[&str], mend: impl FnOnce(&ConnectProxy, &FaultProxy, Arc<ServerConfig>)) {
+    async fn assert_waits_until(self, says: &[&str], fix: impl FnOnce(&ConnectProxy, &FaultProxy, Arc<ServerConfig>)) {
         let daemon = self.spawn();
         let Self { bench, authority, api, proxy } = self;
         bench.enqueue(&ids(8)).await;
-        assert_waits_until_mended(&bench, daemon, says, async || mend(&proxy, &api, authority.server(HOST))).await;
+        assert_waits_until_fixed(&bench, daemon, says, async || fix(&proxy, &api, authority.server(HOST))).await;
     }
 }
 
@@ -79,7 +79,7 @@ fn trusted(bench: &Bench) -> PathBuf {
 }
 
 #[tokio::test]
-async fn orders_go_through_the_tunnels_of_a_proxy_which_are_used_again() {
+async fn orders_go_through_a_proxys_tunnel_which_is_reused() {
     let behind = Behind::new().await;
     let mut daemon = behind.spawn();
     let ids = ids(5);
@@ -99,14 +99,14 @@ async fn orders_go_through_the_tunnels_of_a_proxy_which_are_used_again() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_wants_a_password_costs_no_try() {
+async fn a_proxy_that_requires_a_password_costs_no_try() {
     let wants = Reception::TunnelFor("Basic dXNlcjpwYXNzd29yZA==");
     let says = ["requires a user and a password (HTTP 407): set api.proxy"];
     Behind::new().await.assert_waits_for_tunnels(wants, &says).await;
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_the_password_costs_no_try() {
+async fn a_proxy_that_rejects_the_password_costs_no_try() {
     let behind = Behind::new().await;
     let url = behind.proxy.url().replace("http://", "http://user:wrong@");
     let wants = Reception::TunnelFor("Basic dXNlcjpwYXNzd29yZA==");
@@ -115,7 +115,7 @@ async fn a_proxy_that_refuses_the_password_costs_no_try() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_forbids_the_way_costs_no_try() {
+async fn a_proxy_that_forbids_the_tunnel_costs_no_try() {
     let forbids = Reception::Say("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
     let says = ["forbids a tunnel to ssl.certcommit.invalid:443 (HTTP 403)"];
     Behind::new().await.assert_waits_for_tunnels(forbids, &says).await;
@@ -134,7 +134,7 @@ async fn a_proxy_that_can_not_resolve_or_reach_the_api_costs_no_try() {
 }
 
 #[tokio::test]
-async fn a_page_in_place_of_a_tunnel_costs_no_try() {
+async fn a_page_instead_of_a_tunnel_costs_no_try() {
     Behind::new()
         .await
         .assert_waits_for_tunnels(Reception::Say(HTML), &["through the proxy ", "it may have sent a page instead"])
@@ -142,19 +142,19 @@ async fn a_page_in_place_of_a_tunnel_costs_no_try() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_speaks_no_http_costs_no_try() {
+async fn a_proxy_that_does_not_speak_http_costs_no_try() {
     let says = ["refuses a tunnel to ssl.certcommit.invalid:443 and doesn't speak HTTP; is it an HTTP proxy?"];
     Behind::new().await.assert_waits_for_tunnels(Reception::Say("220 mail.example ESMTP\r\n"), &says).await;
 }
 
 #[tokio::test]
-async fn a_proxy_that_cuts_the_connection_before_the_tunnel_stands_costs_no_try() {
+async fn a_proxy_that_cuts_the_connection_before_the_tunnel_costs_no_try() {
     let says = ["closed the connection when asked for a tunnel to ssl.certcommit.invalid:443"];
     Behind::new().await.assert_waits_for_tunnels(Reception::Cut, &says).await;
 }
 
 #[tokio::test]
-async fn a_tunnel_that_is_cut_before_tls_stands_costs_no_try() {
+async fn a_tunnel_cut_before_tls_costs_no_try() {
     Behind::new()
         .await
         .assert_waits_for_tunnels(
@@ -165,13 +165,13 @@ async fn a_tunnel_that_is_cut_before_tls_stands_costs_no_try() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_does_not_answer_costs_no_try() {
+async fn a_proxy_that_does_not_reply_costs_no_try() {
     let behind = Behind::new().await.set("api.connect_timeout", "500ms");
     behind.assert_waits_for_tunnels(Reception::Silence, &["through the proxy ", "timed out"]).await;
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_not_there_costs_no_try() {
+async fn an_unreachable_proxy_costs_no_try() {
     let behind = Behind::new().await;
     let listener = ConnectProxy::listener().await;
     let address = listener.local_addr().unwrap();
@@ -188,7 +188,7 @@ async fn a_proxy_that_is_not_there_costs_no_try() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_opens_tls_with_an_authority_that_nobody_trusts_gets_no_request() {
+async fn a_proxy_that_intercepts_tls_with_an_untrusted_authority_gets_no_request() {
     let behind = Behind::new().await;
     behind.api.set_tls(Authority::new("The proxy's own").server(HOST));
     let says = [
@@ -201,7 +201,7 @@ async fn a_proxy_that_opens_tls_with_an_authority_that_nobody_trusts_gets_no_req
 }
 
 #[tokio::test]
-async fn a_proxy_that_opens_tls_with_an_authority_that_is_trusted_here_may() {
+async fn a_proxy_may_intercept_tls_with_an_authority_that_is_trusted_here() {
     let behind = Behind::new().await;
     let own = Authority::new("The proxy's own");
     own.write(&trusted(&behind.bench));
@@ -213,7 +213,7 @@ async fn a_proxy_that_opens_tls_with_an_authority_that_is_trusted_here_may() {
 }
 
 #[tokio::test]
-async fn what_fails_after_a_request_departed_in_the_tunnel_is_in_doubt_and_names_the_proxy() {
+async fn a_failure_after_departure_in_the_tunnel_is_in_doubt_and_names_the_proxy() {
     let behind = Behind::new().await;
     let fates = [
         ("cut", vec![Act::Close], "connection closed before message completed"),
@@ -233,7 +233,7 @@ async fn what_fails_after_a_request_departed_in_the_tunnel_is_in_doubt_and_names
     daemon.signal("TERM");
     let (_, lines) = daemon.end().await;
     for (id, _, says) in &fates {
-        let line = told(&lines, "in_doubt", id);
+        let line = message_of(&lines, "in_doubt", id);
         assert!(
             line.contains(&format!("through the proxy {}: ", behind.proxy.address())) && line.contains(says),
             "{line}"
@@ -244,7 +244,7 @@ async fn what_fails_after_a_request_departed_in_the_tunnel_is_in_doubt_and_names
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_asked_over_tls_proves_who_it_is() {
+async fn a_tls_proxy_must_have_a_trusted_certificate() {
     let behind = Behind::new().await;
     let secure = ConnectProxy::with_tls(behind.api.port(), behind.authority.server("localhost")).await;
     let url = format!("https://localhost:{}", secure.address().rsplit(':').next().unwrap());
@@ -268,7 +268,7 @@ async fn a_proxy_that_is_asked_over_tls_proves_who_it_is() {
 }
 
 #[tokio::test]
-async fn a_socks_proxy_resolves_the_name_and_wants_its_password() {
+async fn a_socks_proxy_resolves_the_name_and_checks_the_password() {
     let behind = Behind::new().await;
     let socks = SocksProxy::to(behind.api.port(), "user", "p@ss").await;
     let behind = behind.set("api.proxy", &format!("socks5h://user:p%40ss@{}", socks.address()));
@@ -286,7 +286,7 @@ async fn a_socks_proxy_resolves_the_name_and_wants_its_password() {
 }
 
 #[tokio::test]
-async fn the_environments_proxy_is_used_and_named_and_its_exceptions_go_straight() {
+async fn the_environments_proxy_is_used_and_its_exceptions_are_reached_directly() {
     let behind = Behind::unset().await;
     let check = |variables: &[(&str, &str)]| {
         let mut command = behind.command(&["check", "--online"]);
@@ -314,14 +314,14 @@ async fn the_environments_proxy_is_used_and_named_and_its_exceptions_go_straight
 }
 
 #[tokio::test]
-async fn neither_this_machine_nor_the_metadata_service_is_asked_through_a_proxy() {
+async fn this_machine_and_the_metadata_service_are_never_reached_through_a_proxy() {
     let mut bench = Bench::new().await;
     let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
     let proxy = ConnectProxy::to(metadata.address().port()).await;
     bench.set("credentials.source", "cvm-role");
     bench.set("api.proxy", &proxy.url());
     bench.enqueue(&ids(3)).await;
-    let mut command = bench.command_without_keys(&["run", "--until-empty"]);
+    let mut command = bench.command_without_credentials(&["run", "--until-empty"]);
     command.env("CERTCOMMIT_METADATA", metadata.address().to_string());
     for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"] {
         command.env(name, proxy.url());

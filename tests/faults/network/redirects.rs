@@ -1,11 +1,11 @@
-//! A redirect: a signed request must not go where a reply points.
+//! A signed request must not follow a redirect.
 
 use std::net::{Ipv4Addr, TcpListener};
 
 use crate::support::{Act, Answer, Bench, FaultProxy};
 
 #[tokio::test]
-async fn no_redirect_is_followed_and_the_other_host_gets_no_connection() {
+async fn a_redirect_is_not_followed() {
     let elsewhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     elsewhere.set_nonblocking(true).unwrap();
     let port = elsewhere.local_addr().unwrap().port();
@@ -24,7 +24,7 @@ async fn no_redirect_is_followed_and_the_other_host_gets_no_connection() {
     let (code, lines) = bench.spawn(&["run", "--until-empty"]).end().await;
     assert_eq!(code, Some(0));
     for id in &ids {
-        let line = super::told(&lines, "in_doubt", id);
+        let line = super::message_of(&lines, "in_doubt", id);
         let says = format!("the answer was HTTP {}, which is not the API's", id.trim_start_matches("redirect-"));
         assert!(line.contains(&says), "{line}");
         assert_eq!(proxy.commits_of(id).len(), 2, "{id}");

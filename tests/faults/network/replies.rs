@@ -1,4 +1,4 @@
-//! The request arrives, the order is placed, and something happens to the reply.
+//! The order is placed, and the reply is spoilt.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use crate::support::{Act, Answer, Bench, FaultProxy, Greeting, Reply, ReplyScript};
 
-use super::told;
+use super::message_of;
 
 const TIMED_OUT: &str = "timed out";
 
-/// What a daemon may need at its peak, whatever is poured over it.
+/// The most memory that a daemon may need, whatever it receives.
 const MEMORY_KB: u64 = 64 * 1024;
 
-/// What the kernel may hold of an answer that isn't read any more.
+/// How much of an unread reply the kernel may hold.
 const KERNEL_BUFFERS: usize = 15 * 1024 * 1024;
 
-/// A reply's fate, and what the log says of it.
+/// What happens to a reply, and what the log says.
 struct Fate {
     id: &'static str,
     answer: ReplyScript,
     says: &'static str,
 }
 
-/// The reply with another head.
+/// The reply with a different head.
 fn with_head(head: &str, reply: &Reply) -> Vec<u8> {
     [head.as_bytes(), &reply.body].concat()
 }
@@ -33,7 +33,7 @@ fn announcing(length: usize) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n")
 }
 
-/// Fates after which nobody knows whether the order was placed.
+/// After these, nobody knows whether the order was placed.
 const SPOILT: &[Fate] = &[
     Fate { id: "unanswered", answer: |_| vec![Act::Close], says: "connection closed before message completed" },
     Fate {
@@ -140,7 +140,7 @@ const SPOILT: &[Fate] = &[
     Fate { id: "gzip-bomb", answer: |_| vec![Act::Send(BOMB.clone())], says: "the answer was not UTF-8" },
 ];
 
-/// Fates after which the reply is still the API's.
+/// After these, the reply is still valid.
 const UNUSUAL: &[(&str, ReplyScript)] = &[
     ("old-http", |reply| vec![Act::Send(with_head("HTTP/1.0 200 OK\r\n\r\n", reply)), Act::Close]),
     ("byte-by-byte", |reply| vec![Act::Slowly(reply.whole(), Duration::from_millis(1))]),
@@ -156,7 +156,7 @@ const UNUSUAL: &[(&str, ReplyScript)] = &[
     }),
 ];
 
-/// An answer of about 33 kB that would inflate to 32 MiB: a genuine receipt, behind spaces.
+/// A reply of about 33 kB that would inflate to 32 MiB: a genuine receipt after spaces.
 static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let receipt = br#"{"Response":{"OrderId":"SO1","Status":8,"RequestId":"r"}}"#;
     let mut gzip = Command::new("gzip").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -172,7 +172,7 @@ static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| {
 });
 
 #[tokio::test]
-async fn a_reply_that_is_spoilt_on_its_way_leaves_the_order_in_doubt_and_it_is_read_back_once() {
+async fn a_spoilt_reply_leaves_the_order_in_doubt_and_it_is_read_back_once() {
     let mut bench = Bench::new().await;
     let proxy = FaultProxy::start(&bench.simulator).await;
     LazyLock::force(&BOMB);
@@ -195,22 +195,19 @@ async fn a_reply_that_is_spoilt_on_its_way_leaves_the_order_in_doubt_and_it_is_r
     bench.assert_each_submitted_once(&ids).await;
     bench.assert_nothing_blind().await;
     for Fate { id, says, .. } in SPOILT {
-        let line = told(&lines, "in_doubt", id);
+        let line = message_of(&lines, "in_doubt", id);
         assert!(line.contains(says) && line.contains("it is read back"), "{line}");
         let row = bench.row(id).await;
         assert_eq!((row.tries, row.resolved_by.as_deref()), (1, Some("readback")), "{row:?}");
         assert_eq!(proxy.commits_of(id).len(), 1, "{id}");
     }
-    println!(
-        "{} bytes of the answers without an end were taken; {peak} kB of memory at the peak",
-        proxy.endless_bytes()
-    );
+    println!("{} bytes of endless replies were read; peak memory {peak} kB", proxy.endless_bytes());
     assert!(proxy.endless_bytes() < 1024 * 1024 + KERNEL_BUFFERS, "{} bytes were taken", proxy.endless_bytes());
     assert!(peak < MEMORY_KB, "{peak} kB at the peak");
 }
 
 #[tokio::test]
-async fn an_unusual_reply_that_is_whole_counts() {
+async fn an_unusual_but_complete_reply_counts() {
     let mut bench = Bench::new().await;
     let proxy = FaultProxy::start(&bench.simulator).await;
     bench.set("api.endpoint", &proxy.endpoint());
@@ -241,7 +238,7 @@ async fn no_request_asks_for_a_compressed_reply() {
 }
 
 #[tokio::test]
-async fn a_server_that_answers_before_it_has_read_the_request_has_not_placed_the_order() {
+async fn a_reply_before_the_request_was_read_is_not_believed() {
     let mut bench = Bench::new().await;
     let proxy = FaultProxy::start(&bench.simulator).await;
     bench.set("api.endpoint", &proxy.endpoint());
@@ -255,14 +252,14 @@ async fn a_server_that_answers_before_it_has_read_the_request_has_not_placed_the
     daemon.until_event("submitted").await;
     daemon.signal("TERM");
     let (_, lines) = daemon.end().await;
-    let line = told(&lines, "in_doubt", "abcb1234");
+    let line = message_of(&lines, "in_doubt", "abcb1234");
     assert!(line.contains("HTTP 503, which is not the API's"), "{line}");
     bench.assert_each_submitted_once(&["abcb1234"]).await;
     bench.assert_nothing_blind().await;
     assert_eq!(bench.row("abcb1234").await.tries, 2);
 }
 
-/// The most memory that a process ever had.
+/// The peak memory of a process.
 fn peak_memory_kb(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

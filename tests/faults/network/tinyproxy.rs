@@ -1,4 +1,4 @@
-//! A real proxy, with a user and a password.
+//! A real proxy that requires a user and a password.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::support::{Authority, Bench, ConnectProxy, FaultProxy, ids, output, text};
 
-/// A name that the proxy alone resolves.
+/// A name that only the proxy resolves.
 const HOST: &str = "ssl.certcommit.invalid";
 const USER: &str = "CanaryUser4Tz";
 const PASSWORD: &str = "CanaryPassword7Qx";
@@ -18,11 +18,11 @@ struct Tinyproxy {
 }
 
 impl Tinyproxy {
-    /// A proxy that grants tunnels to this port alone.
+    /// A proxy that grants tunnels only to this port.
     async fn start(bench: &Bench, port: u16) -> Self {
         let hosts = bench.path("hosts");
         std::fs::write(&hosts, format!("127.0.0.1 localhost {HOST}\n")).unwrap();
-        // It can't be told to take any port: this one was free a moment ago.
+        // It can't choose a free port itself: this one was free a moment ago.
         let own = ConnectProxy::listener().await.local_addr().unwrap().port();
         let configuration = bench.path("tinyproxy.conf");
         let lines = format!(
@@ -36,7 +36,7 @@ impl Tinyproxy {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let ready = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("Accepting connections")));
         assert!(ready.is_some(), "tinyproxy is installed and starts");
-        // It goes on to write, and must not meet a closed pipe.
+        // It keeps writing, and must not find a closed pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, port: own }
     }
@@ -53,7 +53,7 @@ impl Drop for Tinyproxy {
     }
 }
 
-/// Writes a proxy's URL into a file that its owner alone reads.
+/// Writes a proxy's URL into a file that only its owner can read.
 fn file(bench: &Bench, url: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt as _;
     let path = bench.path("proxy");
@@ -63,7 +63,7 @@ fn file(bench: &Bench, url: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn orders_go_through_a_real_proxy_with_a_password_that_nothing_shows() {
+async fn orders_go_through_a_real_proxy_whose_password_is_never_shown() {
     let mut bench = Bench::new().await;
     let authority = Authority::new("Trusted");
     authority.write(&bench.path("authority.pem"));

@@ -1,4 +1,4 @@
-//! The name and the identity of the server: what doesn't resolve, or can't prove who it is, gets no request.
+//! A server whose name doesn't resolve, or whose certificate isn't trusted, gets no request.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,14 +7,14 @@ use std::sync::Arc;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ProtocolVersion, ServerConfig};
 
-use super::assert_waits_until_mended;
+use super::assert_waits_until_fixed;
 use crate::support::{Authority, Bench, FaultProxy, Greeting, Process, ids, text};
 
 const HOST: &str = "localhost";
 /// A name that no resolver knows (RFC 6761).
 const NOWHERE: &str = "certcommit.invalid";
 
-/// A daemon that trusts the authority, and an API behind TLS.
+/// A bench whose API speaks TLS, and an authority that the daemon trusts.
 struct Secure {
     bench: Bench,
     authority: Authority,
@@ -31,12 +31,12 @@ impl Secure {
         Self { bench, authority, proxy }
     }
 
-    /// Holds that nothing is sent until the server is the right one, and that the log says why in these words.
+    /// Asserts that nothing is sent until the server is trusted, and that the log gives the reason in these words.
     async fn assert_waits_for_the_right_server(self, says: &[&str]) {
         let Self { bench, authority, proxy } = self;
         bench.enqueue(&ids(8)).await;
         let daemon = spawn(&bench);
-        assert_waits_until_mended(&bench, daemon, says, async || {
+        assert_waits_until_fixed(&bench, daemon, says, async || {
             proxy.greet(Greeting::Serve);
             proxy.set_tls(authority.server(HOST));
         })
@@ -59,7 +59,7 @@ fn spawn(bench: &Bench) -> Process {
 }
 
 #[tokio::test]
-async fn orders_go_over_tls_to_a_server_that_proves_who_it_is() {
+async fn orders_go_over_tls_to_a_trusted_server() {
     for (version, spoken) in [(&TLS13, ProtocolVersion::TLSv1_3), (&TLS12, ProtocolVersion::TLSv1_2)] {
         let Secure { bench, proxy, .. } = Secure::with(|authority| authority.server_with(version, HOST)).await;
         let ids = ids(5);
@@ -76,13 +76,13 @@ async fn orders_go_over_tls_to_a_server_that_proves_who_it_is() {
 }
 
 #[tokio::test]
-async fn a_server_that_an_unknown_authority_vouches_for_gets_no_request() {
+async fn a_server_with_an_unknown_authority_gets_no_request() {
     let secure = Secure::with(|_| Authority::new("Unknown").server(HOST)).await;
     secure.assert_waits_for_the_right_server(&["the server's certificate is not trusted: unknown issuer"]).await;
 }
 
 #[tokio::test]
-async fn a_server_whose_certificate_has_expired_gets_no_request() {
+async fn a_server_with_an_expired_certificate_gets_no_request() {
     let secure = Secure::with(|authority| authority.expired_server(HOST)).await;
     secure
         .assert_waits_for_the_right_server(&[
@@ -92,13 +92,13 @@ async fn a_server_whose_certificate_has_expired_gets_no_request() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_certified_for_another_host_gets_no_request() {
+async fn a_server_with_another_hosts_certificate_gets_no_request() {
     let secure = Secure::with(|authority| authority.server("ssl.example.com")).await;
     secure.assert_waits_for_the_right_server(&["not valid for name", HOST, "ssl.example.com"]).await;
 }
 
 #[tokio::test]
-async fn a_connection_that_is_cut_in_the_handshake_costs_no_try() {
+async fn a_connection_cut_in_the_handshake_costs_no_try() {
     let secure = Secure::with(|authority| authority.server(HOST)).await;
     secure.proxy.greet(Greeting::Cut);
     secure.assert_waits_for_the_right_server(&["client error (Connect): "]).await;
@@ -113,19 +113,19 @@ async fn a_handshake_that_hangs_costs_no_try() {
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_no_tls_gets_no_request() {
+async fn a_server_without_tls_gets_no_request() {
     let secure = Secure::with(|authority| authority.server(HOST)).await;
     secure.proxy.greet(Greeting::Say(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_vec()));
     secure.assert_waits_for_the_right_server(&["TLS failed: received corrupt message"]).await;
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_resolve_costs_no_try() {
+async fn an_unresolvable_name_costs_no_try() {
     let mut secure = Secure::with(|authority| authority.server(NOWHERE)).await;
     let endpoint = format!("https://{NOWHERE}:{}", secure.proxy.port());
     secure.bench.set("api.endpoint", &endpoint);
     let Secure { bench, proxy, .. } = secure;
-    // The daemon gets a file of hosts of its own, so that the name can be taught to it later.
+    // The daemon has a hosts file of its own, so that the name can be added later.
     let hosts = bench.path("hosts");
     std::fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
     let mount = format!("mount --bind {} /etc/hosts && exec \"$@\"", text(&hosts));
@@ -133,7 +133,7 @@ async fn a_name_that_does_not_resolve_costs_no_try() {
         bench.command_under(&["unshare", "--map-root-user", "--mount", "sh", "-c", &mount, "sh"], &["run"]);
     command.env("SSL_CERT_FILE", trusted(&bench));
     bench.enqueue(&ids(8)).await;
-    assert_waits_until_mended(&bench, Process::spawn(command), &["failed to lookup address"], async || {
+    assert_waits_until_fixed(&bench, Process::spawn(command), &["failed to lookup address"], async || {
         std::fs::write(&hosts, format!("127.0.0.1 {NOWHERE}\n")).unwrap();
     })
     .await;

@@ -1,4 +1,4 @@
-//! What a disk may hold after the power failed: everything that was synced, and of the rest whatever reached it.
+//! What a disk may hold after a power cut: everything that was synced, and any part of the rest.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,27 +10,27 @@ use super::trace::Event;
 /// A disk writes sectors whole.
 const SECTOR: usize = 512;
 
-/// What a disk makes of a sync.
+/// How a disk handles a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Syncs {
-    /// What it promises.
+    /// As promised.
     Kept,
-    /// Nothing: it says that it is done, and isn't.
+    /// It says that it is done, and does nothing.
     Ignored,
 }
 
-/// How much of what was not synced reached the disk.
+/// How much of what was not synced survives.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Survival {
     /// Nothing.
     None,
     /// All.
     All,
-    /// Each sector and each change of a size or a name with this probability.
+    /// Each sector and each change of a size or a name, with this probability.
     Some(f64),
 }
 
-/// A change of a file that was not synced yet, and which event it was.
+/// A change of a file that is not synced yet, and the number of its event.
 #[derive(Debug, Clone)]
 enum Change {
     Write { event: usize, offset: usize, bytes: Vec<u8> },
@@ -51,7 +51,7 @@ struct File {
     changes: Vec<Change>,
 }
 
-/// A change of the directory that was not synced yet: a name leads to a file, or nowhere.
+/// A change of the directory that is not synced yet: a name leads to a file, or nowhere.
 #[derive(Debug, Clone)]
 struct Renaming {
     event: usize,
@@ -59,21 +59,21 @@ struct Renaming {
     to: Option<usize>,
 }
 
-/// A disk with one directory, at some moment.
+/// A disk with one directory, at one moment.
 #[derive(Debug)]
 pub(super) struct Disk {
     syncs: Syncs,
     files: Vec<File>,
-    /// The names that are synced.
+    /// The synced names.
     synced: BTreeMap<String, usize>,
     renamings: Vec<Renaming>,
-    /// The names as programs see them.
+    /// The names that programs see.
     names: BTreeMap<String, usize>,
     events: usize,
 }
 
 impl Disk {
-    /// A disk that holds these files safely.
+    /// A disk with these files, all synced.
     pub(super) fn new(syncs: Syncs, files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         let (names, contents): (Vec<String>, Vec<Vec<u8>>) = files.into_iter().unzip();
         let names: BTreeMap<String, usize> = names.into_iter().zip(0..).collect();
@@ -81,7 +81,7 @@ impl Disk {
         Self { syncs, files, synced: names.clone(), renamings: Vec::new(), names, events: 0 }
     }
 
-    /// The next event happens.
+    /// Applies the next event.
     pub(super) fn follow(&mut self, event: &Event) {
         let number = self.events;
         self.events += 1;
@@ -103,7 +103,7 @@ impl Disk {
                 self.change(file, Change::Truncate { event: number, length: *length });
             }
             Event::Sync { file, begun } if self.syncs == Syncs::Kept => {
-                // A file that has lost its name meanwhile may be synced, and nobody will find it.
+                // A file without a name may be synced, but nobody will find it.
                 if let Some(file) = self.names.get(file) {
                     self.files[*file].sync(*begun);
                 }
@@ -129,7 +129,7 @@ impl Disk {
         self.files[*file].changes.push(change);
     }
 
-    /// Writes what the disk may hold if the power fails at this moment into an empty directory.
+    /// Writes what the disk may hold after a power cut at this moment into an empty directory.
     pub(super) fn fail(&self, survival: Survival, random: &mut Rng, directory: &Path) {
         let mut names = self.synced.clone();
         for renaming in &self.renamings {
@@ -177,7 +177,7 @@ impl File {
             match change {
                 Change::Write { offset, bytes, .. } => {
                     let end = offset + bytes.len();
-                    // The size may reach the disk before what fills it.
+                    // The size may reach the disk before the content.
                     if contents.len() < end && survival.survives(random) {
                         contents.resize(end, 0);
                     }
@@ -206,7 +206,7 @@ fn put(contents: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     contents[offset..end].copy_from_slice(bytes);
 }
 
-/// The parts of a write that the disk writes whole, each with its place.
+/// The parts of a write that the disk writes whole, each with its offset.
 fn sectors(offset: usize, bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = offset;
     let mut rest = bytes;

@@ -1,7 +1,7 @@
-//! The power fails: whatever had reached the disk by then, no commit went out that the database doesn't know of.
+//! Power cuts: whatever reached the disk, every commit that was sent is on record.
 //!
-//! A daemon's writes, syncs and sends are recorded. From the recording come images of what the disk may have held at any
-//! moment, and on each image a daemon starts.
+//! A daemon's writes, syncs and sends are recorded. The recording yields images of what the disk may hold at any moment, and a
+//! daemon starts on each image.
 
 mod image;
 mod states;
@@ -26,9 +26,9 @@ use image::{Disk, Survival, Syncs};
 use states::States;
 use trace::Event;
 
-/// Submissions that the daemon is recorded with.
+/// Submissions in the recording.
 const ROWS: usize = 12;
-/// Images that are looked at; at least one for each event.
+/// Images to check; at least one for each event.
 const IMAGES: usize = 700;
 const INDEX_BYTES: usize = 32_768;
 
@@ -41,24 +41,24 @@ const SURVIVALS: [Survival; 6] = [
     Survival::Some(0.99),
 ];
 
-/// What programs did, from a queue that was safe on the disk, or from none, to its end.
+/// What programs did, starting from a synced queue or from none.
 struct Recording {
     before: Vec<(String, Vec<u8>)>,
-    /// Rows that were enqueued before.
+    /// Rows that were enqueued before the recording.
     enqueued: usize,
     events: Vec<Event>,
     ids: Vec<String>,
 }
 
-/// What had happened when the power failed, and can't be taken back.
+/// What had irrevocably happened when the power failed.
 struct Known {
-    /// How many commits had left, by certificate.
+    /// How many commits were sent, by certificate.
     sent: HashMap<String, i64>,
-    /// How many rows somebody had been told are enqueued.
+    /// How many rows had been reported as enqueued.
     enqueued: usize,
 }
 
-/// Records a daemon that works off its queue, among a few lost replies.
+/// Records a daemon that processes its queue, with a few lost replies.
 async fn record_work(rows: usize) -> Recording {
     let ids = ids(rows);
     let bench = unreliable(&ids).await;
@@ -69,8 +69,8 @@ async fn record_work(rows: usize) -> Recording {
     recording
 }
 
-/// Records people who enqueue while no daemon runs, and while one does; a daemon that makes the database, one that is
-/// killed, and one that goes on with what it left.
+/// Records others who enqueue with and without a daemon, a daemon that creates the database, one that is killed, and one that
+/// recovers.
 async fn record_company(rows: usize) -> Recording {
     const SCRIPT: &str = r#"
         certcommit() { "$0" "$@"; }
@@ -117,14 +117,14 @@ fn remove_database(bench: &Bench) {
     }
 }
 
-/// Records a daemon that makes its queue.
+/// Records a daemon that creates its queue.
 async fn record_first_start() -> Recording {
     let bench = Bench::new().await;
     remove_database(&bench);
     record(&bench, &[], Vec::new()).await
 }
 
-/// Records a daemon until its queue is empty, or a shell that is given the program and its options as its arguments.
+/// Records a daemon until its queue is empty, or a shell with the program and its options as arguments.
 async fn record(bench: &Bench, shell: &[&str], ids: Vec<String>) -> Recording {
     let before: Vec<(String, Vec<u8>)> =
         std::fs::read(bench.database()).map(|bytes| ("queue.db".to_owned(), bytes)).into_iter().collect();
@@ -143,13 +143,13 @@ async fn record(bench: &Bench, shell: &[&str], ids: Vec<String>) -> Recording {
     Recording { before, enqueued, events, ids }
 }
 
-/// The moments of a recording that one thread looks at: every so manieth.
+/// The moments of a recording that one thread checks: every nth.
 struct Moments {
     first: usize,
     step: usize,
 }
 
-/// Lets the power fail at each of these moments of the recording, with so many images: what was wrong with them.
+/// Cuts the power at each of these moments, with this many images. Returns what was wrong.
 fn fail_at(moments: &Moments, recording: &Recording, syncs: Syncs, images: usize, random: &mut Rng) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut disk = Disk::new(syncs, recording.before.clone());
@@ -163,7 +163,7 @@ fn fail_at(moments: &Moments, recording: &Recording, syncs: Syncs, images: usize
             let directory = scratch();
             disk.fail(survival, random, directory.path());
             if random.bool() {
-                // The index of the log is mapped, not written: anything may be left of it.
+                // The index of the write-ahead log is mapped, not written: anything may be left of it.
                 let rubbish: Vec<u8> = (0..INDEX_BYTES).map(|_| random.u8(..)).collect();
                 std::fs::write(directory.path().join("queue.db-shm"), rubbish).unwrap();
             }
@@ -189,7 +189,7 @@ fn fail_at(moments: &Moments, recording: &Recording, syncs: Syncs, images: usize
     wrong
 }
 
-/// Lets the power fail once at each of these moments, and looks whether it left the database between two states.
+/// Cuts the power once at each of these moments, and checks that the database is in a whole state.
 fn between_states(
     moments: &Moments,
     recording: &Recording,
@@ -215,13 +215,13 @@ fn between_states(
     wrong
 }
 
-/// A directory in memory, where there is such a thing: it is written hundreds of times.
+/// A directory in memory if possible, since it is written hundreds of times.
 fn scratch() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
-/// Starts a daemon on an image, and looks at what it makes of it: how many are submitted.
+/// Starts a daemon on an image, and checks the result. Returns how many are submitted.
 async fn start_on(directory: &Path, recording: &Recording, known: &Known) -> Result<i64, String> {
     let database = directory.join("queue.db");
     let empty = directory.join("empty.toml");
@@ -291,8 +291,7 @@ where
     sqlx::query_scalar(query).fetch_one(connection).await.unwrap()
 }
 
-/// Lets the power fail at every moment of the recording, with at least so many images in all, in all threads, and
-/// holds that each is good.
+/// Cuts the power at every moment of the recording, with at least this many images, in parallel, and asserts that each is good.
 fn assert_survives(recording: Recording, images: usize) {
     let (states, recording, seed) = (Arc::new(States::of(&recording)), Arc::new(recording), seed());
     let moments = recording.events.len() + 1;
@@ -318,22 +317,22 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn whatever_the_disk_holds_after_a_power_cut_no_commit_was_sent_that_it_does_not_know_of() {
+fn after_a_power_cut_every_commit_that_was_sent_is_on_record() {
     assert_survives(now(record_work(test_size("ROWS", ROWS))), test_size("IMAGES", IMAGES));
 }
 
 #[test]
-fn whoever_else_is_at_the_database_no_row_that_somebody_was_told_of_is_lost_to_a_power_cut() {
+fn a_power_cut_loses_no_row_that_was_reported_as_enqueued() {
     assert_survives(now(record_company(test_size("ROWS", ROWS / 2))), test_size("IMAGES", IMAGES / 2));
 }
 
 #[test]
-fn a_first_start_that_the_power_cuts_short_can_be_made_again() {
+fn a_first_start_interrupted_by_a_power_cut_can_be_repeated() {
     assert_survives(now(record_first_start()), test_size("IMAGES", IMAGES) / 10);
 }
 
 #[test]
-fn a_disk_that_lies_about_syncs_loses_commits_and_these_images_show_it() {
+fn a_disk_that_lies_about_syncs_loses_commits_and_the_images_show_it() {
     let recording = now(record_work(4));
     let all = Moments { first: 0, step: 1 };
     let wrong = fail_at(&all, &recording, Syncs::Ignored, 1, &mut Rng::with_seed(0));
@@ -344,7 +343,7 @@ fn a_disk_that_lies_about_syncs_loses_commits_and_these_images_show_it() {
 }
 
 #[tokio::test]
-async fn a_mark_that_lost_its_last_moments_is_brought_up_to_its_database_by_the_next_start() {
+async fn a_restore_marker_that_lags_behind_its_database_is_updated_by_the_next_start() {
     let bench = Bench::new().await;
     bench.enqueue(&ids(2)).await;
     bench.run_until_empty().await;

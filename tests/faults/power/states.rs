@@ -1,5 +1,5 @@
-//! The states that a database goes through: what people or the daemon go by, after each transaction. A power cut leaves
-//! the last that was durable, or the one that was under way, and nothing in between.
+//! The states of a database after each transaction, as people and the daemon see them. A power cut leaves the last durable state
+//! or the one in progress, and nothing in between.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
@@ -21,7 +21,7 @@ const STATE: &str = "SELECT json_array(
   (SELECT json_array(paused, pause_reason) FROM control),
   (SELECT json_array(run_id, mode, why) FROM daemon))";
 
-/// A recording's states, each with the number of events after which it is durable.
+/// The states of a recording, each with the number of events after which it is durable.
 pub(super) struct States(Vec<(usize, u64)>);
 
 impl States {
@@ -40,14 +40,14 @@ impl States {
         Self(states)
     }
 
-    /// Whether the database may be found in this state after so many events.
+    /// Whether the database may be in this state after this many events.
     pub(super) fn allow(&self, state: u64, events: usize) -> bool {
         let durable = self.0.partition_point(|(after, _)| *after <= events);
         self.0.iter().skip(durable.saturating_sub(1)).take(2).any(|(_, allowed)| *allowed == state)
     }
 }
 
-/// The state that a power cut leaves, as a number that no other has.
+/// The state of a database, as a hash.
 pub(super) fn after_power_cut(disk: &Disk, survival: Survival, random: &mut Rng) -> Result<u64, sqlx::Error> {
     let directory = scratch();
     disk.fail(survival, random, directory.path());

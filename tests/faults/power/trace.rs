@@ -1,35 +1,35 @@
-//! What a program did to the files of a directory and on its sockets, in order, as strace recorded it.
+//! What programs did to the files of a directory and on their sockets, in order, from strace's output.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-/// The system calls that a recording needs.
+/// The system calls to record.
 pub(super) const CALLS: &str = "openat,pwrite64,write,writev,sendto,sendmsg,ftruncate,fsync,fdatasync,unlink,renameat2";
 
-/// One thing that happened. Files go by their names in the directory.
+/// One event. Files are named by their names in the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A file came into being.
+    /// A file was created.
     Create(String),
-    /// A file's name went.
+    /// A file was unlinked.
     Unlink(String),
-    /// A file got another name.
+    /// A file was renamed.
     Rename { from: String, to: String },
-    /// Bytes were handed to the kernel.
+    /// Bytes were written.
     Write { file: String, offset: usize, bytes: Vec<u8> },
-    /// A file was cut or extended.
+    /// A file was truncated or extended.
     Truncate { file: String, length: usize },
-    /// A sync of a file ended, which had begun before this event: what came later it may have left out.
+    /// A sync of a file ended that had begun before this event; it may have missed later writes.
     Sync { file: String, begun: usize },
-    /// A sync of the directory ended, and so on.
+    /// A sync of the directory ended, likewise.
     SyncDirectory { begun: usize },
-    /// The first byte of a commit for this certificate may have left.
+    /// The first byte of a commit for this certificate may have been sent.
     Send { certificate_id: String },
-    /// Somebody was told that so many rows are enqueued.
+    /// This many rows were reported as enqueued.
     Told { rows: usize },
 }
 
-/// A call that had not returned when another thread's call was recorded.
+/// A call that had not returned when another thread's was recorded.
 struct Unfinished {
     text: String,
     begun: usize,
@@ -39,13 +39,12 @@ struct Reader<'a> {
     directory: &'a Path,
     events: Vec<Event>,
     unfinished: HashMap<String, Unfinished>,
-    /// Where in `events` a commit's head was sent on a socket, whose body was not seen yet.
+    /// Where in `events` a commit's head was sent on a socket, while its body was not seen yet.
     heads: HashMap<String, usize>,
     names: Vec<String>,
 }
 
-/// Reads a recording (`strace -f -y -xx`) of what happened to the files in a directory, which at first holds files of
-/// these names.
+/// Reads a recording (`strace -f -y -xx`) of what happened to the files in a directory that initially has these files.
 pub(super) fn read(recording: &str, directory: &Path, names: &[&str]) -> Vec<Event> {
     let names = names.iter().map(|name| (*name).to_owned()).collect();
     let mut reader = Reader { directory, events: Vec::new(), unfinished: HashMap::new(), heads: HashMap::new(), names };
@@ -61,7 +60,7 @@ impl Reader<'_> {
     fn line(&mut self, thread: &str, call: &str) {
         if let Some(text) = call.strip_suffix(" <unfinished ...>") {
             let begun = self.events.len();
-            // What is written may reach the disk, or the server, from the call's beginning on.
+            // From the start of the call, the data may reach the disk or the server.
             if !self.write(text) {
                 self.unfinished.insert(thread.to_owned(), Unfinished { text: text.to_owned(), begun });
             }
@@ -74,7 +73,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Takes note of a call that writes. False: it is none.
+    /// Records a call that writes. Returns false for other calls.
     fn write(&mut self, call: &str) -> bool {
         let (name, arguments) = call.split_once('(').unwrap_or((call, ""));
         match name {
@@ -115,7 +114,7 @@ impl Reader<'_> {
     fn returned(&mut self, call: &str, begun: usize) {
         let (name, arguments) = call.split_once('(').unwrap_or((call, ""));
         let (_, result) = call.rsplit_once(" = ").unwrap_or((call, "-1"));
-        // Of what a process was killed in, nobody knows whether it was done.
+        // A call during which the process was killed may have taken effect or not.
         if result.starts_with(['-', '?']) {
             return;
         }
@@ -164,20 +163,20 @@ impl Reader<'_> {
         }
     }
 
-    /// The file in the directory that a call's first argument is open on.
+    /// The file in the directory that a call's first argument refers to.
     fn file(&self, arguments: &str) -> Option<String> {
         self.within(&path(arguments)?)
     }
 
     fn within(&self, path: &str) -> Option<String> {
         let name = Path::new(path).strip_prefix(self.directory).ok()?.to_str()?;
-        // What is in the lock's file matters to nobody after a crash, and the index of the log is made anew.
+        // After a crash, the content of the lock file doesn't matter, and the index of the log is rebuilt.
         let matters = !name.is_empty() && !name.ends_with("-shm") && !name.ends_with(".lock");
         matters.then(|| name.to_owned())
     }
 }
 
-/// What `certcommit enqueue` says on its standard output: "3 new, 0 known, 0 refused".
+/// The report of `certcommit enqueue`: "3 new, 0 known, 0 refused".
 fn told(arguments: &str) -> Option<Event> {
     arguments.starts_with("1<").then_some(())?;
     let text = texts(arguments);
@@ -185,24 +184,24 @@ fn told(arguments: &str) -> Option<Event> {
     Some(Event::Told { rows })
 }
 
-/// What a call's first argument is open on.
+/// The path that a call's first argument refers to.
 fn path(arguments: &str) -> Option<String> {
     let (_, rest) = arguments.split_once('<')?;
     let (path, _) = rest.split_once('>')?;
     Some(escaped(path))
 }
 
-/// A path that is written as `\x2f\x74`.
+/// A path written as `\x2f\x74`.
 fn escaped(path: &str) -> String {
     String::from_utf8_lossy(&unescape(path)).into_owned()
 }
 
-/// All texts among a call's arguments, one after the other.
+/// All texts in a call's arguments, concatenated.
 fn texts(arguments: &str) -> Vec<u8> {
     arguments.split('"').skip(1).step_by(2).flat_map(unescape).collect()
 }
 
-/// Bytes that are written as `\x2f\x74`.
+/// Bytes written as `\x2f\x74`.
 fn unescape(text: &str) -> Vec<u8> {
     let digits = text.split("\\x").skip(1);
     digits.map(|digits| u8::from_str_radix(digits, 16).expect("two hexadecimal digits")).collect()

@@ -1,4 +1,4 @@
-//! The outside process that enqueues.
+//! The process that enqueues.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use super::peer::Peer;
 use super::site::Site;
 
-/// A running one.
+/// The running process.
 pub(super) struct Feeder {
     process: Child,
     orders: ChildStdin,
@@ -23,7 +23,7 @@ impl Feeder {
         Self { process, orders, answers }
     }
 
-    /// Enqueues these, and returns once the queue has them.
+    /// Enqueues these certificates, and returns once they are in the queue.
     pub(super) fn enqueue(&mut self, certificates: &[String]) {
         writeln!(self.orders, "{}", certificates.join(" ")).unwrap();
         let mut answer = String::new();

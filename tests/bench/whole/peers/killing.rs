@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of the work, and what a new worker makes of what the dead one had taken.
+//! `kill -9` during the work, and how a new worker handles what the dead one had taken.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,22 +16,22 @@ const LATENCY: Duration = Duration::from_millis(300);
 const QUIET: Duration = Duration::from_secs(30);
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What became of it.
+/// The result.
 #[derive(Debug)]
 pub(super) struct Kill {
     /// Certificates that were never committed.
     pub(super) lost: usize,
-    /// Certificates that were committed once more although their order stood.
+    /// Certificates that were committed again although their order had been placed.
     pub(super) repeated: usize,
-    /// Certificates that the queue has no result of.
+    /// Certificates without a result in the queue.
     pub(super) unsettled: usize,
-    /// Certificates that the dead worker had taken, and had no result of.
+    /// Certificates that the dead worker had taken, without a result.
     pub(super) taken: usize,
-    /// The most arrivals in any second, before and after.
+    /// The most arrivals in any second, before and after the kill.
     pub(super) worst_second: usize,
-    /// How long the stand-in was held up at the worst.
+    /// The longest delay of the simulator.
     pub(super) held_up: Duration,
-    /// From the new start until each of these has a result; none if that never came.
+    /// From the new start until each of these has a result; `None` if that never happened.
     pub(super) recovery: Option<Duration>,
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn measure(peer: Peer) -> Kill {
     }
 }
 
-/// What was taken out of the queue and has no result. Who leaves no mark has taken what has arrived.
+/// Certificates taken from the queue without a result. For a worker that doesn't mark them: those that arrived.
 async fn taken(peer: Peer, site: &Site, all: &[String]) -> HashSet<String> {
     let (settled, waiting) = (peer.settled(site).await, peer.waiting(site).await);
     let arrived = |id: &String| site.server.simulator.orders_placed(id) > 0;
@@ -86,5 +86,5 @@ fn was_repeated(simulator: &Simulator, id: &str) -> bool {
     placed.is_some_and(|placed| placed + 1 < commits.len())
 }
 
-/// How the stand-in calls a commit that it accepted.
+/// The simulator's answer to an accepted commit.
 const ORDER_PLACED: &str = "ok";

@@ -1,9 +1,9 @@
-//! Side by side: other queues on the same work, measured like certcommit and in the same run.
+//! Side by side: other queues with the same work, measured in the same way and in the same run.
 //!
-//! `tests/bench/peers/install` installs them; `tests/bench/peers/README.md` tells what each is and how it is tuned.
-//! `BENCH_PEERS` names some (`certcommit,apalis,celery,huey,sdk`), `BENCH_PEER_ROWS` (200,2000) and
-//! `BENCH_PEER_LATENCIES` (50,300, in ms) say which work, `BENCH_PEER_PICKUPS` (25) how many are enqueued one by one.
-//! A work of 2,000 takes 100 s for each peer and latency. All of it takes half an hour.
+//! `tests/bench/peers/install` installs them; `tests/bench/peers/README.md` describes each and how it is tuned. `BENCH_PEERS`
+//! selects some (`certcommit,apalis,celery,huey,sdk`), `BENCH_PEER_ROWS` (200,2000) and `BENCH_PEER_LATENCIES` (50,300, in ms)
+//! set the work, `BENCH_PEER_PICKUPS` (25) how many rows are enqueued one by one. 2,000 rows take 100 s for each peer and
+//! latency; everything takes half an hour.
 
 mod feeder;
 mod killing;
@@ -23,8 +23,9 @@ use super::report::Figure;
 use super::support::bench_size;
 use peer::Peer;
 use table::Measured;
+use working::Work;
 
-/// The cap that all are told to keep, and that the server holds them to.
+/// The cap that all are configured to keep, and that the server enforces.
 const CAP: u32 = 20;
 
 pub(crate) async fn measure() -> Vec<Figure> {
@@ -65,28 +66,37 @@ async fn measured(peer: Peer, rows: &[usize], latencies: &[u64], pickups: u32) -
     }
 }
 
-/// The longest hold-up of the stand-in with which a run is worth anything.
+/// With a longer delay of the simulator, a run is invalid.
 const MOST_HELD_UP: Duration = Duration::from_millis(100);
 
-/// Whether the run is good, and what certcommit itself promises; what the others do is told in the table.
+/// Whether the run is valid, and certcommit's own promises. The table shows the others.
 fn figures(all: &[Measured]) -> Vec<Figure> {
     let works = all.iter().flat_map(|one| one.works.iter().map(|work| work.held_up));
     let others = all.iter().flat_map(|one| [one.pickup.held_up, one.kill.held_up]);
     let held_up = works.chain(others).max().unwrap_or_default();
     let mut figures = vec![Figure::wanted(
-        "side by side: longest that the stand-in was held up; if missed, measure again",
+        "side by side: longest that the simulator was held up; if missed, measure again",
         format!("{:.1} ms", held_up.as_secs_f64() * 1000.0),
         "at most 100 ms",
         held_up <= MOST_HELD_UP,
     )];
-    figures.extend(all.iter().find(|one| one.peer == Peer::Certcommit).into_iter().flat_map(promises));
+    let (own, others): (Vec<_>, Vec<_>) = all.iter().partition(|one| one.peer == Peer::Certcommit);
+    figures.extend(own.into_iter().flat_map(|own| promises(own, &others)));
     figures
 }
 
-fn promises(own: &Measured) -> Vec<Figure> {
+fn promises(own: &Measured, others: &[&Measured]) -> Vec<Figure> {
     let worst = own.works.iter().map(|work| work.worst_second).fold(own.kill.worst_second, usize::max);
     let (lost, repeated) = (own.kill.lost, own.kill.repeated);
+    let is_cheapest = |(index, work): (usize, &Work)| others.iter().all(|other| work.cost < other.works[index].cost);
+    let cheapest = own.works.iter().enumerate().filter(|work| is_cheapest(*work)).count();
     vec![
+        Figure::wanted(
+            "side by side: works in which certcommit takes the least processor time",
+            format!("{cheapest} of {}", own.works.len()),
+            "all",
+            cheapest == own.works.len(),
+        ),
         Figure::wanted("side by side: worst second of certcommit", worst.to_string(), "at most 20", worst <= 20),
         Figure::wanted(
             "side by side: lost and repeated by certcommit after kill -9",

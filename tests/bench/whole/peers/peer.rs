@@ -1,4 +1,4 @@
-//! The peers: how each is started and fed, and where its queue says what became of a certificate.
+//! The peers: how each is started and fed, and where its queue has the results.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::site::Site;
 
-/// Who does the work.
+/// A queue to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Peer {
     Certcommit,
@@ -22,7 +22,7 @@ pub(super) enum Peer {
     Sdk,
 }
 
-/// What a peer tells of itself.
+/// A peer's settings.
 #[derive(Debug, Clone)]
 pub(super) struct About {
     /// Its name and version.
@@ -53,7 +53,7 @@ impl Peer {
         }
     }
 
-    /// Longer than it takes, at the most, to come back to what a worker that died had taken.
+    /// Longer than the peer takes at most to recover what a dead worker had taken.
     pub(super) fn patience(self) -> Duration {
         Duration::from_secs(match self {
             // It reads back after verify.settle, 60 s, and commits what has no order only after verify.resend_after,
@@ -61,14 +61,14 @@ impl Peer {
             Self::Certcommit => 660,
             // Two missed heartbeats of 5 s.
             Self::Apalis => 45,
-            // They never do; as long as the one that takes longest.
+            // Never; as long as the slowest peer.
             Self::Celery | Self::Huey => 90,
             // At once.
             Self::Sdk => 30,
         })
     }
 
-    /// The worker, which runs until it is killed.
+    /// The worker. It runs until it is killed.
     pub(super) fn worker(self, site: &Site) -> Command {
         match self {
             Self::Certcommit => {
@@ -81,7 +81,7 @@ impl Peer {
         }
     }
 
-    /// An outside process that enqueues by the peer's own means.
+    /// A process that enqueues by the peer's own means.
     pub(super) fn feeder(self, site: &Site) -> Command {
         self.program(site, "feed")
     }
@@ -96,7 +96,7 @@ impl Peer {
         }
     }
 
-    /// Which certificates have a result in the queue: a file, and what selects them there.
+    /// Which certificates have a result: a database, and a query.
     fn settled_in(self) -> (&'static str, &'static str) {
         match self {
             Self::Certcommit => (
@@ -116,7 +116,7 @@ impl Peer {
         }
     }
 
-    /// Which certificates wait in the queue, not taken by any worker.
+    /// Which certificates no worker has taken: a database, and a query.
     fn waiting_in(self) -> (&'static str, &'static str) {
         match self {
             Self::Certcommit => ("queue.db", "SELECT certificate_id FROM submissions WHERE state = 'pending'"),
@@ -125,7 +125,7 @@ impl Peer {
                 ("broker.db", "SELECT json_extract(payload, '$.headers.id') FROM kombu_message WHERE visible")
             }
             Self::Huey => ("queue.db", "SELECT data FROM task UNION ALL SELECT data FROM schedule"),
-            // It doesn't mark what it takes.
+            // It doesn't mark what it has taken.
             Self::Sdk => ("queue.db", "SELECT certificate_id FROM certificates WHERE state = 'pending'"),
         }
     }
@@ -148,13 +148,13 @@ pub(super) fn certificate(number: usize) -> String {
 
 const MARK: &str = "bench-";
 
-/// The certificate that a cell names, whatever the peer wraps it in.
+/// The certificate in a cell, whatever the peer wraps it in.
 fn named_in(cell: &[u8]) -> Option<String> {
     let begin = cell.windows(MARK.len()).position(|part| part == MARK.as_bytes())?;
     Some(String::from_utf8_lossy(cell.get(begin..begin + MARK.len() + 5)?).into_owned())
 }
 
-/// Reads as another process would: through a connection that is closed again at once.
+/// Reads through a connection that is closed at once, as another process would.
 async fn certificates(site: &Site, (file, select): (&str, &'static str)) -> HashSet<String> {
     let options = SqliteConnectOptions::new().filename(site.path(file)).busy_timeout(Duration::from_secs(10));
     let Ok(mut connection) = SqliteConnection::connect_with(&options).await else { return HashSet::new() };
@@ -163,7 +163,7 @@ async fn certificates(site: &Site, (file, select): (&str, &'static str)) -> Hash
     connection.close().await.unwrap();
     match cells {
         Ok(cells) => cells.iter().filter_map(|cell| named_in(cell)).collect(),
-        // A peer makes its tables when it first writes to them.
+        // A peer creates its tables with its first write.
         Err(error) if error.to_string().contains("no such table") => HashSet::new(),
         Err(error) => panic!("{file}: {error}"),
     }
@@ -189,14 +189,14 @@ fn python(site: &Site, program: &str, does: &str) -> Command {
     command
 }
 
-/// Makes certcommit's queue; the others make theirs when they are first used.
+/// Creates certcommit's queue. The others create theirs when first used.
 pub(super) async fn prepare(peer: Peer, site: &Site) {
     if peer == Peer::Certcommit {
         Queue::open(&site.path("queue.db"), Opening::Create).await.unwrap().close().await.unwrap();
     }
 }
 
-/// What the peer tells of itself, from a connection that it opens as it does for its work.
+/// The peer's settings, from a connection opened as for its work.
 pub(super) async fn about(peer: Peer) -> About {
     let site = Site::new(peer, Duration::ZERO).await;
     if peer == Peer::Certcommit {
@@ -204,7 +204,7 @@ pub(super) async fn about(peer: Peer) -> About {
             SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(site.path("queue.db"))).await.unwrap();
         let journal = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap();
         connection.close().await.unwrap();
-        // No connection tells what another one does; that certcommit's do this shows in the syncs that are counted.
+        // A connection doesn't show another one's settings; the counted syncs confirm certcommit's.
         return About { version: format!("certcommit {}", env!("CARGO_PKG_VERSION")), journal, synchronous: 2 };
     }
     let output = peer.program(&site, "about").output().unwrap();

@@ -1,4 +1,4 @@
-//! How soon a worker that has nothing to do picks up what an outside process enqueues.
+//! How soon an idle worker picks up what another process enqueues.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use super::site::Site;
 use super::worker::Worker;
 
 const LATENCY: Duration = Duration::from_millis(50);
-/// What isn't picked up after this long is told as this long.
+/// The longest time that is waited for, and reported.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What a worker does at its start is over after this.
+/// After this, the worker's start is over.
 const SETTLING: Duration = Duration::from_secs(3);
 
-/// From the return of what enqueues to the arrival at the server.
+/// From the end of enqueueing to the arrival at the server.
 #[derive(Debug)]
 pub(super) struct PickUp {
     pub(super) median: Duration,
     pub(super) longest: Duration,
-    /// How long the stand-in was held up at the worst.
+    /// The longest delay of the simulator.
     pub(super) held_up: Duration,
 }
 
@@ -34,14 +34,14 @@ pub(super) async fn measure(peer: Peer, times: u32) -> PickUp {
     tokio::time::sleep(SETTLING).await;
     let mut waits = Vec::new();
     for id in (1..).map(certificate).take(usize::try_from(times).unwrap()) {
-        // Not in step with whoever polls.
+        // At a random phase, in case the worker polls.
         tokio::time::sleep(Duration::from_millis(fastrand::u64(400..1_400))).await;
         feeder.enqueue(std::slice::from_ref(&id));
         let enqueued = clock::now().instant;
         let arrival = site.server.simulator.until(|simulator| simulator.orders_placed(&id) > 0);
         tokio::time::timeout(PATIENCE, arrival).await.unwrap_or_default();
         let arrived = site.server.simulator.commits_of(&id).first().map(|arrival| arrival.at);
-        // It may arrive before we hear that it's enqueued.
+        // It may arrive before enqueueing has returned.
         waits.push(arrived.map_or(PATIENCE, |arrived| arrived.saturating_duration_since(enqueued)));
     }
     PickUp {

@@ -1,4 +1,4 @@
-//! The stand-in, in a thread of its own: what it does doesn't wait for what measures.
+//! The simulator in a thread of its own, so that the measurement doesn't delay it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use super::CAP;
 
 const TICK: Duration = Duration::from_millis(5);
 
-/// A running stand-in.
+/// A running simulator.
 pub(super) struct Server {
     pub(super) simulator: Arc<Simulator>,
     late: Arc<AtomicU64>,
@@ -22,7 +22,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// One that throttles what is over the cap, as the real one does.
+    /// A simulator that refuses requests over the cap, as the real API does.
     pub(super) fn start(latency: Duration) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (started, simulator) = std::sync::mpsc::channel();
@@ -42,13 +42,13 @@ impl Server {
         Self { simulator: simulator.recv().unwrap(), late, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// The longest that the stand-in itself was held up so far. What arrives meanwhile is seen late, and all at once: a
-    /// figure says nothing about a peer if this is not far below a second.
+    /// The longest delay of the simulator so far. Requests that arrive meanwhile are seen late and all at once, so figures are
+    /// meaningful only if this is far below a second.
     pub(super) fn longest_hold_up(&self) -> Duration {
         Duration::from_micros(self.late.load(Ordering::Relaxed))
     }
 
-    /// Waits until so many orders stand, or until nothing has arrived for this long.
+    /// Waits until this many orders are placed, or until nothing has arrived for this long.
     pub(super) async fn until_orders(&self, orders: usize, quiet: Duration) {
         let mut seen = 0;
         while self.simulator.orders() < orders {
@@ -61,7 +61,7 @@ impl Server {
     }
 }
 
-/// Wakes up often, in the thread of the stand-in, and keeps by how much that came too late at the worst.
+/// Wakes up often in the simulator's thread, and records the greatest lateness.
 async fn watch_lateness(longest: &AtomicU64) {
     loop {
         let due = clock::now().instant + TICK;

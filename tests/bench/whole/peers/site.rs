@@ -1,4 +1,4 @@
-//! Where one measurement takes place: a folder with a queue, and a server.
+//! The setting of one measurement: a folder with a queue, and a server.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,14 +9,14 @@ use tempfile::TempDir;
 use super::peer::{self, Peer};
 use super::server::Server;
 
-/// The place.
+/// The setting.
 pub(super) struct Site {
     pub(super) server: Server,
     folder: TempDir,
 }
 
 impl Site {
-    /// A place with an empty queue.
+    /// A setting with an empty queue.
     pub(super) async fn new(peer: Peer, latency: Duration) -> Self {
         let site = Self { server: Server::start(latency), folder: tempfile::tempdir().unwrap() };
         peer::prepare(peer, &site).await;
@@ -27,7 +27,7 @@ impl Site {
         self.folder.path().join(name)
     }
 
-    /// A command with nothing but what every peer is told.
+    /// A command with the environment that every peer gets.
     pub(super) fn command(&self, program: impl Into<PathBuf>, arguments: &[&str]) -> Command {
         let (secret_id, secret_key) = self.server.simulator.credentials();
         let mut command = Command::new(program.into());

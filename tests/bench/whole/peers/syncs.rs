@@ -1,4 +1,4 @@
-//! How often a worker makes the disk write, counted by `strace`: what its settings about power loss amount to.
+//! How often a worker syncs, counted by `strace`: the effect of its durability settings.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ const ROWS: usize = 60;
 const LATENCY: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_secs(30);
 
-/// Syncs for each submission, once it works.
+/// Syncs per submission, after warming up.
 pub(super) async fn measure(peer: Peer) -> f64 {
     let site = Site::new(peer, LATENCY).await;
     Feeder::start(peer, &site).enqueue(&(1..=ROWS).map(certificate).collect::<Vec<_>>());

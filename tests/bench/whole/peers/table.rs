@@ -1,4 +1,4 @@
-//! All peers in one table, for a README: a column for each, a line for each figure.
+//! All peers in one table for a README: a column for each, a line for each figure.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::peer::{About, Peer};
 use super::picking_up::PickUp;
 use super::working::Work;
 
-/// Everything about one peer.
+/// All results of one peer.
 #[derive(Debug)]
 pub(super) struct Measured {
     pub(super) peer: Peer,
@@ -19,11 +19,11 @@ pub(super) struct Measured {
     pub(super) works: Vec<Work>,
     pub(super) pickup: PickUp,
     pub(super) kill: Kill,
-    /// Syncs for each submission.
+    /// Syncs per submission.
     pub(super) syncs: f64,
 }
 
-/// The table. The first peer is what the others' costs are held against.
+/// The table. Costs are compared with those of the first peer.
 pub(super) fn of(all: &[Measured]) -> String {
     let Some(first) = all.first() else { return String::new() };
     let mut table = Table::new();
@@ -38,7 +38,7 @@ pub(super) fn of(all: &[Measured]) -> String {
         line(format!("{work}worst second"), &|one| of(one, &|work| work.worst_second.to_string()));
         line(format!("{work}use of the limit"), &|one| of(one, &use_of_limit));
         line(format!("{work}throttled"), &|one| of(one, &|work| format!("{} of {}", work.throttled, work.requests)));
-        line(format!("{work}stand-in held up"), &|one| of(one, &|work| milliseconds(work.held_up)));
+        line(format!("{work}simulator held up"), &|one| of(one, &|work| milliseconds(work.held_up)));
         line(format!("{work}processor time each"), &|one| {
             of(one, &|work| against(work.cost, first.works[index].cost, milliseconds(work.cost)))
         });
@@ -71,7 +71,7 @@ fn use_of_limit(work: &Work) -> String {
     format!("{:.1} %{left}", work.use_of_cap * 100.0)
 }
 
-/// A cost, and how many times the first peer's it is.
+/// A cost, and its ratio to the first peer's.
 fn against(cost: Duration, first: Duration, told: String) -> String {
     if cost == first || first.is_zero() { told } else { format!("{told} ({:.1}x)", cost.div_duration_f64(first)) }
 }

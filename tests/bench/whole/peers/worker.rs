@@ -1,4 +1,4 @@
-//! A peer's worker: a process, with those that it starts, whose cost is watched.
+//! A peer's worker and its child processes, whose cost is measured.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::super::support::processor_time;
 use super::site::Site;
 
-/// How often the cost is looked at: what a thread does in its last moments isn't seen.
+/// How often the cost is read. What a thread does after the last reading is missed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A running worker, in a process group of its own.
@@ -25,12 +25,12 @@ pub(super) struct Worker {
     watch: Option<JoinHandle<()>>,
 }
 
-/// What a process group has cost so far.
+/// The cost of a process group so far.
 #[derive(Debug, Default)]
 struct Cost {
-    /// What each thread has used of a processor; those that are gone as well.
+    /// The CPU time of each thread, including ended ones.
     threads: HashMap<String, Duration>,
-    /// The most memory that its processes had, in kB.
+    /// The peak memory of its processes, in kB.
     memory: u64,
 }
 
@@ -52,19 +52,19 @@ impl Worker {
         Self { process, cost, ended, watch: Some(watch) }
     }
 
-    /// The processor time that it has used so far.
+    /// The CPU time so far.
     pub(super) fn processor_time(&self) -> Duration {
         let mut cost = self.cost.lock().unwrap();
         cost.look_at(self.process.id());
         cost.threads.values().sum()
     }
 
-    /// The most memory that it had so far, in kB.
+    /// The peak memory so far, in kB.
     pub(super) fn memory(&self) -> u64 {
         self.cost.lock().unwrap().memory
     }
 
-    /// Kills all its processes, as the kernel would.
+    /// Kills all its processes.
     pub(super) fn kill(self) {
         drop(self);
     }
@@ -104,7 +104,7 @@ fn members(group: u32) -> Vec<String> {
 
 fn group_of(process: &str) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // After the name, which may hold anything: its state, its parent, its group.
+    // After the name, which may contain anything, come state, parent and group.
     stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()
 }
 

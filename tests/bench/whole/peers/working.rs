@@ -1,4 +1,4 @@
-//! The work itself: so many certificates, all enqueued before the worker starts.
+//! The throughput: all certificates are enqueued before the worker starts.
 
 use std::time::Duration;
 
@@ -11,31 +11,31 @@ use super::peer::{Peer, certificate};
 use super::site::Site;
 use super::worker::Worker;
 
-/// When nothing arrives for so long, nothing comes any more.
+/// After this long without an arrival, the work is over.
 const QUIET: Duration = Duration::from_secs(30);
-/// How long the last results may take to be written back.
+/// How long writing the last results may take.
 const WRITING_BACK: Duration = Duration::from_secs(10);
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How a work went.
+/// The result.
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) rows: usize,
     pub(super) latency: Duration,
     /// The most arrivals in any second.
     pub(super) worst_second: usize,
-    /// Commits that the server granted, of those that it would have: 0 to 1.
+    /// Accepted commits as a ratio of those that the limit allows, from 0 to 1.
     pub(super) use_of_cap: f64,
     pub(super) requests: usize,
-    /// Requests that the server refused for their rate.
+    /// Requests refused for their rate.
     pub(super) throttled: usize,
-    /// Certificates that have no order in the end.
+    /// Certificates without an order in the end.
     pub(super) left: usize,
-    /// Processor time for each submission, once it works.
+    /// CPU time per submission, after warming up.
     pub(super) cost: Duration,
-    /// The most memory, in kB.
+    /// Peak memory, in kB.
     pub(super) memory: u64,
-    /// How long the stand-in was held up at the worst.
+    /// The longest delay of the simulator.
     pub(super) held_up: Duration,
 }
 

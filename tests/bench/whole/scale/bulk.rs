@@ -1,4 +1,4 @@
-//! Somebody enqueues a million rows in large batches, back to back, while the daemon works at full pace.
+//! Another process enqueues a million rows in large batches, back to back, while the daemon works at full pace.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,19 +17,19 @@ use super::working::{start, stop};
 const BATCH: i64 = 5_000;
 const PATIENCE: Duration = Duration::from_secs(5);
 const CAP: f64 = 20.0;
-/// The queue that they come to.
+/// The size of the queue before.
 const ROWS: i64 = 1_000_000;
 
-/// SQLite's own default: a writer writes the log back after so many pages, and lets go of the lock meanwhile.
+/// SQLite's default: a writer checkpoints after this many pages, and releases the lock meanwhile.
 const CHECKPOINTS: &str = "1000";
-/// One who leaves that to others takes the lock again at once, and is the harder to keep pace with.
+/// A writer that never checkpoints takes the lock again at once, which is harder to keep pace with.
 const NO_CHECKPOINTS: &str = "0";
 
-/// What somebody met who enqueued in bulk.
+/// What the bulk writer observed.
 struct Bulk {
     from: Instant,
     to: Instant,
-    /// Batches that were refused the lock, and tried again.
+    /// Batches that didn't get the lock, and were tried again.
     refused: usize,
     slowest: Duration,
 }
@@ -47,7 +47,7 @@ pub(super) async fn measure() -> Vec<Figure> {
     figures
 }
 
-/// A daemon at full pace beside somebody who enqueues so many rows.
+/// Runs a daemon at full pace beside a bulk writer.
 async fn beside(rows: i64, checkpoints: &'static str) -> (Bulk, Pace) {
     let bench = super::bench().await;
     filling::fill(&bench, ROWS.min(bench_size("SCALE_LARGEST", ROWS))).await;
@@ -85,7 +85,7 @@ fn figures(rows: i64, what: &str, bulk: &Bulk, pace: &Pace) -> Vec<Figure> {
     ]
 }
 
-/// The daemon's pace meanwhile.
+/// The daemon's pace during the bulk.
 struct Pace {
     use_of_cap: f64,
     longest_gap: Duration,
@@ -93,7 +93,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// From the last arrival before the bulk to the first one after it, so that no gap at either end is left out.
+    /// From the last arrival before the bulk to the first one after it, so that gaps at either end count.
     fn of(times: &[Instant], bulk: &Bulk) -> Self {
         let first = times.partition_point(|at| *at < bulk.from).saturating_sub(1);
         let after = times.partition_point(|at| *at <= bulk.to).saturating_add(1).min(times.len());
@@ -113,7 +113,7 @@ impl fmt::Display for Pace {
     }
 }
 
-/// Enqueues so many rows, back to back, on one connection of somebody else's.
+/// Enqueues this many rows back to back, on a connection of its own.
 async fn enqueue(bench: &Bench, rows: i64, checkpoints: &'static str) -> Bulk {
     let options = SqliteConnectOptions::new().filename(bench.database()).busy_timeout(PATIENCE);
     let options = options.pragma("wal_autocheckpoint", checkpoints);
@@ -136,7 +136,7 @@ async fn enqueue(bench: &Bench, rows: i64, checkpoints: &'static str) -> Bulk {
 }
 
 async fn insert(connection: &mut SqliteConnection, after: i64, up_to: i64) -> Result<(), sqlx::Error> {
-    // Numbers that no queue has come to.
+    // Numbers that no other row has.
     let statement = format!(
         "WITH RECURSIVE n(i) AS (SELECT 1000000001 + ? UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000 + ?)
          INSERT INTO submissions (certificate_id, priority) SELECT {ID}, i % 4 FROM n"

@@ -1,4 +1,4 @@
-//! A queue of many rows, made through the rules as everybody's rows are.
+//! A queue of many rows, inserted through the rules like any row.
 
 use std::fs::File;
 
@@ -9,19 +9,19 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::super::support::Bench;
 
-/// Rows that one statement inserts. Each batch writes most pages of the indexes, since IDs and due times are scattered:
-/// few large ones cost less.
+/// Rows per statement. Each batch writes most pages of the indexes, since IDs and due times are scattered, so a few large
+/// batches are cheaper.
 const BATCH: i64 = 1_000_000;
 
-/// The expression of a certificate's ID by the number `i`: eight characters, scattered as the service's own are, and
-/// another for each number below 2^32.
+/// The SQL expression of a certificate's ID from the number `i`: eight characters, scattered as the service's IDs are, and
+/// unique below 2^32.
 pub(super) const ID: &str = "printf('%08x', (i * 2654435761) & 4294967295)";
 
-/// Fills an empty queue: half of the rows are due in the future, ten a second, in every priority, enqueued in no order of
-/// due times. One in twenty is submitted and one in a hundred failed already, with their requests on record.
+/// Fills an empty queue. Half of the rows are due in the future, ten per second, in every priority, in random order. One in
+/// twenty is submitted and one in a hundred failed, with their requests on record.
 pub(super) async fn fill(bench: &Bench, rows: i64) {
     let mut connection = bench.connect().await;
-    // Nobody needs what a power cut would leave of it; and each page is written once.
+    // It needn't survive a power cut, and each page is written once.
     run(&mut connection, "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA cache_size = -2000000").await;
     let mut done = 0;
     while done < rows {
@@ -33,15 +33,15 @@ pub(super) async fn fill(bench: &Bench, rows: i64) {
     run(&mut connection, &finish("id % 100 = 2", "failed", "NULL, NULL, 'FailedOperation.CertificateInvalid'")).await;
     run(&mut connection, "PRAGMA journal_mode = WAL").await;
     let newest = sqlx::query_scalar("SELECT coalesce(max(number), 0) FROM requests").fetch_one(&mut connection);
-    // As a daemon leaves it; without it, the queue would count as moved from elsewhere.
+    // The restore marker must match the requests, or the queue would count as restored.
     RestoreMarker::open(&bench.database()).unwrap().reset(newest.await.unwrap()).unwrap();
     connection.close().await.unwrap();
-    // Else the first sync of those who are measured would have to write all of it.
+    // Otherwise the first measured sync would have to write all of it.
     File::open(bench.database()).unwrap().sync_all().unwrap();
 }
 
 async fn insert(connection: &mut SqliteConnection, rows: i64, after: i64, up_to: i64) {
-    // 7919 is prime, and no divisor of the sizes: each distance from now is taken once.
+    // 7919 is prime and divides none of the sizes, so each distance from now occurs once.
     let statement = format!(
         "WITH RECURSIVE n(i) AS (SELECT ? + 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
          INSERT INTO submissions (certificate_id, priority, due_at)
@@ -58,7 +58,7 @@ async fn insert(connection: &mut SqliteConnection, rows: i64, after: i64, up_to:
         .unwrap();
 }
 
-/// The steps by which a commit ends, for all of these rows at once.
+/// The steps that finish a commit, for all of these rows at once.
 fn finish(which: &str, state: &str, result: &str) -> String {
     format!(
         "BEGIN;

@@ -1,4 +1,4 @@
-//! A daemon at a long queue: how soon it is ready, its memory, and `status` beside it.
+//! A daemon with a long queue: how soon it is ready, its memory, and `status` beside it.
 
 use std::time::Duration;
 
@@ -12,24 +12,24 @@ use super::super::report::percentile;
 use super::super::support::{Bench, Process, bench_size, event_of, output};
 use super::filling::ID;
 
-/// A little more often than a row a slot: there is always something due, however short the queue.
+/// Slightly faster than the limit, so that something is always due, however short the queue.
 const ENQUEUE_EVERY: Duration = Duration::from_millis(45);
 
 /// 97 % of the cap.
 pub(super) const FULL_PACE: f64 = 19.4;
 
-/// What was seen of it.
+/// The measured values.
 pub(super) struct Working {
-    /// The longest of three starts.
+    /// The slowest of three starts.
     pub(super) ready: Duration,
     pub(super) peak_kb: u64,
     /// Commits.
     pub(super) per_second: f64,
-    /// The median of five.
+    /// The median of five runs.
     pub(super) status: Duration,
 }
 
-/// Starts a daemon, lets it work at full pace while somebody enqueues as many rows as it sends, and looks at it.
+/// Runs a daemon at full pace while as many rows are enqueued as it sends, and measures it.
 pub(super) async fn measure(bench: &Bench, rows: i64) -> Working {
     let mut ready = Duration::ZERO;
     for _ in 0..2 {
@@ -58,7 +58,7 @@ pub(super) async fn measure(bench: &Bench, rows: i64) -> Working {
     Working { ready: ready.max(took), peak_kb, per_second, status: percentile(&statuses, 0.5).expect("there are five") }
 }
 
-/// Starts a daemon: how long until it says that it is ready.
+/// Starts a daemon. Returns the time until it is ready.
 pub(super) async fn start(bench: &Bench) -> (Process, Duration) {
     let since = clock::now().instant;
     let mut daemon = bench.spawn(&["run"]);
@@ -66,7 +66,7 @@ pub(super) async fn start(bench: &Bench) -> (Process, Duration) {
     (daemon, clock::now().instant - since)
 }
 
-/// Stops a daemon: its log.
+/// Stops a daemon. Returns its log.
 pub(super) async fn stop(daemon: Process) -> Vec<Value> {
     daemon.signal("TERM");
     let (code, lines) = daemon.end().await;

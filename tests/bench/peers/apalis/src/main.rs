@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use apalis::prelude::*;
 use apalis_sqlite::{Config, SqliteConnectOptions, SqlitePool, SqliteStorage};
-use certcommit::submission::CommitOutcome;
-use certcommit::tencent::{Action, Client, Credentials, Settings};
+use certcommit::submission::{OutcomeClass, RequestKind};
+use certcommit::tencent::{Action, Client, ClientSettings, Credentials};
 
 const QUEUE: &str = "certificates";
 const MAX_TRIES: usize = 8;
@@ -57,13 +57,13 @@ async fn work(storage: SqliteStorage<String>) -> Result<(), BoxDynError> {
 /// place would go past it.
 async fn commit(certificate_id: String, api: Data<Arc<Api>>) -> Result<String, BoxDynError> {
     let id = certificate_id.parse().map_err(AbortError::new)?;
-    match api.client.commit(&api.credentials, &id, None, |_| {}).await.outcome {
-        CommitOutcome::Submitted(receipt) => Ok(receipt.order_id),
-        CommitOutcome::Retry(refusal) | CommitOutcome::BackendError(refusal) | CommitOutcome::Throttled(refusal) => {
-            Err(refusal.code.into())
+    let outcome = api.client.request(RequestKind::Commit, &api.credentials, &id, None, |_| {}).await.outcome;
+    match outcome.class {
+        OutcomeClass::Submitted => Ok(outcome.order_id.unwrap_or_default()),
+        OutcomeClass::Retry | OutcomeClass::BackendError | OutcomeClass::Throttled | OutcomeClass::NotSent => {
+            Err(outcome.why().to_string().into())
         }
-        CommitOutcome::NotSent(why) => Err(why.into()),
-        outcome => Err(AbortError::new(format!("{outcome:?}")).into()),
+        _ => Err(AbortError::new(format!("{outcome:?}")).into()),
     }
 }
 
@@ -96,7 +96,7 @@ async fn about(pool: &SqlitePool) -> Result<(), BoxDynError> {
 }
 
 fn api() -> Result<Api, BoxDynError> {
-    let settings = Settings {
+    let settings = ClientSettings {
         proxy: None,
         endpoint: variable("BENCH_ENDPOINT"),
         commit_action: Action::Commit,

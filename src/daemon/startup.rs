@@ -1,0 +1,160 @@
+//! The start: credentials, the lock and the database, and what the last run left.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::credentials::{CredentialSource, CredentialStore};
+use super::metrics_server::MetricsServer;
+use super::prepared::Daemon;
+use super::restore_check;
+use super::systemd::ServiceManager;
+use crate::clock;
+use crate::config::{ActionName, DatabaseSettings, Settings};
+use crate::logging::LogEvent;
+use crate::queue::{DaemonLock, Opening, Queue, QueueError, RestoreMarker, Run};
+use crate::tencent::{Action, Client, CredentialsError, InvalidEndpoint, Proxy, ProxyError, Route, find_route};
+
+/// Why the daemon can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The credentials.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] InvalidEndpoint),
+    /// The proxy.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// The address of the metrics.
+    #[error("metrics.listen: {address} can't be listened on: {reason}")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        reason: io::Error,
+    },
+}
+
+/// Prepares a run: takes the lock, opens and migrates the database, and settles what the last run left. If the source of the
+/// credentials doesn't respond, the run waits for it.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemon, StartError> {
+    let credentials = CredentialStore::obtain(source).await?;
+    let way = way_to_api(&settings)?;
+    let client = Client::new(client_settings(&settings, way.clone().proxy()))?;
+    let service_manager = ServiceManager::of_environment();
+    let metrics = match settings.metrics.listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let (lock, mut queue) = open(&settings.database).await?;
+    let path = queue.path().to_owned();
+    let mut marker = RestoreMarker::open(&path)?;
+    let run = Run { id: format!("{:016x}", fastrand::u64(..)), started: clock::now() };
+    tracing::info!(
+        event = LogEvent::Started.as_str(),
+        version = env!("CARGO_PKG_VERSION"),
+        run_id = run.id,
+        pid = std::process::id(),
+        database = %path.display(),
+        endpoint = settings.api.endpoint,
+        rate = settings.rate.per_second,
+        "started certcommit {}, on {}, at most {} requests a second to {}",
+        env!("CARGO_PKG_VERSION"),
+        path.display(),
+        settings.rate.per_second,
+        settings.api.endpoint,
+    );
+    if let Route::Through(_) = &way {
+        tracing::info!("requests go through the proxy {way}");
+    }
+    if !credentials.is_empty() {
+        tracing::info!("the credentials come from {}", credentials.describe(clock::now().instant));
+    }
+    let last = queue.last_run().await?;
+    restore_check::check(&mut queue, &mut marker, last, clock::now().unix).await?;
+    let ended_badly = last.is_some_and(|last| !last.in_good_order);
+    queue.begin_run(&run).await?;
+    let recovered = queue.recover(&run, clock::now(), &[], &settings.policy()).await?;
+    if recovered.in_doubt > 0 {
+        tracing::warn!(
+            event = LogEvent::InDoubt.as_str(),
+            count = recovered.in_doubt,
+            "{} submissions were in flight when the last run ended; they are in doubt and are read back before anything else",
+            recovered.in_doubt,
+        );
+    }
+    // The clock of the last run, or of the program that enqueued, may have been ahead.
+    queue.follow_clock(clock::now()).await?;
+    queue.shorten_busy_timeout().await?;
+    Ok(Daemon {
+        settings,
+        queue,
+        marker,
+        run,
+        client,
+        credentials,
+        service_manager,
+        metrics,
+        reloading: None,
+        ended_badly,
+        recovered,
+        lock,
+    })
+}
+
+async fn open(database: &DatabaseSettings) -> Result<(DaemonLock, Queue), QueueError> {
+    let lock = DaemonLock::acquire(database).await?;
+    let queue = Queue::open(database, Opening::Daemon(&lock)).await?;
+    if queue.path() != lock.database() {
+        // A link was changed in between: the lock belongs to another database.
+        return Err(QueueError::Replaced(database.path.clone()));
+    }
+    if let Some(kind) = queue.unsafe_filesystem() {
+        tracing::warn!(
+            "{} lies on a filesystem ({kind}) that another program or the machine's host serves, as \
+             database.unsafe_filesystem allows: nothing on the other side may open the queue, and locks hold only if \
+             whoever serves it makes them hold",
+            queue.path().display(),
+        );
+    }
+    Ok((lock, queue))
+}
+
+async fn listen(address: SocketAddr) -> Result<MetricsServer, StartError> {
+    let metrics = MetricsServer::listen(address).await.map_err(|reason| StartError::Metrics { address, reason })?;
+    tracing::info!("metrics are served on http://{}/metrics", metrics.address());
+    Ok(metrics)
+}
+
+/// The route to the API, from the settings and the environment.
+///
+/// # Errors
+/// When the proxy that is named there can't be used.
+pub fn way_to_api(settings: &Settings) -> Result<Route, ProxyError> {
+    // A value that isn't text becomes an invalid URL, which is refused.
+    let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    find_route(&settings.api.proxy, &settings.api.endpoint, &variable)
+}
+
+/// The settings of the client.
+#[must_use]
+pub fn client_settings(settings: &Settings, proxy: Option<Proxy>) -> crate::tencent::ClientSettings {
+    crate::tencent::ClientSettings {
+        endpoint: settings.api.endpoint.clone(),
+        proxy,
+        commit_action: match settings.api.action {
+            ActionName::CommitCertificateInformation => Action::Commit,
+            ActionName::CertificateOrderSubmit => Action::OrderSubmit,
+        },
+        connect_timeout: settings.api.connect_timeout,
+        request_timeout: settings.api.request_timeout,
+        language: settings.api.language.to_string(),
+    }
+}
