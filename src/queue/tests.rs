@@ -4,6 +4,7 @@
 mod admin;
 mod batch;
 mod claim;
+mod clock_step;
 mod complete;
 mod errors;
 mod integrity;
