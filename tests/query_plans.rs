@@ -235,7 +235,7 @@ async fn commands_and_rare_work(queue: &mut Queue) {
     let reference = Selection::Reference("refused".to_owned());
     assert_eq!(queue.shift(&reference, &[State::Pending], State::Canceled).await.unwrap().moved, 1);
     assert_eq!(queue.shift(&Selection::All, &[State::Pending], State::Canceled).await.unwrap().moved, 0);
-    queue.overview(clock::now().unix.seconds()).await.unwrap();
+    queue.status(clock::now().unix.seconds()).await.unwrap();
     queue.oldest_open().await.unwrap();
     queue.sqlite_version().await.unwrap();
     queue.submission(&id("plain")).await.unwrap().expect("it is there");

@@ -82,7 +82,7 @@ fn after(start: Instant, seconds: u64) -> Instant {
 }
 
 #[test]
-fn five_different_rows_in_succession_close_it() {
+fn five_different_rows_in_succession_trip_it() {
     let (mut breaker, at) = (CircuitBreaker::new(POLICY), start());
     for row in 1..5 {
         assert_eq!(observe(&mut breaker, row, &busy(), at, at), None);
@@ -93,7 +93,7 @@ fn five_different_rows_in_succession_close_it() {
 }
 
 #[test]
-fn one_row_that_fails_again_and_again_closes_nothing() {
+fn one_row_that_fails_again_and_again_does_not_trip_it() {
     let (mut breaker, at) = (CircuitBreaker::new(POLICY), start());
     for _ in 0..50 {
         assert_eq!(observe(&mut breaker, 1, &busy(), at, at), None);
@@ -118,13 +118,13 @@ fn an_answer_or_another_fault_breaks_the_succession() {
 }
 
 #[test]
-fn an_account_fault_closes_it_at_once() {
+fn an_account_fault_trips_it_at_once() {
     let (mut breaker, at) = (CircuitBreaker::new(POLICY), start());
     assert_eq!(observe(&mut breaker, 1, &account(), at, at), Some(BreakerChange::Tripped));
 }
 
 #[test]
-fn a_row_that_can_not_be_sent_five_times_closes_it_alone() {
+fn a_row_that_can_not_be_sent_five_times_trips_it_alone() {
     let (mut breaker, at) = (CircuitBreaker::new(POLICY), start());
     let unreachable = fault(FaultKind::Unreachable, None, "refused");
     let swings: Vec<_> = (0..5).map(|_| observe(&mut breaker, 1, &unreachable, at, at).is_some()).collect();
@@ -162,7 +162,7 @@ fn probes_are_counted_from_its_closing_on() {
 }
 
 #[test]
-fn a_probe_that_is_answered_opens_it() {
+fn it_recovers_with_a_probe_that_is_answered() {
     let (mut breaker, at) = (CircuitBreaker::new(POLICY), start());
     observe(&mut breaker, 1, &account(), at, at);
     breaker.probing();
@@ -175,7 +175,7 @@ fn a_probe_that_is_answered_opens_it() {
 }
 
 #[test]
-fn what_was_sent_before_it_closed_neither_opens_it_nor_counts_as_a_probe() {
+fn a_request_from_before_the_trip_neither_ends_it_nor_counts_as_a_probe() {
     let (mut breaker, at) = (CircuitBreaker::new(POLICY), start());
     observe(&mut breaker, 1, &account(), after(at, 1), after(at, 1));
     assert_eq!(observe(&mut breaker, 2, &answered(), at, after(at, 2)), None);
@@ -184,7 +184,7 @@ fn what_was_sent_before_it_closed_neither_opens_it_nor_counts_as_a_probe() {
 }
 
 #[test]
-fn refusals_within_a_second_of_a_grant_are_for_our_rate_and_close_nothing() {
+fn refusals_within_a_second_of_a_grant_are_for_our_rate_and_do_not_trip_it() {
     let (mut breaker, at) = (CircuitBreaker::new(POLICY), start());
     for second in 0..20 {
         assert_eq!(observe(&mut breaker, 1, &answered(), after(at, second), after(at, second)), None);
@@ -201,8 +201,8 @@ fn five_refusals_long_after_any_grant_trip_it_and_it_probes_at_least_once_a_minu
     for second in 1..5 {
         assert_eq!(observe(&mut breaker, second, &throttled(), at + Duration::from_secs(1), after(at, 2)), None);
     }
-    let swing = observe(&mut breaker, 9, &throttled(), after(at, 5), after(at, 5));
-    assert_eq!(swing, Some(BreakerChange::Tripped));
+    let change = observe(&mut breaker, 9, &throttled(), after(at, 5), after(at, 5));
+    assert_eq!(change, Some(BreakerChange::Tripped));
     assert_eq!(breaker.fault(), Some(FaultKind::RateExhausted));
     let (mut waits, mut now) = (Vec::new(), after(at, 5));
     for row in 10..14 {
@@ -242,7 +242,7 @@ fn a_request_to_resume_probes_at_once() {
 }
 
 #[test]
-fn it_says_for_which_fault_it_is_closed_and_why() {
+fn it_says_for_which_fault_it_is_tripped_and_why() {
     let (mut breaker, at) = (CircuitBreaker::new(POLICY), start());
     assert_eq!((why(&breaker), breaker.fault()), (None, None));
     observe(&mut breaker, 1, &account(), at, at);
@@ -261,7 +261,7 @@ fn it_denies_the_code_that_many_rows_in_succession_were_denied_with() {
     }
     assert!(observe(&mut breaker, 5, &denied("This.Code"), at, at).is_some());
     assert!(breaker.denies(&"This.Code".into()) && !breaker.denies(&"Other.Code".into()));
-    assert_eq!(observe(&mut breaker, 2, &denied("Other.Code"), at, at), None, "it stays closed");
+    assert_eq!(observe(&mut breaker, 2, &denied("Other.Code"), at, at), None, "it stays tripped");
     assert!(breaker.denies(&"Other.Code".into()));
 }
 
@@ -282,7 +282,7 @@ fn a_probe_that_says_nothing_is_repeated_after_the_same_interval() {
     let silent = Ending { health: HealthSignal::Silent, rate: RateSignal::Silent, ..answered() };
     for ending in [throttled(), silent] {
         let (mut breaker, at) = (CircuitBreaker::new(POLICY), start());
-        assert_eq!(observe(&mut breaker, 1, &ending, at, at), None, "it closes nothing either");
+        assert_eq!(observe(&mut breaker, 1, &ending, at, at), None, "it does not trip either");
         observe(&mut breaker, 1, &account(), at, at);
         breaker.probing();
         assert_eq!(observe(&mut breaker, 2, &ending, after(at, 30), after(at, 31)), None);
@@ -294,7 +294,7 @@ fn a_probe_that_says_nothing_is_repeated_after_the_same_interval() {
 fn a_probe_can_be_put_off_and_a_request_to_resume_begins_at_short_intervals_again() {
     let (mut breaker, at) = (CircuitBreaker::new(POLICY), start());
     breaker.probe_at(at);
-    assert_eq!(breaker.next_probe(), None, "an open breaker probes nothing");
+    assert_eq!(breaker.next_probe(), None, "a breaker that is not tripped probes nothing");
     observe(&mut breaker, 1, &account(), at, at);
     breaker.probe_at(after(at, 5));
     assert_eq!(breaker.next_probe(), Some(after(at, 5)));
@@ -306,7 +306,7 @@ fn a_probe_can_be_put_off_and_a_request_to_resume_begins_at_short_intervals_agai
 }
 
 #[test]
-fn a_succession_begins_anew_once_it_opened() {
+fn a_succession_begins_anew_once_it_recovered() {
     let (mut breaker, at) = (CircuitBreaker::new(POLICY), start());
     (1..=5).for_each(|row| drop(observe(&mut breaker, row, &busy(), at, at)));
     assert!(observe(&mut breaker, 6, &answered(), at, at).is_some());

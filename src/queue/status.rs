@@ -144,7 +144,7 @@ impl Queue {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn overview(&mut self, now: i64) -> Result<Status, QueueError> {
+    pub async fn status(&mut self, now: i64) -> Result<Status, QueueError> {
         let failed = QueueError::of("reading the status");
         let Snapshot { state, counts, miscounted } = snapshot(&mut self.connection).await?;
         let counts = if miscounted { self.count().await? } else { counts };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
+use tokio::time::error::Elapsed;
 
 use super::trust_roots;
 use crate::clock::UnixMillis;
@@ -15,13 +16,20 @@ const NOBODY_VOUCHES: &str = "none of this machine's certificate authorities vou
 /// The cause of the error, without the URL: the texts of the two innermost errors, since the outer ones only say that a request
 /// failed. Errors of TLS get a text of our own, since theirs are written for programmers.
 pub(super) fn describe(error: reqwest::Error) -> String {
-    let timed_out = error.is_timeout();
     let error = error.without_url();
     if let Some(error) = causes(&error).find_map(tls_error) {
         return describe_tls(error);
     }
     let text = innermost(&error);
-    if timed_out && !text.contains("timed out") { format!("{text}: timed out") } else { text }
+    if causes(&error).any(has_elapsed) { format!("{text}: timed out") } else { text }
+}
+
+/// Whether a timer of tokio ended it: the text of that doesn't say that it timed out.
+fn has_elapsed(cause: &(dyn Error + 'static)) -> bool {
+    match cause.downcast_ref::<io::Error>() {
+        Some(error) => error.get_ref().is_some_and(|inner| inner.is::<Elapsed>()),
+        None => cause.is::<Elapsed>(),
+    }
 }
 
 /// The texts of the two innermost errors.

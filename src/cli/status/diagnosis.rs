@@ -1,10 +1,10 @@
-//! What the queue is at: judged from what the database says, and from whether a daemon lives. Pure.
+//! The diagnosis of a queue, from what the database says and from whether a daemon is alive. Pure.
 
 use crate::cause::{Cause, PauseCause};
 use crate::queue::{Flaw, Paces, RestoreGap, Status};
 use crate::submission::State;
 
-/// A daemon that lives writes its row every ten seconds.
+/// A daemon writes its row every ten seconds; one that hasn't for this many seconds is silent.
 const SILENT_AFTER: i64 = 35;
 
 const READ_ONLY: &str = "the filesystem of the queue is mounted read-only: nothing can be enqueued or sent";
@@ -14,13 +14,13 @@ const UNKNOWN_CAUSE: &str = "remove the cause; then: certcommit resume";
 
 /// What `status` shows.
 #[derive(Debug, Clone)]
-pub(super) struct Situation {
-    pub(super) overview: Status,
-    /// What of the schema is missing or altered.
+pub(super) struct Diagnosis {
+    pub(super) status: Status,
+    /// What is missing from the schema, or altered.
     pub(super) flaws: Vec<Flaw>,
-    /// What the numbers of requests tell of those that are missing on record.
+    /// Requests that were made and are not on record.
     pub(super) gap: Option<RestoreGap>,
-    /// Whether what it lies on is mounted read-only.
+    /// Whether its filesystem is mounted read-only.
     pub(super) read_only: bool,
     /// Whether a daemon holds the queue.
     pub(super) alive: bool,
@@ -32,36 +32,36 @@ pub(super) struct Situation {
     pub(super) reads_cap: u32,
 }
 
-/// What it comes to.
+/// The condition of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// Works, or waits for something to do.
+    /// It works, or waits for work.
     Running,
     /// An operator paused it.
     PausedByHand,
-    /// Certcommit paused it at its start, and waits for an operator: its database may lack what was sent.
+    /// It paused itself when it started, and waits for an operator: its database may lack requests that were sent.
     PausedAtStart,
-    /// A fault that is no submission's.
+    /// A fault that is not specific to one submission paused it.
     PausedByFault,
-    /// Commits go out, and nothing is read back.
+    /// It sends commits, and reads nothing back.
     ReadbackPaused,
-    /// It ends.
+    /// It is stopping.
     Stopping,
-    /// It lives and has not written for too long.
+    /// It is alive, and has not written for too long.
     Silent,
-    /// It lives, and has not begun.
+    /// It is alive, and has not written yet.
     Starting,
-    /// It ended in good order.
+    /// It stopped in good order.
     Ended,
-    /// It ended otherwise.
+    /// It ended in any other way.
     Died,
-    /// None ran yet.
+    /// None has run yet.
     NeverRan,
 }
 
-impl Situation {
+impl Diagnosis {
     pub(super) fn condition(&self) -> Condition {
-        let (row, control) = (&self.overview.daemon, &self.overview.control);
+        let (row, control) = (&self.status.daemon, &self.status.control);
         match (self.alive, &*row.mode) {
             (false, _) if row.started_at.is_none() => Condition::NeverRan,
             (false, "stopped") => Condition::Ended,
@@ -81,7 +81,7 @@ impl Situation {
 
     /// How long the daemon has not written, in seconds.
     pub(super) fn silent_for(&self) -> i64 {
-        self.overview.daemon.heartbeat_at.map_or(0, |at| self.now - at)
+        self.status.daemon.heartbeat_at.map_or(0, |at| self.now - at)
     }
 
     /// Whether commits go out.
@@ -91,18 +91,18 @@ impl Situation {
 
     /// Submissions that wait to be read back while nothing is.
     pub(super) fn unread(&self) -> Option<i64> {
-        let in_doubt = self.overview.counts.of(State::InDoubt);
+        let in_doubt = self.status.counts.of(State::InDoubt);
         (self.condition() == Condition::ReadbackPaused && in_doubt > 0).then_some(in_doubt)
     }
 
-    /// Why it is paused, or reads nothing back. Of a cause that this version doesn't know, there is the text.
+    /// Why it is paused, or reads nothing back. For a cause that this version doesn't know, this is the stored text.
     pub(super) fn why(&self) -> Option<String> {
         match self.condition() {
             Condition::PausedByHand | Condition::PausedAtStart => {
-                self.overview.control.cause().map(|cause| cause.to_string())
+                self.status.control.cause().map(|cause| cause.to_string())
             }
             Condition::PausedByFault | Condition::ReadbackPaused | Condition::Running => {
-                self.overview.daemon.why.as_ref().map(ToString::to_string)
+                self.status.daemon.why.as_ref().map(ToString::to_string)
             }
             Condition::Stopping
             | Condition::Silent
@@ -113,22 +113,22 @@ impl Situation {
         }
     }
 
-    /// What is wrong with the database, in a line; nothing, if all is well.
+    /// What is wrong with the database, in one line.
     pub(super) fn damage(&self) -> Option<String> {
         let flaws = self.flaws.iter().map(ToString::to_string);
         let gap = self.gap.iter().map(ToString::to_string);
-        let counts = self.overview.miscounted.then(|| "the counts in state_counts are wrong".to_owned());
+        let counts = self.status.miscounted.then(|| "the counts in state_counts are wrong".to_owned());
         let read_only = self.is_stuck_read_only().then(|| READ_ONLY.to_owned());
         let damage: Vec<String> = read_only.into_iter().chain(flaws).chain(gap).chain(counts).collect();
         (!damage.is_empty()).then(|| damage.join("; "))
     }
 
-    /// Whether the read-only mount is in the way. Where a daemon is at work all the same, it is a mount for those who look.
+    /// Whether the read-only mount stops the work. A daemon that works nevertheless sees another mount.
     fn is_stuck_read_only(&self) -> bool {
         self.read_only && (!self.alive || self.condition() == Condition::Silent)
     }
 
-    /// What there is to do about it.
+    /// What to do about it.
     pub(super) fn todo(&self) -> Option<String> {
         if self.is_stuck_read_only() {
             return Some("find out why (dmesg, if a disk failed), and mount it read-write".to_owned());
@@ -136,18 +136,18 @@ impl Situation {
         if !self.flaws.is_empty() {
             return Some("stop the daemon; certcommit check --repair".to_owned());
         }
-        let open = self.overview.counts.open();
+        let open = self.status.counts.open();
         match self.condition() {
             Condition::PausedByHand | Condition::PausedAtStart => {
-                self.overview.control.cause().map(|cause| cause.remedy())
+                self.status.control.cause().map(|cause| cause.remedy())
             }
             Condition::PausedByFault | Condition::ReadbackPaused | Condition::Running => {
-                let known = self.overview.daemon.cause().map(|cause| cause.remedy());
+                let known = self.status.daemon.cause().map(|cause| cause.remedy());
                 known.or_else(|| self.why().map(|_| UNKNOWN_CAUSE.to_owned()))
             }
             Condition::Silent => Some(
-                "is the disk full, or does somebody keep a transaction open? journalctl -u certcommit -p warning. It goes on \
-                 by itself when the database works"
+                "is the disk full, or does a program keep a transaction open? journalctl -u certcommit -p warning. It goes \
+                 on by itself when the database works"
                     .to_owned(),
             ),
             Condition::Died => {
@@ -160,32 +160,32 @@ impl Situation {
         }
     }
 
-    /// Requests a second that there are to be: the daemon's own figure for commits, or the limits.
+    /// The expected requests per second: the daemon's own figure for commits, or the limits.
     fn paces(&self) -> Paces {
-        let told = self.overview.daemon.pace.filter(|pace| self.alive && pace.is_finite() && *pace > 0.0);
+        let told = self.status.daemon.pace.filter(|pace| self.alive && pace.is_finite() && *pace > 0.0);
         Paces { commits: told.unwrap_or(f64::from(self.cap)), reads: f64::from(self.reads_cap) }
     }
 
-    /// How long the open submissions take at this pace, in seconds: from when the next is due, and at least until the
-    /// last is. Nothing, if nothing is open.
+    /// How long the open submissions take at this pace, in seconds, from when the next is due, and at least until the last
+    /// is due.
     pub(super) fn time_left(&self) -> Option<i64> {
-        let open = self.overview.counts.open();
+        let open = self.status.counts.open();
         if open <= 0 {
             return None;
         }
         let wait = |due: Option<i64>| due.map_or(0, |due| due - self.now).max(0);
-        Some((wait(self.overview.next_due) + self.work()).max(wait(self.overview.last_due)))
+        Some((wait(self.status.next_due) + self.work()).max(wait(self.status.last_due)))
     }
 
-    /// How long their requests take alone, in seconds.
+    /// How long their requests take, in seconds.
     pub(super) fn work(&self) -> i64 {
-        let seconds = self.overview.counts.time_left(self.paces()).as_secs();
+        let seconds = self.status.counts.time_left(self.paces()).as_secs();
         i64::try_from(seconds).unwrap_or(i64::MAX).saturating_add(1)
     }
 
     /// Submissions a second in the last minute.
     pub(super) fn rate(&self) -> f64 {
-        let last = self.overview.per_minute.last().copied().unwrap_or(0);
+        let last = self.status.per_minute.last().copied().unwrap_or(0);
         f64::from(u32::try_from(last).unwrap_or(u32::MAX)) / 60.0
     }
 }

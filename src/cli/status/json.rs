@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::diagnosis::Situation;
+use super::diagnosis::Diagnosis;
 use crate::submission::State;
 
 /// Every key with its type and its meaning, as the man page has them. Times are unix seconds.
@@ -53,38 +53,38 @@ pub(in crate::cli) const KEYS: &[(&str, &str, &str)] = &[
     ("errors[].at_least", "boolean", "Whether there are more than were counted."),
 ];
 
-pub(super) fn machine(situation: &Situation) -> Value {
-    let overview = &situation.overview;
+pub(super) fn machine(diagnosis: &Diagnosis) -> Value {
+    let status = &diagnosis.status;
     let counts: Map<_, _> =
-        State::ALL.into_iter().map(|state| (state.as_str().to_owned(), json!(overview.counts.of(state)))).collect();
-    let errors = overview.errors.iter();
+        State::ALL.into_iter().map(|state| (state.as_str().to_owned(), json!(status.counts.of(state)))).collect();
+    let errors = status.errors.iter();
     let errors: Vec<Value> = errors
         .map(|error| json!({ "code": error.code.as_deref(), "count": error.count, "at_least": error.at_least }))
         .collect();
-    let oldest = overview.oldest.as_ref().map(|oldest| {
+    let oldest = status.oldest.as_ref().map(|oldest| {
         json!({ "certificate_id": &*oldest.certificate_id, "state": &*oldest.state, "created_at": oldest.created_at })
     });
-    let row = &overview.daemon;
+    let row = &status.daemon;
     json!({
-        "at": situation.now,
+        "at": diagnosis.now,
         "daemon": {
-            "alive": situation.alive, "mode": &*row.mode, "why": row.why.as_deref(),
+            "alive": diagnosis.alive, "mode": &*row.mode, "why": row.why.as_deref(),
             "why_code": row.why_code.as_deref(), "pid": row.pid,
             "version": row.version.as_deref(), "run_id": row.run_id.as_deref(), "started_at": row.started_at,
             "heartbeat_at": row.heartbeat_at, "pace": row.pace,
         },
-        "cap": situation.cap,
-        "paused": overview.control.paused,
-        "pause_reason": overview.control.pause_reason.as_deref(),
-        "pause_code": overview.control.cause().map(|cause| cause.code()),
-        "damage": situation.damage(),
-        "todo": situation.todo(),
+        "cap": diagnosis.cap,
+        "paused": status.control.paused,
+        "pause_reason": status.control.pause_reason.as_deref(),
+        "pause_code": status.control.cause().map(|cause| cause.code()),
+        "damage": diagnosis.damage(),
+        "todo": diagnosis.todo(),
         "counts": counts,
-        "submitted_per_minute": overview.per_minute,
-        "time_left_seconds": situation.time_left().filter(|_| situation.goes_on() && situation.unread().is_none()),
+        "submitted_per_minute": status.per_minute,
+        "time_left_seconds": diagnosis.time_left().filter(|_| diagnosis.goes_on() && diagnosis.unread().is_none()),
         "oldest_open": oldest,
-        "next_due_at": overview.next_due,
-        "last_due_at": overview.last_due,
+        "next_due_at": status.next_due,
+        "last_due_at": status.last_due,
         "errors": errors,
     })
 }
@@ -119,9 +119,9 @@ mod tests {
         }
     }
 
-    fn keys(situation: &Situation) -> Vec<(String, &'static str)> {
+    fn keys(diagnosis: &Diagnosis) -> Vec<(String, &'static str)> {
         let mut found = Vec::new();
-        typed("", &machine(situation), &mut found);
+        typed("", &machine(diagnosis), &mut found);
         found.sort();
         found.dedup();
         found
@@ -130,8 +130,8 @@ mod tests {
     #[test]
     fn the_keys_and_types_are_those_that_are_documented() {
         let text = UntrustedText::of("text");
-        let nothing = Situation {
-            overview: Status::default(),
+        let nothing = Diagnosis {
+            status: Status::default(),
             flaws: Vec::new(),
             gap: None,
             read_only: false,
@@ -143,9 +143,9 @@ mod tests {
         let mut everything = nothing.clone();
         everything.alive = true;
         everything.gap = Some(RestoreGap::Emptied { made: 1 });
-        let overview = &mut everything.overview;
-        overview.counts = [(State::Pending, 1)].into_iter().collect();
-        overview.daemon = DaemonRow {
+        let status = &mut everything.status;
+        status.counts = [(State::Pending, 1)].into_iter().collect();
+        status.daemon = DaemonRow {
             run_id: Some(text.clone()),
             pid: Some(1),
             version: Some(text.clone()),
@@ -157,14 +157,14 @@ mod tests {
             why_parameters: None,
             pace: Some(19.5),
         };
-        overview.control.pause_reason = Some(text.clone());
-        overview.oldest = Some(Oldest { certificate_id: text.clone(), state: text.clone(), created_at: 1 });
-        (overview.next_due, overview.last_due) = (Some(1), Some(1));
+        status.control.pause_reason = Some(text.clone());
+        status.oldest = Some(Oldest { certificate_id: text.clone(), state: text.clone(), created_at: 1 });
+        (status.next_due, status.last_due) = (Some(1), Some(1));
         let error = ErrorCount { code: Some(text), count: 1, at_least: false };
-        overview.errors = vec![error.clone(), ErrorCount { code: None, ..error }];
+        status.errors = vec![error.clone(), ErrorCount { code: None, ..error }];
 
         let mut paused = everything.clone();
-        paused.overview.control.paused = true;
+        paused.status.control.paused = true;
         let full: BTreeSet<_> = keys(&everything).into_iter().chain(keys(&paused)).collect();
         let mut full = Vec::from_iter(full);
         // Whether it may be null shows when there is nothing.

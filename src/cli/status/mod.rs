@@ -16,7 +16,7 @@ use crate::config::Settings;
 use crate::escaping::printable;
 use crate::queue::{Opening, Queue, QueueError, RestoreMarker, daemon_lives};
 
-use diagnosis::Situation;
+use diagnosis::Diagnosis;
 pub(super) use json::KEYS;
 use screen::{Screen, Size};
 use view::view;
@@ -39,9 +39,9 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
     if !arguments.watch {
-        let situation = look(settings).await?;
+        let diagnosis = look(settings).await?;
         let text =
-            if arguments.json { json::machine(&situation).to_string() } else { plain(&situation, screen::size()) };
+            if arguments.json { json::machine(&diagnosis).to_string() } else { plain(&diagnosis, screen::size()) };
         writeln!(std::io::stdout(), "{text}")?;
         return Ok(Code::Done);
     }
@@ -61,35 +61,35 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
 }
 
 /// Opens the queue anew each time: it may have been moved, restored or locked in between.
-async fn look(settings: &Settings) -> Result<Situation, Failure> {
+async fn look(settings: &Settings) -> Result<Diagnosis, Failure> {
     let now = clock::now().unix.seconds();
     // Before the database: a daemon at work goes on.
     let mark = RestoreMarker::look(&settings.database.path)?;
     let mut queue = Queue::open(&settings.database, Opening::Looking).await?;
     let flaws = queue.flaws().await?;
-    let overview = match queue.overview(now).await {
+    let status = match queue.status(now).await {
         // What is missing tells more than what asked for it.
         Err(QueueError::Failed(_)) if !flaws.is_empty() => return Err(queue.altered(&flaws).into()),
-        overview => overview?,
+        status => status?,
     };
     let gap = if flaws.is_empty() { queue.gap(mark).await? } else { None };
     let read_only = queue.is_read_only();
     queue.close().await?;
     let alive = daemon_lives(&settings.database.path)?;
     let (cap, reads_cap) = (settings.rate.per_second, settings.verify.per_second);
-    Ok(Situation { overview, flaws, gap, read_only, alive, now, cap, reads_cap })
+    Ok(Diagnosis { status, flaws, gap, read_only, alive, now, cap, reads_cap })
 }
 
-fn plain(situation: &Situation, size: Option<Size>) -> String {
-    lines(situation, size).join("\n")
+fn plain(diagnosis: &Diagnosis, size: Option<Size>) -> String {
+    lines(diagnosis, size).join("\n")
 }
 
-fn lines(situation: &Situation, size: Option<Size>) -> Vec<String> {
+fn lines(diagnosis: &Diagnosis, size: Option<Size>) -> Vec<String> {
     let width = size.map_or(WIDEST, |size| size.columns.min(WIDEST));
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     // What is no terminal may be as wide as a word needs.
     let widest = if size.is_some() { width } else { usize::MAX };
-    view(situation, width).iter().map(|line| line.print(widest, size.is_some() && !no_colour)).collect()
+    view(diagnosis, width).iter().map(|line| line.print(widest, size.is_some() && !no_colour)).collect()
 }
 
 async fn watch_on_screen(settings: &Settings) -> Result<Code, Failure> {
@@ -97,7 +97,7 @@ async fn watch_on_screen(settings: &Settings) -> Result<Code, Failure> {
     loop {
         let size = screen::size().unwrap_or(Size { columns: WIDEST, rows: 24 });
         let shown = match look(settings).await {
-            Ok(situation) => lines(&situation, Some(size)),
+            Ok(diagnosis) => lines(&diagnosis, Some(size)),
             Err(failure) => vec![unreadable(&failure).chars().take(size.columns).collect()],
         };
         screen.show(&shown, size)?;
@@ -108,8 +108,8 @@ async fn watch_on_screen(settings: &Settings) -> Result<Code, Failure> {
 async fn watch_in_blocks(settings: &Settings, as_json: bool) -> Result<Code, Failure> {
     loop {
         let block = match look(settings).await {
-            Ok(situation) if as_json => json::machine(&situation).to_string(),
-            Ok(situation) => format!("{}\n", plain(&situation, None)),
+            Ok(diagnosis) if as_json => json::machine(&diagnosis).to_string(),
+            Ok(diagnosis) => format!("{}\n", plain(&diagnosis, None)),
             Err(failure) if as_json => serde_json::json!({ "error": failure.to_string() }).to_string(),
             Err(failure) => format!("{}\n", unreadable(&failure)),
         };

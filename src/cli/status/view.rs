@@ -1,6 +1,6 @@
 //! The queue at a glance, for people. Pure.
 
-use super::diagnosis::{Condition, Situation};
+use super::diagnosis::{Condition, Diagnosis};
 use crate::clock::UnixMillis;
 use crate::submission::State;
 
@@ -52,17 +52,17 @@ impl Line {
 }
 
 /// Everything, the most urgent first, in lines of at most this width.
-pub(super) fn view(situation: &Situation, width: usize) -> Vec<Line> {
-    let mut lines = vec![headline(situation)];
-    lines.extend(situation.damage().map(|damage| Line::new("damage", damage).toned(Tone::Alarm)));
-    lines.extend(situation.why().map(|why| Line::new("why", why)));
-    lines.extend(situation.todo().map(|todo| Line::new("do", todo)));
-    lines.extend(counts(situation));
-    lines.extend(rate(situation));
-    lines.extend(time_left(situation));
-    lines.extend(oldest(situation));
-    lines.extend(errors(situation));
-    let held = situation.overview.counts.of(State::Held);
+pub(super) fn view(diagnosis: &Diagnosis, width: usize) -> Vec<Line> {
+    let mut lines = vec![headline(diagnosis)];
+    lines.extend(diagnosis.damage().map(|damage| Line::new("damage", damage).toned(Tone::Alarm)));
+    lines.extend(diagnosis.why().map(|why| Line::new("why", why)));
+    lines.extend(diagnosis.todo().map(|todo| Line::new("do", todo)));
+    lines.extend(counts(diagnosis));
+    lines.extend(rate(diagnosis));
+    lines.extend(time_left(diagnosis));
+    lines.extend(oldest(diagnosis));
+    lines.extend(errors(diagnosis));
+    let held = diagnosis.status.counts.of(State::Held);
     if held > 0 {
         let what = format!(
             "{} for you to decide: SELECT certificate_id, reason FROM submissions WHERE state = 'held'; then: certcommit \
@@ -74,14 +74,14 @@ pub(super) fn view(situation: &Situation, width: usize) -> Vec<Line> {
     lines.iter().flat_map(|line| wrapped(line, width)).collect()
 }
 
-fn headline(situation: &Situation) -> Line {
-    let row = &situation.overview.daemon;
-    let since = row.started_at.map_or(String::new(), |started| format!(" for {}", duration(situation.now - started)));
+fn headline(diagnosis: &Diagnosis) -> Line {
+    let row = &diagnosis.status.daemon;
+    let since = row.started_at.map_or(String::new(), |started| format!(" for {}", duration(diagnosis.now - started)));
     let process = row.pid.map_or(String::new(), |pid| format!(", process {pid}"));
-    let open = situation.overview.counts.open();
+    let open = diagnosis.status.counts.open();
     let waiting = if open > 0 { format!("{} waiting to be submitted; ", grouped(open)) } else { String::new() };
     let alarm = if open > 0 { Tone::Alarm } else { Tone::Plain };
-    match situation.condition() {
+    match diagnosis.condition() {
         Condition::Running => Line::new("RUNNING", format!("up{since}{process}")).toned(Tone::Good),
         Condition::PausedByHand => Line::new("PAUSED", format!("by hand; up{since}{process}")).toned(Tone::Attention),
         Condition::PausedAtStart => {
@@ -96,7 +96,7 @@ fn headline(situation: &Situation) -> Line {
         }
         Condition::Stopping => Line::new("STOPPING", format!("waits for requests on the way{process}")),
         Condition::Silent => {
-            let silent = duration(situation.silent_for());
+            let silent = duration(diagnosis.silent_for());
             Line::new("SILENT", format!("it lives and has written nothing for {silent}{process}")).toned(Tone::Alarm)
         }
         Condition::Starting => Line::new("STARTING", "it holds the queue and has not begun"),
@@ -110,10 +110,10 @@ fn headline(situation: &Situation) -> Line {
     }
 }
 
-fn counts(situation: &Situation) -> [Line; 2] {
+fn counts(diagnosis: &Diagnosis) -> [Line; 2] {
     let told = |states: &[State]| {
         let counts = states.iter().map(|state| {
-            format!("{} {}", grouped(situation.overview.counts.of(*state)), state.as_str().replace('_', " "))
+            format!("{} {}", grouped(diagnosis.status.counts.of(*state)), state.as_str().replace('_', " "))
         });
         counts.collect::<Vec<_>>().join(", ")
     };
@@ -123,11 +123,11 @@ fn counts(situation: &Situation) -> [Line; 2] {
     ]
 }
 
-fn rate(situation: &Situation) -> [Line; 2] {
-    let minutes = &situation.overview.per_minute;
+fn rate(diagnosis: &Diagnosis) -> [Line; 2] {
+    let minutes = &diagnosis.status.per_minute;
     let chart = format!("{} the last {} minutes", chart(minutes), minutes.len());
     [
-        Line::new("rate", format!("{:.1}/s in the last minute, at most {}/s", situation.rate(), situation.cap)),
+        Line::new("rate", format!("{:.1}/s in the last minute, at most {}/s", diagnosis.rate(), diagnosis.cap)),
         Line::new("", chart),
     ]
 }
@@ -142,34 +142,34 @@ fn chart(per_minute: &[i64]) -> String {
     per_minute.iter().copied().map(bar).collect()
 }
 
-fn time_left(situation: &Situation) -> Option<Line> {
-    let left = situation.time_left()?;
-    let text = if let Some(unread) = situation.unread() {
+fn time_left(diagnosis: &Diagnosis) -> Option<Line> {
+    let left = diagnosis.time_left()?;
+    let text = if let Some(unread) = diagnosis.unread() {
         format!("unknown: {} in doubt wait to be read back", grouped(unread))
-    } else if !situation.goes_on() {
-        format!("about {} of work, once it goes on", duration(situation.work()))
-    } else if situation.overview.last_due.is_some_and(|due| due - situation.now >= left) {
+    } else if !diagnosis.goes_on() {
+        format!("about {} of work, once it goes on", duration(diagnosis.work()))
+    } else if diagnosis.status.last_due.is_some_and(|due| due - diagnosis.now >= left) {
         format!(
             "not before {}, when the last is due; about {} of work",
-            at(situation.now + left),
-            duration(situation.work())
+            at(diagnosis.now + left),
+            duration(diagnosis.work())
         )
     } else {
-        format!("about {}, until {}", duration(left), at(situation.now + left))
+        format!("about {}, until {}", duration(left), at(diagnosis.now + left))
     };
     Some(Line::new("time left", text))
 }
 
-fn oldest(situation: &Situation) -> Option<Line> {
-    let oldest = situation.overview.oldest.as_ref()?;
-    let age = duration(situation.now - oldest.created_at);
+fn oldest(diagnosis: &Diagnosis) -> Option<Line> {
+    let oldest = diagnosis.status.oldest.as_ref()?;
+    let age = duration(diagnosis.now - oldest.created_at);
     let (id, state) = (&oldest.certificate_id, oldest.state.replace('_', " "));
     Some(Line::new("oldest open", format!("{id}, {state}, enqueued {age} ago; its story: certcommit history {id}")))
 }
 
-fn errors(situation: &Situation) -> Vec<Line> {
+fn errors(diagnosis: &Diagnosis) -> Vec<Line> {
     let label = |index| if index == 0 { "failed with" } else { "" };
-    let errors = situation.overview.errors.iter().enumerate();
+    let errors = diagnosis.status.errors.iter().enumerate();
     errors
         .map(|(index, error)| {
             let code = error.code.as_deref().unwrap_or("no code: given up for what was read, or by hand");

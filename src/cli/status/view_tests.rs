@@ -10,7 +10,7 @@ fn text(text: &str) -> UntrustedText {
 }
 
 /// A daemon at work, in the middle of a long queue.
-fn at_work() -> Situation {
+fn at_work() -> Diagnosis {
     let counts: [(State, i64); 6] = [
         (State::Pending, 123_456),
         (State::InFlight, 12),
@@ -21,7 +21,7 @@ fn at_work() -> Situation {
     ];
     let mut per_minute = [1170; MINUTES];
     per_minute[..4].copy_from_slice(&[0, 1, 300, 600]);
-    let overview = Status {
+    let status = Status {
         counts: Counts::from_iter(counts),
         daemon: DaemonRow {
             pid: Some(4756),
@@ -42,25 +42,16 @@ fn at_work() -> Situation {
         miscounted: false,
         per_minute,
     };
-    Situation {
-        overview,
-        flaws: Vec::new(),
-        gap: None,
-        read_only: false,
-        alive: true,
-        now: NOW,
-        cap: 20,
-        reads_cap: 10,
-    }
+    Diagnosis { status, flaws: Vec::new(), gap: None, read_only: false, alive: true, now: NOW, cap: 20, reads_cap: 10 }
 }
 
-fn shown(situation: &Situation) -> String {
-    view(situation, 80).iter().map(|line| line.print(80, false)).collect::<Vec<_>>().join("\n")
+fn shown(diagnosis: &Diagnosis) -> String {
+    view(diagnosis, 80).iter().map(|line| line.print(80, false)).collect::<Vec<_>>().join("\n")
 }
 
 /// The first lines, up to the counts.
-fn top(situation: &Situation) -> String {
-    shown(situation).split_once("\nopen ").unwrap().0.to_owned()
+fn top(diagnosis: &Diagnosis) -> String {
+    shown(diagnosis).split_once("\nopen ").unwrap().0.to_owned()
 }
 
 #[test]
@@ -82,8 +73,8 @@ failed with  10,000+ FailedOperation.CertificateNotFound
 #[test]
 fn a_pause_says_why_and_what_to_do() {
     let mut by_hand = at_work();
-    by_hand.overview.control = Control { paused: true, pause_reason: Some(text("maintenance")), ..Control::default() };
-    by_hand.overview.daemon.mode = text("paused_by_operator");
+    by_hand.status.control = Control { paused: true, pause_reason: Some(text("maintenance")), ..Control::default() };
+    by_hand.status.daemon.mode = text("paused_by_operator");
     let expected = "\
 PAUSED       by hand; up for 3 h 12 min, process 4756
 why          an operator paused the queue: maintenance
@@ -92,20 +83,20 @@ do           once the operator's reason is over: certcommit resume";
     assert!(shown(&by_hand).contains("time left    about 1 h 45 min of work, once it goes on"));
 
     let mut restored = by_hand.clone();
-    restored.overview.control.pause_code = Some(text("restored_dump"));
+    restored.status.control.pause_code = Some(text("restored_dump"));
     assert!(top(&restored).starts_with("PAUSED       by certcommit, until you resume it; "), "{}", top(&restored));
     assert!(top(&restored).contains("\nwhy          this database was read in from a dump"), "{}", top(&restored));
     assert!(top(&restored).ends_with("then: certcommit resume"), "{}", top(&restored));
-    restored.overview.control.pause_code = Some(text("something_newer"));
+    restored.status.control.pause_code = Some(text("something_newer"));
     assert!(top(&restored).contains("why          an operator paused the queue: maintenance"), "{}", top(&restored));
 
     let mut fault = at_work();
-    fault.overview.daemon.mode = text("paused_by_fault");
-    fault.overview.daemon.why = Some(text("the API can't be reached: connection refused"));
-    fault.overview.daemon.why_code = Some(text("api_unreachable"));
-    fault.overview.daemon.why_parameters = Some(Parameters::of(r#"{"why":"connection refused"}"#));
+    fault.status.daemon.mode = text("paused_by_fault");
+    fault.status.daemon.why = Some(text("the API can't be reached: connection refused"));
+    fault.status.daemon.why_code = Some(text("api_unreachable"));
+    fault.status.daemon.why_parameters = Some(Parameters::of(r#"{"why":"connection refused"}"#));
     let mut unknown = fault.clone();
-    unknown.overview.daemon.why_code = Some(text("something_newer"));
+    unknown.status.daemon.why_code = Some(text("something_newer"));
     let unknown = top(&unknown);
     assert!(unknown.contains("the API can't be reached") && unknown.contains("certcommit resume"), "{unknown}");
     let top = top(&fault);
@@ -118,19 +109,19 @@ do           once the operator's reason is over: certcommit resume";
 
 #[test]
 fn reading_that_is_paused_is_told_while_the_rest_goes_on() {
-    let mut situation = at_work();
+    let mut diagnosis = at_work();
     let error = r#"{"error":{"code":"UnauthorizedOperation","message":"no","request_id":null}}"#;
-    situation.overview.daemon.why = Some(text("readback is paused: denied"));
-    situation.overview.daemon.why_code = Some(text("readback_denied"));
-    situation.overview.daemon.why_parameters = Some(Parameters::of(error));
-    let told = shown(&situation);
+    diagnosis.status.daemon.why = Some(text("readback is paused: denied"));
+    diagnosis.status.daemon.why_code = Some(text("readback_denied"));
+    diagnosis.status.daemon.why_parameters = Some(Parameters::of(error));
+    let told = shown(&diagnosis);
     assert!(
         told.starts_with("RUNNING      without readback; up ") && told.contains("ssl:DescribeCertificate"),
         "{told}"
     );
     assert!(told.contains("time left    unknown: 3 in doubt wait to be read back"), "{told}");
-    situation.overview.counts = [(State::Pending, 123_471)].into_iter().collect();
-    assert!(shown(&situation).contains("time left    about 1 h 45 min, until "), "{}", shown(&situation));
+    diagnosis.status.counts = [(State::Pending, 123_471)].into_iter().collect();
+    assert!(shown(&diagnosis).contains("time left    about 1 h 45 min, until "), "{}", shown(&diagnosis));
 }
 
 #[test]
@@ -145,107 +136,107 @@ do           systemctl status certcommit; journalctl -u certcommit -p warning;
     assert!(view(&died, 80)[0].print(80, true).starts_with("\u{1b}[1;41;97mNOT RUNNING"), "in red");
 
     let mut ended = died.clone();
-    ended.overview.daemon.mode = text("stopped");
+    ended.status.daemon.mode = text("stopped");
     assert!(top(&ended).contains("submitted; it ended in good order\ndo           systemctl start"), "{}", top(&ended));
-    ended.overview.counts = Counts::default();
-    ended.overview.next_due = None;
+    ended.status.counts = Counts::default();
+    ended.status.next_due = None;
     assert_eq!(top(&ended), "NOT RUNNING  it ended in good order", "then it is no alarm");
     assert_eq!(view(&ended, 80)[0].tone, Tone::Plain);
 
     let mut new = died;
-    new.overview.daemon = DaemonRow { mode: text("stopped"), ..DaemonRow::default() };
+    new.status.daemon = DaemonRow { mode: text("stopped"), ..DaemonRow::default() };
     assert!(top(&new).starts_with("NOT RUNNING  123,471 waiting to be submitted; no daemon ever ran"), "{}", top(&new));
 }
 
 #[test]
 fn a_daemon_that_lives_and_writes_nothing_is_told() {
-    let mut situation = at_work();
-    situation.overview.daemon.heartbeat_at = Some(NOW - 36);
-    let top = top(&situation);
+    let mut diagnosis = at_work();
+    diagnosis.status.daemon.heartbeat_at = Some(NOW - 36);
+    let top = top(&diagnosis);
     assert!(top.starts_with("SILENT       it lives and has written nothing for 36 s"), "{top}");
     assert!(top.contains("is the disk full"), "{top}");
-    situation.overview.daemon.heartbeat_at = Some(NOW - 30);
-    assert!(shown(&situation).starts_with("RUNNING "));
+    diagnosis.status.daemon.heartbeat_at = Some(NOW - 30);
+    assert!(shown(&diagnosis).starts_with("RUNNING "));
 }
 
 #[test]
 fn what_is_due_later_is_not_done_before_it_is_due() {
-    let mut situation = at_work();
-    situation.overview.counts = [(State::Pending, 100)].into_iter().collect();
-    assert_eq!(situation.time_left(), Some(6), "all of them now");
-    (situation.overview.next_due, situation.overview.last_due) = (Some(NOW + 1000), Some(NOW + 1000));
-    assert_eq!(situation.time_left(), Some(1006), "they begin when they are due");
-    (situation.overview.next_due, situation.overview.last_due) = (Some(NOW), Some(NOW + 86_400));
-    assert_eq!(situation.time_left(), Some(86_400));
+    let mut diagnosis = at_work();
+    diagnosis.status.counts = [(State::Pending, 100)].into_iter().collect();
+    assert_eq!(diagnosis.time_left(), Some(6), "all of them now");
+    (diagnosis.status.next_due, diagnosis.status.last_due) = (Some(NOW + 1000), Some(NOW + 1000));
+    assert_eq!(diagnosis.time_left(), Some(1006), "they begin when they are due");
+    (diagnosis.status.next_due, diagnosis.status.last_due) = (Some(NOW), Some(NOW + 86_400));
+    assert_eq!(diagnosis.time_left(), Some(86_400));
     let told = "time left    not before 2023-11-15T22:13:20Z, when the last is due; about 6 s of\n             work";
-    assert!(shown(&situation).contains(told), "{}", shown(&situation));
-    situation.overview.counts = Counts::default();
-    assert_eq!(situation.time_left(), None);
+    assert!(shown(&diagnosis).contains(told), "{}", shown(&diagnosis));
+    diagnosis.status.counts = Counts::default();
+    assert_eq!(diagnosis.time_left(), None);
 }
 
 #[test]
 fn the_pace_is_the_daemons_own_as_long_as_it_lives() {
-    let mut situation = at_work();
-    situation.overview.counts = [(State::Pending, 1000)].into_iter().collect();
-    situation.overview.daemon.pace = Some(10.0);
-    assert_eq!(situation.work(), 101);
-    situation.alive = false;
-    assert_eq!(situation.work(), 51);
-    situation.overview.daemon.pace = Some(f64::NAN);
-    situation.alive = true;
-    assert_eq!(situation.work(), 51);
+    let mut diagnosis = at_work();
+    diagnosis.status.counts = [(State::Pending, 1000)].into_iter().collect();
+    diagnosis.status.daemon.pace = Some(10.0);
+    assert_eq!(diagnosis.work(), 101);
+    diagnosis.alive = false;
+    assert_eq!(diagnosis.work(), 51);
+    diagnosis.status.daemon.pace = Some(f64::NAN);
+    diagnosis.alive = true;
+    assert_eq!(diagnosis.work(), 51);
 }
 
 #[test]
 fn what_is_in_doubt_takes_as_long_as_reading_it_twice() {
-    let mut situation = at_work();
-    situation.overview.counts = [(State::InDoubt, 200_000)].into_iter().collect();
-    assert!(shown(&situation).contains("time left    about 11 h 6 min, until 2023-11-15T09:20:01Z"));
-    situation.reads_cap = 5;
-    assert_eq!(situation.time_left(), Some(80_001));
+    let mut diagnosis = at_work();
+    diagnosis.status.counts = [(State::InDoubt, 200_000)].into_iter().collect();
+    assert!(shown(&diagnosis).contains("time left    about 11 h 6 min, until 2023-11-15T09:20:01Z"));
+    diagnosis.reads_cap = 5;
+    assert_eq!(diagnosis.time_left(), Some(80_001));
 }
 
 #[test]
 fn what_is_wrong_with_the_database_is_told_before_all_else() {
-    let mut situation = at_work();
-    situation.gap = Some(RestoreGap::Emptied { made: 308 });
-    situation.overview.miscounted = true;
+    let mut diagnosis = at_work();
+    diagnosis.gap = Some(RestoreGap::Emptied { made: 308 });
+    diagnosis.status.miscounted = true;
     let expected = "\
 RUNNING      up for 3 h 12 min, process 4756
 damage       this database was emptied: 308 requests were made, and none of them
              is on record; the counts in state_counts are wrong";
-    assert_eq!(top(&situation), expected);
-    situation.flaws = vec![Flaw::of("trigger", "submissions_moved")];
-    let top = top(&situation);
+    assert_eq!(top(&diagnosis), expected);
+    diagnosis.flaws = vec![Flaw::of("trigger", "submissions_moved")];
+    let top = top(&diagnosis);
     assert!(top.contains("\ndamage       trigger submissions_moved is missing; this database"), "{top}");
     assert!(top.ends_with("\ndo           stop the daemon; certcommit check --repair"), "{top}");
 }
 
 #[test]
 fn a_read_only_mount_is_told_unless_a_daemon_is_at_work_all_the_same() {
-    let mut situation = at_work();
-    situation.read_only = true;
-    assert!(!shown(&situation).contains("read-only"), "it is mounted so for those who look");
-    situation.alive = false;
-    let shown = shown(&situation);
+    let mut diagnosis = at_work();
+    diagnosis.read_only = true;
+    assert!(!shown(&diagnosis).contains("read-only"), "it is mounted so for those who look");
+    diagnosis.alive = false;
+    let shown = shown(&diagnosis);
     assert!(shown.contains("damage       the filesystem of the queue is mounted read-only"), "{shown}");
     assert!(shown.contains("do           find out why (dmesg, if a disk failed), and mount it read-write"), "{shown}");
 }
 
 #[test]
 fn what_is_held_says_how_to_decide() {
-    let mut situation = at_work();
-    situation.overview.counts = [(State::Held, 2)].into_iter().collect();
-    let shown = shown(&situation);
+    let mut diagnosis = at_work();
+    diagnosis.status.counts = [(State::Held, 2)].into_iter().collect();
+    let shown = shown(&diagnosis);
     assert!(shown.contains("\nheld         2 for you to decide: SELECT certificate_id, reason FROM"), "{shown}");
 }
 
 #[test]
 fn no_line_is_wider_than_it_may_be() {
-    let mut situation = at_work();
-    situation.overview.daemon.why = Some(text(&format!("reading back is paused: {}", "words ".repeat(100))));
+    let mut diagnosis = at_work();
+    diagnosis.status.daemon.why = Some(text(&format!("reading back is paused: {}", "words ".repeat(100))));
     for width in [10, 40, 60, 80] {
-        for line in view(&situation, width) {
+        for line in view(&diagnosis, width) {
             assert!(line.print(width, false).chars().count() <= width, "{width}: {line:?}");
         }
     }

@@ -58,8 +58,8 @@ async fn every_priority_that_the_rules_allow_is_claimed_and_shown() {
     for priority in priorities.clone() {
         let due_at = Some(1000 + i64::from(priority));
         site.enqueue(NewSubmission { priority, due_at, ..new(&format!("p{priority}")) }).await;
-        let overview = site.queue.overview(BEGIN).await.unwrap();
-        assert_eq!((overview.next_due, overview.last_due), (Some(1000), due_at));
+        let status = site.queue.status(BEGIN).await.unwrap();
+        assert_eq!((status.next_due, status.last_due), (Some(1000), due_at));
     }
     let refused = NewSubmission { priority: priorities.end, ..new("above") };
     assert_eq!(site.queue.enqueue(&[refused]).await.unwrap().refused.len(), 1);

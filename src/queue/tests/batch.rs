@@ -59,7 +59,7 @@ async fn a_superseded_run_claims_nothing_and_names_the_process_that_took_over() 
 #[tokio::test]
 async fn the_daemon_row_shows_the_run_and_its_mode() {
     let mut site = Site::new().await;
-    let row = site.queue.overview(BEGIN).await.unwrap().daemon;
+    let row = site.queue.status(BEGIN).await.unwrap().daemon;
     assert_eq!((row.run_id.as_deref(), row.pid), (Some("this"), Some(i64::from(std::process::id()))));
     assert_eq!((row.version.as_deref(), row.started_at), (Some(env!("CARGO_PKG_VERSION")), Some(BEGIN)));
     assert_eq!((row.mode.as_str(), row.heartbeat_at), ("running", Some(BEGIN)));
@@ -74,7 +74,7 @@ async fn the_daemon_row_shows_the_run_and_its_mode() {
         let heartbeat = Heartbeat { mode, why: Some(by_operator(name)), pace: 12.5 };
         let request = BatchRequest { heartbeat: Some(heartbeat.clone()), ..asking(0, 0) };
         site.batch(10, &request).await.unwrap();
-        let row = site.queue.overview(BEGIN).await.unwrap().daemon;
+        let row = site.queue.status(BEGIN).await.unwrap().daemon;
         let why = format!("an operator paused the queue: {name}");
         assert_eq!((row.mode.as_str(), row.why.as_deref()), (name, Some(why.as_str())));
         assert_eq!(row.cause(), heartbeat.why);

@@ -62,10 +62,10 @@ async fn an_older_queue_is_brought_up_to_date_with_every_row_as_it_was_and_no_ca
         assert_eq!((queue.flaws().await.unwrap(), queue.check_integrity().await.unwrap()), (vec![], vec![]));
         let codes = "SELECT (SELECT count(reason_code) FROM submissions) + count(pause_code) FROM control";
         assert_eq!(sqlx::query_scalar::<_, i64>(codes).fetch_one(&mut queue.connection).await.unwrap(), 0);
-        let overview = queue.overview(BEGIN).await.unwrap();
-        assert_eq!((overview.control.cause(), overview.daemon.cause()), (Some(by_operator("maintenance")), None));
+        let status = queue.status(BEGIN).await.unwrap();
+        assert_eq!((status.control.cause(), status.daemon.cause()), (Some(by_operator("maintenance")), None));
         for state in State::ALL {
-            assert_eq!(overview.counts.of(state), 1, "{state}");
+            assert_eq!(status.counts.of(state), 1, "{state}");
         }
     }
 }

@@ -44,15 +44,15 @@ async fn the_status_shows_what_is_due_and_what_failed() {
         site.enqueue(NewSubmission { due_at: Some(BEGIN + after), ..new(text) }).await;
     }
     site.queue.set_paused(Some(&by_operator("why"))).await.unwrap();
-    let overview = site.queue.overview(BEGIN + 100).await.unwrap();
-    assert_eq!(overview.next_due, Some(BEGIN + 800));
-    assert_eq!(overview.last_due, Some(BEGIN + 900));
+    let status = site.queue.status(BEGIN + 100).await.unwrap();
+    assert_eq!(status.next_due, Some(BEGIN + 800));
+    assert_eq!(status.last_due, Some(BEGIN + 900));
     let errors: Vec<_> =
-        overview.errors.iter().map(|error| (error.code.as_deref().unwrap(), error.count, error.at_least)).collect();
+        status.errors.iter().map(|error| (error.code.as_deref().unwrap(), error.count, error.at_least)).collect();
     assert_eq!(errors, [("Frequent.Code", 2, false), ("Rare.Code", 1, false)]);
-    assert_eq!((overview.counts.of(State::Failed), overview.counts.open()), (3, 2));
-    assert_eq!(overview.control.pause_reason.as_deref(), Some("why"));
-    let oldest = overview.oldest.unwrap();
+    assert_eq!((status.counts.of(State::Failed), status.counts.open()), (3, 2));
+    assert_eq!(status.control.pause_reason.as_deref(), Some("why"));
+    let oldest = status.oldest.unwrap();
     assert_eq!(Some(oldest.created_at), site.queue.oldest_open().await.unwrap());
     assert_eq!((oldest.certificate_id.as_str(), oldest.state.as_str()), ("later", "pending"));
 }
@@ -85,10 +85,10 @@ async fn successes_are_counted_by_the_minute_in_which_they_came() {
     site.commit(100, lost()).await;
     let (last, before) = (MINUTES - 1, MINUTES - 2);
     for (later, minute) in [(0, Some(last)), (59, Some(last)), (60, Some(before)), (1799, Some(0)), (1800, None)] {
-        let overview = site.queue.overview(BEGIN + later).await.unwrap();
-        let counted: Vec<usize> = (0..MINUTES).filter(|minute| overview.per_minute[*minute] > 0).collect();
+        let status = site.queue.status(BEGIN + later).await.unwrap();
+        let counted: Vec<usize> = (0..MINUTES).filter(|minute| status.per_minute[*minute] > 0).collect();
         assert_eq!(counted, minute.into_iter().collect::<Vec<_>>(), "{later} s later");
-        assert_eq!(overview.per_minute.iter().sum::<i64>(), i64::from(minute.is_some()));
+        assert_eq!(status.per_minute.iter().sum::<i64>(), i64::from(minute.is_some()));
     }
 }
 
@@ -102,7 +102,7 @@ async fn failures_without_a_code_are_counted_too_and_every_count_is_bounded() {
            INSERT INTO submissions (certificate_id, state) SELECT 'given-up-' || i, 'failed' FROM n",
     )
     .await;
-    let errors = site.queue.overview(BEGIN).await.unwrap().errors;
+    let errors = site.queue.status(BEGIN).await.unwrap().errors;
     let told: Vec<_> = errors.iter().map(|error| (error.code.as_deref(), error.count, error.at_least)).collect();
     assert_eq!(told, [(None, 10_000, true), (Some(error().code.as_str()), 1, false)]);
 }
