@@ -42,7 +42,7 @@ impl UnixMillis {
         self.0.div_euclid(1000)
     }
 
-    /// Whole seconds since the epoch, rounded up: nothing may be due too early.
+    /// Whole seconds since the epoch, rounded up, so that nothing is due too early.
     #[must_use]
     pub fn seconds_rounded_up(self) -> i64 {
         self.0.saturating_add(999).div_euclid(1000)
@@ -71,7 +71,7 @@ pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A duration as people say it: its two largest units, such as `10 min 2 s`.
+/// A duration for people: its two largest units, such as `10 min 2 s`.
 #[must_use]
 pub fn rough(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -89,8 +89,8 @@ mod tests {
 
     #[test]
     fn a_duration_is_shown_in_its_two_largest_units() {
-        let told = [0, 59, 61, 3_600, 7_325, 90_000].map(|seconds| rough(Duration::from_secs(seconds)));
-        assert_eq!(told, ["0 s", "59 s", "1 min 1 s", "1 h 0 min", "2 h 2 min", "1 d 1 h"]);
+        let texts = [0, 59, 61, 3_600, 7_325, 90_000].map(|seconds| rough(Duration::from_secs(seconds)));
+        assert_eq!(texts, ["0 s", "59 s", "1 min 1 s", "1 h 0 min", "2 h 2 min", "1 d 1 h"]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Untrusted text, made safe to show: it stays on its line, and can neither control a terminal nor pass for other text.
+//! Makes untrusted text safe to show: it stays on its line, can't control a terminal, and can't pass for other text.
 
 use std::fmt::{self, Write};
 
-/// Whether a character is unsafe to show: control characters, line and paragraph separators, and what reorders or hides the
-/// text around it.
+/// Whether a character is unsafe to show: a control character, a line or paragraph separator, or one that reorders or hides
+/// the text around it.
 #[must_use]
 pub fn is_unsafe(character: char) -> bool {
     character.is_control()
@@ -80,12 +80,12 @@ mod tests {
     fn a_text_is_escaped_and_truncated() {
         assert_eq!(printable("\u{1b}[31mred\n\u{202e}back", 100), r"\u{1b}[31mred\n\u{202e}back");
         assert_eq!(printable(&"x".repeat(1000), 10), "xxxxxxxxxx…");
-        assert_eq!(printable("xxxxxxxx\u{1b}", 10), "xxxxxxxx…", "an escape is not cut");
+        assert_eq!(printable("xxxxxxxx\u{1b}", 10), "xxxxxxxx…", "an escape is not split");
         assert_eq!(printable("é🙂", 2), "é🙂");
     }
 
     #[test]
-    fn a_character_is_escaped_exactly_if_it_is_unsafe() {
+    fn exactly_the_unsafe_characters_are_escaped() {
         for character in ('\0'..='\u{ff}').chain(['\u{202e}', '\u{feff}', '🙂']) {
             let (mut text, mut json) = (String::new(), String::new());
             write!(Escaping(&mut text), "{character}").unwrap();
@@ -98,14 +98,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_stays_unescaped_or_too_long(text in "\\PC{0,5}\\p{C}{0,5}.{0,20}", max in 0usize..30) {
+        fn printable_text_is_safe_and_not_too_long(text in "\\PC{0,5}\\p{C}{0,5}.{0,20}", max in 0usize..30) {
             let safe = printable(&text, max);
             prop_assert!(!safe.chars().any(is_unsafe), "{safe:?}");
             prop_assert!(safe.chars().count() <= max + 1, "{safe:?}");
         }
 
         #[test]
-        fn json_means_the_same_with_its_unsafe_characters_escaped(text in "\\PC{0,5}\\p{C}{0,5}.{0,20}") {
+        fn escaped_json_parses_to_the_same_value(text in "\\PC{0,5}\\p{C}{0,5}.{0,20}") {
             let json = serde_json::json!({ "text": text });
             let mut safe = String::new();
             write!(EscapingJson(&mut safe), "{json}").unwrap();

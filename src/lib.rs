@@ -1,12 +1,12 @@
 //! certcommit commits Tencent Cloud SSL certificate orders in bulk.
 //!
-//! A daemon reads pending certificate IDs from a SQLite queue, submits each to `CommitCertificateInformation` within a rate
-//! limit that the server never sees exceeded, and writes `OrderId`, `Status` and `RequestId` back. A commit places an order
-//! at a certificate authority, and the API has no idempotency key; so a request whose outcome isn't known is read back,
-//! never blindly repeated.
+//! A daemon reads pending certificate IDs from a SQLite queue, submits each to `CommitCertificateInformation` within the rate
+//! limit as the server counts it, and writes `OrderId`, `Status` and `RequestId` back. A commit places an order at a
+//! certificate authority, and the API has no idempotency key; so a request whose outcome is unknown is read back, never
+//! blindly repeated.
 //!
-//! Modules by layer. A module imports from lower layers only, and no files import each other in a circle; a test holds
-//! them to it:
+//! Modules by layer. A module imports from lower layers only, and no files import each other in a circle
+//! (`tests/behavior/layers.rs`):
 //!
 //! | layer | module | owns |
 //! | --- | --- | --- |
@@ -17,8 +17,8 @@
 //! | 4 | [`pacing`] | the limiter |
 //! | 3 | [`config`] | settings, from a file and the environment to typed values |
 //! | 2 | [`submission`] | the domain: identifiers, states, outcomes, and the whole state machine |
-//! | 1 | [`cause`] | why the queue or a submission does not go on: code, parameters, sentence, remedy |
-//! | 1 | [`logging`] | the formats of the log, and the catalogue of its events and fields |
+//! | 1 | [`cause`] | why the queue is paused, or a submission waits, failed or is held: code, parameters, sentence, remedy |
+//! | 1 | [`logging`] | log formats, and the catalog of log events and fields |
 //! | 1 | [`metrics`] | the metrics that Prometheus reads |
 //! | 0 | [`clock`] | the only place that reads the time |
 //! | 0 | [`escaping`] | untrusted text, made safe to show |

@@ -1,5 +1,5 @@
-//! The metrics, in Prometheus's names and text format. They are kept whether anybody reads them or not, and cost next to
-//! nothing.
+//! The metrics, with Prometheus's names and text format. They are recorded whether or not they are scraped; the cost is
+//! negligible.
 
 use std::time::Duration;
 
@@ -11,28 +11,28 @@ use crate::named_enum::named_enum;
 named_enum! {
     /// Every metric.
     pub enum Metric {
-        /// Requests that ended, by kind (commit, read), outcome and error code; codes that no table knows count as other.
+        /// Requests that ended, by kind (commit, read), outcome and error code; codes that aren't in the error table count as other.
         Requests = "certcommit_requests_total",
-        /// From the signing of a request to its outcome, by kind.
+        /// The time from signing a request to its outcome, by kind.
         Duration = "certcommit_request_duration_seconds",
         /// Submissions, by state.
         Submissions = "certcommit_submissions",
-        /// How long the oldest submission that is due has been waiting; 0 if none is.
+        /// How long the oldest submission that is due has been waiting; 0 if none is due.
         OldestDue = "certcommit_oldest_due_seconds",
-        /// Commits a second that the daemon allows itself at present.
+        /// The commits per second that the daemon currently allows itself.
         Pace = "certcommit_pace_per_second",
-        /// The most commits a second.
+        /// The configured maximum of commits per second.
         Cap = "certcommit_rate_limit_per_second",
-        /// 1 while no commits go out, by an operator (by="operator") or because of a fault (by="fault").
+        /// 1 while no commits are sent, because of an operator (by="operator") or a fault (by="fault").
         Paused = "certcommit_paused",
-        /// 0 while the database does not work, and nothing is sent.
+        /// 0 while the database is unavailable and nothing is sent.
         Database = "certcommit_database_available",
         /// Always 1; its label is the version.
         Build = "certcommit_build_info",
     }
 }
 
-/// From a warm connection nearby to `api.request_timeout`, in seconds.
+/// In seconds: from a warm connection to a nearby server, up to `api.request_timeout`.
 const BUCKETS: [f64; 9] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
 /// The metrics of one daemon.
@@ -45,20 +45,20 @@ pub struct Metrics {
 pub struct Gauges {
     /// How long the oldest submission that is due has been waiting, in seconds.
     pub oldest_due_s: i64,
-    /// Commits a second at present.
+    /// Commits per second that the daemon currently allows itself.
     pub pace: f64,
-    /// Commits a second at most.
+    /// The configured maximum of commits per second.
     pub cap: f64,
-    /// Whether an operator paused it.
+    /// Whether an operator paused the queue.
     pub paused_by_operator: bool,
-    /// Whether it paused itself.
+    /// Whether the daemon paused itself.
     pub paused_by_fault: bool,
-    /// Whether the database works.
+    /// Whether the database is available.
     pub database_available: bool,
 }
 
 impl Metrics {
-    /// Metrics that have counted nothing yet.
+    /// Metrics without any values yet.
     #[must_use]
     pub fn new() -> Self {
         let builder = PrometheusBuilder::new();
@@ -87,7 +87,7 @@ impl Metrics {
         metrics
     }
 
-    /// A request ended.
+    /// Records a request that ended.
     pub fn request(&self, kind: &'static str, outcome: &'static str, code: &'static str, duration: Duration) {
         with_local_recorder(&self.recorder, || {
             counter!(Metric::Requests.as_str(), "kind" => kind, "outcome" => outcome, "code" => code).increment(1);
@@ -95,7 +95,7 @@ impl Metrics {
         });
     }
 
-    /// This many submissions are in this state.
+    /// Sets the number of submissions in a state.
     #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a count of submissions is far below 2^52")]
     pub fn submissions(&self, state: &'static str, count: i64) {
         with_local_recorder(&self.recorder, || {
@@ -114,7 +114,7 @@ impl Metrics {
             gauge!(Metric::Paused.as_str(), "by" => "fault").set(f64::from(u8::from(gauges.paused_by_fault)));
             gauge!(Metric::Database.as_str()).set(f64::from(u8::from(gauges.database_available)));
         });
-        // Folds what was recorded into the buckets, even if nobody ever reads them.
+        // Aggregates recorded durations into buckets; without a scrape, they would pile up.
         self.recorder.handle().run_upkeep();
     }
 
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn each_has_its_help_and_type() {
+    fn every_metric_has_help_and_a_type() {
         let metrics = Metrics::new();
         metrics.request("commit", "submitted", "", Duration::from_millis(300));
         metrics.submissions("pending", 3);

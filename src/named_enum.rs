@@ -1,9 +1,9 @@
 //! Enums whose variants have fixed names: in the database, the configuration, the log and the metrics.
 
-/// The names are short; of a text that is none of them, an error shows this many characters.
-const LONGEST_SHOWN: usize = 64;
+/// An error shows at most this many characters of an unknown name.
+const MAX_SHOWN: usize = 64;
 
-/// A text that is none of an enum's names.
+/// A text that isn't one of an enum's names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown name {text:?}: expected one of {}", expected.join(", "))]
 pub struct UnknownName {
@@ -12,20 +12,20 @@ pub struct UnknownName {
 }
 
 impl UnknownName {
-    /// The error for a text, of which only the start is kept, where one of these names was expected.
+    /// The error for a text that isn't one of the expected names. Only the start of the text is kept.
     #[must_use]
     pub fn new(text: &str, expected: &'static [&'static str]) -> Self {
-        Self { text: text.chars().take(LONGEST_SHOWN).collect(), expected }
+        Self { text: text.chars().take(MAX_SHOWN).collect(), expected }
     }
 
-    /// The names that were expected.
+    /// The names that would have been valid.
     #[must_use]
     pub fn expected(&self) -> &'static [&'static str] {
         self.expected
     }
 }
 
-/// Defines an enum without data whose variants have names.
+/// Defines a fieldless enum whose variants have fixed names.
 ///
 /// ```text
 /// named_enum! {
@@ -51,7 +51,7 @@ macro_rules! named_enum {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         $visibility enum $name { $($(#[doc = $doc])+ $variant),+ }
 
-        #[allow(dead_code, reason = "not every enum uses all of it")]
+        #[allow(dead_code, reason = "not every enum uses every item")]
         impl $name {
             /// Every variant, in order.
             $visibility const ALL: [Self; Self::NAMES.len()] = [$(Self::$variant),+];

@@ -1,6 +1,6 @@
-//! No statement of the daemon or the commands scans a table that grows, whatever happens. The statements are captured as they
-//! run, and explained on the database that they ran on. Only the `sqlite3` shell shows the plans of the triggers that they
-//! fire, so these need the feature `foreign-tools`.
+//! No statement of the daemon or the commands scans a table that grows, whatever happens. The test captures the statements as
+//! they run, and explains them on the same database. Only the `sqlite3` shell shows the plans of the triggers that they fire,
+//! so these need the feature `foreign-tools`.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -31,7 +31,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use support::Bench;
 
-/// Small however long the queue is: tables and intermediate results of a few rows.
+/// Tables and intermediate results that have few rows however long the queue is.
 const SMALL: [&str; 18] = [
     "control",
     "daemon",
@@ -53,28 +53,28 @@ const SMALL: [&str; 18] = [
     "jsonb_each",
 ];
 
-/// The index that only has rows for requests in flight.
-const ON_THE_WAY: &str = "USING INDEX requests_unfinished";
+/// The index that only has entries for requests in flight.
+const UNFINISHED_REQUESTS: &str = "USING INDEX requests_unfinished";
 
-/// All rows in a state: possibly most of the queue.
-const OF_A_STATE: [&str; 2] = ["INDEX submissions_state (state=?)", "INDEX submissions_due (state=?)"];
+/// Searches of all rows in a state, possibly most of the queue.
+const WHOLE_STATE: [&str; 2] = ["INDEX submissions_state (state=?)", "INDEX submissions_due (state=?)"];
 
-/// Statements that read only the first of them, or have to change all of them.
-const MAY_USE_A_STATE: [&str; 3] = [
+/// Statements that read only the first row of a state, or have to change all of them.
+const MAY_SEARCH_STATE: [&str; 3] = [
     "SELECT min(id) FROM submissions WHERE state = ",
     "WHERE (state = 'pending')",
     "EXISTS (SELECT 1 FROM submissions WHERE",
 ];
 
-/// The rule of `state_counts` counts a state, but only for a correction, and not for what changes by one.
-const RULE_THAT_COUNTS: &str = "-SEARCH submissions USING COVERING INDEX submissions_state (state=?)";
+/// The rule of `state_counts` counts the rows of a state, but only for a correction, not for a change by one.
+const COUNTING_RULE: &str = "-SEARCH submissions USING COVERING INDEX submissions_state (state=?)";
 
-/// There are no more rows in flight than requests.
+/// There are no more rows in flight than requests in flight, so these may be searched.
 const IN_FLIGHT: &str = "WHERE s.state = 'in_flight'";
 
 /// Statements that may sort, by a part of their text, and how little they sort.
-const SORTS_LITTLE: [(&str, &str); 4] = [
-    ("min(r.number) AS first", "the 500 requests that a step of pruning looks at"),
+const MAY_SORT: [(&str, &str); 4] = [
+    ("min(r.number) AS first", "the 500 requests that a pruning step examines"),
     ("ORDER BY 3, id LIMIT 1", "three rows"),
     ("RECURSIVE codes(code)", "50 error codes"),
     ("AS ago, count(*)", "the requests of half an hour"),
@@ -87,24 +87,24 @@ const MAY_READ_ALL: [(&str, &str); 6] = [
     ("integrity.rs", "checks the whole database"),
     ("repair.rs", "repairs the whole database, without a daemon"),
     ("schema", "compares the whole schema, and rebuilds tables of it"),
-    ("state_counts.rs", "counts again where the stored counts are wrong"),
+    ("state_counts.rs", "recounts where the stored counts are wrong"),
 ];
 const VERBS: [&str; 5] = ["SELECT ", "WITH ", "INSERT ", "UPDATE ", "DELETE "];
 
 /// The statements that this process has run since it began to capture them.
-static CAUGHT: Mutex<Option<BTreeSet<String>>> = Mutex::new(None);
+static CAPTURED: Mutex<Option<BTreeSet<String>>> = Mutex::new(None);
 
-struct Catching;
+struct Capture;
 
-impl<S: tracing::Subscriber> Layer<S> for Catching {
+impl<S: tracing::Subscriber> Layer<S> for Capture {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         let mut statement = Statement::default();
         event.record(&mut statement);
-        let Statement { summary, whole } = statement;
-        // A short one is its own summary.
-        let text = if whole.is_empty() { summary } else { whole };
-        if let Some(caught) = CAUGHT.lock().unwrap().as_mut() {
-            caught.extend(statements(&text));
+        let Statement { summary, full } = statement;
+        // A short statement is only in the summary.
+        let text = if full.is_empty() { summary } else { full };
+        if let Some(captured) = CAPTURED.lock().unwrap().as_mut() {
+            captured.extend(statements(&text));
         }
     }
 }
@@ -112,14 +112,14 @@ impl<S: tracing::Subscriber> Layer<S> for Catching {
 #[derive(Default)]
 struct Statement {
     summary: String,
-    whole: String,
+    full: String,
 }
 
 impl Visit for Statement {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "summary" => value.clone_into(&mut self.summary),
-            "db.statement" => value.clone_into(&mut self.whole),
+            "db.statement" => value.clone_into(&mut self.full),
             _ => {}
         }
     }
@@ -132,9 +132,9 @@ fn statements(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split(';').map(|statement| statement.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Rows and requests that the rules would reject, but that a daemon can find: left by one that was killed, malformed, old,
-/// and a certificate with more readbacks than are read.
-const FOUND: &str = "
+/// Rows and requests that the rules would reject, but that a daemon can find at its start: those of a killed daemon, malformed
+/// and old ones, and a certificate with more readbacks than evidence considers.
+const LEFTOVERS: &str = "
     INSERT INTO submissions (certificate_id, verify_type) VALUES ('malformed', 'NONE');
     INSERT INTO submissions (certificate_id, state) VALUES ('killed', 'in_flight'), ('killed-read', 'in_doubt'),
       ('old', 'canceled'), ('long', 'in_doubt');
@@ -147,7 +147,7 @@ const FOUND: &str = "
       INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at, finished_at, outcome)
       SELECT 'long', 'read', 'before', 0, 0, 1, 'retry' FROM n";
 
-/// More rows with a backend error than may hide others.
+/// Enough rows with a backend error to hide others.
 const UNREAD: &str = "
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100)
       INSERT INTO submissions (certificate_id, due_at) SELECT 'unread-' || i, 0 FROM n;
@@ -155,7 +155,7 @@ const UNREAD: &str = "
       SELECT certificate_id, 'commit', 'before', 0, 0 FROM submissions WHERE certificate_id GLOB 'unread-*';
     UPDATE requests SET finished_at = 1, outcome = 'backend_error' WHERE finished_at IS NULL";
 
-/// SQLite plans by its statistics of the tables: at first none, then those of ANALYZE, which anyone may run.
+/// SQLite plans with its statistics of the tables: first none, then those of ANALYZE, which anyone may run.
 const NO_STATISTICS: &str = "";
 const STATISTICS: &str = "
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
@@ -173,7 +173,7 @@ async fn bench() -> Bench {
     connection.close().await.unwrap();
     let drop: Vec<String> = rules.iter().map(|(name, _)| format!("DROP TRIGGER {name};")).collect();
     let make: Vec<String> = rules.into_iter().map(|(_, sql)| format!("{sql};")).collect();
-    bench.sql(&format!("{} {FOUND}; {}", drop.concat(), make.concat())).await;
+    bench.sql(&format!("{} {LEFTOVERS}; {}", drop.concat(), make.concat())).await;
     bench
 }
 
@@ -196,21 +196,21 @@ async fn daemon_at_work(bench: &Bench, queue: &mut Queue) {
     }
     let ids = ["plain", "lost", "busy", "refused", "backend", "throttled"].iter().chain(&unreadable);
     let mut batch: Vec<NewSubmission> = ids.map(|id| submission(id)).collect();
-    // One in the first second of 1970 is due, too.
+    // A due time of 0 is valid, too.
     batch[0].due_at = Some(0);
     queue.enqueue(&batch).await.unwrap();
     let mut daemon = bench.start().await;
     queue.set_paused(None).await.unwrap();
-    // The malformed row stays as it is.
+    // The malformed row stays pending.
     let ends = [(State::Pending, 1), (State::Canceled, 1), (State::Held, 3), (State::Failed, 1), (State::Submitted, 8)];
     daemon
-        .until("the end of all work", |progress| ends.map(|(state, _)| (state, progress.counts.of(state))) == ends)
+        .until("all submissions to end", |progress| ends.map(|(state, _)| (state, progress.counts.of(state))) == ends)
         .await;
     daemon.stop(Stop::Soon).await;
-    // Not a statement of ours.
-    let caught = CAUGHT.lock().unwrap().take();
+    // Don't capture the test's own statements.
+    let captured = CAPTURED.lock().unwrap().take();
     bench.sql("DELETE FROM submissions WHERE certificate_id = 'malformed'").await;
-    *CAUGHT.lock().unwrap() = caught;
+    *CAPTURED.lock().unwrap() = captured;
 }
 
 fn submission(id: &str) -> NewSubmission {
@@ -238,7 +238,7 @@ async fn commands_and_rare_work(queue: &mut Queue) {
     queue.status(clock::now().unix.seconds()).await.unwrap();
     queue.oldest_open().await.unwrap();
     queue.sqlite_version().await.unwrap();
-    queue.submission(&id("plain")).await.unwrap().expect("it is there");
+    queue.submission(&id("plain")).await.unwrap().expect("it is in the queue");
     assert_eq!(queue.history(&id("long")).await.unwrap().len(), 504);
     queue.follow_clock(clock::now()).await.unwrap();
     let run = run();
@@ -254,7 +254,7 @@ async fn commands_and_rare_work(queue: &mut Queue) {
     complete_again(queue, &run, &policy).await;
 }
 
-/// Runs what follows a batch that failed and may have landed.
+/// Runs the batch that follows one that failed and may have landed.
 async fn complete_again(queue: &mut Queue, run: &Run, policy: &Policy) {
     queue.set_paused(None).await.unwrap();
     queue.enqueue(&[submission("again")]).await.unwrap();
@@ -274,11 +274,11 @@ const VERIFY: VerifyPolicy = VerifyPolicy { settle: Duration::ZERO, resend_after
 
 /// Runs a batch in which rows that wait for a readback hide a row that can be sent.
 async fn postpone_rows(bench: &Bench, queue: &mut Queue) {
-    // Not a statement of ours.
-    let caught = CAUGHT.lock().unwrap().take();
+    // Don't capture the test's own statements.
+    let captured = CAPTURED.lock().unwrap().take();
     bench.sql(UNREAD).await;
     bench.sql(AHEAD).await;
-    *CAUGHT.lock().unwrap() = caught;
+    *CAPTURED.lock().unwrap() = captured;
     let behind = NewSubmission { priority: 0, ..submission("behind") };
     queue.enqueue(&[behind]).await.unwrap();
     let policy = Settings::from_text("none".as_ref(), "", []).unwrap().policy();
@@ -290,7 +290,7 @@ async fn postpone_rows(bench: &Bench, queue: &mut Queue) {
     assert_eq!(queue.follow_clock(clock::now()).await.unwrap(), 0, "a trigger refuses it");
 }
 
-/// A row that was written by a clock that was ahead, and that a trigger freezes.
+/// A row that was written while the clock was ahead, and that a trigger freezes.
 const AHEAD: &str = "
     INSERT INTO submissions (certificate_id, due_at, updated_at) VALUES ('ahead', 9000000000, 9100000000);
     CREATE TRIGGER frozen BEFORE UPDATE ON submissions WHEN OLD.certificate_id = 'ahead' BEGIN SELECT RAISE(ABORT, 'no'); END";
@@ -303,8 +303,8 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
 }
 
-/// The statements of the sources.
-fn written() -> BTreeSet<String> {
+/// The statements in the sources.
+fn statements_in_sources() -> BTreeSet<String> {
     let queue = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/queue");
     assert!(MAY_READ_ALL.iter().all(|(name, why)| queue.join(name).exists() && !why.is_empty()));
     let sources = sources(&queue).into_iter().map(|path| std::fs::read_to_string(path).unwrap());
@@ -314,17 +314,17 @@ fn written() -> BTreeSet<String> {
     statements.filter(|statement| VERBS.iter().any(|verb| statement.starts_with(verb))).collect()
 }
 
-/// Whether a line of a statement's plan takes longer in a longer queue.
+/// Whether a line of a statement's plan is a step that takes longer in a longer queue.
 fn is_slow(line: &str, statement: &str) -> bool {
     let scanned = line.split("SCAN ").nth(1);
-    let small = |what: &str| SMALL.iter().any(|small| what.starts_with(small)) || what.contains(ON_THE_WAY);
-    let may_sort = SORTS_LITTLE.iter().any(|(words, _)| statement.contains(words));
+    let small = |what: &str| SMALL.iter().any(|small| what.starts_with(small)) || what.contains(UNFINISHED_REQUESTS);
+    let may_sort = MAY_SORT.iter().any(|(fragment, _)| statement.contains(fragment));
     let sorts = line.contains("TEMP B-TREE") && !may_sort;
-    let of_a_state = OF_A_STATE.iter().any(|index| line.contains(index))
+    let searches_state = WHOLE_STATE.iter().any(|index| line.contains(index))
         && !statement.contains(IN_FLIGHT)
-        && !line.contains(RULE_THAT_COUNTS)
-        && !MAY_USE_A_STATE.iter().any(|words| statement.contains(words));
-    scanned.is_some_and(|what| !small(what)) || sorts || of_a_state || line.contains("AUTOMATIC")
+        && !line.contains(COUNTING_RULE)
+        && !MAY_SEARCH_STATE.iter().any(|fragment| statement.contains(fragment));
+    scanned.is_some_and(|what| !small(what)) || sorts || searches_state || line.contains("AUTOMATIC")
 }
 
 /// The plan by the SQLite that is linked in.
@@ -336,9 +336,9 @@ async fn plan(bench: &Bench, statement: &str) -> Vec<String> {
     plan.into_iter().map(|(_, _, _, line)| line).collect()
 }
 
-/// The plans of statements and of the triggers that they fire, by the shell's SQLite: ours shows no triggers.
+/// The plans of a statement and of the triggers that it fires, by the shell's SQLite: the linked one doesn't show triggers.
 fn plans_with_triggers(bench: &Bench, statement: &str) -> Vec<String> {
-    // One before 3.51 has no jsonb_each, one before 3.45 no jsonb_extract; those of JSON as text are planned in the same way.
+    // SQLite before 3.51 has no jsonb_each, and before 3.45 no jsonb_extract; the functions for JSON text have the same plans.
     let explain = format!("EXPLAIN QUERY PLAN {};", statement.replace("jsonb_", "json_"));
     let shell = Command::new("sqlite3").arg(bench.database()).args([".dbconfig trigger_eqp on", &explain]).output();
     let shell = shell.unwrap_or_else(|error| panic!("sqlite3: {error}"));
@@ -349,28 +349,28 @@ fn plans_with_triggers(bench: &Bench, statement: &str) -> Vec<String> {
 #[tokio::test]
 async fn no_statement_scans_a_table_that_grows() {
     let only = Targets::new().with_target("sqlx::query", LevelFilter::DEBUG);
-    let subscriber = tracing_subscriber::registry().with(Catching.with_filter(only));
+    let subscriber = tracing_subscriber::registry().with(Capture.with_filter(only));
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let bench = bench().await;
     let mut queue = Queue::open(&bench.database(), Opening::Existing).await.unwrap();
-    // What the schema is compared with is made once, in memory.
+    // The schema to compare with is created in memory the first time, before capturing begins.
     assert!(queue.flaws().await.unwrap().is_empty());
-    *CAUGHT.lock().unwrap() = Some(BTreeSet::new());
+    *CAPTURED.lock().unwrap() = Some(BTreeSet::new());
     daemon_at_work(&bench, &mut queue).await;
     commands_and_rare_work(&mut queue).await;
     postpone_rows(&bench, &mut queue).await;
     queue.close().await.unwrap();
-    let caught = CAUGHT.lock().unwrap().take().unwrap();
+    let captured = CAPTURED.lock().unwrap().take().unwrap();
 
-    let unseen: Vec<String> = written()
+    let never_run: Vec<String> = statements_in_sources()
         .into_iter()
-        .filter(|written: &String| !caught.iter().any(|caught| caught.contains(written)))
+        .filter(|statement: &String| !captured.iter().any(|run| run.contains(statement)))
         .collect();
-    assert!(unseen.is_empty(), "these were never run: {unseen:#?}");
+    assert!(never_run.is_empty(), "these were never run: {never_run:#?}");
     let mut slow = Vec::new();
     for statistics in [NO_STATISTICS, STATISTICS] {
         bench.sql(statistics).await;
-        for statement in caught.iter().filter(|caught| VERBS.iter().any(|verb| caught.starts_with(verb))) {
+        for statement in captured.iter().filter(|captured| VERBS.iter().any(|verb| captured.starts_with(verb))) {
             let mut plan = plan(&bench, statement).await;
             if cfg!(feature = "foreign-tools") {
                 plan.extend(plans_with_triggers(&bench, statement));
@@ -383,7 +383,7 @@ async fn no_statement_scans_a_table_that_grows() {
         }
     }
     assert!(slow.is_empty(), "{slow:#?}");
-    for (words, what) in SORTS_LITTLE {
-        assert!(caught.iter().any(|statement| statement.contains(words)), "no statement sorts {what}");
+    for (fragment, what) in MAY_SORT {
+        assert!(captured.iter().any(|statement| statement.contains(fragment)), "no statement sorts {what}");
     }
 }

@@ -20,8 +20,7 @@ public class Enqueue {
         }
         // The driver would create a missing file.
         if (!Files.isWritable(Path.of(arguments[0]))) {
-            System.err.println(arguments[0] + " is not there, or not for you to write: "
-                + "are you a member of the group certcommit?");
+            System.err.println(arguments[0] + " doesn't exist or isn't writable: are you in the group certcommit?");
             System.exit(1);
         }
         var reference = arguments[1];
@@ -31,8 +30,8 @@ public class Enqueue {
         try (var queue = DriverManager.getConnection(url)) {
             try {
                 enqueue(queue, reference, ids);
-            } catch (SQLException refused) {
-                System.err.println("refused, and nothing was enqueued: " + refused.getMessage());
+            } catch (SQLException error) {
+                System.err.println("refused, and nothing was enqueued: " + error.getMessage());
                 System.exit(1);
             }
             while (open(queue, reference) > 0) {
@@ -53,15 +52,15 @@ public class Enqueue {
                 insert.executeUpdate();
             }
             queue.commit();
-        } catch (SQLException refused) {
+        } catch (SQLException error) {
             queue.rollback();
-            throw refused;
+            throw error;
         } finally {
             queue.setAutoCommit(true);
         }
     }
 
-    /** How many are open. "held" needs an operator's decision, so it counts as closed. */
+    /** Counts the open submissions. "held" needs an operator's decision, so it counts as closed. */
     static int open(Connection queue, String reference) throws SQLException {
         var sql = "SELECT count(*) FROM submissions"
             + " WHERE reference = ? AND state IN ('pending', 'in_flight', 'in_doubt')";

@@ -19,9 +19,9 @@ function enqueue(SQLite3 $queue, string $reference, array $ids): void
             $insert->execute()->finalize();
         }
         $queue->exec('COMMIT');
-    } catch (Exception $refused) {
+    } catch (Exception $error) {
         $queue->exec('ROLLBACK');
-        throw new Exception("refused, and nothing was enqueued: {$refused->getMessage()}");
+        throw new Exception("refused, and nothing was enqueued: {$error->getMessage()}");
     }
 }
 

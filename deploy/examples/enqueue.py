@@ -22,7 +22,7 @@ def enqueue(queue, reference, certificate_ids):
 
 
 def results(queue, reference):
-    """Waits until nothing is open. `held` needs an operator's decision, so it counts as closed."""
+    """Waits until nothing is open, then returns the results. `held` needs an operator's decision, so it counts as closed."""
     still_open = """SELECT count(*) FROM submissions
                      WHERE reference = ? AND state IN ('pending', 'in_flight', 'in_doubt')"""
     while queue.execute(still_open, (reference,)).fetchone()[0]:
@@ -46,7 +46,7 @@ if __name__ == "__main__":
         sys.exit(2)
     try:
         main(*sys.argv[1:])
-    except sqlite3.IntegrityError as refused:
-        sys.exit(f"refused, and nothing was enqueued: {refused}")
-    except sqlite3.OperationalError as failed:
-        sys.exit(f"the queue can't be used: {failed}")
+    except sqlite3.IntegrityError as error:
+        sys.exit(f"refused, and nothing was enqueued: {error}")
+    except sqlite3.OperationalError as error:
+        sys.exit(f"the queue can't be used: {error}")

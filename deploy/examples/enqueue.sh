@@ -18,7 +18,7 @@ fi
 
 # Waits up to 5 s for other writers; without it, sqlite3 gives up at once.
 sql() { sqlite3 -batch -bail -cmd '.timeout 5000' "$queue" "$@"; }
-# A text as an SQL literal.
+# Quotes text as an SQL literal.
 text() { printf "'%s'" "$(printf %s "$1" | sed "s/'/''/g")"; }
 
 # Enqueues all IDs in one transaction, or none. A known ID stays as it is; bad input is an error.

@@ -5,7 +5,7 @@ use std::fmt;
 use super::quote::{ApiError, Quote};
 
 causes! {
-    /// Why one submission waits, failed or is held. A `reading` is what a read showed, in words, such as `order SO1, status 8
+    /// Why one submission waits, failed or is held. What a readback `found` is in words, such as `order SO1, status 8
     /// (information submitted, …)`.
     RowCause {
         // Claimed, and nothing was sent.
@@ -65,92 +65,92 @@ causes! {
             /// The API's answer.
             error: ApiError,
         } = "readback_not_permitted",
-        /// A readback found nothing submitted, and one more has to.
+        /// A readback shows no order, and another one has to follow.
         NothingFoundOnce {
-            /// The readback, in words.
-            reading: Quote,
+            /// What it shows, in words.
+            found: Quote,
         } = "nothing_found_once",
-        /// Two readbacks found nothing submitted.
+        /// Two readbacks show no order.
         NothingFoundTwice {
-            /// The readback, in words.
-            reading: Quote,
+            /// What it shows, in words.
+            found: Quote,
         } = "nothing_found_twice",
         /// A commit was refused for the certificate's status, and a readback shows a status that allows one: too early to decide.
         StatusContradictionUnsettled {
-            /// The readback, in words.
-            reading: Quote,
+            /// What it shows, in words.
+            found: Quote,
         } = "status_contradiction_unsettled",
         /// The readback shows a status that doesn't allow the commit, which was refused.
         StatusForbidsCommit {
-            /// The readback, in words.
-            reading: Quote,
+            /// What it shows, in words.
+            found: Quote,
         } = "status_forbids_commit",
-        /// It is out of tries, and nothing was found submitted.
+        /// It is out of tries, and a readback shows no order.
         OutOfTries {
             /// How many tries there were.
             tries: u32,
-            /// The readback, in words.
-            reading: Quote,
+            /// What it shows, in words.
+            found: Quote,
         } = "out_of_tries",
         /// Its commit was refused for good, and its readback is refused, too.
-        RefusedAndUnreadable = "refused_and_unreadable",
+        CommitAndReadbackRefused = "commit_and_readback_refused",
 
         // Held.
         /// Its readback is refused, and its order may stand.
-        Unreadable = "unreadable",
+        ReadbackRefused = "readback_refused",
         /// An order is on record, and the readback shows none.
-        ReadingContradictsRecord {
-            /// The readback, in words.
-            reading: Quote,
-        } = "reading_contradicts_record",
+        ReadbackContradictsRecord {
+            /// What it shows, in words.
+            found: Quote,
+        } = "readback_contradicts_record",
         /// A commit was refused for the certificate's status, and the readback shows a status that allows one.
-        ReadingContradictsRefusal {
-            /// The readback, in words.
-            reading: Quote,
-        } = "reading_contradicts_refusal",
+        ReadbackContradictsRefusal {
+            /// What it shows, in words.
+            found: Quote,
+        } = "readback_contradicts_refusal",
         /// The readback shows a status that a commit neither leads to nor starts from.
         StatusIsDeadEnd {
-            /// The readback, in words.
-            reading: Quote,
+            /// What it shows, in words.
+            found: Quote,
         } = "status_is_dead_end",
         /// The readback doesn't show whether an order stands.
-        ReadingUnclear {
-            /// The readback, in words.
-            reading: Quote,
-        } = "reading_unclear",
+        ReadbackUnclear {
+            /// What it shows, in words.
+            found: Quote,
+        } = "readback_unclear",
 
-        // Pending, and read before the next try.
+        // Pending, and read back before the next try.
         /// The readback before the next try shows something other than no order.
         FoundBeforeRetry {
-            /// The readback, in words.
-            reading: Quote,
+            /// What it shows, in words.
+            found: Quote,
         } = "found_before_retry",
         /// The readback before the next try was refused for good.
-        UnreadableBeforeRetry {
+        ReadbackRefusedBeforeRetry {
             /// The API's answer.
             error: ApiError,
-        } = "unreadable_before_retry",
+        } = "readback_refused_before_retry",
         /// The readback before the next try failed for a temporary reason.
-        ReadFailedBeforeRetry {
+        ReadbackFailedBeforeRetry {
             /// What went wrong.
             why: Quote,
-        } = "read_failed_before_retry",
-        /// The readback before the next try found nothing submitted.
+        } = "readback_failed_before_retry",
+        /// The readback before the next try shows no order.
         NothingFoundBeforeRetry {
-            /// The readback, in words.
-            reading: Quote,
+            /// What it shows, in words.
+            found: Quote,
         } = "nothing_found_before_retry",
-        /// The readback before the next try found nothing submitted, which isn't enough.
+        /// The readback before the next try shows no order, which isn't enough.
         UnsettledBeforeRetry {
-            /// The readback, in words.
-            reading: Quote,
+            /// What it shows, in words.
+            found: Quote,
         } = "unsettled_before_retry",
         /// A readback comes before the next try, and its last commit may not show yet.
-        ReadTooEarly = "read_too_early",
+        ReadbackTooEarly = "readback_too_early",
         /// A readback comes before the next try, and other readbacks are due first.
-        ReadQueued = "read_queued",
+        ReadbackQueued = "readback_queued",
         /// A readback comes before the next try, and readback is paused.
-        ReadPaused = "read_paused",
+        ReadbackUnavailable = "readback_unavailable",
 
         /// An operator decided.
         DecidedByOperator = "decided_by_operator",
@@ -159,7 +159,7 @@ causes! {
 
 const BY_ITSELF: &str = "nothing: certcommit goes on with it by itself";
 const RETRY: &str = "remove the cause that the error names; then: certcommit retry ID";
-const DECIDE: &str = "look the certificate up in the Tencent Cloud console. If it shows something else than was read: certcommit verify \
+const DECIDE: &str = "look the certificate up in the Tencent Cloud console. If it shows something else than the readback: certcommit verify \
      ID; else decide: certcommit resolve ID --submitted ORDER_ID, --failed or --pending";
 
 impl RowCause {
@@ -183,24 +183,24 @@ impl RowCause {
             | Self::NothingFoundTwice { .. }
             | Self::StatusContradictionUnsettled { .. }
             | Self::FoundBeforeRetry { .. }
-            | Self::UnreadableBeforeRetry { .. }
-            | Self::ReadFailedBeforeRetry { .. }
+            | Self::ReadbackRefusedBeforeRetry { .. }
+            | Self::ReadbackFailedBeforeRetry { .. }
             | Self::NothingFoundBeforeRetry { .. }
             | Self::UnsettledBeforeRetry { .. }
-            | Self::ReadTooEarly
-            | Self::ReadQueued
+            | Self::ReadbackTooEarly
+            | Self::ReadbackQueued
             | Self::DecidedByOperator => BY_ITSELF,
-            Self::AccountAtFault | Self::ReadPaused => "see what pauses the queue: certcommit status",
+            Self::AccountAtFault | Self::ReadbackUnavailable => "see what pauses the queue: certcommit status",
             Self::NotPermitted => "grant the permission that the error names; then: certcommit retry ID",
             Self::ReadbackNotPermitted { .. } => "grant these keys ssl:DescribeCertificate; then: certcommit resume",
-            Self::RefusedByServer | Self::RefusedAndUnreadable => RETRY,
+            Self::RefusedByServer | Self::CommitAndReadbackRefused => RETRY,
             Self::OutOfTries { .. } => "if the cause that the error names is over: certcommit retry ID",
             Self::StatusForbidsCommit { .. } => "look in the Tencent Cloud console why the certificate has this status",
-            Self::Unreadable
-            | Self::ReadingContradictsRecord { .. }
-            | Self::ReadingContradictsRefusal { .. }
+            Self::ReadbackRefused
+            | Self::ReadbackContradictsRecord { .. }
+            | Self::ReadbackContradictsRefusal { .. }
             | Self::StatusIsDeadEnd { .. }
-            | Self::ReadingUnclear { .. } => DECIDE,
+            | Self::ReadbackUnclear { .. } => DECIDE,
         }
     }
 }
@@ -220,55 +220,55 @@ impl fmt::Display for RowCause {
             Self::NotPermitted => f.write_str("no permission for this certificate; not executed"),
             Self::RefusedByServer => f.write_str("the server refused it; nothing was placed"),
             Self::RefusedForStatus => f.write_str(
-                "the server says that its status doesn't allow a commit; read back to see whether an order stands",
+                "the server says that its status doesn't allow a commit; a readback follows, to see whether an order stands",
             ),
             Self::TryFailed { r#try, max_tries } => {
                 write!(f, "try {} of {max_tries} failed; waits for the next", r#try)
             }
             Self::LastTryFailed { max_tries } => {
-                write!(f, "try {max_tries} of {max_tries} failed; read back before it is given up")
+                write!(f, "try {max_tries} of {max_tries} failed; a readback follows before it is given up")
             }
             Self::OutcomeUnknown { why } => write!(f, "{why}: {MAY_BE_PLACED}"),
             Self::Interrupted => write!(f, "certcommit stopped before the reply came: {MAY_BE_PLACED}"),
             Self::ReadbackFailed { why } => write!(f, "readback failed: {why}"),
             Self::ReadbackNotPermitted { error } => write!(f, "readback isn't permitted: {error}"),
-            Self::NothingFoundOnce { reading } => {
-                write!(f, "read back as {reading}; read once more before it is sent again")
+            Self::NothingFoundOnce { found } => {
+                write!(f, "a readback shows {found}; another one follows before it is sent again")
             }
-            Self::NothingFoundTwice { reading } => {
-                write!(f, "read back as {reading} twice, so nothing was placed; it is sent again")
+            Self::NothingFoundTwice { found } => {
+                write!(f, "two readbacks show {found}, so nothing was placed; it is sent again")
             }
-            Self::StatusContradictionUnsettled { reading } => {
-                write!(f, "refused for its status, but read back as {reading}; read once more")
+            Self::StatusContradictionUnsettled { found } => {
+                write!(f, "refused for its status, but a readback shows {found}; another one follows")
             }
-            Self::StatusForbidsCommit { reading } => {
-                write!(f, "its status doesn't allow a commit: read back as {reading}")
+            Self::StatusForbidsCommit { found } => {
+                write!(f, "its status doesn't allow a commit: a readback shows {found}")
             }
-            Self::OutOfTries { tries, reading } => write!(f, "gave up after {tries} tries; read back as {reading}"),
-            Self::RefusedAndUnreadable => {
-                f.write_str("its commit was refused, and it can't be read: nothing was placed")
+            Self::OutOfTries { tries, found } => write!(f, "gave up after {tries} tries; a readback shows {found}"),
+            Self::CommitAndReadbackRefused => {
+                f.write_str("its commit was refused, and so was its readback: nothing was placed")
             }
-            Self::Unreadable => f.write_str("it can't be read back, so whether an order stands is for you to find out"),
-            Self::ReadingContradictsRecord { reading } => {
-                write!(f, "read back as {reading}, although its order is on record")
+            Self::ReadbackRefused => f.write_str("its readback was refused, so certcommit can't tell whether an order stands"),
+            Self::ReadbackContradictsRecord { found } => {
+                write!(f, "a readback shows {found}, although its order is on record")
             }
-            Self::ReadingContradictsRefusal { reading } => {
-                write!(f, "read back as {reading}, although a commit was refused for its status")
+            Self::ReadbackContradictsRefusal { found } => {
+                write!(f, "a readback shows {found}, although a commit was refused for its status")
             }
-            Self::StatusIsDeadEnd { reading } => write!(f, "read back as {reading}, a status that leads nowhere"),
-            Self::ReadingUnclear { reading } => {
-                write!(f, "read back as {reading}, which doesn't tell whether the order stands")
+            Self::StatusIsDeadEnd { found } => write!(f, "a readback shows {found}, a status that leads nowhere"),
+            Self::ReadbackUnclear { found } => {
+                write!(f, "a readback shows {found}, which doesn't tell whether the order stands")
             }
-            Self::FoundBeforeRetry { reading } => write!(f, "read before the next try as {reading}"),
-            Self::UnreadableBeforeRetry { error } => write!(f, "can't be read before the next try: {error}"),
-            Self::ReadFailedBeforeRetry { why } => write!(f, "waits to be read before the next try: {why}"),
-            Self::NothingFoundBeforeRetry { reading } => write!(f, "read as {reading}; tries again"),
-            Self::UnsettledBeforeRetry { reading } => {
-                write!(f, "read before the next try as {reading}, which doesn't settle it; read once more")
+            Self::FoundBeforeRetry { found } => write!(f, "the readback before the next try shows {found}"),
+            Self::ReadbackRefusedBeforeRetry { error } => write!(f, "the readback before the next try was refused: {error}"),
+            Self::ReadbackFailedBeforeRetry { why } => write!(f, "the readback before the next try failed: {why}"),
+            Self::NothingFoundBeforeRetry { found } => write!(f, "the readback before the next try shows {found}; tries again"),
+            Self::UnsettledBeforeRetry { found } => {
+                write!(f, "the readback before the next try shows {found}, which isn't enough; another one follows")
             }
-            Self::ReadTooEarly => f.write_str("waits to be read before the next try: its last commit may not show yet"),
-            Self::ReadQueued => f.write_str("waits to be read before the next try: others are read first"),
-            Self::ReadPaused => f.write_str("waits to be read before the next try: readback is paused"),
+            Self::ReadbackTooEarly => f.write_str("waits for a readback before the next try: its last commit may not show yet"),
+            Self::ReadbackQueued => f.write_str("waits for a readback before the next try: other readbacks are due first"),
+            Self::ReadbackUnavailable => f.write_str("waits for a readback before the next try: readback is paused"),
             Self::DecidedByOperator => f.write_str("decided by an operator"),
         }
     }

@@ -17,7 +17,7 @@ fn cause_of(code: &str) -> Cause {
     let all = json!({
         "error": error, "by": by, "keys": { "file": { "path": HOSTILE } }, "newest": 3, "made": 7, "written_at": 1,
         "silent_s": 1000, "ahead_s": 1000, "ours": 1_551_113_065, "theirs": 1_551_113_667, "reason": HOSTILE, "why": HOSTILE,
-        "request_id": HOSTILE, "results": 1, "submissions": 2, "rule": HOSTILE, "reading": HOSTILE, "try": 2, "tries": 8,
+        "request_id": HOSTILE, "results": 1, "submissions": 2, "rule": HOSTILE, "found": HOSTILE, "try": 2, "tries": 8,
         "max_tries": 8,
     });
     let found = Cause::from_parts(code, None).or_else(|| Cause::from_parts(code, Some(&all.to_string())));

@@ -21,6 +21,6 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
         Some(reference) => Selection::Reference(reference),
         None => Selection::Ids(arguments.ids),
     };
-    let words = "canceled; orders already placed are unaffected";
-    shift(settings, &selection, &[State::Pending], State::Canceled, words).await
+    let description = "canceled; orders already placed are unaffected";
+    shift(settings, &selection, &[State::Pending], State::Canceled, description).await
 }

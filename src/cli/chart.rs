@@ -2,17 +2,17 @@
 
 use std::fmt::Write as _;
 
-/// The widest bar, in characters.
+/// The width of the longest bar, in characters.
 const WIDTH: usize = 40;
-/// A longer run is cut to this many lines.
-const MOST_LINES: usize = 60;
+/// A longer chart is truncated to this many lines.
+const MAX_LINES: usize = 60;
 
 /// One line for each second: its number, a bar with a mark at the cap, its count.
 pub(super) fn chart(per_second: &[usize], cap: usize) -> String {
-    let widest = per_second.iter().copied().max().unwrap_or(0).max(cap).max(1);
-    let scale = |count: usize| count * WIDTH / widest;
+    let max = per_second.iter().copied().max().unwrap_or(0).max(cap).max(1);
+    let scale = |count: usize| count * WIDTH / max;
     let mut text = String::new();
-    for (second, count) in per_second.iter().take(MOST_LINES).enumerate() {
+    for (second, count) in per_second.iter().take(MAX_LINES).enumerate() {
         let bar: String = (0..WIDTH)
             .map(|column| match (column < scale(*count), column + 1 == scale(cap)) {
                 (true, _) => '█',
@@ -23,8 +23,8 @@ pub(super) fn chart(per_second: &[usize], cap: usize) -> String {
         // Writing to a String can't fail.
         writeln!(text, "{second:>4} s  {bar} {count:>3}").unwrap_or_default();
     }
-    if per_second.len() > MOST_LINES {
-        writeln!(text, "… and {} more seconds", per_second.len() - MOST_LINES).unwrap_or_default();
+    if per_second.len() > MAX_LINES {
+        writeln!(text, "… and {} more seconds", per_second.len() - MAX_LINES).unwrap_or_default();
     }
     text
 }

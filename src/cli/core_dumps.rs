@@ -1,16 +1,16 @@
-//! Core dumps are off, since an image of the memory has the secret key in it.
+//! Disables core dumps, which would contain the secret key.
 
 use std::io;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// Turns core dumps off for this process, in both ways: by the limit, which applies if dumps are written to files, and by the
-/// kernel's mark, which also applies if a program takes them, and keeps other processes of the same user from reading the
-/// memory. Root can still trace it.
+/// Disables core dumps for this process, in two ways. The resource limit covers dumps that are written to files. The kernel's
+/// dumpable flag also covers dumps that are piped to a program, and keeps other processes of the same user from reading the
+/// memory. Root can still trace the process.
 ///
 /// # Errors
-/// When the system refuses. Then no secret should be read.
-pub(super) fn forbid() -> io::Result<()> {
+/// When the system refuses. The caller must not read any secret then.
+pub(super) fn disable() -> io::Result<()> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;

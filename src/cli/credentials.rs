@@ -15,7 +15,7 @@ pub(super) fn source(settings: &Settings) -> CredentialSource {
 
 /// Looks for the credentials once.
 pub(super) async fn find(settings: &CredentialSettings) -> Result<Found, CredentialsError> {
-    // A value that isn't UTF-8 is there, and has to be refused rather than ignored.
+    // A value that isn't valid UTF-8 must be refused, not ignored as if it were unset.
     let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     find_credentials(settings, &variable).await
 }

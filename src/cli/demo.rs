@@ -20,7 +20,7 @@ use crate::tencent::Credentials;
 /// The API's latency, and how much it varies.
 const LATENCY: Duration = Duration::from_millis(200);
 const JITTER: Duration = Duration::from_millis(20);
-/// What goes wrong, as parts of all certificates.
+/// The faults, each as a fraction of all certificates.
 const MIXTURE: Mixture = Mixture {
     invalid: 0.02,
     network_error: 0.06,
@@ -30,8 +30,8 @@ const MIXTURE: Mixture = Mixture {
     lost_after: 0.03,
     html: 0.01,
 };
-/// The waits before readbacks are shorter than by default, so that the demo ends soon.
-const SHORTENED: [(&str, &str); 3] = [
+/// Overrides of the defaults: shorter waits before readbacks, so that the demo ends soon.
+const OVERRIDES: [(&str, &str); 3] = [
     ("CERTCOMMIT__VERIFY__SETTLE", "2s"),
     ("CERTCOMMIT__VERIFY__RESEND_AFTER", "6s"),
     ("CERTCOMMIT__RATE__PER_SECOND", "20"),
@@ -55,11 +55,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<Code, Failure> {
     let options = Options { latency, jitter: JITTER.min(latency), ..Options::default() };
     match arguments.serve {
         Some(address) => serve(Options { listen: address, ..options }).await,
-        None => show(arguments.certificates, options).await,
+        None => run_demo(arguments.certificates, options).await,
     }
 }
 
-/// Serves the simulator alone, for a daemon elsewhere.
+/// Serves only the simulator, for a daemon in another process.
 async fn serve(options: Options) -> Result<Code, Failure> {
     if !options.listen.ip().is_loopback() {
         return Err(Failure::new(Code::Usage, "--serve requires a loopback address, such as 127.0.0.1:8017"));
@@ -81,8 +81,9 @@ async fn serve(options: Options) -> Result<Code, Failure> {
 }
 
 /// Runs the daemon against the simulator, and prints the result.
-async fn show(certificates: u32, options: Options) -> Result<Code, Failure> {
+async fn run_demo(certificates: u32, options: Options) -> Result<Code, Failure> {
     logging::init(LogLevel::Error, LogFormat::Text)?;
+    let latency = options.latency;
     let simulator = Simulator::start(options).await?;
     simulator.mixture(MIXTURE);
     let directory = tempfile::tempdir()?;
@@ -91,7 +92,7 @@ async fn show(certificates: u32, options: Options) -> Result<Code, Failure> {
     enqueue(&settings, certificates).await?;
     writeln!(
         std::io::stdout(),
-        "{certificates} certificates, at most {cap} requests a second, a latency of {LATENCY:?}, and a mixture of faults"
+        "{certificates} certificates, at most {cap} requests a second, a latency of {latency:?}, and a mixture of faults"
     )?;
     let (secret_id, secret_key) = simulator.credentials();
     let source = CredentialSource::of(Credentials { secret_id, secret_key: secret_key.into(), token: None });
@@ -102,20 +103,20 @@ async fn show(certificates: u32, options: Options) -> Result<Code, Failure> {
     writeln!(out, "commits in each second at the server; | is the cap of {cap}")?;
     writeln!(out, "{}", chart(&per_second(&times), cap))?;
     writeln!(out, "{}", summary(&simulator, &times))?;
-    let kept = worst_second(&times) <= cap && repeats(&simulator, certificates) == 0;
-    Ok(if kept { Code::Done } else { Code::PartlyDone })
+    let passed = worst_second(&times) <= cap && repeated_orders(&simulator, certificates) == 0;
+    Ok(if passed { Code::Done } else { Code::PartlyDone })
 }
 
 fn settings(simulator: &Simulator, database: &std::path::Path) -> Result<Settings, Failure> {
-    let own = [
+    let addresses = [
         ("CERTCOMMIT__API__ENDPOINT".to_owned(), simulator.endpoint()),
         ("CERTCOMMIT__DATABASE__PATH".to_owned(), database.to_string_lossy().into_owned()),
     ];
-    let shortened = SHORTENED.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let overrides = OVERRIDES.map(|(key, value)| (key.to_owned(), value.to_owned()));
     // An empty file keeps the demo from reading the one in /etc.
     let empty = database.with_file_name("certcommit.toml");
     std::fs::write(&empty, "")?;
-    Ok(Settings::load(Some(&empty), own.into_iter().chain(shortened))?)
+    Ok(Settings::load(Some(&empty), addresses.into_iter().chain(overrides))?)
 }
 
 fn certificate(number: u32) -> String {
@@ -148,13 +149,13 @@ fn outcomes(ended: &Ended, simulator: &Simulator) -> Table {
     table
 }
 
-fn repeats(simulator: &Simulator, certificates: u32) -> usize {
+fn repeated_orders(simulator: &Simulator, certificates: u32) -> usize {
     (1..=certificates).filter(|number| simulator.orders_placed(&certificate(*number)) > 1).count()
 }
 
 fn summary(simulator: &Simulator, times: &[tokio::time::Instant]) -> String {
     format!(
-        "{} commits and {} reads arrived; worst sliding second {}; {:.2} commits a second; {} orders placed",
+        "{} commits and {} readbacks arrived; worst sliding second {}; {:.2} commits a second; {} orders placed",
         times.len(),
         simulator.reads().len(),
         worst_second(times),

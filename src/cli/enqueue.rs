@@ -9,14 +9,14 @@ use crate::config::Settings;
 use crate::queue::{Enqueued, NewSubmission, Opening, Queue};
 use crate::submission::{CertificateId, VerifyType};
 
-/// Submissions in one transaction. A longer one would keep other writers waiting.
+/// Submissions per transaction. A longer transaction would keep other writers waiting.
 const BATCH: usize = 5_000;
-/// Longer lines are cut: no ID is nearly as long.
-const LONGEST_LINE: u64 = 4096;
-/// Headers of a column of IDs, in small letters and without `_` and `-`.
+/// Longer lines are truncated. No ID is nearly as long.
+const MAX_LINE_BYTES: u64 = 4096;
+/// Column headers, in lowercase and without `_` and `-`.
 const HEADERS: [&str; 5] = ["certificateid", "certificateids", "certid", "certids", "id"];
-/// At most so many refusals are printed.
-const SHOWN: u64 = 20;
+/// At most this many refused lines are printed, and this many skipped ones.
+const MAX_PRINTED: u64 = 20;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -48,20 +48,20 @@ fn parse_time(text: &str) -> Result<i64, String> {
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
-    // Before the queue is opened: a file that doesn't exist must not create a queue.
+    // Before the queue is opened: a wrong file name must not create a queue.
     let lines = lines(&arguments)?;
     let mut queue = Queue::open(&settings.database, Opening::Create).await?;
     let mut tally = Tally::default();
     let mut batch = Vec::new();
     for line in lines {
-        let (place, text) = line?;
+        let (prefix, text) = line?;
         if arguments.file.is_some() && is_header(&text) {
-            tally.skip(&format!("{place}: skipped {text}, which is a column header and not an ID"))?;
+            tally.skip(&format!("{prefix}: skipped {text}, which is a column header, not an ID"))?;
             continue;
         }
         match text.parse::<CertificateId>() {
             Ok(certificate_id) => batch.push(arguments.submission(certificate_id)),
-            Err(error) => tally.refuse(&format!("{place}: {error}"))?,
+            Err(error) => tally.refuse(&format!("{prefix}: {error}"))?,
         }
         if batch.len() == BATCH {
             tally.add(&queue.enqueue(&batch).await?)?;
@@ -85,7 +85,7 @@ impl Arguments {
     }
 }
 
-/// Whether a line is the header of a column, as in exports of tables. It would pass for an ID.
+/// Whether a line is a column header, as in exports of tables. It would pass for an ID.
 fn is_header(line: &str) -> bool {
     let letters: String = line.chars().filter(|letter| !matches!(letter, '_' | '-')).collect();
     HEADERS.contains(&letters.to_ascii_lowercase().as_str())
@@ -93,7 +93,7 @@ fn is_header(line: &str) -> bool {
 
 type Lines = Box<dyn Iterator<Item = Result<(String, String), Failure>>>;
 
-/// The IDs, each with its place for messages.
+/// The IDs, each with a prefix for messages about it.
 fn lines(arguments: &Arguments) -> Result<Lines, Failure> {
     let Some(path) = &arguments.file else {
         let ids = arguments.ids.clone().into_iter();
@@ -105,7 +105,7 @@ fn lines(arguments: &Arguments) -> Result<Lines, Failure> {
         let name = path.display().to_string();
         (Box::new(BufReader::new(open(path).map_err(|error| unreadable(&name, &error))?)), name)
     };
-    let lines = ShortLines(reader).enumerate().map(move |(index, line)| {
+    let lines = TruncatedLines(reader).enumerate().map(move |(index, line)| {
         let line = line.map_err(|error| unreadable(&name, &error))?;
         let bom = if index == 0 { line.strip_prefix('\u{feff}') } else { None };
         let line = bom.unwrap_or(&line);
@@ -121,20 +121,20 @@ fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
 }
 
-/// The file of IDs can't be read, which is a mistake of whoever named it.
+/// A file of IDs that can't be read is a usage error.
 fn unreadable(name: &str, error: &io::Error) -> Failure {
-    let why = if error.kind() == io::ErrorKind::IsADirectory {
+    let message = if error.kind() == io::ErrorKind::IsADirectory {
         format!("{name} is a directory; name a file with one certificate ID per line")
     } else {
         format!("{name}: {error}")
     };
-    Failure::new(Code::Usage, why)
+    Failure::new(Code::Usage, message)
 }
 
-/// Lines, cut so that no file fills the memory. Bytes that aren't UTF-8 are replaced.
-struct ShortLines(Box<dyn BufRead>);
+/// Lines, truncated so that no file can fill the memory. Invalid UTF-8 is replaced.
+struct TruncatedLines(Box<dyn BufRead>);
 
-impl Iterator for ShortLines {
+impl Iterator for TruncatedLines {
     type Item = io::Result<String>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -142,16 +142,16 @@ impl Iterator for ShortLines {
     }
 }
 
-impl ShortLines {
+impl TruncatedLines {
     fn read(&mut self) -> io::Result<Option<String>> {
         let mut line = Vec::new();
-        if self.0.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
+        if self.0.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
             return Ok(None);
         }
-        let whole = line.pop_if(|last| *last == b'\n').is_some() || self.0.skip_until(b'\n')? == 0;
+        let is_whole = line.pop_if(|last| *last == b'\n').is_some() || self.0.skip_until(b'\n')? == 0;
         let line = String::from_utf8_lossy(&line);
-        // A cut line must not pass for an ID.
-        Ok(Some(if whole { line.into_owned() } else { format!("{line}…") }))
+        // A truncated line must not pass for an ID.
+        Ok(Some(if is_whole { line.into_owned() } else { format!("{line}…") }))
     }
 }
 
@@ -172,26 +172,26 @@ impl Tally {
     }
 
     fn refuse(&mut self, why: &str) -> io::Result<()> {
-        complain(&mut self.refused, why)
+        count_and_print(&mut self.refused, why)
     }
 
-    /// For a line that is neither enqueued nor refused.
+    /// Counts a line that is neither enqueued nor refused.
     fn skip(&mut self, why: &str) -> io::Result<()> {
-        complain(&mut self.skipped, why)
+        count_and_print(&mut self.skipped, why)
     }
 
     fn finish(self) -> io::Result<Code> {
-        if self.refused > SHOWN {
-            writeln!(io::stderr(), "… and {} more refused", self.refused - SHOWN)?;
+        if self.refused > MAX_PRINTED {
+            writeln!(io::stderr(), "… and {} more refused", self.refused - MAX_PRINTED)?;
         }
         writeln!(io::stdout(), "{} new, {} known, {} refused", self.new, self.known, self.refused)?;
         Ok(if self.refused == 0 { Code::Done } else { Code::PartlyDone })
     }
 }
 
-fn complain(count: &mut u64, why: &str) -> io::Result<()> {
+fn count_and_print(count: &mut u64, why: &str) -> io::Result<()> {
     *count += 1;
-    if *count <= SHOWN { writeln!(io::stderr(), "{why}") } else { Ok(()) }
+    if *count <= MAX_PRINTED { writeln!(io::stderr(), "{why}") } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -199,9 +199,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_line_is_cut_and_marked_and_the_next_one_is_whole() {
+    fn a_long_line_is_truncated_and_the_next_one_is_whole() {
         let text = format!("abcd{}x\nefgh\n\n{}", " ".repeat(10_000_000), "y".repeat(5_000));
-        let lines: Vec<String> = ShortLines(Box::new(io::Cursor::new(text))).map(Result::unwrap).collect();
+        let lines: Vec<String> = TruncatedLines(Box::new(io::Cursor::new(text))).map(Result::unwrap).collect();
         assert_eq!(lines[1..3], ["efgh", ""]);
         assert!(lines[0].starts_with("abcd ") && lines[0].ends_with(" …") && lines[0].len() < 5_000);
         assert!(lines[3].ends_with("y…") && lines.len() == 4);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::config::ConfigError;
-use crate::daemon::{RunError, StartError};
+use crate::daemon::StartError;
 use crate::logging::LoggingError;
 use crate::queue::QueueError;
 use crate::tencent::{CredentialsError, InvalidEndpoint, ProxyError};
@@ -16,9 +16,9 @@ pub enum Code {
     Done,
     /// Part of it wasn't done.
     PartlyDone,
-    /// Wrong usage.
+    /// Invalid usage.
     Usage,
-    /// The database isn't a whole queue.
+    /// The database isn't an intact queue.
     Data,
     /// The API can't be reached, or refuses the account.
     Unavailable,
@@ -32,12 +32,12 @@ pub enum Code {
     Replaced,
     /// Permission denied.
     Permission,
-    /// The configuration is wrong.
+    /// The configuration is invalid.
     Config,
 }
 
 impl Code {
-    /// All of them.
+    /// Every code.
     pub const ALL: [Self; 11] = [
         Self::Done,
         Self::PartlyDone,
@@ -68,15 +68,18 @@ impl Code {
         match self {
             Self::Done => (0, "Done."),
             Self::PartlyDone => (1, "Partly done: submissions failed or are held, or lines were refused."),
-            Self::Usage => (2, "Wrong usage, or the file of IDs can't be read."),
-            Self::Data => (65, "The database is foreign, newer, corrupt or emptied, or lacks some of its rules."),
+            Self::Usage => (2, "Invalid usage, or the file of IDs can't be read."),
+            Self::Data => (
+                65,
+                "The database isn't a queue, comes from a newer version, is corrupt or emptied, or lacks some of its rules.",
+            ),
             Self::Unavailable => (69, "The API can't be reached, or refuses the account."),
             Self::CantCreate => (73, "The database can't be created."),
             Self::Io => (74, "The database failed."),
             Self::Held => (75, "Another daemon holds the database."),
             Self::Replaced => (76, "The database was replaced or deleted while it was open."),
             Self::Permission => (77, "Permission denied."),
-            Self::Config => (78, "The configuration is wrong, or the database is where it can't be."),
+            Self::Config => (78, "The configuration is invalid, or the database's location is unsupported."),
         }
     }
 }
@@ -87,7 +90,7 @@ pub(super) fn help() -> String {
     format!("Exit codes:{}", lines.collect::<String>())
 }
 
-/// Why a command failed, and with which code.
+/// Why a command failed, and the exit code.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.
@@ -100,7 +103,7 @@ impl Failure {
         Self { code, message: message.into() }
     }
 
-    /// Whether to print nothing, since whoever read the output is gone.
+    /// Whether to print nothing, since the reader of the output closed it.
     pub(super) fn is_quiet(&self) -> bool {
         self.message.is_empty()
     }
@@ -153,16 +156,8 @@ impl From<StartError> for Failure {
             StartError::Credentials(error) => error.into(),
             StartError::Endpoint(error) => error.into(),
             StartError::Proxy(error) => error.into(),
-            // The address may be taken for a moment, or not be up yet: starting again may help.
+            // The address may be in use briefly, or not be up yet, so a restart may help.
             StartError::Metrics { .. } => Self::new(Code::Io, error.to_string()),
-        }
-    }
-}
-
-impl From<RunError> for Failure {
-    fn from(error: RunError) -> Self {
-        match error {
-            RunError::Queue(error) => error.into(),
         }
     }
 }
@@ -176,7 +171,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Errors of the configuration.
+/// Errors that exit with [`Code::Config`].
 macro_rules! configuration {
     ($($error:ty),*) => {
         $(impl From<$error> for Failure {

@@ -32,8 +32,8 @@ const FILES: &[(&str, &str)] = &[
     ("/etc/certcommit/certcommit.toml", "The configuration, unless --config names another file."),
     (
         "/var/lib/certcommit/queue.db",
-        "The queue, with -wal and -shm files beside it while it is open. If it is a symbolic link, all of them are where it \
-         leads.",
+        "The queue, with -wal and -shm files beside it while it is open. If it is a symbolic link, all of them are beside \
+         its target.",
     ),
     (
         "/var/lib/certcommit/queue.db.mark",
@@ -64,21 +64,21 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("TENCENTCLOUD_TOKEN, TENCENTCLOUD_SESSION_TOKEN", "The token of temporary credentials."),
     (
         "https_proxy, HTTPS_PROXY, all_proxy, ALL_PROXY, no_proxy, NO_PROXY",
-        "The proxy for the API, and what is reached without it, as curl reads them, unless api.proxy is set.",
+        "The proxy for the API, and the hosts to reach without it, by curl's rules. Read if api.proxy is \"environment\", the default.",
     ),
-    ("SSL_CERT_FILE, SSL_CERT_DIR", "The certificate authorities to trust instead of the machine's."),
-    ("CERTCOMMIT_METADATA", "The loopback address of a simulated metadata service, to rehearse cvm-role."),
+    ("SSL_CERT_FILE, SSL_CERT_DIR", "The certificate authorities to trust instead of the system's."),
+    ("CERTCOMMIT_METADATA", "The loopback address of a simulated metadata service, to test cvm-role."),
     ("JOURNAL_STREAM", "Set by systemd: log to the journal (log.format = \"auto\")."),
     ("NO_COLOR", "No colors on a terminal, in the log and in status."),
 ];
 
 const FIELDS: &str = "\
 The fields of a log line, besides its time, level, message and event. In the journal, request_id is CERTCOMMIT_REQUEST_ID, \
-and so on. A field without a value is left out.";
+and so on. A field without a value is omitted.";
 
 const STATUS: &str = "\
-certcommit status --json prints one object on one line; with --watch, one every second. These keys and types stay; others \
-may be added. Times are unix seconds. With --watch, a queue that can't be read is an object with the key error alone.";
+certcommit status --json prints one object on one line; with --watch, one every second. These keys and types are stable; \
+others may be added. Times are unix seconds. With --watch, if the queue can't be read, the object has only the key error.";
 
 const DAMAGE: &str = "\
 If the queue lacks a trigger, an index, a column or a view, for example after a tool rewrote a table, the daemon sends nothing \
@@ -87,12 +87,12 @@ of the database is damaged,";
 
 const SIGNALS: &[(&str, &str)] = &[
     ("SIGTERM, SIGINT", "Stop. Requests in flight get worker.stop_timeout to finish; a second signal ends the wait."),
-    ("SIGHUP", "Reload the configuration and the credentials. A run until empty stops."),
+    ("SIGHUP", "Reload the configuration and the credentials. run --until-empty stops instead."),
 ];
 
 const ERROR_CODES: &str = "\
-What an error code of the API means for a submission. The first line that matches counts. A code without a line puts the \
-submission in doubt, to be read back.";
+What an error code of the API means for a submission. The first matching line applies. Any other code puts the submission \
+in doubt, to be read back.";
 
 const METRICS: &str = "\
 If metrics.listen is set, /metrics serves these to Prometheus. /readyz succeeds while the queue is processed, and /healthz \
@@ -154,14 +154,14 @@ fn text(roff: &mut Roff, title: &str, text: &str) {
     roff.text([roman(text)]);
 }
 
-/// Names, each with its meaning.
+/// Writes names, each with its meaning.
 fn entries(roff: &mut Roff, entries: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) {
     for (name, meaning) in entries {
         roff.control("TP", []).text([bold(name)]).text([roman(meaning)]);
     }
 }
 
-/// Lines that are printed as they are.
+/// Writes lines verbatim.
 fn example(roff: &mut Roff, title: &str, lines: &[&str]) {
     heading(roff, title);
     roff.control("nf", []);
@@ -172,7 +172,7 @@ fn example(roff: &mut Roff, title: &str, lines: &[&str]) {
 }
 
 fn commands(roff: &mut Roff, mut program: Command) {
-    // The names and usages of the subcommands are complete only once it is built.
+    // Names and usages of subcommands are incomplete until the command is built.
     program.build();
     heading(roff, "OPTIONS");
     entries(roff, program.get_arguments().map(argument));
@@ -181,7 +181,7 @@ fn commands(roff: &mut Roff, mut program: Command) {
         let usage = command.render_usage().to_string();
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         roff.control("SS", [usage.trim_start_matches("Usage: ")]).text([roman(format!("{about}."))]);
-        // What every command has is above.
+        // OPTIONS already has what every command has.
         entries(
             roff,
             command

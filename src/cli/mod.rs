@@ -1,4 +1,4 @@
-//! The commands, a file each: arguments, terminal output and exit codes, and no other logic.
+//! The commands, one file each: arguments, terminal output and exit codes, but no other logic.
 
 mod backup;
 mod cancel;
@@ -54,7 +54,7 @@ enum Command {
     Retry(retry::Arguments),
     /// Cancel pending submissions.
     Cancel(cancel::Arguments),
-    /// Decide a submission that is held or in doubt.
+    /// Resolve a submission that is held or in doubt.
     Resolve(resolve::Arguments),
     /// Read submissions back before anything is sent for them.
     Verify(verify::Arguments),
@@ -66,7 +66,7 @@ enum Command {
     Backup(backup::Arguments),
     /// Check configuration, database, credentials and clock.
     Check(check::Arguments),
-    /// Print the completion script of a shell.
+    /// Print the completion script for a shell.
     Completions(completions::Arguments),
     /// Print the man page: certcommit manual | man -l -
     Manual,
@@ -77,9 +77,9 @@ enum Command {
 /// Runs the program. Returns the exit code.
 #[must_use]
 pub fn main() -> u8 {
-    // Before there is anything to hide.
-    if let Err(error) = core_dumps::forbid() {
-        return failed(&Failure::new(Code::Io, format!("core dumps can't be turned off: {error}")));
+    // Before any secret is in memory.
+    if let Err(error) = core_dumps::disable() {
+        return failed(&Failure::new(Code::Io, format!("can't disable core dumps: {error}")));
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -114,12 +114,12 @@ async fn dispatch(arguments: Arguments) -> Result<Code, Failure> {
         Command::Check(arguments) => check::run(arguments, &settings()?).await,
         Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
         Command::Manual => manual::run(Arguments::command()),
-        // The demo brings its own settings.
+        // The demo has its own settings.
         Command::Demo(arguments) => demo::run(arguments).await,
     }
 }
 
-/// The environment's variables. Those that aren't UTF-8 can't be settings.
+/// The environment variables. Those that aren't valid UTF-8 can't be settings.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

@@ -7,19 +7,19 @@ use crate::config::Settings;
 use crate::queue::{Opening, Queue, Selection, UntrustedText};
 use crate::submission::State;
 
-/// Moves the selected submissions, and reports how many, in these words, and which couldn't be moved. One that is already in
-/// the target state is as it should be.
+/// Moves the selected submissions. Prints how many were moved, followed by `description`, and which couldn't be moved. A
+/// submission that is already in the target state is no failure.
 pub(super) async fn shift(
     settings: &Settings,
     selection: &Selection,
     from: &[State],
     to: State,
-    words: &str,
+    description: &str,
 ) -> Result<Code, Failure> {
     let mut queue = Queue::open(&settings.database, Opening::Existing).await?;
     let shifted = queue.shift(selection, from, to).await?;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{} {words}", shifted.moved)?;
+    writeln!(out, "{} {description}", shifted.moved)?;
     let mut code = Code::Done;
     for id in &shifted.unmoved {
         match queue.submission(id).await?.map(|line| line.state) {

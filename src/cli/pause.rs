@@ -9,7 +9,7 @@ use crate::queue::{Opening, Queue};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PauseArguments {
-    /// Why, for those who wonder.
+    /// The reason, for status and the log.
     reason: Option<String>,
 }
 
@@ -17,7 +17,7 @@ pub(super) async fn pause(arguments: PauseArguments, settings: &Settings) -> Res
     let mut queue = Queue::open(&settings.database, Opening::Existing).await?;
     let cause = PauseCause::ByOperator { reason: arguments.reason.map(Quote::from) };
     queue.set_paused(Some(&cause.into())).await?;
-    writeln!(std::io::stdout(), "paused: no commits go out; to go on: certcommit resume")?;
+    writeln!(std::io::stdout(), "paused: no commits are sent; to continue: certcommit resume")?;
     Ok(Code::Done)
 }
 

@@ -21,10 +21,10 @@ struct Decision {
     /// The order was placed, with this ID.
     #[arg(long, value_name = "ORDER_ID")]
     submitted: Option<String>,
-    /// No order is to be placed.
+    /// No order should be placed.
     #[arg(long)]
     failed: bool,
-    /// No order was placed, and one is to be.
+    /// No order was placed; place one.
     #[arg(long)]
     pending: bool,
 }
@@ -42,8 +42,8 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
         return Err(Failure::new(Code::PartlyDone, format!("{id} is not in the queue")));
     };
     if !resolved {
-        let why = format!("{id} is {}: only submissions that are held or in doubt can be resolved", line.state);
-        return Err(Failure::new(Code::PartlyDone, why));
+        let message = format!("{id} is {}: only submissions that are held or in doubt can be resolved", line.state);
+        return Err(Failure::new(Code::PartlyDone, message));
     }
     writeln!(std::io::stdout(), "{id} is {}", line.state)?;
     Ok(Code::Done)

@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     until_empty: bool,
 }
 
-/// `load` reads the settings anew each time it is called.
+/// `load` reads the settings again on each call.
 pub(super) async fn run(
     arguments: Arguments,
     mut load: impl FnMut() -> Result<Settings, ConfigError> + Send + 'static,
@@ -51,28 +51,28 @@ pub(super) async fn run_daemon(
     has_bar: bool,
     reloading: Option<(watch::Sender<()>, Reloading)>,
 ) -> Result<Ended, Failure> {
-    let (stop, stop_asked) = watch::channel(Stop::No);
+    let (stop, stop_requested) = watch::channel(Stop::No);
     let (progress, watched) = watch::channel(Progress::default());
     let (reload, reloading) = reloading.unzip();
-    // Before the start: a signal during the start lets it finish, and stops the run after it at once.
+    // Installed before the start. A signal during the start lets the start finish, and then stops the run at once.
     let signals = tokio::spawn(obey_signals(stop, reload)?);
     let mut daemon = daemon::start(settings, source).await?;
     if let Some(reloading) = reloading {
         daemon = daemon.reloading(reloading);
     }
     let bar = has_bar.then(|| tokio::spawn(Bar::new().follow(watched)));
-    // As a task of its own, it is woken from within the runtime without a system call.
-    let ended = tokio::spawn(daemon.run(until, stop_asked, progress)).await;
+    // A spawned task is woken from within the runtime without a system call.
+    let ended = tokio::spawn(daemon.run(until, stop_requested, progress)).await;
     let ended = ended.unwrap_or_else(|error| resume_unwind(error.into_panic()));
     signals.abort();
     if let Some(bar) = bar {
-        // It ends with the daemon. An error means that it panicked, which loses nothing.
+        // The bar ends with the daemon. If it panicked, nothing is lost.
         bar.await.unwrap_or_default();
     }
     Ok(ended?)
 }
 
-/// The exit code of a run until empty.
+/// The exit code of `run --until-empty`.
 fn verdict(ended: &Ended) -> Code {
     let unsuccessful = ended.counts.of(State::Failed) + ended.counts.of(State::Held);
     match &ended.refused {
@@ -82,8 +82,8 @@ fn verdict(ended: &Ended) -> Code {
     }
 }
 
-/// The first SIGTERM or SIGINT stops the daemon in good order, the second at once. SIGHUP reloads it, or stops it if it
-/// can't reload.
+/// The first SIGTERM or SIGINT stops the daemon gracefully, the second at once. SIGHUP reloads it, or stops it if it can't
+/// reload.
 fn obey_signals(
     stop: watch::Sender<Stop>,
     reload: Option<watch::Sender<()>>,
@@ -92,18 +92,18 @@ fn obey_signals(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
-        let mut asked = Stop::Soon;
+        let mut next = Stop::Soon;
         loop {
-            let hung_up = tokio::select! {
+            let is_hangup = tokio::select! {
                 _ = terminate.recv() => false,
                 _ = interrupt.recv() => false,
                 _ = hangup.recv() => true,
             };
             match &reload {
-                Some(reload) if hung_up => reload.send_replace(()),
+                Some(reload) if is_hangup => reload.send_replace(()),
                 Some(_) | None => {
-                    stop.send_replace(asked);
-                    asked = Stop::Now;
+                    stop.send_replace(next);
+                    next = Stop::Now;
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What differs between two sets of settings, and what of it takes effect without a restart.
+//! The differences between two sets of settings, and which take effect without a restart.
 
 use super::settings::{KEYS, Settings};
 
@@ -7,7 +7,7 @@ use super::settings::{KEYS, Settings};
 pub struct ChangedSetting {
     /// The key.
     pub key: &'static str,
-    /// The value in force, as the configuration would have it.
+    /// The value in force, in the form of the configuration.
     pub from: String,
     /// The new value.
     pub to: String,
@@ -16,7 +16,7 @@ pub struct ChangedSetting {
 }
 
 impl Settings {
-    /// Takes over from new settings what can change while the daemon runs, and returns everything that differs.
+    /// Applies those new settings that can change while the daemon runs, and returns all differences.
     pub fn adopt(&mut self, mut new: Self) -> Vec<ChangedSetting> {
         let changes = differences(self, &new);
         new.database.clone_from(&self.database);
@@ -28,7 +28,7 @@ impl Settings {
     }
 }
 
-/// Whether a key is about what the daemon opens when it starts.
+/// Whether a key concerns something that the daemon opens when it starts.
 fn needs_restart(key: &str) -> bool {
     key == "log.format" || ["database.", "api.", "metrics."].iter().any(|section| key.starts_with(section))
 }
@@ -69,7 +69,7 @@ mod tests {
         "metrics.listen",
     ];
 
-    /// Each key with another value than its default.
+    /// Each key with a value other than its default.
     const OTHERS: [(&str, &str); KEYS.len()] = [
         ("database.path", "other.db"),
         ("database.unsafe_filesystem", "allow"),
@@ -111,8 +111,8 @@ mod tests {
             let rate = if key == "api.action" { "rate.per_second = 20\n" } else { "" };
             let changed = settings(&format!("{rate}{key} = {value}"));
             let changes = differences(&settings(""), &changed);
-            let told: Vec<_> = changes.iter().map(|change| (change.key, change.to.as_str())).collect();
-            assert_eq!(told, [(key, other)]);
+            let reported: Vec<_> = changes.iter().map(|change| (change.key, change.to.as_str())).collect();
+            assert_eq!(reported, [(key, other)]);
         }
     }
 
@@ -120,13 +120,13 @@ mod tests {
     fn a_new_password_of_a_proxy_is_a_change_that_shows_no_password() {
         let with = |password: &str| settings(&format!("api.proxy = \"http://user:{password}@proxy:3128\""));
         let changes = differences(&with("old"), &with("new"));
-        let told: Vec<_> = changes.iter().map(|change| (change.from.as_str(), change.to.as_str())).collect();
-        assert_eq!(told, [("http://***@proxy:3128", "http://***@proxy:3128, with another user or password")]);
+        let reported: Vec<_> = changes.iter().map(|change| (change.from.as_str(), change.to.as_str())).collect();
+        assert_eq!(reported, [("http://***@proxy:3128", "http://***@proxy:3128, with another user or password")]);
         assert_eq!(differences(&with("old"), &with("old")), []);
     }
 
     #[test]
-    fn what_can_change_is_taken_over_and_what_needs_a_restart_stays_and_is_returned_again() {
+    fn adopting_applies_what_can_change_and_keeps_reporting_what_needs_a_restart() {
         let every: String = OTHERS.iter().map(|(key, value)| (key, value.parse::<u32>().is_ok(), value)).fold(
             String::new(),
             |text, (key, number, value)| {

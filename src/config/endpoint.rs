@@ -1,5 +1,4 @@
-//! `api.endpoint`. Requests are signed, but nobody on the way should read certificates and orders either, so plain HTTP is
-//! for a stand-in on this machine only.
+//! `api.endpoint`. Requests are signed but not encrypted, so plain HTTP is only for a simulator on this machine.
 
 use url::Host;
 
@@ -10,10 +9,10 @@ const FORM: &str = "https://HOST or https://HOST:PORT, without a path, a user or
 const LOOPBACK: &str = "an https:// address, since http:// is for a literal loopback address only, \
     such as http://127.0.0.1:8080 or http://[::1]:8080 (not localhost, which may resolve to anything)";
 
-/// Reads an endpoint, into the spelling that the HTTP client uses.
+/// Reads an endpoint, and normalizes it as the HTTP client does.
 ///
 /// # Errors
-/// What would be right.
+/// What is expected.
 pub(super) fn parse(text: &str) -> Result<String, &'static str> {
     let (scheme, rest) = text.split_once("://").ok_or(FORM)?;
     let (host, port) = host_and_port(rest).ok_or(FORM)?;
@@ -64,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_spelling_is_that_of_the_http_client() {
+    fn the_endpoint_is_normalized_as_the_http_client_does_it() {
         assert_eq!(parse("http://127.1:80"), Ok("http://127.0.0.1:80".to_owned()));
         assert_eq!(parse("https://Höst"), Ok("https://xn--hst-sna".to_owned()));
     }

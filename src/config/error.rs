@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration. Each error is one sentence that names the key and where it stands.
+//! What can be wrong with a configuration. Each error is one sentence that names the key and its place.
 
 use std::io;
 use std::path::PathBuf;
@@ -27,20 +27,20 @@ pub enum ConfigError {
     UnknownKey {
         /// The full key, escaped.
         key: String,
-        /// Where it stands, in words: the file's path or the environment variable's name.
+        /// Its place, in words: the file's path or the environment variable's name.
         place: String,
         /// What exists instead.
         hint: String,
     },
     /// The value has the wrong type, is out of range, or contradicts another.
-    #[error("`{key}` is {written}: it must be {wanted}")]
+    #[error("`{key}` is {written}: it must be {expected}")]
     Invalid {
         /// The full key.
         key: String,
-        /// The value as written, escaped and truncated, and where it stands, in words.
+        /// The value as written, escaped and truncated, and its place, in words.
         written: String,
-        /// What would be right.
-        wanted: String,
+        /// What is expected.
+        expected: String,
     },
     /// A file that every user of the machine can read has a password.
     #[error(
@@ -48,7 +48,7 @@ pub enum ConfigError {
          separate file with mode 0600, and set api.proxy to \"file:\" and that file's path", path = .0.display()
     )]
     Exposed(PathBuf),
-    /// A defect of this program, not of the configuration.
-    #[error("internal error in reading the configuration: {0}")]
+    /// A bug in this program, not a mistake in the configuration.
+    #[error("internal error while reading the configuration: {0}")]
     Internal(String),
 }

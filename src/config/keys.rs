@@ -6,11 +6,11 @@ use crate::escaping::printable;
 /// The prefix of every environment variable for a setting: `CERTCOMMIT__SECTION__KEY`.
 pub const VARIABLE_PREFIX: &str = "CERTCOMMIT__";
 
-/// In an error, a longer key is cut.
+/// Longer keys are truncated in errors.
 const LONGEST_SHOWN: usize = 80;
 
-/// A key that differs from the one that was written in fewer letters than this part of its own is suggested.
-const SIMILAR_PART: usize = 4;
+/// A key is suggested if at most one letter in this many differs from the unknown key.
+const LETTERS_PER_DIFFERENCE: usize = 4;
 
 /// The environment variable that sets a key.
 pub(super) fn variable(key: &str) -> String {
@@ -22,7 +22,7 @@ pub(super) fn shown(key: &str) -> String {
     printable(key, LONGEST_SHOWN)
 }
 
-/// What there is instead of an unknown key.
+/// What exists instead of an unknown key.
 pub(super) fn hint(key: &str) -> String {
     let (section, name) = key.split_once('.').unwrap_or((key, ""));
     let known = || KEYS.iter().filter_map(|(key, _)| key.split_once('.'));
@@ -46,7 +46,10 @@ pub(super) fn hint(key: &str) -> String {
 fn similar(key: &str) -> Option<&'static str> {
     let key = shown(key).to_ascii_lowercase();
     let by_distance = KEYS.iter().map(|(known, _)| (strsim::levenshtein(&key, known), *known));
-    by_distance.min().filter(|(distance, known)| distance * SIMILAR_PART <= known.len()).map(|(_, known)| known)
+    by_distance
+        .min()
+        .filter(|(distance, known)| distance * LETTERS_PER_DIFFERENCE <= known.len())
+        .map(|(_, known)| known)
 }
 
 #[cfg(test)]
@@ -74,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_a_section_stand_together() {
+    fn the_keys_of_a_section_are_adjacent() {
         let mut sections: Vec<_> = KEYS.iter().filter_map(|(key, _)| key.split_once('.')).map(|(of, _)| of).collect();
         sections.dedup();
         let names = BTreeSet::from_iter(&sections);

@@ -9,15 +9,16 @@ use super::names::ActionName;
 use super::settings::Settings;
 use super::sources::Values;
 
-/// The file that is read when none is named, if it exists.
+/// The file that is read if none is named and it exists.
 pub const DEFAULT_FILE: &str = "/etc/certcommit/certcommit.toml";
 
-/// `rate.per_second` for `CertificateOrderSubmit`, unless it is set: the server's limit for that action.
+/// The default of `rate.per_second` for `CertificateOrderSubmit`: the server's limit for that action.
 const ORDER_SUBMIT_PER_SECOND: u32 = 10;
 
 impl Settings {
-    /// Loads the settings: the defaults, overridden by the file, overridden by the variables of the environment that start
-    /// with [`VARIABLE_PREFIX`](super::VARIABLE_PREFIX). Without a file it is [`DEFAULT_FILE`], if that exists.
+    /// Loads the settings: the defaults, overridden by the file, overridden by the variables of the environment that
+    /// start with [`VARIABLE_PREFIX`](super::VARIABLE_PREFIX). If no file is named, [`DEFAULT_FILE`] is read if it
+    /// exists.
     ///
     /// # Errors
     /// When the named file is missing, a file can't be read or isn't TOML, a key is unknown, or a value is invalid.
@@ -39,7 +40,7 @@ impl Settings {
             read => read.map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })?,
         };
         let settings = Self::from_text(path, &text, environment)?;
-        // A variable that overrides it doesn't hide what the file shows.
+        // A variable that overrides the password doesn't hide it in the file.
         if is_public && Self::from_text(path, &text, []).is_ok_and(|own| own.api.proxy.is_secret()) {
             return Err(ConfigError::Exposed(path.to_owned()));
         }
@@ -49,7 +50,7 @@ impl Settings {
     /// The settings from a file's text and the variables of an environment. Pure; errors name the path.
     ///
     /// # Errors
-    /// As [`load`](Self::load), but for a file that is missing or can't be read.
+    /// As [`load`](Self::load), except those about reading the file.
     pub fn from_text(
         path: &Path,
         text: &str,

@@ -1,4 +1,4 @@
-//! What the configuration promises to whoever writes it.
+//! What users of the configuration can rely on.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::submission::VerifyPolicy;
 
 const SAMPLE: &str = include_str!("../../config/certcommit.toml");
 
-/// Loads a file with this text, and these variables.
+/// Loads a file with this text, and these environment variables.
 fn load(text: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("c.toml");
@@ -71,7 +71,7 @@ fn without_file_and_variables_everything_has_its_documented_default() {
     assert_eq!(defaults().policy().verify, VerifyPolicy { settle: seconds(60), resend_after: seconds(600) });
 }
 
-/// A setting of the sample that is commented out, without the comment mark.
+/// A setting that the sample comments out, without the comment mark.
 fn setting(line: &str) -> Option<&str> {
     line.strip_prefix('#').filter(|rest| rest.starts_with(|first: char| first.is_ascii_lowercase()))
 }
@@ -90,7 +90,7 @@ fn the_sample_file_holds_every_key_at_its_default() {
         }
         if let Some((name, value)) = setting(line).and_then(|line| line.split_once(" = ")) {
             let key = format!("{section}.{name}");
-            assert!(found.insert((key.clone(), value.to_owned())), "{key} stands there twice");
+            assert!(found.insert((key.clone(), value.to_owned())), "{key} appears twice");
         }
     }
     let keys = KEYS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -121,7 +121,7 @@ fn every_key_can_be_set_by_its_variable() {
 }
 
 #[test]
-fn metrics_are_on_loopback_unless_an_address_is_said() {
+fn metrics_are_on_loopback_unless_an_address_is_given() {
     let listen = |text: &str| load(&format!("[metrics]\nlisten = \"{text}\""), &[]).map(|read| read.metrics.listen);
     let address = |text: &str| Ok(Some(text.parse().unwrap()));
     assert_eq!(listen("9437"), address("127.0.0.1:9437"));
@@ -135,7 +135,7 @@ fn metrics_are_on_loopback_unless_an_address_is_said() {
 }
 
 #[test]
-fn a_named_file_must_be_there_and_the_default_one_need_not() {
+fn a_named_file_must_exist_and_the_default_one_need_not() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("absent.toml");
     let error = Settings::load(Some(&path), []).unwrap_err().to_string();
@@ -186,7 +186,7 @@ fn an_unknown_variable_is_named_with_what_exists_instead() {
 }
 
 #[test]
-fn an_invalid_value_is_shown_with_its_place_and_what_would_be_right() {
+fn an_invalid_value_is_shown_with_its_place_and_what_is_expected() {
     let number = "it must be a whole number from 1 to 20";
     for (value, shown) in [
         ("\"many\"", "\"many\""),
@@ -360,7 +360,7 @@ fn a_proxys_password_in_a_file_that_every_user_can_read_is_refused() {
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic_or_say_more_than_one_line(text in "(\\[?(rate|log|x)\\]?\\.?(guard|level|\n)? ?=? ?.{0,20}\n?){0,3}", value in ".{0,20}") {
+    fn no_text_makes_loading_panic_or_fail_with_more_than_one_line(text in "(\\[?(rate|log|x)\\]?\\.?(guard|level|\n)? ?=? ?.{0,20}\n?){0,3}", value in ".{0,20}") {
         for result in [load(&text, &[]), load("", &[("CERTCOMMIT__RATE__GUARD", &value)])] {
             if let Err(error) = result {
                 prop_assert!(!error.chars().any(char::is_control), "{error:?}");

@@ -1,8 +1,8 @@
 //! The settings, as typed and checked values: the environment overrides a TOML file, which overrides built-in defaults.
 //!
-//! An unknown key or an invalid value is an error that names the key, where it stands, and what would be right. No
-//! credentials are kept here; `credentials.source` says where they come from. The one secret that may be is the password
-//! in `api.proxy`.
+//! An unknown key or an invalid value is an error that names the key, its place, and what is expected. Credentials
+//! aren't settings: `credentials.source` says where they come from. The only possible secret here is the password in
+//! `api.proxy`.
 
 mod diff;
 mod endpoint;

@@ -3,8 +3,8 @@
 use crate::named_enum::named_enum;
 
 named_enum! {
-    /// `database.unsafe_filesystem`: what to do about a filesystem whose locks are only as good as whoever serves it:
-    /// FUSE, virtiofs, 9P and what a host shares with its virtual machines.
+    /// `database.unsafe_filesystem`: what to do about a filesystem whose locks depend on its server: FUSE, virtiofs, 9P
+    /// and folders that a host shares with its virtual machines.
     pub enum UnsafeFilesystem {
         /// Refuse it, like a network filesystem.
         Refuse = "refuse",
@@ -36,9 +36,9 @@ named_enum! {
 named_enum! {
     /// `credentials.source`: where the credentials come from.
     pub enum SourceName {
-        /// The first of the others that has any, in their order; the role on the vendor's machines only.
+        /// The first of the others that has any, in this order; the role only on the vendor's machines.
         Auto = "auto",
-        /// The files that systemd hands to the service.
+        /// The files that systemd passes to the service.
         Systemd = "systemd",
         /// The environment.
         Env = "env",

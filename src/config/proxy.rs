@@ -1,4 +1,4 @@
-//! `api.proxy`, and what a proxy's URL may be.
+//! `api.proxy`, and the URLs of proxies.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -8,25 +8,25 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::url::host_and_port;
 
-/// What would be right.
-pub(super) const WANTED: &str = "\"environment\", \"off\", \"systemd\", \"file:\" with the absolute path of a file, or a URL \
+/// What is expected.
+pub(super) const EXPECTED: &str = "\"environment\", \"off\", \"systemd\", \"file:\" with the absolute path of a file, or a URL \
     such as \"http://USER:PASSWORD@HOST:PORT\"; its scheme is http, https, socks5h or socks5, and in user and password each \
     character but letters and digits is written as %XX";
 
 /// The prefix of a path to a file that holds the URL.
 const FILE: &str = "file:";
 
-/// Every scheme, with the port that curl uses unless the URL has one.
+/// Every scheme, with curl's default port.
 const SCHEMES: [(&str, u16); 4] = [("http", 1080), ("https", 443), ("socks5", 1080), ("socks5h", 1080)];
 
-/// `api.proxy`: which proxy leads to the API.
+/// `api.proxy`: the proxy to the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProxySetting {
     /// As the environment's `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
     Environment,
     /// None.
     Off,
-    /// The credential `proxy` that systemd hands to the service holds the URL.
+    /// The credential `proxy` that systemd passes to the service holds the URL.
     Systemd,
     /// A file holds the URL.
     File(PathBuf),
@@ -79,11 +79,11 @@ impl ProxyUrl {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
-        let (scheme, usual_port) = SCHEMES.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(scheme))?;
+        let (scheme, default_port) = SCHEMES.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(scheme))?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (user, authority) = rest.rsplit_once('@').unwrap_or(("", rest));
         let (host, port) = host_and_port(authority)?;
-        let address = format!("{host}:{}", port.map_or(usual_port, NonZeroU16::get));
+        let address = format!("{host}:{}", port.map_or(default_port, NonZeroU16::get));
         let user = Some(user).filter(|user| !user.is_empty());
         user.is_none_or(is_user).then(|| Self { scheme, address, user: user.map(|user| user.to_owned().into()) })
     }
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_has_one_of_four_schemes_a_host_and_a_port_or_the_one_that_curl_takes() {
+    fn a_url_has_a_known_scheme_a_host_and_a_port_which_defaults_to_curls() {
         let good = [
             ("http://proxy.example:3128", "http://proxy.example:3128"),
             ("HTTP://Proxy.Example:3128/", "http://proxy.example:3128"),

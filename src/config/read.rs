@@ -1,5 +1,4 @@
-//! How the value of a key is read. What can't be read is refused with what would be right, which alone is the message of
-//! these errors.
+//! Reads the values of keys. The message of an error says only what is expected; the caller adds the rest.
 
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -38,40 +37,40 @@ fn read<'de, T, E: Display, D: Deserializer<'de>>(
 }
 
 /// A whole number.
-pub(super) fn whole<'de, const LEAST: u32, const MOST: u32, T: TryFrom<u32>, D: Deserializer<'de>>(
+pub(super) fn whole<'de, const MIN: u32, const MAX: u32, T: TryFrom<u32>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
-    let parse = |text: &str| text.parse().ok().filter(|number| (LEAST..=MOST).contains(number))?.try_into().ok();
-    read(deserializer, |text| parse(text).ok_or_else(|| format!("a whole number from {LEAST} to {MOST}")))
+    let parse = |text: &str| text.parse().ok().filter(|number| (MIN..=MAX).contains(number))?.try_into().ok();
+    read(deserializer, |text| parse(text).ok_or_else(|| format!("a whole number from {MIN} to {MAX}")))
 }
 
 /// A duration with a unit.
-pub(super) fn duration<'de, const LEAST: u64, const MOST: u64, D: Deserializer<'de>>(
+pub(super) fn duration<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Duration, D::Error> {
-    let (least, most) = (Duration::from_millis(LEAST), Duration::from_millis(MOST));
+    let (min, max) = (Duration::from_millis(MIN), Duration::from_millis(MAX));
     let parse = |text: &str| Duration::try_from(text.parse::<SignedDuration>().ok()?).ok();
     let example = "a duration such as \"30s\", \"5m\" or \"25ms\"";
-    let wanted = || format!("{example}, from {} to {}", least.shown(), most.shown());
-    read(deserializer, |text| parse(text).filter(|read| (least..=most).contains(read)).ok_or_else(wanted))
+    let expected = || format!("{example}, from {} to {}", min.shown(), max.shown());
+    read(deserializer, |text| parse(text).filter(|read| (min..=max).contains(read)).ok_or_else(expected))
 }
 
-/// Days, as in `90d`; none for `off`.
-pub(super) fn days<'de, const LEAST: u32, const MOST: u32, D: Deserializer<'de>>(
+/// Days, as in `90d`; `None` for `off`.
+pub(super) fn days<'de, const MIN: u32, const MAX: u32, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Duration>, D::Error> {
-    let days = |text: &str| text.strip_suffix('d')?.parse().ok().filter(|days| (LEAST..=MOST).contains(days));
-    let wanted = || format!("\"off\", or days such as \"90d\", from {LEAST}d to {MOST}d");
+    let days = |text: &str| text.strip_suffix('d')?.parse().ok().filter(|days| (MIN..=MAX).contains(days));
+    let expected = || format!("\"off\", or days such as \"90d\", from {MIN}d to {MAX}d");
     read(deserializer, |text| match text {
         "off" => Ok(None),
-        text => days(text).map(|days| Some(DAY * days)).ok_or_else(wanted),
+        text => days(text).map(|days| Some(DAY * days)).ok_or_else(expected),
     })
 }
 
 /// One of an enum's names.
 pub(super) fn choice<'de, T: FromStr<Err = UnknownName>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    let wanted = |unknown: UnknownName| format!("one of {}", unknown.expected().join(", "));
-    read(deserializer, |text| text.parse().map_err(wanted))
+    let expected = |unknown: UnknownName| format!("one of {}", unknown.expected().join(", "));
+    read(deserializer, |text| text.parse().map_err(expected))
 }
 
 /// A text that isn't empty.
@@ -87,8 +86,8 @@ pub(super) fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 /// The name of a role, or nothing.
 pub(super) fn optional_role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let is_possible = |text: &str| text.is_empty() || is_role_name(text);
-    let wanted = "the name of a role, of letters, digits and _ - . + = , @";
-    read(deserializer, |text| is_possible(text).then(|| non_empty(text)).ok_or(wanted))
+    let expected = "the name of a role, of letters, digits and _ - . + = , @";
+    read(deserializer, |text| is_possible(text).then(|| non_empty(text)).ok_or(expected))
 }
 
 /// Whether a role can have this name. It becomes part of a URL's path.
@@ -103,18 +102,18 @@ pub(super) fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Str
     read(deserializer, endpoint::parse)
 }
 
-/// The way to the API.
+/// The proxy to the API.
 pub(super) fn proxy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ProxySetting, D::Error> {
-    read(deserializer, |text| ProxySetting::parse(text).ok_or(proxy::WANTED))
+    read(deserializer, |text| ProxySetting::parse(text).ok_or(proxy::EXPECTED))
 }
 
-/// An address and port, or nothing. A port alone is on loopback: metrics are nobody else's business by default.
+/// An address and port, or nothing. A port alone listens on loopback, where other machines can't read the metrics.
 pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     let on_loopback = |text: &str| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, text.parse().ok()?)));
-    let wanted = "an address and port such as \"127.0.0.1:9437\", a port alone for loopback, or \"\" for none";
+    let expected = "an address and port such as \"127.0.0.1:9437\", a port alone for loopback, or \"\" for none";
     read(deserializer, |text| match text {
         "" => Ok(None),
-        text => on_loopback(text).or_else(|| text.parse().ok()).map(Some).ok_or(wanted),
+        text => on_loopback(text).or_else(|| text.parse().ok()).map(Some).ok_or(expected),
     })
 }
 

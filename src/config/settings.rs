@@ -34,12 +34,12 @@ macro_rules! settings {
             pub struct $section_type { $($(#[doc = $doc])+ #[serde(deserialize_with = $read)] pub $key: $type,)+ }
         )+
 
-        /// Every key with its default in TOML. Tests hold the sample file and the documentation to it.
+        /// Every key with its default in TOML. Tests compare the sample file and the documentation with it.
         pub const KEYS: &[(&str, &str)] =
             &[$($((concat!(stringify!($section), ".", stringify!($key)), $default),)+)+];
 
         impl Settings {
-            /// The value of every key as the configuration would have it, in the order of [`KEYS`].
+            /// The value of every key in the form of the configuration, in the order of [`KEYS`].
             pub(super) fn shown(&self) -> [String; KEYS.len()] {
                 [$($(self.$section.$key.shown(),)+)+]
             }
@@ -52,20 +52,20 @@ settings! {
     database: DatabaseSettings {
         /// The SQLite database that holds the queue.
         path: PathBuf = r#""/var/lib/certcommit/queue.db""#, "text";
-        /// What to do where locks may not hold.
+        /// What to do on a filesystem whose locks may not hold.
         unsafe_filesystem: UnsafeFilesystem = r#""refuse""#, "choice";
     }
-    /// `[api]`: the API, and the way there.
+    /// `[api]`: the API, and the proxy to it.
     api: ApiSettings {
         /// Scheme, host and perhaps port: `https://`, or `http://` with a literal loopback address.
         endpoint: String = r#""https://ssl.tencentcloudapi.com""#, "endpoint";
-        /// The way there.
+        /// The proxy to the API.
         proxy: ProxySetting = r#""environment""#, "proxy";
         /// What commits a certificate.
         action: ActionName = r#""CommitCertificateInformation""#, "choice";
-        /// How long connecting may take.
+        /// The longest time to set up a connection.
         connect_timeout: Duration = r#""5s""#, "duration::<1, LONGEST, _>";
-        /// How long a request may take in all.
+        /// The longest time for a whole request.
         request_timeout: Duration = r#""30s""#, "duration::<1, LONGEST, _>";
         /// The language of the server's messages.
         language: Language = r#""en-US""#, "choice";
@@ -74,11 +74,11 @@ settings! {
     credentials: CredentialSettings {
         /// Where to look.
         source: SourceName = r#""auto""#, "choice";
-        /// The file to look in; none for the vendor's places.
+        /// The file to look in; `None` for the vendor's places.
         file: Option<PathBuf> = r#""""#, "optional_path";
         /// The section of the file.
         profile: String = r#""default""#, "text";
-        /// The role to ask the machine's metadata service for; none for the one that the machine has.
+        /// The role to ask the machine's metadata service for; `None` for the one that the machine has.
         role: Option<String> = r#""""#, "optional_role";
     }
     /// `[rate]`: the limit for commits.
@@ -86,7 +86,7 @@ settings! {
         /// The most commits in any window of one second plus `guard`, retries included. Tencent Cloud permits 20 a second for
         /// `CommitCertificateInformation`, and 10 for `CertificateOrderSubmit`, which is the default then.
         per_second: u32 = "20", "whole::<1, 20, _, _>";
-        /// How much the delay on the way to the server may vary without the server seeing more.
+        /// How much the network delay to the server may vary without the server seeing more than `per_second`.
         guard: Duration = r#""25ms""#, "duration::<0, SECOND, _>";
     }
     /// `[retry]`: how often and how soon a commit is tried again.
@@ -100,16 +100,16 @@ settings! {
     }
     /// `[verify]`: the readback of commits in doubt.
     verify: VerifySettings {
-        /// From a commit in doubt to its first read; not longer than `resend_after`.
+        /// The wait from a commit in doubt to its first readback; not longer than `resend_after`.
         settle: Duration = r#""60s""#, "duration::<1, LONGEST, _>";
-        /// From signing a commit to the read that may allow another one.
+        /// The wait from signing a commit to the readback that may allow another one.
         resend_after: Duration = r#""10m""#, "duration::<1, LONGEST, _>";
-        /// The most reads in a second.
+        /// The most readbacks in a second.
         per_second: u32 = "10", "whole::<1, 10, _, _>";
     }
     /// `[pause]`: when the queue pauses by itself.
     pause: PauseSettings {
-        /// The queue pauses when this many different rows in succession end in the same way.
+        /// The queue pauses when the requests of this many different rows in succession end in the same way.
         after: u32 = "5", "whole::<1, 1_000_000, _, _>";
         /// The wait before the first probe; not longer than `probe_max`.
         probe_initial: Duration = r#""30s""#, "duration::<1, LONGEST, _>";
@@ -118,28 +118,28 @@ settings! {
     }
     /// `[worker]`: the daemon's own bounds.
     worker: WorkerSettings {
-        /// The most requests on the way at once.
+        /// The most requests in flight at once.
         max_in_flight: usize = "64", "whole::<1, 1000, _, _>";
-        /// How long requests on the way may take to end when the daemon stops.
+        /// How long requests in flight get to finish when the daemon stops.
         stop_timeout: Duration = r#""35s""#, "duration::<1, LONGEST, _>";
     }
     /// `[log]`: what is logged and how.
     log: LogSettings {
         /// The least urgent level that is logged.
         level: LogLevel = r#""info""#, "choice";
-        /// Where the log goes, and how it looks.
+        /// Where the log goes, and its format.
         format: LogFormat = r#""auto""#, "choice";
         /// The time between two `progress` lines.
         progress_interval: Duration = r#""60s""#, "duration::<SECOND, LONGEST, _>";
     }
     /// `[metrics]`: where metrics are served.
     metrics: MetricsSettings {
-        /// Where metrics are served over HTTP, if at all. Whoever reaches the address can read them.
+        /// Where metrics are served over HTTP, if at all. Anyone who can reach the address can read them.
         listen: Option<SocketAddr> = r#""""#, "listen";
     }
     /// `[retention]`: how long records are kept.
     retention: RetentionSettings {
-        /// The age from which requests are pruned that no decision depends on; none: they are kept for ever.
+        /// The age from which requests are pruned, unless a decision depends on them; `None` keeps them forever.
         requests: Option<Duration> = r#""off""#, "days::<1, 3650, _>";
     }
 }

@@ -1,4 +1,4 @@
-//! How the value of a key is shown: as the configuration would have it.
+//! Shows the value of a key in the form of the configuration.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ impl Show for Duration {
     }
 }
 
-/// What may be nothing is empty then.
+/// An optional value that is missing is shown as an empty text.
 macro_rules! show_or_empty {
     ($($type:ty)*) => { $(impl Show for Option<$type> {
         fn shown(&self) -> String { self.as_ref().map(Show::shown).unwrap_or_default() }
@@ -43,7 +43,7 @@ macro_rules! show_or_empty {
 
 show_or_empty! { PathBuf String SocketAddr }
 
-/// Whole days, or for ever.
+/// Whole days, or `off`.
 impl Show for Option<Duration> {
     fn shown(&self) -> String {
         self.map_or_else(|| "off".to_owned(), |kept| format!("{}d", kept.as_secs() / DAY.as_secs()))

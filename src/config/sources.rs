@@ -1,5 +1,5 @@
-//! The values of all sources, by their full keys: the environment's override the file's, which override the defaults. Each
-//! knows where it stands.
+//! The values of all sources, by their full keys: the environment's override the file's, which override the defaults.
+//! Each has its place.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,12 +13,12 @@ use super::settings::{KEYS, Settings};
 use super::url;
 use crate::escaping::printable;
 
-/// In an error, a longer value is cut.
+/// Longer values are truncated in errors.
 const LONGEST_VALUE: usize = 100;
-/// So is a longer reason of the parser.
+/// So are longer reasons of the parser.
 const LONGEST_REASON: usize = 300;
 
-/// The origin of a value is where it stands, in words; a default has none.
+/// The origin of a value is its place, in words; a default has none.
 pub(super) struct Values(BTreeMap<String, Value>);
 
 impl Values {
@@ -49,7 +49,7 @@ impl Values {
         Ok(())
     }
 
-    /// Whether a key has another value than by default.
+    /// Whether the file or the environment sets a key.
     pub(super) fn is_set(&self, key: &str) -> bool {
         self.0.get(key).is_some_and(|value| value.origin().is_some())
     }
@@ -61,7 +61,7 @@ impl Values {
             builder = builder.set_override(key, value.clone()).map_err(internal)?;
         }
         builder.build().and_then(Config::try_deserialize).map_err(|error| {
-            // The message of an error about a value is what would be right.
+            // The message of an error about a value says only what is expected.
             if let config::ConfigError::At { error, key: Some(key), .. } = error {
                 self.invalid(&key, error.to_string())
             } else {
@@ -78,11 +78,11 @@ impl Values {
         Err(self.invalid(shorter.0, format!("at most `{}`, which is {}", longer.0, self.written(longer.0))))
     }
 
-    fn invalid(&self, key: &str, wanted: String) -> ConfigError {
-        ConfigError::Invalid { key: key.to_owned(), written: self.written(key), wanted }
+    fn invalid(&self, key: &str, expected: String) -> ConfigError {
+        ConfigError::Invalid { key: key.to_owned(), written: self.written(key), expected }
     }
 
-    /// A key's value and where it stands, as an error shows them.
+    /// A key's value and its place, as an error shows them.
     fn written(&self, key: &str) -> String {
         let Some(value) = self.0.get(key) else { return Default::default() };
         let is_text = matches!(value.kind, ValueKind::String(_));
@@ -112,7 +112,7 @@ fn by_key(sections: Map<String, Value>) -> BTreeMap<String, Value> {
     values
 }
 
-/// Reads TOML. The parser's own display of an error quotes the text, which may hold a secret.
+/// Reads TOML. The parser's own error messages quote the text, which may hold a secret.
 fn from_toml(path: &Path, text: &str) -> Result<Map<String, Value>, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();

@@ -11,7 +11,7 @@ pub(super) fn host_and_port(text: &str) -> Option<(Host, Option<NonZeroU16>)> {
         Some(_) | None => (text, None),
     };
     let host = Host::parse(host).ok()?;
-    // Part of the client takes no other characters.
+    // Part of the HTTP client accepts no other characters.
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let is_odd = matches!(&host, Host::Domain(name) if !name.bytes().all(is_plain));
     (!is_odd).then_some((host, port))
@@ -30,7 +30,7 @@ pub(super) fn redacted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn shown(text: &str) -> Option<String> {
+    fn parsed(text: &str) -> Option<String> {
         let (host, port) = host_and_port(text)?;
         Some(port.map_or_else(|| host.to_string(), |port| format!("{host} {port}")))
     }
@@ -48,7 +48,7 @@ mod tests {
             ("[::1]", "[::1]"),
             ("höst", "xn--hst-sna"),
         ] {
-            assert_eq!(shown(text).as_deref(), Some(expected), "{text}");
+            assert_eq!(parsed(text).as_deref(), Some(expected), "{text}");
         }
     }
 
@@ -76,7 +76,7 @@ mod tests {
             "host\n",
             "127.0.0.1:80\\@host",
         ] {
-            assert_eq!(shown(bad), None, "{bad:?}");
+            assert_eq!(parsed(bad), None, "{bad:?}");
         }
     }
 

@@ -12,8 +12,14 @@ pub(super) const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 /// A batch looks at other processes' changes this often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// While requests are in flight, a result waits this long for theirs, to share their sync. At full pace, more claims are
-/// wanted a little later, so one batch writes both.
+/// The requests of one batch at full pace, 20 a second: batches are half a second apart, and each writes the results of the
+/// last and claims the next.
+pub(super) const BATCH_SIZE: usize = 10;
+/// A batch for claims begins once so few are left, which last for the time that it takes.
+pub(super) const SPARE_CLAIMS: usize = 6;
+
+/// While requests are in flight, results wait until this long after the last batch began, to share the sync of theirs: a little
+/// less than [`BATCH_SIZE`] requests take at full pace, so that claims and results need one batch.
 const GATHER_FOR: Duration = Duration::from_millis(480);
 
 /// From the first sign of another process's write to the look at it; the intervals after that grow.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::batch_schedule::BatchSchedule;
+use super::batch_schedule::{BATCH_SIZE, BatchSchedule, SPARE_CLAIMS};
 use super::outage::Outage;
 use super::rejected_writes::{RejectedWrites, log_never_written};
 use crate::cause::Cause;
@@ -23,8 +23,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const SLOW: Duration = Duration::from_secs(1);
 const LOG_SLOW_EVERY: Duration = Duration::from_secs(60);
 
-/// So many results don't wait for others: more than come between two claims, whose batch writes them, too.
-const ENOUGH_RESULTS: usize = 16;
+/// So many results don't wait for others: more than come between two batches for claims, which write them, too.
+const ENOUGH_RESULTS: usize = BATCH_SIZE + SPARE_CLAIMS;
 
 /// A batch that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

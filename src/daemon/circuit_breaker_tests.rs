@@ -127,8 +127,8 @@ fn an_account_fault_trips_it_at_once() {
 fn a_row_that_can_not_be_sent_five_times_trips_it_alone() {
     let (mut breaker, at) = (CircuitBreaker::new(POLICY), start());
     let unreachable = fault(FaultKind::Unreachable, None, "refused");
-    let swings: Vec<_> = (0..5).map(|_| observe(&mut breaker, 1, &unreachable, at, at).is_some()).collect();
-    assert_eq!(swings, [false, false, false, false, true]);
+    let changes: Vec<_> = (0..5).map(|_| observe(&mut breaker, 1, &unreachable, at, at).is_some()).collect();
+    assert_eq!(changes, [false, false, false, false, true]);
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn probes_come_at_doubling_intervals_up_to_the_maximum() {
 }
 
 #[test]
-fn probes_are_counted_from_its_closing_on() {
+fn probes_are_counted_once_it_trips() {
     let (mut breaker, at) = (CircuitBreaker::new(POLICY), start());
     assert_eq!(breaker.probe(), None);
     for _ in 0..2 {
@@ -229,8 +229,8 @@ fn a_grant_ends_the_count_of_refusals_and_a_lost_answer_does_not() {
     }
     let now = after(at, 200);
     let endings = [throttled(), throttled(), lost, throttled(), throttled(), throttled()];
-    let swings: Vec<_> = endings.iter().map(|ending| observe(&mut breaker, 1, ending, now, now).is_some()).collect();
-    assert_eq!(swings, [false, false, false, false, false, true]);
+    let changes: Vec<_> = endings.iter().map(|ending| observe(&mut breaker, 1, ending, now, now).is_some()).collect();
+    assert_eq!(changes, [false, false, false, false, false, true]);
 }
 
 #[test]

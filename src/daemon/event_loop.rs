@@ -12,14 +12,14 @@ use super::dispatcher::{DispatchEvent, Dispatcher};
 use super::maintenance::Maintenance;
 use super::pause::Pause;
 use super::pause_log::{ControlChange, log_control, log_paused, log_resumed};
-use super::prepared::Daemon;
 use super::progress_log::ProgressLog;
 use super::rejected_writes::RejectedWrites;
 use super::reload::Reloading;
 use super::reporters::Reporters;
 use super::request_outcome::{self, Context};
-use super::run_end::{Ended, RunError, log_stopped, log_stopped_by, log_stopping};
+use super::run_end::{Ended, log_stopped, log_stopped_by, log_stopping};
 use super::shutdown::{InHand, Shutdown, Step};
+use super::startup::Daemon;
 use super::status_snapshot::StatusSnapshot;
 use super::{Progress, Stop, Until, reload, request_log};
 use crate::cause::{Cause, RowCause};
@@ -63,7 +63,7 @@ impl Daemon {
         until: Until,
         stop: watch::Receiver<Stop>,
         progress: watch::Sender<Progress>,
-    ) -> Result<Ended, RunError> {
+    ) -> Result<Ended, QueueError> {
         EventLoop::new(self, until, stop, progress).run().await
     }
 }
@@ -102,7 +102,7 @@ impl EventLoop {
         }
     }
 
-    pub(super) async fn run(mut self) -> Result<Ended, RunError> {
+    pub(super) async fn run(mut self) -> Result<Ended, QueueError> {
         self.reporters.ready();
         loop {
             let now = clock::now();
@@ -373,7 +373,7 @@ impl EventLoop {
         is_at_rest && self.batches.rejected().is_all_of(&self.counts, self.dispatcher.next_due().is_some())
     }
 
-    async fn finish(mut self) -> Result<Ended, RunError> {
+    async fn finish(mut self) -> Result<Ended, QueueError> {
         self.maintenance.end().await;
         let pace = self.dispatcher.paces().commits;
         let held = self.dispatcher.held().collect();

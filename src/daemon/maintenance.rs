@@ -51,7 +51,7 @@ impl Maintenance {
         match findings {
             Ok(None) => None,
             Ok(Some(findings)) if findings.is_empty() => {
-                tracing::info!("the last run did not end in good order; the database was checked, and is whole");
+                tracing::info!("the last run did not end in good order; the database was checked, and is intact");
                 None
             }
             Ok(Some(findings)) => {

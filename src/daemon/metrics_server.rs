@@ -183,7 +183,7 @@ async fn healthz(State(watched): State<Watched>) -> Response {
     if since < LOOP_PATIENCE {
         return (StatusCode::OK, "ok\n").into_response();
     }
-    let text = format!("the work loop has not come round for {} s\n", since.as_secs());
+    let text = format!("the event loop has made no round for {} s\n", since.as_secs());
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
@@ -323,6 +323,6 @@ mod tests {
         let earlier = now.instant.checked_sub(Duration::from_secs(40)).unwrap();
         server.publish(running(&counts), Now { instant: earlier, ..now });
         let (status, text) = get(address, "/healthz").await;
-        assert!(status == 503 && text.contains("has not come round for 40 s"), "{status} {text}");
+        assert!(status == 503 && text.contains("has made no round for 40 s"), "{status} {text}");
     }
 }

@@ -32,7 +32,6 @@ mod pause_log;
 mod pipeline;
 #[cfg(test)]
 mod pipeline_tests;
-mod prepared;
 mod progress_log;
 mod pruning;
 mod rejected_writes;
@@ -52,10 +51,9 @@ use crate::cause::Cause;
 use crate::queue::Counts;
 
 pub use credentials::CredentialSource;
-pub use prepared::Daemon;
 pub use reload::Reloading;
-pub use run_end::{Ended, RunError};
-pub use startup::{StartError, client_settings, start, way_to_api};
+pub use run_end::Ended;
+pub use startup::{Daemon, StartError, api_route, client_settings, start};
 
 /// How the daemon is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

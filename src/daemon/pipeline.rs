@@ -6,20 +6,18 @@ use std::time::Duration;
 use tokio::task::Id;
 use tokio::time::Instant;
 
+use super::batch_schedule::{BATCH_SIZE, SPARE_CLAIMS};
 use super::circuit_breaker::{BreakerPolicy, CircuitBreaker};
 use crate::pacing::{Limiter, Limits};
 use crate::queue::Claim;
 
 /// The most claims that wait for the limiter.
-const CLAIM_AHEAD: usize = 16;
-/// With more than this many waiting, no batch begins for more claims alone. At full pace, batches for claims are then half a
-/// second apart, like those for results.
-const ENOUGH_AHEAD: usize = 6;
+const CLAIM_AHEAD: usize = SPARE_CLAIMS + BATCH_SIZE;
 /// A batch that takes this long met a slow disk, or a writer that holds the lock most of the time: the next one begins as soon
 /// as it can claim anything.
 const SLOW_BATCH: Duration = Duration::from_millis(100);
 /// A batch claims at least this many or none: claims are cheaper together.
-const HANDFUL: usize = CLAIM_AHEAD / 4;
+const MIN_CLAIMS: usize = CLAIM_AHEAD / 4;
 /// Without a row to probe with, look again after this long.
 const PROBE_AGAIN: Duration = Duration::from_secs(1);
 
@@ -74,7 +72,7 @@ impl Pipeline {
     /// How many claims it can take now: a handful at least, or none.
     pub(super) fn room(&self, now: Instant) -> usize {
         let lacking = CLAIM_AHEAD.saturating_sub(self.ready.len());
-        if lacking < HANDFUL {
+        if lacking < MIN_CLAIMS {
             return 0;
         }
         let free = self.max_in_flight.saturating_sub(self.in_flight.len() + self.ready.len());
@@ -90,7 +88,7 @@ impl Pipeline {
     /// the time that the last batch took.
     pub(super) fn is_hungry(&self, now: Instant, unix_seconds: i64, last_took: Duration) -> bool {
         let is_due = self.next_due.is_some_and(|due| due <= unix_seconds);
-        let has_enough = last_took < SLOW_BATCH && self.ready.len() > ENOUGH_AHEAD;
+        let has_enough = last_took < SLOW_BATCH && self.ready.len() > SPARE_CLAIMS;
         is_due && !has_enough && self.room(now) > 0
     }
 

@@ -68,7 +68,7 @@ fn log_changes(changes: &[ChangedSetting]) {
     let what = if changed.is_empty() { "nothing has changed" } else { &changed };
     let later = match restart_needed.as_str() {
         "" => String::new(),
-        later => format!("; only a restart brings {later}"),
+        later => format!("; a restart applies {later}"),
     };
     tracing::info!(
         event = LogEvent::Reloaded.as_str(),

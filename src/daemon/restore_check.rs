@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::pause_log::log_paused;
 use crate::cause::PauseCause;
 use crate::clock::UnixMillis;
 use crate::queue::{LastRun, Queue, QueueError, RestoreGap, RestoreMarker};
@@ -13,7 +12,8 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(15 * 60);
 /// How far this machine's clock may be behind the last heartbeat: as far off as the API accepts.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
-/// Pauses the queue if its restore marker, or the end of the last run, shows that it may have been restored.
+/// Pauses the queue if its restore marker, or the end of the last run, shows that it may have been restored. The event loop logs
+/// the pause.
 pub(super) async fn check(
     queue: &mut Queue,
     marker: &mut RestoreMarker,
@@ -26,7 +26,6 @@ pub(super) async fn check(
     // The database and the marker agree, as they also do if both were restored.
     let Some(cause) = last.and_then(|last| restored_cause(last, now)) else { return Ok(()) };
     let cause = cause.into();
-    log_paused(&cause, None);
     queue.set_paused(Some(&cause)).await
 }
 
@@ -64,7 +63,6 @@ async fn lags_behind(queue: &mut Queue, marker: &mut RestoreMarker) -> Result<bo
         | RestoreGap::Unmarked { newest } => newest + 1,
     };
     let cause = PauseCause::from(gap).into();
-    log_paused(&cause, None);
     queue.pause_restored(&cause, number).await?;
     marker.reset(number)?;
     Ok(true)

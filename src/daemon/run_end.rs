@@ -19,20 +19,12 @@ pub struct Ended {
     pub is_blocked: bool,
 }
 
-/// Why a run ended in bad order.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The database.
-    #[error(transparent)]
-    Queue(#[from] QueueError),
-}
-
 /// Logs the beginning of a stop.
 pub(super) fn log_stopping(reason: StopReason, on_the_way: usize, patience: Duration) {
     tracing::info!(
         event = LogEvent::Stopping.as_str(),
         on_the_way,
-        "stopping, since {}; waits for {on_the_way} requests on the way, {} s at most",
+        "stopping, since {}; waits for {on_the_way} requests in flight, {} s at most",
         reason.as_str(),
         patience.as_secs(),
     );
@@ -55,11 +47,11 @@ pub(super) fn log_stopped(counts: &Counts) {
 
 /// Logs that an error of the database ends the run. The log has the results that are not written; the next run reads their
 /// submissions back.
-pub(super) fn log_stopped_by(error: QueueError, unwritten: usize) -> RunError {
+pub(super) fn log_stopped_by(error: QueueError, unwritten: usize) -> QueueError {
     let left = match unwritten {
         0 => String::new(),
         _ => format!(
-            ". {unwritten} results could not be written: the lines above tell them, and their submissions are in doubt \
+            ". {unwritten} results could not be written: the log lines above have them, and their submissions are in doubt \
              until the next run has read them back"
         ),
     };
@@ -70,5 +62,5 @@ pub(super) fn log_stopped_by(error: QueueError, unwritten: usize) -> RunError {
         "stopped: {}{left}",
         error.with_remedy()
     );
-    error.into()
+    error
 }

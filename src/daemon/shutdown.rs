@@ -109,9 +109,9 @@ impl Shutdown {
                 if is_over && in_hand.in_flight > 0 {
                     return Step::Abandon;
                 }
-                let is_idle = in_hand.in_flight == 0 && (!in_hand.is_writing || self.fatal.is_some());
+                let is_quiet = in_hand.in_flight == 0 && (!in_hand.is_writing || self.fatal.is_some());
                 let is_written = !in_hand.has_results || self.fatal.is_some() || is_over && in_hand.is_database_down;
-                if is_idle && is_written { Step::End } else { Step::Continue }
+                if is_quiet && is_written { Step::End } else { Step::Continue }
             }
         }
     }

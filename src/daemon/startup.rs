@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 
 use super::credentials::{CredentialSource, CredentialStore};
 use super::metrics_server::MetricsServer;
-use super::prepared::Daemon;
+use super::reload::Reloading;
 use super::restore_check;
 use super::systemd::ServiceManager;
 use crate::clock;
 use crate::config::{ActionName, DatabaseSettings, Settings};
 use crate::logging::LogEvent;
-use crate::queue::{DaemonLock, Opening, Queue, QueueError, RestoreMarker, Run};
+use crate::queue::{DaemonLock, Opening, Queue, QueueError, Recovered, RestoreMarker, Run};
 use crate::tencent::{Action, Client, CredentialsError, InvalidEndpoint, Proxy, ProxyError, Route, find_route};
 
 /// Why the daemon can't start.
@@ -39,6 +39,39 @@ pub enum StartError {
     },
 }
 
+/// A daemon that is ready to run, and hasn't sent anything yet.
+#[derive(Debug)]
+pub struct Daemon {
+    pub(super) settings: Settings,
+    pub(super) queue: Queue,
+    pub(super) marker: RestoreMarker,
+    pub(super) run: Run,
+    pub(super) client: Client,
+    pub(super) credentials: CredentialStore,
+    pub(super) service_manager: ServiceManager,
+    pub(super) metrics: Option<MetricsServer>,
+    pub(super) reloading: Option<Reloading>,
+    /// Whether the last run didn't end in good order.
+    pub(super) ended_badly: bool,
+    pub(super) recovered: Recovered,
+    /// Held until the daemon ends.
+    pub(super) lock: DaemonLock,
+}
+
+impl Daemon {
+    /// A daemon that reloads its configuration when it is asked to.
+    #[must_use]
+    pub fn reloading(self, reloading: Reloading) -> Self {
+        Self { reloading: Some(reloading), ..self }
+    }
+
+    /// Where its metrics are served, if they are.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(MetricsServer::address)
+    }
+}
+
 /// Prepares a run: takes the lock, opens and migrates the database, and settles what the last run left. If the source of the
 /// credentials doesn't respond, the run waits for it.
 ///
@@ -46,8 +79,8 @@ pub enum StartError {
 /// See [`StartError`].
 pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemon, StartError> {
     let credentials = CredentialStore::obtain(source).await?;
-    let way = way_to_api(&settings)?;
-    let client = Client::new(client_settings(&settings, way.clone().proxy()))?;
+    let route = api_route(&settings)?;
+    let client = Client::new(client_settings(&settings, route.clone().proxy()))?;
     let service_manager = ServiceManager::of_environment();
     let metrics = match settings.metrics.listen {
         Some(address) => Some(listen(address).await?),
@@ -71,8 +104,8 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
         settings.rate.per_second,
         settings.api.endpoint,
     );
-    if let Route::Through(_) = &way {
-        tracing::info!("requests go through the proxy {way}");
+    if let Route::Through(_) = &route {
+        tracing::info!("requests go through the proxy {route}");
     }
     if !credentials.is_empty() {
         tracing::info!("the credentials come from {}", credentials.describe(clock::now().instant));
@@ -137,7 +170,7 @@ async fn listen(address: SocketAddr) -> Result<MetricsServer, StartError> {
 ///
 /// # Errors
 /// When the proxy that is named there can't be used.
-pub fn way_to_api(settings: &Settings) -> Result<Route, ProxyError> {
+pub fn api_route(settings: &Settings) -> Result<Route, ProxyError> {
     // A value that isn't text becomes an invalid URL, which is refused.
     let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     find_route(&settings.api.proxy, &settings.api.endpoint, &variable)

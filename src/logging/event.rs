@@ -39,11 +39,11 @@ events! {
         [CertificateId State Cause Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue];
     Failed = "failed", WARN, "A certificate was refused for good, or is out of tries.",
         [CertificateId State Cause Try Outcome OrderId Status RequestId ErrorCode ErrorMessage HttpStatus DurationMs];
-    InDoubt = "in_doubt", WARN, "Whether a commit placed an order isn't known; it is read back.",
+    InDoubt = "in_doubt", WARN, "A commit may have placed an order; the certificate is read back.",
         [CertificateId State Cause Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue Count];
     Verified = "verified", INFO, "A certificate was read back, and the result decides what happens next.",
         [CertificateId State Cause Try Outcome OrderId Status RequestId HttpStatus DurationMs NextDue];
-    Held = "held", WARN, "The readback can't be decided by a machine; a person has to.",
+    Held = "held", WARN, "The daemon can't decide what a readback means; an operator has to.",
         [CertificateId State Cause Try Outcome OrderId Status RequestId ErrorCode ErrorMessage HttpStatus DurationMs];
     Throttled = "throttled", WARN, "The server limits the rate; nothing was executed, and the pace goes down.",
         [CertificateId State Cause Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue];
@@ -59,10 +59,10 @@ events! {
         "A rule of the queue, or a trigger that you added, rejects a claim or a result; it is tried again.",
         [CertificateId Request Submission];
     Reloaded = "reloaded", INFO,
-        "The configuration was reloaded; or could not be, which is an error.",
+        "The configuration was reloaded; if it couldn't be, the level is error.",
         [Changed RestartNeeded Error];
-    Stopping = "stopping", INFO, "The daemon claims nothing more, and waits for requests on the way.", [OnTheWay];
-    Stopped = "stopped", INFO, "The daemon has written what it knows, and ends.",
+    Stopping = "stopping", INFO, "The daemon claims nothing more, and waits for requests in flight.", [OnTheWay];
+    Stopped = "stopped", INFO, "The daemon has written all results that it could, and ends.",
         [Cause Submitted Failed Held InDoubt Pending Unwritten];
 }
 

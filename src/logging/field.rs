@@ -25,8 +25,8 @@ macro_rules! fields {
 fields! {
     CertificateId = "certificate_id", "text", "The certificate of the request that ended.";
     State = "state", "text", "The new state of its submission.";
-    Cause = "cause", "code", "Why it waits, failed, is held or is paused, as a code that stays; of `resumed`, what is over.";
-    Try = "try", "number", "The number of the commit, from 1; a read has that of the commit before it.";
+    Cause = "cause", "code", "Why it waits, failed, is held or is paused, as a stable code; for `resumed`, the cause that is over.";
+    Try = "try", "number", "The number of the commit, from 1; a readback has that of the commit before it.";
     Outcome = "outcome", "text", "How the request ended, as in the table `requests`.";
     OrderId = "order_id", "text", "The order that was placed or read.";
     Status = "status", "number", "The certificate's status, as in the table `status_codes`.";
@@ -36,31 +36,31 @@ fields! {
     HttpStatus = "http_status", "number", "The status of the HTTP response, if one came.";
     DurationMs = "duration_ms", "ms", "How long the request took.";
     NextDue = "next_due", "UTC, RFC 3339", "When the submission is due again.";
-    Count = "count", "submissions", "How many the line is about, if more than one.";
+    Count = "count", "submissions", "How many submissions the line is about, if more than one.";
     Version = "version", "text", "The version of certcommit.";
     RunId = "run_id", "text", "The run of the daemon, as in the table `requests`.";
     Pid = "pid", "number", "The daemon's process ID.";
     Database = "database", "path", "The queue.";
     Endpoint = "endpoint", "URL", "The API.";
-    Rate = "rate", "per second", "The most commits.";
-    Why = "why", "text", "Why it is paused, in words, which may change.";
-    ProbeInS = "probe_in_s", "s", "When the next probe tells whether the fault is over; none if an operator paused it.";
+    Rate = "rate", "per second", "The configured limit of commits.";
+    Why = "why", "text", "Why it is paused, in words; the wording may change.";
+    ProbeInS = "probe_in_s", "s", "The time until the next probe tells whether the fault is over; absent if an operator paused it.";
     PausedS = "paused_s", "s", "How long a fault lasted.";
-    ResultsWritten = "results_written", "results", "Results kept while the database didn't work, and written now.";
+    ResultsWritten = "results_written", "results", "Results kept while the database was unavailable, and written now.";
     Pending = "pending", "submissions", "How many wait to be sent.";
-    InFlight = "in_flight", "submissions", "How many are on the way.";
-    InDoubt = "in_doubt", "submissions", "How many are read back.";
+    InFlight = "in_flight", "submissions", "How many have a commit in flight.";
+    InDoubt = "in_doubt", "submissions", "How many are in doubt, and read back.";
     Submitted = "submitted", "submissions", "How many are submitted.";
     Failed = "failed", "submissions", "How many failed.";
-    Held = "held", "submissions", "How many wait for a person's decision.";
-    PerSecond = "per_second", "per second", "Submissions since the last such line.";
-    Pace = "pace", "per second", "The commit rate that the daemon allows itself at present.";
-    LeftS = "left_s", "s", "Estimate for the open submissions at that pace, with two reads for each in doubt.";
+    Held = "held", "submissions", "How many wait for an operator's decision.";
+    PerSecond = "per_second", "per second", "Submissions since the previous `progress` line.";
+    Pace = "pace", "per second", "The present limit of commits: the configured or the learned one.";
+    LeftS = "left_s", "s", "Estimated time for the open submissions at that pace, with two readbacks for each one in doubt.";
     OldestS = "oldest_s", "s", "The age of the oldest open submission.";
     ResultsInHand = "results_in_hand", "results", "Results kept in memory until the database works.";
-    OnTheWay = "on_the_way", "requests", "How many are still on the way.";
+    OnTheWay = "on_the_way", "requests", "How many are still in flight.";
     Request = "request", "number", "The request whose result the queue rejects, as in the table `requests`.";
-    Submission = "submission", "number", "The `id` of the submission that the queue rejects.";
+    Submission = "submission", "number", "The `id` of the submission whose claim or result the queue rejects.";
     Changed = "changed", "keys", "What changed with the new configuration.";
     RestartNeeded = "restart_needed", "keys", "What takes effect only after a restart.";
     Error = "error", "text", "Why the new configuration was rejected; the previous one stays in force.";
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_has_no_field_twice_and_all_have_the_order_of_the_catalogue_where_it_is_of_a_request() {
+    fn an_event_has_each_field_once_and_one_of_a_request_has_them_in_the_order_of_the_catalogue() {
         for event in LogEvent::ALL {
             let fields = event.fields();
             assert_eq!(fields.iter().collect::<BTreeSet<_>>().len(), fields.len(), "{event}");

@@ -1,8 +1,8 @@
 //! systemd's journal: each event is an entry with native fields, sent by the journal's native protocol.
 //!
 //! `tracing-journald` won't do: it writes values unescaped, so that one escape sequence makes `journalctl` show
-//! `[blob data]`, and a line break looks like another line; it blocks while the journal is stuck; and it drops what it can't
-//! send without a word. The protocol is simple: a datagram of `NAME=value` lines.
+//! `[blob data]`, and a line break looks like another line; it blocks while the journal is stuck; and it silently drops what
+//! it can't send. The protocol is simple: a datagram of `NAME=value` lines.
 //!
 //! The protocol: <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>. The fields: systemd.journal-fields(7).
 
@@ -33,8 +33,8 @@ const PREFIX: &str = "CERTCOMMIT_";
 const LONGEST_NAME: usize = 64;
 /// In bytes. `journalctl -o json` shows null for a field that has more than 4,096 with its name.
 const LONGEST_VALUE: usize = 4000;
-/// How many entries wait for a journal that is stuck; then the newest are dropped, and counted.
-const MOST_WAITING: usize = 1000;
+/// The most entries kept for a journal that is stuck; further ones are dropped, and counted.
+const MAX_WAITING: usize = 1000;
 
 /// Whether systemd connected this stream to the journal: `$JOURNAL_STREAM` has its device and inode. See systemd.exec(5).
 pub(super) fn is_stream(named: Option<&str>, stream: impl AsFd) -> bool {
@@ -50,7 +50,7 @@ pub(super) struct Journal {
     waiting: Mutex<Waiting>,
 }
 
-/// What the journal didn't accept yet.
+/// What the journal hasn't accepted yet.
 #[derive(Debug, Default)]
 struct Waiting {
     entries: VecDeque<Entry>,
@@ -70,28 +70,28 @@ impl Journal {
         Ok(Self { socket, path: path.to_owned(), waiting: Mutex::default() })
     }
 
-    /// Sends an entry, after those that wait. What the journal rejects goes elsewhere.
-    fn send(&self, entry: Entry, elsewhere: impl Fn(&Entry)) {
+    /// Sends an entry, after those that wait. What the journal rejects goes to `fallback`.
+    fn send(&self, entry: Entry, fallback: impl Fn(&Entry)) {
         let waiting = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        while waiting.entries.front().is_some_and(|earlier| self.offer(earlier, &elsewhere)) {
+        while waiting.entries.front().is_some_and(|earlier| self.offer(earlier, &fallback)) {
             waiting.entries.pop_front();
         }
         let caught_up = waiting.entries.is_empty();
-        if caught_up && waiting.lost > 0 && self.offer(&Entry::of_lost(waiting.lost), &elsewhere) {
+        if caught_up && waiting.lost > 0 && self.offer(&Entry::of_lost(waiting.lost), &fallback) {
             waiting.lost = 0;
         }
-        if !(caught_up && waiting.lost == 0 && self.offer(&entry, elsewhere)) {
+        if !(caught_up && waiting.lost == 0 && self.offer(&entry, fallback)) {
             waiting.keep(entry);
         }
     }
 
-    /// Whether the entry is dealt with; if not, the journal is stuck and takes it later.
-    fn offer(&self, entry: &Entry, elsewhere: impl Fn(&Entry)) -> bool {
+    /// Whether the entry is done with; if not, the journal is stuck, and the entry must wait.
+    fn offer(&self, entry: &Entry, fallback: impl Fn(&Entry)) -> bool {
         match self.socket.send_to(entry.datagram().as_bytes(), &self.path) {
             Ok(_) => true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(_) => {
-                elsewhere(entry);
+                fallback(entry);
                 true
             }
         }
@@ -100,7 +100,7 @@ impl Journal {
 
 impl Waiting {
     fn keep(&mut self, entry: Entry) {
-        if self.entries.len() < MOST_WAITING {
+        if self.entries.len() < MAX_WAITING {
             self.entries.push_back(entry);
         } else {
             self.lost += 1;
@@ -108,10 +108,10 @@ impl Waiting {
     }
 }
 
-/// Writes events to the journal, and what it rejects elsewhere.
+/// Writes events to the journal, and those that it rejects to `fallback`.
 pub(super) struct JournalLayer<W> {
     pub(super) journal: Arc<Journal>,
-    pub(super) elsewhere: W,
+    pub(super) fallback: W,
 }
 
 impl<S, W> Layer<S> for JournalLayer<W>
@@ -120,7 +120,7 @@ where
     W: for<'writer> MakeWriter<'writer> + 'static,
 {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        self.journal.send(Entry::of(event), |entry| entry.write_line(self.elsewhere.make_writer()));
+        self.journal.send(Entry::of(event), |entry| entry.write_line(self.fallback.make_writer()));
     }
 }
 
@@ -136,13 +136,13 @@ struct Entry {
 impl Entry {
     fn of(event: &tracing::Event<'_>) -> Self {
         let metadata = event.metadata();
-        let target = shown(metadata.target());
+        let target = escaped(metadata.target());
         let mut entry =
             Self { priority: priority(*metadata.level()), target, message: String::new(), fields: Vec::new() };
         event.record(&mut entry);
         if entry.message.is_empty() {
             // `journalctl` shows no entry without a message.
-            entry.message = shown(metadata.name());
+            entry.message = escaped(metadata.name());
         }
         entry
     }
@@ -152,7 +152,7 @@ impl Entry {
             priority: priority(Level::WARN),
             target: module_path!().to_owned(),
             message: format!(
-                "the journal was stuck, and {lost} lines of this log are lost; the queue has every request"
+                "the journal was stuck, and {lost} lines of this log are lost; the database has every request"
             ),
             fields: Vec::new(),
         }
@@ -187,28 +187,28 @@ impl Entry {
 
 impl Visit for Entry {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, shown(value));
+        self.put(field, escaped(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, shown(&format!("{value:?}")));
+        self.put(field, escaped(&format!("{value:?}")));
     }
 }
 
-/// `request_id` becomes `CERTCOMMIT_REQUEST_ID`: the journal takes capitals, digits and underscores alone.
+/// `request_id` becomes `CERTCOMMIT_REQUEST_ID`: the journal accepts only capitals, digits and underscores.
 fn native(name: &str) -> String {
     let letters =
         name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' });
     PREFIX.chars().chain(letters).take(LONGEST_NAME).collect()
 }
 
-fn shown(text: &str) -> String {
-    let mut shown = printable(text, LONGEST_VALUE);
-    if shown.len() > LONGEST_VALUE {
-        shown.truncate(shown.floor_char_boundary(LONGEST_VALUE));
-        shown.push('…');
+fn escaped(text: &str) -> String {
+    let mut escaped = printable(text, LONGEST_VALUE);
+    if escaped.len() > LONGEST_VALUE {
+        escaped.truncate(escaped.floor_char_boundary(LONGEST_VALUE));
+        escaped.push('…');
     }
-    shown
+    escaped
 }
 
 /// The priorities of syslog(3). Routine work is informational, not a notice.

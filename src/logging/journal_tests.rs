@@ -44,11 +44,11 @@ impl Receiver {
     }
 }
 
-/// What went elsewhere.
+/// What went to the fallback.
 #[derive(Clone, Default)]
-struct Elsewhere(Arc<Mutex<Vec<u8>>>);
+struct Fallback(Arc<Mutex<Vec<u8>>>);
 
-impl io::Write for Elsewhere {
+impl io::Write for Fallback {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -59,28 +59,28 @@ impl io::Write for Elsewhere {
     }
 }
 
-impl Elsewhere {
+impl Fallback {
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
 
-fn subscriber(journal: &Arc<Journal>, level: LogLevel) -> (impl Subscriber + Send + Sync, Elsewhere) {
-    let elsewhere = Elsewhere::default();
-    let (destination, writer) = (Destination::Journal(Arc::clone(journal)), elsewhere.clone());
+fn subscriber(journal: &Arc<Journal>, level: LogLevel) -> (impl Subscriber + Send + Sync, Fallback) {
+    let fallback = Fallback::default();
+    let (destination, writer) = (Destination::Journal(Arc::clone(journal)), fallback.clone());
     let make_output = move |level| {
         let writer = writer.clone();
         output(level, &destination, move || writer.clone())
     };
-    (level::subscriber(level, make_output).0, elsewhere)
+    (level::subscriber(level, make_output).0, fallback)
 }
 
 /// The entries that events produce in the journal.
 fn entries(level: LogLevel, events: impl FnOnce()) -> Vec<String> {
     let receiver = Receiver::new();
-    let (subscriber, elsewhere) = subscriber(&receiver.journal(), level);
+    let (subscriber, fallback) = subscriber(&receiver.journal(), level);
     tracing::subscriber::with_default(subscriber, events);
-    assert_eq!(elsewhere.text(), "");
+    assert_eq!(fallback.text(), "");
     receiver.take()
 }
 
@@ -144,23 +144,23 @@ fn a_fields_name_is_one_that_the_journal_accepts() {
 }
 
 #[test]
-fn lines_for_a_journal_that_went_away_go_elsewhere_with_their_priority() {
+fn lines_for_a_journal_that_went_away_go_to_the_fallback_with_their_priority() {
     let receiver = Receiver::new();
-    let (subscriber, elsewhere) = subscriber(&receiver.journal(), LogLevel::Info);
+    let (subscriber, fallback) = subscriber(&receiver.journal(), LogLevel::Info);
     tracing::subscriber::with_default(subscriber, || {
         warn!("before");
         drop(receiver);
         warn!(event = %LogEvent::Failed, text = "a\nb", "failed abcb1234");
         info!("after");
     });
-    assert_eq!(elsewhere.text(), "<4>failed abcb1234 event=failed text=a\\nb\n<6>after\n");
+    assert_eq!(fallback.text(), "<4>failed abcb1234 event=failed text=a\\nb\n<6>after\n");
 }
 
 #[test]
 fn a_stuck_journal_blocks_nothing_and_later_gets_what_it_missed() {
     let receiver = Receiver::new();
     let journal = receiver.journal();
-    let (subscriber, elsewhere) = subscriber(&journal, LogLevel::Info);
+    let (subscriber, fallback) = subscriber(&journal, LogLevel::Info);
     let waiting = || journal.waiting.lock().unwrap().entries.len();
     let mut sent = 0;
     let mut got = Vec::new();
@@ -179,7 +179,7 @@ fn a_stuck_journal_blocks_nothing_and_later_gets_what_it_missed() {
     let messages = got.iter().filter_map(|entry| entry.lines().find_map(|line| line.strip_prefix("MESSAGE=")));
     let expected: Vec<String> = (0..sent).map(|number| format!("line {number}")).collect();
     assert_eq!(messages.collect::<Vec<_>>(), expected);
-    assert_eq!(elsewhere.text(), "");
+    assert_eq!(fallback.text(), "");
 }
 
 #[test]
@@ -199,9 +199,9 @@ fn lines_that_a_stuck_journal_missed_for_good_are_counted_and_reported() {
         }
         got.extend(receiver.take());
     });
-    let told: Vec<&String> = got.iter().filter(|entry| entry.contains("was stuck")).collect();
-    let lost = told[0].split_once("and ").unwrap().1.split_once(' ').unwrap().0.parse::<u64>().unwrap();
-    assert!(told.len() == 1 && lost >= 3 && told[0].starts_with("PRIORITY=4\n"), "{told:?}");
+    let reports: Vec<&String> = got.iter().filter(|entry| entry.contains("was stuck")).collect();
+    let lost = reports[0].split_once("and ").unwrap().1.split_once(' ').unwrap().0.parse::<u64>().unwrap();
+    assert!(reports.len() == 1 && lost >= 3 && reports[0].starts_with("PRIORITY=4\n"), "{reports:?}");
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn no_journal_is_opened_where_none_listens() {
 }
 
 #[test]
-fn the_journals_stream_is_recognised_by_its_device_and_inode() {
+fn the_journals_stream_is_recognized_by_its_device_and_inode() {
     let stream = tempfile::tempfile().unwrap();
     let found = rustix::fs::fstat(&stream).unwrap();
     let named = format!("{}:{}", found.st_dev, found.st_ino);

@@ -18,9 +18,9 @@ named_enum! {
     pub enum LogLevel {
         /// What needs attention now.
         Error = "error",
-        /// What needs attention some time.
+        /// What needs attention eventually.
         Warn = "warn",
-        /// What happens.
+        /// Normal operation.
         Info = "info",
         /// For developers, with the warnings of libraries.
         Debug = "debug",
@@ -30,7 +30,7 @@ named_enum! {
 }
 
 impl LogLevel {
-    /// Libraries address developers: what matters to an operator is logged by certcommit itself.
+    /// Libraries log for developers: certcommit itself logs what matters to operators.
     pub(super) fn filter(self) -> Targets {
         let (own, libraries) = match self {
             Self::Error => (Level::ERROR, LevelFilter::OFF),
@@ -43,7 +43,7 @@ impl LogLevel {
     }
 }
 
-/// Where events go, which of them, and in which form.
+/// Which events are logged, where, and in which format.
 pub(super) type Output = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Makes the output for a level.
@@ -61,7 +61,7 @@ pub struct LevelControl {
 pub struct LevelUnchanged(#[from] reload::Error);
 
 impl LevelControl {
-    /// From now on, the log has this level.
+    /// Sets the level from now on.
     ///
     /// # Errors
     /// When the log is no longer set up; the level stays.

@@ -15,11 +15,11 @@ use super::level::{LogLevel, Output};
 use crate::clock;
 use crate::escaping::{Escaping, EscapingJson};
 
-/// How lines look.
+/// The format of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     Json,
-    Text { colours: bool },
+    Text { colors: bool },
 }
 
 /// Writes the events of this level as lines.
@@ -27,7 +27,7 @@ pub(super) fn output<W>(level: LogLevel, style: Style, writer: W) -> Output
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    // When a line can't be written, the subscriber would report that on standard error, and panic if that is closed.
+    // Without this, the subscriber reports failed writes on standard error, and panics if that is closed.
     let lines = lines::layer()
         .with_writer(writer)
         .with_timer(UtcMillis)
@@ -38,8 +38,8 @@ where
             let json = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
             Box::new(level.filter().and_then(json.map_event_format(SafeJson)))
         }
-        Style::Text { colours } => {
-            let text = lines.with_ansi(colours).fmt_fields(debug_fn(write_field).delimited(" "));
+        Style::Text { colors } => {
+            let text = lines.with_ansi(colors).fmt_fields(debug_fn(write_field).delimited(" "));
             Box::new(level.filter().and_then(text))
         }
     }
@@ -58,7 +58,8 @@ impl FormatTime for UtcMillis {
     }
 }
 
-/// Writes a field of a text line, escaped. The subscriber would write values as they are, and messages with line breaks.
+/// Writes a field of a text line, escaped. The subscriber itself would write values unescaped, and messages with line
+/// breaks.
 fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     const ITALIC: &str = "\u{1b}[3m";
     const PLAIN: &str = "\u{1b}[0m";
@@ -70,7 +71,7 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     write!(Escaping(writer), "{value:?}")
 }
 
-/// The subscriber's JSON, one object a line, with those characters escaped too that JSON allows and a terminal obeys.
+/// The subscriber's JSON, one object a line. Also escapes characters that JSON allows and a terminal obeys.
 struct SafeJson<F>(F);
 
 impl<S, N, F> FormatEvent<S, N> for SafeJson<F>

@@ -1,8 +1,8 @@
 //! The log: the catalogue of events and fields, and the three formats of a line.
 //!
-//! Under systemd, events go to its journal; elsewhere they go to standard error, as text for people or JSON for machines.
-//! In every format, a value that a server or a database supplied can neither start a new line nor control a terminal.
-//! What deserves a line, and what must not appear in one, is up to the caller.
+//! Under systemd, events go to its journal; otherwise they go to standard error, as text for people or JSON for
+//! machines. In every format, a value that a server or a database supplied can neither start a new line nor control a
+//! terminal. What deserves a line, and what must not appear in one, is up to the caller.
 
 mod event;
 mod field;
@@ -61,8 +61,8 @@ pub enum LoggingError {
     Installed,
 }
 
-/// Sets up the log of the process: from now on, events and panics go to the journal or to standard error. What is
-/// returned changes the level later.
+/// Sets up the log of the process: from now on, events and panics go to the journal or to standard error. Returns the
+/// control that changes the level later.
 ///
 /// # Errors
 /// When a journal is asked for and there is none, or the log is set up already.
@@ -70,11 +70,11 @@ pub fn init(level: LogLevel, format: LogFormat) -> Result<LevelControl, LoggingE
     let destination = Destination::choose(format)?;
     let (subscriber, level) = level::subscriber(level, move |level| output(level, &destination, io::stderr));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Installed)?;
-    panics::are_logged();
+    panics::install_hook();
     Ok(level)
 }
 
-/// Where an event goes, and how.
+/// Where an event goes, and in which form.
 #[derive(Debug, Clone)]
 enum Destination {
     Journal(Arc<Journal>),
@@ -99,15 +99,15 @@ impl Destination {
     /// Lines on this process's standard error.
     fn lines(format: LogFormat) -> Self {
         let terminal = io::stderr().is_terminal();
-        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self::Lines(style(format, terminal, terminal && !no_colour))
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self::Lines(style(format, terminal, terminal && !no_color))
     }
 }
 
-fn style(format: LogFormat, terminal: bool, colours: bool) -> Style {
+fn style(format: LogFormat, terminal: bool, colors: bool) -> Style {
     match format {
-        LogFormat::Text => Style::Text { colours },
-        LogFormat::Auto if terminal => Style::Text { colours },
+        LogFormat::Text => Style::Text { colors },
+        LogFormat::Auto if terminal => Style::Text { colors },
         LogFormat::Auto | LogFormat::Json | LogFormat::Journald => Style::Json,
     }
 }
@@ -118,7 +118,7 @@ where
 {
     match destination {
         Destination::Journal(journal) => {
-            let layer = JournalLayer { journal: Arc::clone(journal), elsewhere: writer };
+            let layer = JournalLayer { journal: Arc::clone(journal), fallback: writer };
             Box::new(level.filter().and_then(layer))
         }
         Destination::Lines(style) => lines::output(level, *style, writer),

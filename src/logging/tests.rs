@@ -1,4 +1,4 @@
-//! The formats of a line: what they show, and what they never do.
+//! The formats of a line: what they show, and what never gets into them.
 
 use std::sync::{Arc, Mutex};
 
@@ -29,7 +29,7 @@ impl io::Write for Captured {
     }
 }
 
-const TEXT: Style = Style::Text { colours: false };
+const TEXT: Style = Style::Text { colors: false };
 
 /// The lines that events produce.
 fn logged(level: LogLevel, style: Style, events: impl FnOnce()) -> Vec<String> {
@@ -103,10 +103,10 @@ fn nothing_in_a_value_starts_a_line_or_controls_a_terminal() {
 }
 
 #[test]
-fn colours_change_nothing_but_the_colours() {
-    let coloured =
-        logged(LogLevel::Info, Style::Text { colours: true }, || warn!(shown = %"\u{1b}[2J", "careful")).concat();
-    assert!(coloured.contains("\u{1b}[3mshown\u{1b}[0m=\\u{1b}[2J"), "{coloured:?}");
+fn colors_change_nothing_but_the_colors() {
+    let colored =
+        logged(LogLevel::Info, Style::Text { colors: true }, || warn!(shown = %"\u{1b}[2J", "careful")).concat();
+    assert!(colored.contains("\u{1b}[3mshown\u{1b}[0m=\\u{1b}[2J"), "{colored:?}");
     assert!(!logged(LogLevel::Info, TEXT, || warn!("careful")).concat().contains('\u{1b}'));
 }
 
@@ -142,14 +142,14 @@ fn the_level_applies_to_own_events_and_those_of_libraries_come_with_debug() {
 fn a_panic_is_one_line_of_the_log() {
     let lines = logged(LogLevel::Error, TEXT, || {
         let before = std::panic::take_hook();
-        panics::are_logged();
+        panics::install_hook();
         let outcome = std::panic::catch_unwind(|| panic!("that is\nnot so: {}", 7));
         std::panic::set_hook(before);
         assert!(outcome.is_err());
     });
     let [line] = &lines[..] else { panic!("{lines:?}") };
     let (_, rest) = line.split_once("ERROR internal error at src/logging/tests.rs:").unwrap();
-    assert!(rest.ends_with(r"; a part of certcommit ended: that is\nnot so: 7. Please report it"), "{line}");
+    assert!(rest.ends_with(r"; a task of certcommit ended: that is\nnot so: 7. Please report it"), "{line}");
 }
 
 #[test]
@@ -157,34 +157,34 @@ fn the_level_changes_while_the_process_runs() {
     for style in [TEXT, Style::Json] {
         let captured = Captured::default();
         let (subscriber, level) = to(&captured, LogLevel::Info, style);
-        let told = |to| {
+        let logged_at = |to| {
             let before = captured.lines().len();
             level.set(to).unwrap();
             info!("own info");
             debug!("own debug");
             trace!(target: "hyper", "other trace");
-            let told = captured.lines().split_off(before);
-            ["own info", "own debug", "other trace"].map(|words| told.iter().any(|line| line.contains(words)))
+            let lines = captured.lines().split_off(before);
+            ["own info", "own debug", "other trace"].map(|words| lines.iter().any(|line| line.contains(words)))
         };
         tracing::subscriber::with_default(subscriber, || {
-            assert_eq!(told(LogLevel::Warn), [false, false, false]);
-            assert_eq!(told(LogLevel::Debug), [true, true, false]);
-            assert_eq!(told(LogLevel::Trace), [true, true, true]);
-            assert_eq!(told(LogLevel::Info), [true, false, false]);
+            assert_eq!(logged_at(LogLevel::Warn), [false, false, false]);
+            assert_eq!(logged_at(LogLevel::Debug), [true, true, false]);
+            assert_eq!(logged_at(LogLevel::Trace), [true, true, true]);
+            assert_eq!(logged_at(LogLevel::Info), [true, false, false]);
         });
     }
 }
 
 #[test]
 fn auto_is_text_on_a_terminal_and_json_elsewhere() {
-    assert_eq!(style(LogFormat::Auto, true, true), Style::Text { colours: true });
+    assert_eq!(style(LogFormat::Auto, true, true), Style::Text { colors: true });
     assert_eq!(style(LogFormat::Auto, false, false), Style::Json);
     assert_eq!(style(LogFormat::Json, true, true), Style::Json);
     assert_eq!(style(LogFormat::Text, false, false), TEXT);
 }
 
 #[test]
-fn a_log_that_cannot_be_written_does_not_stop_anything() {
+fn a_log_that_cannot_be_written_stops_nothing() {
     struct Broken;
     impl io::Write for Broken {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {

@@ -11,9 +11,10 @@ fn limits(per_second: u32, guard: u64) -> Limits {
 
 /// How many of these sorted sends, from `at` on, exceed the limit in the window that ends with them.
 fn excess(sends: &[Instant], at: Instant, limits: Limits) -> usize {
-    let most = usize::try_from(limits.per_second).unwrap();
-    let held = |send: Instant| sends.iter().filter(|other| **other <= send && **other + limits.window() > send).count();
-    sends.iter().filter(|send| **send >= at && held(**send) > most).count()
+    let max = usize::try_from(limits.per_second).unwrap();
+    let count =
+        |send: Instant| sends.iter().filter(|other| **other <= send && **other + limits.window() > send).count();
+    sends.iter().filter(|send| **send >= at && count(**send) > max).count()
 }
 
 #[test]

@@ -1,18 +1,18 @@
 //! The window of recent departures, which limits how many requests depart within it.
 //!
-//! A request departs when its first byte goes out on an established connection. When it was sent would not do: connecting
-//! takes a few round trips, so requests on new and on warm connections would arrive closer together than they were sent. Until
-//! it departs, a request counts as if it could at any moment.
+//! A request departs when its first byte goes out on an established connection. The time of sending would not do:
+//! connecting takes a few round trips, so requests on new and on warm connections would arrive closer together than
+//! they were sent. Until it departs, a request counts as if it could depart at any moment.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The second of "requests per second", as the server counts it: sliding.
+/// The second of "requests per second". The server counts it as sliding.
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-/// Departures are kept for this many windows: a refusal is known later, and what departed before it counts then.
+/// Departures are kept for this many windows: a refusal becomes known late, and needs the departures before it.
 const WINDOWS_KEPT: usize = 5;
 
 /// The last departures, and the requests that have not departed yet.
@@ -20,40 +20,40 @@ const WINDOWS_KEPT: usize = 5;
 pub(super) struct DepartureWindow {
     departures: VecDeque<Instant>,
     waiting: usize,
-    most: usize,
-    kept: usize,
+    max: usize,
+    capacity: usize,
     window: Duration,
 }
 
 impl DepartureWindow {
-    pub(super) fn new(most: u32, window: Duration) -> Self {
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let kept = most.saturating_mul(WINDOWS_KEPT);
-        Self { departures: VecDeque::new(), waiting: 0, most, kept, window }
+    pub(super) fn new(max: u32, window: Duration) -> Self {
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        let capacity = max.saturating_mul(WINDOWS_KEPT);
+        Self { departures: VecDeque::new(), waiting: 0, max, capacity, window }
     }
 
-    /// Changes the limits. Departures that were dropped lay outside the old window; a longer one is complete only after the
-    /// time by which it is longer.
-    pub(super) fn set_limits(&mut self, most: u32, window: Duration) {
-        self.most = usize::try_from(most).unwrap_or(usize::MAX);
-        self.kept = self.kept.max(self.most.saturating_mul(WINDOWS_KEPT));
+    /// Changes the limits. Departures that were dropped lay outside the old window. A longer window is covered only
+    /// once the difference has passed.
+    pub(super) fn set_limits(&mut self, max: u32, window: Duration) {
+        self.max = usize::try_from(max).unwrap_or(usize::MAX);
+        self.capacity = self.capacity.max(self.max.saturating_mul(WINDOWS_KEPT));
         self.window = window;
     }
 
-    /// When one more may be sent, as far as is known at `now`; `None`: at any time.
+    /// When one more may be sent, as far as is known at `now`; `None` means at any time.
     pub(super) fn free_at(&self, now: Instant) -> Option<Instant> {
-        let Some(places) = self.most.checked_sub(self.waiting).filter(|places| *places > 0) else {
+        let Some(free) = self.max.checked_sub(self.waiting).filter(|free| *free > 0) else {
             // The next departure decides; ask again then.
             return Some(now + self.window);
         };
-        let oldest = self.departures.len().checked_sub(places)?;
+        let oldest = self.departures.len().checked_sub(free)?;
         self.departures.get(oldest).map(|departed| *departed + self.window)
     }
 
     /// How many departed in the second before this moment; `None` if it is too long ago to know.
     pub(super) fn in_second_before(&self, at: Instant) -> Option<usize> {
         let is_within = |departed: &&Instant| **departed < at && at < **departed + SECOND;
-        let has_dropped = self.departures.len() >= self.kept;
+        let has_dropped = self.departures.len() >= self.capacity;
         if has_dropped && self.departures.front().is_some_and(|oldest| at < *oldest + SECOND) {
             return None;
         }
@@ -61,22 +61,22 @@ impl DepartureWindow {
     }
 
     /// A request was sent.
-    pub(super) fn hand_over(&mut self) {
+    pub(super) fn sent(&mut self) {
         self.waiting += 1;
     }
 
     /// A request departed.
-    pub(super) fn depart(&mut self, at: Instant) {
+    pub(super) fn departed(&mut self, at: Instant) {
         self.waiting = self.waiting.saturating_sub(1);
         let later = self.departures.iter().rev().take_while(|departed| **departed > at).count();
         self.departures.insert(self.departures.len() - later, at);
-        if self.departures.len() > self.kept {
+        if self.departures.len() > self.capacity {
             self.departures.pop_front();
         }
     }
 
     /// A request ended without ever departing.
-    pub(super) fn forget(&mut self) {
+    pub(super) fn never_departed(&mut self) {
         self.waiting = self.waiting.saturating_sub(1);
     }
 }

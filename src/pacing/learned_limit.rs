@@ -1,18 +1,19 @@
-//! The learned limit: how many requests a second the server lets us make, if it is fewer than our cap.
+//! The learned limit: how many requests a second the server grants, if fewer than our cap.
 //!
-//! The server limits a count per second, so a count is what is learned, and it is kept as our own is: by the window of
-//! departures. When a request is refused for its rate, those that departed in the second before it, and were not refused, are
-//! what the server let through; from then on that many are allowed. A pace that is lowered by a factor and creeps up again,
-//! as AIMD and CUBIC do it, wastes part of the grant between two refusals; and near a limit of three a varying delay gets it
-//! refused, which the window and its guard prevent.
+//! The server limits a count per second. So a count is learned, and the window of departures enforces it, like our own
+//! cap. When a request is refused for its rate, the requests that departed in the second before it, and were not
+//! refused, are what the server let through; from then on that many are allowed. AIMD and CUBIC lower the pace by a
+//! factor and raise it slowly, which wastes part of the grant between two refusals. Near a limit of three, varying
+//! delays would get such a pace refused; the window and its guard prevent that.
 //!
-//! The server's limit may rise again, so one more is tried from time to time. If that is refused, it cost a request or two,
-//! and the previous count applies again. If it is granted, the limit did rise, and the cap itself is tried next: what the
-//! server lets through then is the new count, or all of it. Growing steps would find it later, with as many refusals.
+//! The server's limit may rise again, so one more is tried from time to time. If that is refused, it cost a request or
+//! two, and the previous count applies again. If it is granted, the limit did rise, and the cap itself is tried next:
+//! what the server lets through then is the new count, up to the cap. Growing steps would find it later, with as many
+//! refusals.
 //!
-//! When a second request is refused, with nothing granted in between, the server's second may be used up: nothing is sent for
-//! that long. Further refusals mean that the count is wrong: each halves it, down to a request every two seconds. So a burst
-//! of refusals costs few requests, and the first grant ends it.
+//! When a second request is refused, with nothing granted in between, the server's second may be used up, so nothing is
+//! sent for one window. Further refusals mean that the count is wrong: each halves it, down to a request every two
+//! seconds. So a burst of refusals costs few requests, and the first grant ends it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,18 +22,19 @@ use tokio::time::Instant;
 
 use super::departure_window::SECOND;
 
-/// Each refusal is a debt of this many grants. A known count is tested, with one more, once they are paid; so fewer than two
-/// in a hundred are refused, whatever the limit and however late refusals become known.
+/// Each refusal adds a debt of this many grants. One more than a known count is tried only once the debt is paid. So
+/// fewer than two in a hundred are refused, whatever the limit and however late refusals become known.
 const GRANTS_PER_REFUSAL: u32 = 60;
-/// Nor is it tested more often than this: a refused request takes the place of one that would be granted.
-const TEST_EVERY: Duration = Duration::from_secs(8);
-/// A higher count is known once it was granted for this many seconds; so is one that was guessed by halving.
+/// Nor is one more tried more often than this: a refused request takes the place of one that would be granted.
+const TRIAL_INTERVAL: Duration = Duration::from_secs(8);
+/// A count that is higher, or guessed by halving, is known once it was granted for this many seconds.
 const PROOF_SECONDS: f64 = 2.0;
 /// A single refusal that the count doesn't explain is attributed to network delay; a second one within this time isn't.
 const GLITCH: Duration = Duration::from_secs(10);
-/// Refusals are remembered as long as another one may become known that departed within a second of them.
-const REMEMBERED: Duration = Duration::from_secs(10);
-/// The fewest requests a second: a rise of the limit must still be noticed. Slower probing is the circuit breaker's.
+/// Refusals are remembered this long: another one, which departed within a second of them, may become known late.
+const REFUSALS_REMEMBERED: Duration = Duration::from_secs(10);
+/// The fewest requests a second: a rise of the limit must still be noticed. The circuit breaker does the slower
+/// probing.
 const FLOOR: f64 = 0.5;
 
 /// How many requests a second are allowed.
@@ -40,7 +42,7 @@ const FLOOR: f64 = 0.5;
 pub(super) struct LearnedLimit {
     cap: f64,
     learned: Option<Learned>,
-    /// When requests departed that were refused.
+    /// When the refused requests departed.
     refused: VecDeque<Instant>,
     /// Grants that are owed before more is tried.
     debt: u32,
@@ -51,7 +53,7 @@ pub(super) struct LearnedLimit {
 struct Learned {
     /// Requests a second: a whole number, or a fraction below one.
     pace: f64,
-    /// Since when. Requests that departed before tell nothing about it.
+    /// When it was set. Requests that departed earlier tell nothing about it.
     since: Instant,
     /// Requests that departed since then and were not refused.
     granted: u32,
@@ -62,11 +64,11 @@ struct Learned {
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// It is known. A refusal that it doesn't explain came at `glitch`.
+    /// It is known. `glitch` is the time of a refusal that it doesn't explain.
     Holding { glitch: Option<Instant> },
     /// It was guessed.
     Guessing,
-    /// It is a test of more than `base`, which was granted.
+    /// It is a trial of more than `base`, which was granted.
     Trying { base: f64 },
 }
 
@@ -80,7 +82,7 @@ impl LearnedLimit {
         self.cap = cap;
     }
 
-    /// Whether several were refused with nothing granted in between: then the next one has to wait for a second.
+    /// Whether several were refused with nothing granted in between. Then the next one must wait for a window.
     pub(super) fn is_exhausted(&self) -> bool {
         self.learned.is_some_and(|learned| learned.streak > 1)
     }
@@ -98,7 +100,7 @@ impl LearnedLimit {
         let base = learned.pace;
         let is_proven = learned.granted >= proof(base);
         let more = match learned.phase {
-            Phase::Holding { .. } if self.debt == 0 && now >= learned.since + TEST_EVERY => one_more(base),
+            Phase::Holding { .. } if self.debt == 0 && now >= learned.since + TRIAL_INTERVAL => one_more(base),
             Phase::Guessing if is_proven => one_more(base),
             Phase::Trying { .. } if is_proven => self.cap,
             Phase::Holding { .. } | Phase::Guessing | Phase::Trying { .. } => return,
@@ -119,7 +121,7 @@ impl LearnedLimit {
     }
 
     /// A request that departed then was refused for its rate. `before` is how many departed in the second before it, if
-    /// that is known.
+    /// known.
     pub(super) fn refused(&mut self, departed: Instant, before: Option<usize>, now: Instant) {
         self.forget(now);
         let refused_before = self.refused.iter().filter(|at| **at < departed && departed < **at + SECOND).count();
@@ -138,14 +140,14 @@ impl LearnedLimit {
     }
 
     fn forget(&mut self, now: Instant) {
-        while self.refused.front().is_some_and(|at| *at + REMEMBERED < now) {
+        while self.refused.front().is_some_and(|at| *at + REFUSALS_REMEMBERED < now) {
             self.refused.pop_front();
         }
     }
 }
 
 impl Learned {
-    /// The cap, as if it had been learned and held for long.
+    /// The cap, as if it had been learned long ago.
     fn cap(cap: f64, since: Instant) -> Self {
         Self { pace: cap, since, granted: 0, streak: 0, phase: Phase::Holding { glitch: None } }
     }

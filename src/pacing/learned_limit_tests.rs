@@ -18,14 +18,14 @@ enum Counts {
     GrantsByTheClock,
 }
 
-/// A server and the way to it.
+/// A server, and the network to it.
 struct Server<L> {
     /// Its limit at a time since the start.
     limit: L,
     counts: Counts,
-    /// The time from a departure to its answer: a grant's, and a refusal's.
-    answers_after: (Duration, Duration),
-    /// How much the delay on the way varies.
+    /// The time from a departure to the reply: of a grant, and of a refusal.
+    replies_after: (Duration, Duration),
+    /// How much the network delay varies.
     jitter: Duration,
 }
 
@@ -40,8 +40,8 @@ struct Outcome {
     paces: Vec<f64>,
 }
 
-/// An answer on its way. The heap returns the earliest first, hence the reversed time.
-type Answer = (std::cmp::Reverse<Instant>, Instant, bool);
+/// A reply in flight. The heap returns the earliest first, hence the reversed time.
+type Reply = (std::cmp::Reverse<Instant>, Instant, bool);
 
 impl<L: Fn(Duration) -> usize> Server<L> {
     fn grants(&self, arrival: Instant, at: Instant, counted: &[Instant]) -> bool {
@@ -53,17 +53,17 @@ impl<L: Fn(Duration) -> usize> Server<L> {
         recent.count() < (self.limit)(arrival.duration_since(at))
     }
 
-    /// Ten minutes of work.
-    fn work(&self) -> Outcome {
+    /// Sends for ten minutes, as fast as the limiter allows.
+    fn run_for_ten_minutes(&self) -> Outcome {
         let at = start();
         let mut limiter = Limiter::new(LIMITS, at);
         let mut dice = fastrand::Rng::with_seed(7);
         let (mut counted, mut granted, mut refused): (Vec<Instant>, u32, u32) = (Vec::new(), 0, 0);
-        let mut answers: BinaryHeap<Answer> = BinaryHeap::new();
+        let mut replies: BinaryHeap<Reply> = BinaryHeap::new();
         let (mut now, mut paces) = (at, Vec::new());
         while now < at + TEN_MINUTES {
-            while answers.peek().is_some_and(|(due, ..)| due.0 <= now) {
-                let (_, departed, was_granted) = answers.pop().unwrap();
+            while replies.peek().is_some_and(|(due, ..)| due.0 <= now) {
+                let (_, departed, was_granted) = replies.pop().unwrap();
                 if was_granted { limiter.granted(departed, now) } else { limiter.throttled(departed, now) }
             }
             while u64::try_from(paces.len()).unwrap() < now.duration_since(at).as_secs() {
@@ -71,7 +71,7 @@ impl<L: Fn(Duration) -> usize> Server<L> {
             }
             if let Err(slot) = send(&mut limiter, now) {
                 let slot = slot + micros(dice.u64(0..2_000));
-                now = answers.peek().map_or(slot, |(due, ..)| slot.min(due.0));
+                now = replies.peek().map_or(slot, |(due, ..)| slot.min(due.0));
                 continue;
             }
             let arrival = now + self.jitter.mul_f64(dice.f64());
@@ -80,8 +80,8 @@ impl<L: Fn(Duration) -> usize> Server<L> {
                 counted.push(arrival);
             }
             *(if grants { &mut granted } else { &mut refused }) += 1;
-            let (grant, refusal) = self.answers_after;
-            answers.push((std::cmp::Reverse(now + if grants { grant } else { refusal }), now, grants));
+            let (grant, refusal) = self.replies_after;
+            replies.push((std::cmp::Reverse(now + if grants { grant } else { refusal }), now, grants));
         }
         let possible: usize = (0..TEN_MINUTES.as_secs()).map(|second| (self.limit)(Duration::from_secs(second))).sum();
         let possible = f64::from(u32::try_from(possible).unwrap());
@@ -92,8 +92,8 @@ impl<L: Fn(Duration) -> usize> Server<L> {
 
 const KINDS: [Counts; 3] = [Counts::Grants, Counts::Arrivals, Counts::GrantsByTheClock];
 
-/// Answers that come at once, later, and late; and refusals that come sooner than grants, as a gateway's do.
-const ANSWERS: [(Duration, Duration); 4] = [
+/// Replies that come at once, later, and late; and refusals that come sooner than grants, as a gateway's do.
+const REPLY_TIMES: [(Duration, Duration); 4] = [
     (Duration::from_millis(5), Duration::from_millis(5)),
     (Duration::from_millis(300), Duration::from_millis(300)),
     (Duration::from_millis(300), Duration::from_millis(20)),
@@ -104,12 +104,12 @@ const ANSWERS: [(Duration, Duration); 4] = [
 fn a_lower_limit_is_used_to_more_than_95_percent_and_at_most_2_percent_are_refused() {
     for limit in [3, 5, 10, 17] {
         for counts in KINDS {
-            for answers_after in ANSWERS {
+            for replies_after in REPLY_TIMES {
                 for jitter in [0, 20].map(Duration::from_millis) {
-                    let server = Server { limit: |_| limit, counts, answers_after, jitter };
-                    let Outcome { used, refused, .. } = server.work();
+                    let server = Server { limit: |_| limit, counts, replies_after, jitter };
+                    let Outcome { used, refused, .. } = server.run_for_ten_minutes();
                     let figures =
-                        format!("{limit}/s, {counts:?}, {answers_after:?}, {jitter:?}: {used:.3} {refused:.4}");
+                        format!("{limit}/s, {counts:?}, {replies_after:?}, {jitter:?}: {used:.3} {refused:.4}");
                     assert!(used >= 0.95 && refused <= 0.02, "{figures}");
                 }
             }
@@ -122,31 +122,32 @@ fn a_changing_limit_is_followed() {
     let between_200_and_400 =
         |low, high| move |since: Duration| [high, low][usize::from((200..400).contains(&since.as_secs()))];
     // The further the limit falls, the longer it takes to notice that it has risen again.
-    for (low, high, least_used) in [(17, 10, 0.945), (10, 17, 0.945), (5, 15, 0.945), (3, 17, 0.92)] {
+    for (low, high, min_used) in [(17, 10, 0.945), (10, 17, 0.945), (5, 15, 0.945), (3, 17, 0.92)] {
         for counts in KINDS {
-            for answers_after in ANSWERS {
+            for replies_after in REPLY_TIMES {
                 let limit = between_200_and_400(low, high);
-                let server = Server { limit, counts, answers_after, jitter: Duration::from_millis(20) };
-                let Outcome { used, refused, .. } = server.work();
-                let figures = format!("{high}/s, {low}/s, {counts:?}, {answers_after:?}: {used:.3} {refused:.4}");
+                let server = Server { limit, counts, replies_after, jitter: Duration::from_millis(20) };
+                let Outcome { used, refused, .. } = server.run_for_ten_minutes();
+                let figures = format!("{high}/s, {low}/s, {counts:?}, {replies_after:?}: {used:.3} {refused:.4}");
                 // Where refused requests count too, fewer are let through.
-                let least_used = if counts == Counts::Arrivals { least_used - 0.03 } else { least_used };
-                assert!(used >= least_used && refused <= 0.02, "{figures}");
+                let min_used = if counts == Counts::Arrivals { min_used - 0.03 } else { min_used };
+                assert!(used >= min_used && refused <= 0.02, "{figures}");
             }
         }
     }
 }
 
 #[test]
-fn the_way_back_to_the_cap_takes_a_minute_or_two() {
+fn after_a_lower_limit_the_cap_is_reached_within_a_minute() {
     for limited in [0, 3, 10] {
-        for answers_after in ANSWERS {
+        for replies_after in REPLY_TIMES {
             let limit = move |since: Duration| if since.as_secs() < 200 { limited } else { 1000 };
             let jitter = Duration::from_millis(20);
-            let Outcome { paces, .. } = Server { limit, counts: Counts::Grants, answers_after, jitter }.work();
+            let Outcome { paces, .. } =
+                Server { limit, counts: Counts::Grants, replies_after, jitter }.run_for_ten_minutes();
             let back = paces.iter().skip(200).position(|pace| *pace >= 20.0);
-            assert!(back.is_some_and(|seconds| seconds <= 60), "from {limited}, {answers_after:?}: {back:?}");
-            assert!(paces[400..].iter().all(|pace| *pace >= 20.0), "it stays there");
+            assert!(back.is_some_and(|seconds| seconds <= 60), "from {limited}, {replies_after:?}: {back:?}");
+            assert!(paces[400..].iter().all(|pace| *pace >= 20.0), "the cap stays");
         }
     }
 }
@@ -156,7 +157,7 @@ fn what_the_server_let_through_in_the_second_before_is_allowed_from_then_on() {
     let at = start();
     let mut limiter = Limiter::new(LIMITS, at);
     let sends = run(&mut limiter, at, at + Duration::from_millis(2000), || Duration::ZERO);
-    // The eighth is refused, and so are those that were on the way then.
+    // The eighth is refused, and so are those that were in flight then.
     for departed in &sends[7..] {
         limiter.throttled(*departed, at + Duration::from_secs(2));
     }
@@ -194,7 +195,7 @@ fn more_is_tried_only_once_enough_were_granted() {
 }
 
 #[test]
-fn the_whole_rate_is_used_after_the_way_back() {
+fn the_whole_rate_is_used_after_the_cap_is_reached_again() {
     let at = start();
     let mut limiter = Limiter::new(LIMITS, at);
     limiter.throttled(at, at);
@@ -220,7 +221,7 @@ impl Replies {
         Self { learned: LearnedLimit::new(20.0), at: start() }
     }
 
-    /// A request that departed then is refused, after this many in the second before; returns the new pace.
+    /// A request that departed then is refused, with this many in the second before it; returns the new pace.
     fn refused(&mut self, seconds: f64, before: usize) -> f64 {
         let departed = self.at + Duration::from_secs_f64(seconds);
         self.learned.refused(departed, Some(before), departed);
@@ -312,7 +313,7 @@ fn one_more_that_is_refused_leads_back_to_what_was_granted_before() {
 }
 
 #[test]
-fn one_more_that_is_granted_for_two_seconds_leads_to_the_cap_where_what_is_let_through_is_the_new_count() {
+fn one_more_that_is_granted_for_two_seconds_leads_to_the_cap_and_a_refusal_there_to_the_new_count() {
     let mut replies = Replies::new();
     replies.refused(0.0, 10);
     replies.granted(8.0, 60);

@@ -6,7 +6,7 @@
 //! - At most `per_second` requests depart in any window of one second plus a guard. The guard allows for variation of the
 //!   network delay.
 //! - Within that, governor spaces the sends evenly, with a burst of one. (Its plain `per_second(20)` lets 39 through in one
-//!   second; and spacing alone, without the window, has let 21 arrive in one second of a network with varying delays.)
+//!   second. Spacing alone, without the window, let 21 arrive in one second over a network with varying delays.)
 //! - Where the server's own limit is lower, it is learned, and takes the place of `per_second`.
 //!
 //! The spacing is one second divided by the pace, a little less than the window allows on average, so late timers don't cost
@@ -71,7 +71,7 @@ impl Limiter {
     pub fn set_limits(&mut self, limits: Limits, now: Instant) {
         let longer = limits.window().saturating_sub(self.limits.window());
         if !longer.is_zero() {
-            // The departures are known for the old window; by then, for the new one.
+            // Departures are recorded for the old window. After this wait, the record covers the new one.
             self.held_until = self.held_until.max(now + longer);
         }
         self.limits = limits;
@@ -92,7 +92,7 @@ impl Limiter {
     /// [`departed`](Self::departed) or [`never_departed`](Self::never_departed).
     ///
     /// # Errors
-    /// There is no slot at `now`: when the next one comes.
+    /// The time of the next slot, if there is none at `now`.
     pub fn try_send(&mut self, now: Instant) -> Result<(), Instant> {
         self.apply_learned_limit(now);
         let slot = self.next_slot(now);
@@ -100,22 +100,22 @@ impl Limiter {
             return Err(slot);
         }
         self.spacing.take(now);
-        self.departures.hand_over();
+        self.departures.sent();
         Ok(())
     }
 
     /// The first byte of a request went out at `at`, on an established connection.
     pub fn departed(&mut self, at: Instant) {
-        self.departures.depart(at);
+        self.departures.departed(at);
     }
 
     /// A request ended, and nothing of it went out.
     pub fn never_departed(&mut self) {
-        self.departures.forget();
+        self.departures.never_departed();
     }
 
-    /// The server refused a request, whose first byte went out at `departed`, for its rate: the server's limit is lower than
-    /// ours.
+    /// The server refused a request for its rate, so its limit is lower than ours. The first byte went out at
+    /// `departed`.
     pub fn throttled(&mut self, departed: Instant, now: Instant) {
         self.learned.refused(departed, self.departures.in_second_before(departed), now);
         self.apply_learned_limit(now);
@@ -124,13 +124,13 @@ impl Limiter {
         }
     }
 
-    /// The server did not refuse a request, whose first byte went out at `departed`, for its rate.
+    /// The server did not refuse a request for its rate. The first byte went out at `departed`.
     pub fn granted(&mut self, departed: Instant, now: Instant) {
         self.learned.granted(departed);
         self.apply_learned_limit(now);
     }
 
-    /// Requests a second at present.
+    /// The present limit, in requests a second.
     #[must_use]
     pub fn pace(&self) -> f64 {
         self.learned.pace()

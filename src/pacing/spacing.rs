@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::departure_window::SECOND;
 
-/// A send that is late by less than this part of the time between two doesn't delay the next one.
+/// A send that is late by at most this part of the time between two sends doesn't delay the next one.
 const TOLERATED_PART: u32 = 4;
 
 /// When the next send is due, at a pace in requests a second.
@@ -20,7 +20,7 @@ const TOLERATED_PART: u32 = 4;
 pub(super) struct Spacing {
     pace: f64,
     governor: RateLimiter<NotKeyed, InMemoryState, FakeRelativeClock, NoOpMiddleware<Nanos>>,
-    /// Time comes in as an argument, so governor reads a clock that is set by hand: to the last slot.
+    /// Time is an argument, so governor reads a manual clock. It shows the time of the last slot.
     clock: FakeRelativeClock,
     /// The slot of the last send, and the next one.
     slots: Option<(Instant, Instant)>,
@@ -44,7 +44,7 @@ impl Spacing {
         }
     }
 
-    /// The next slot; none before the first send.
+    /// The next slot; `None` before the first send.
     pub(super) fn next(&self) -> Option<Instant> {
         self.slots.map(|(_, next)| next)
     }
@@ -60,7 +60,7 @@ impl Spacing {
         self.slots = Some((slot, slot + self.take_slot()));
     }
 
-    /// Takes the slot at the time that the clock shows, and returns how long after it the next one comes: with a burst of
+    /// Takes the slot at the time that the clock shows, and returns the time from it to the next one. With a burst of
     /// one, a second check takes nothing.
     fn take_slot(&self) -> Duration {
         let next = self.governor.check().and_then(|()| self.governor.check());

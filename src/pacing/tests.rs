@@ -39,8 +39,8 @@ pub(super) fn run(
     sends
 }
 
-/// The most of these sorted moments in any half-open window.
-fn most_within(moments: &[Instant], window: Duration) -> usize {
+/// The largest number of these sorted moments in any half-open window.
+fn max_within(moments: &[Instant], window: Duration) -> usize {
     let within = |from: usize| moments[from..].iter().take_while(|at| **at < moments[from] + window).count();
     (0..moments.len()).map(within).max().unwrap_or(0)
 }
@@ -57,7 +57,7 @@ fn the_first_slot_lies_a_whole_window_after_the_start() {
 }
 
 #[test]
-fn the_whole_rate_is_used_although_timers_are_late() {
+fn the_whole_rate_is_used_despite_late_timers() {
     let at = start();
     let mut dice = fastrand::Rng::with_seed(7);
     let mut limiter = Limiter::new(LIMITS, at);
@@ -85,7 +85,7 @@ fn a_pause_earns_no_burst() {
     let second = run(&mut limiter, later, later + Duration::from_secs(3), || Duration::ZERO);
     assert!(second[1].duration_since(second[0]) >= Duration::from_millis(50));
     let all: Vec<Instant> = first.into_iter().chain(second).collect();
-    assert_eq!(most_within(&all, Duration::from_secs(1)), 20);
+    assert_eq!(max_within(&all, Duration::from_secs(1)), 20);
 }
 
 #[test]
@@ -99,17 +99,17 @@ fn the_spacing_holds_across_a_change_of_pace() {
 }
 
 #[test]
-fn a_storm_costs_two_requests_a_second_at_most_until_the_queue_pauses() {
+fn while_every_request_is_refused_few_are_sent() {
     let at = start();
     let mut limiter = Limiter::new(LIMITS, at);
-    let storm = at + Duration::from_secs(5);
-    run(&mut limiter, at, storm, || Duration::ZERO);
-    let (mut refused, mut now) = (Vec::new(), storm);
-    while now < storm + Duration::from_secs(12) {
+    let outage = at + Duration::from_secs(5);
+    run(&mut limiter, at, outage, || Duration::ZERO);
+    let (mut refused, mut now) = (Vec::new(), outage);
+    while now < outage + Duration::from_secs(12) {
         match send(&mut limiter, now) {
             Err(slot) => now = slot,
             Ok(()) => {
-                refused.push(now.duration_since(storm));
+                refused.push(now.duration_since(outage));
                 limiter.throttled(now, now);
             }
         }
@@ -123,7 +123,7 @@ fn the_window_is_half_open_to_the_nanosecond() {
     let at = start();
     let window = SECOND + LIMITS.guard;
     let mut departures = DepartureWindow::new(1, window);
-    departures.depart(at);
+    departures.departed(at);
     assert_eq!(departures.free_at(at), Some(at + window));
     let mut limiter = Limiter::new(Limits { per_second: 1, ..LIMITS }, at);
     let first = at + window;
@@ -141,12 +141,12 @@ fn delays_that_vary_by_just_less_than_the_guard_keep_the_limit_even_in_a_closed_
     let sends = run(&mut Limiter::new(LIMITS, at), at, at + Duration::from_secs(20), || Duration::ZERO);
     let closed_second = SECOND + Duration::from_nanos(1);
     let nanosecond = Duration::from_nanos(1);
-    for (slowest, most) in [(LIMITS.guard - nanosecond, 20), (LIMITS.guard, 21)] {
+    for (slowest, max) in [(LIMITS.guard - nanosecond, 20), (LIMITS.guard, 21)] {
         // The worst case: a send is slowest, and the one 20 sends later fastest.
         let delay = |index: usize| if index % 40 < 20 { slowest } else { Duration::ZERO };
         let mut arrivals: Vec<Instant> = sends.iter().enumerate().map(|(i, sent)| *sent + delay(i)).collect();
         arrivals.sort();
-        assert_eq!(most_within(&arrivals, closed_second), most, "{slowest:?}");
+        assert_eq!(max_within(&arrivals, closed_second), max, "{slowest:?}");
     }
 }
 
@@ -173,13 +173,13 @@ fn departures_that_are_reported_out_of_order_count_in_their_true_order() {
     let window = SECOND + LIMITS.guard;
     let after = |seconds| at + Duration::from_secs(seconds);
     let mut departures = DepartureWindow::new(2, window);
-    departures.depart(after(5));
+    departures.departed(after(5));
     assert_eq!(departures.free_at(at), None, "one of two places is free");
-    departures.depart(after(3));
+    departures.departed(after(3));
     assert_eq!(departures.free_at(at), Some(after(3) + window));
-    departures.depart(after(4));
+    departures.departed(after(4));
     assert_eq!(departures.free_at(at), Some(after(4) + window));
-    departures.depart(after(6));
+    departures.departed(after(6));
     assert_eq!(departures.free_at(at), Some(after(5) + window));
 }
 
@@ -205,7 +205,7 @@ proptest! {
             }
         }
         let window = SECOND + limits.guard;
-        prop_assert!(most_within(&sends, window) <= usize::try_from(per_second).unwrap());
+        prop_assert!(max_within(&sends, window) <= usize::try_from(per_second).unwrap());
     }
 
     #[test]
@@ -220,7 +220,7 @@ proptest! {
         let sends = run(&mut limiter, at, at + Duration::from_secs(20), || micros(dice.u64(0..3_000)));
         let mut arrivals: Vec<Instant> = sends.iter().map(|sent| *sent + micros(dice.u64(0..guard))).collect();
         arrivals.sort();
-        prop_assert!(most_within(&arrivals, SECOND) <= usize::try_from(per_second).unwrap());
+        prop_assert!(max_within(&arrivals, SECOND) <= usize::try_from(per_second).unwrap());
     }
 
     #[test]
@@ -243,7 +243,7 @@ proptest! {
             now += micros(dice.u64(1..5_000));
         }
         departures.sort_unstable();
-        prop_assert!(most_within(&departures, Duration::from_millis(1025)) <= usize::try_from(per_second).unwrap());
+        prop_assert!(max_within(&departures, Duration::from_millis(1025)) <= usize::try_from(per_second).unwrap());
     }
 
     #[test]
@@ -253,6 +253,6 @@ proptest! {
         let mut sends = run(&mut Limiter::new(LIMITS, at), at, stop, || Duration::ZERO);
         let again = stop + micros(down);
         sends.extend(run(&mut Limiter::new(LIMITS, again), again, again + Duration::from_secs(3), || Duration::ZERO));
-        prop_assert!(most_within(&sends, Duration::from_millis(1025)) <= 20);
+        prop_assert!(max_within(&sends, Duration::from_millis(1025)) <= 20);
     }
 }

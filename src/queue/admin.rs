@@ -26,7 +26,7 @@ pub struct NewSubmission {
     pub reference: Option<String>,
 }
 
-/// How an enqueueing went.
+/// The result of enqueueing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Enqueued {
     /// Submissions that are new.
@@ -119,7 +119,7 @@ impl Queue {
         .await
     }
 
-    /// Carries out an operator's decision on a submission that is held or in doubt. False: it is neither.
+    /// Carries out an operator's decision on a submission that is held or in doubt. Returns false if it is neither.
     ///
     /// # Errors
     /// When the database fails, or a rule rejects it.
@@ -164,11 +164,11 @@ impl Queue {
     pub async fn set_paused(&mut self, cause: Option<&Cause>) -> Result<(), QueueError> {
         let what = if cause.is_some() { "pausing" } else { "resuming" };
         self.write(what, async |connection| {
-            let done = match cause {
+            let result = match cause {
                 Some(cause) => pause(connection, cause).await,
                 None => resume(connection).await,
             };
-            done.map_err(QueueError::of(what))
+            result.map_err(QueueError::of(what))
         })
         .await
     }
@@ -190,7 +190,7 @@ async fn insert(connection: &mut SqliteConnection, submission: &NewSubmission) -
     Ok(inserted.rows_affected())
 }
 
-/// Moves submissions by the value of a column; all of them without one.
+/// Moves the submissions that have this value in this column; without a key, all of them.
 async fn shift_by(
     connection: &mut SqliteConnection,
     key: Option<(&'static str, &str)>,
@@ -200,13 +200,13 @@ async fn shift_by(
     let mut query = QueryBuilder::<Sqlite>::new("UPDATE submissions SET state = ");
     query.push_bind(to.as_str());
     if to == State::InDoubt {
-        // It is read back at once. When it is sent again follows from the queue's rules.
+        // It is read back at once. The queue's rules decide when it is sent again.
         query.push(", due_at = CAST(strftime('%s', 'now') AS INTEGER)");
     }
     query.push(" WHERE (");
     let mut states = query.separated(" OR ");
     for state in from {
-        // Not as parameters: only so does SQLite use the index on failed submissions.
+        // Not as parameters: SQLite wouldn't use the index on failed submissions.
         states.push(format_args!("state = '{}'", state.as_str()));
     }
     query.push(")");

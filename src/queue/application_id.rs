@@ -21,13 +21,13 @@ const OWN_TABLES: [&str; 5] = [MIGRATIONS_TABLE, "submissions", "requests", "con
 pub(super) enum Contents {
     /// No queue yet.
     Empty,
-    /// A queue that has been through these migrations.
+    /// A queue with these migrations applied.
     Queue(BTreeSet<i64>),
     /// The same without the `application_id`, which dumps lack.
     Unmarked(BTreeSet<i64>),
 }
 
-/// Examines a file without writing to it, unless a crash left a journal: any program that opens the file rolls that back
+/// Examines a file. Doesn't write to it, unless a crash left a journal, which any program that opens the file rolls back
 /// first.
 ///
 /// # Errors

@@ -20,7 +20,7 @@ use crate::clock::UnixMillis;
 /// A copy holds everything that the queue does, and may be anywhere: only its owner may read it.
 const PRIVATE: u32 = 0o600;
 
-/// The files that SQLite and certcommit keep beside a database: a copy of that name would be taken for one of them.
+/// The files that SQLite and certcommit keep beside a database: a copy of that name would be mistaken for one of them.
 const COMPANIONS: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".mark"];
 
 /// What a backup holds.
@@ -35,19 +35,18 @@ pub struct Backup {
 }
 
 impl Queue {
-    /// Writes a copy of the queue, as it is at this moment, to a new file that only its owner can read, while others
-    /// go on working with the queue. The copy is checked, and it is paused, since what is pending in it may be sent in the
-    /// meantime.
+    /// Writes a copy of the queue, as it is at this moment, to a new file that only its owner can read. Others can use the
+    /// queue meanwhile. The copy is checked, and paused, because what is pending in it may be sent in the meantime.
     ///
     /// # Errors
-    /// When the file exists, can't be written, or isn't whole afterwards; then no file of that name is left.
+    /// When the file exists or can't be written, or the copy isn't intact; then no copy is left.
     pub async fn back_up(&mut self, file: &Path, now: UnixMillis) -> Result<Backup, QueueError> {
         refuse_companions(self.path(), file)?;
         back_up(&mut self.connection, file, PRIVATE, now).await
     }
 }
 
-/// Copies a queue to a new file of this mode, and pauses the copy.
+/// Copies a queue to a new file with this mode, and pauses the copy.
 pub(super) async fn back_up(
     connection: &mut SqliteConnection,
     file: &Path,
@@ -66,7 +65,7 @@ pub(super) async fn back_up(
     Ok(Backup { submissions, requests, bytes })
 }
 
-/// Copies a database that may lack what a queue has to a new file of this mode.
+/// Copies a database to a new file with this mode. Its schema needn't be intact.
 pub(super) async fn copy_as_it_is(connection: &mut SqliteConnection, file: &Path, mode: u32) -> Result<(), QueueError> {
     let (partial, copy) = checked_copy(connection, file).await?;
     copy.close().await.map_err(QueueError::of("closing the copy"))?;
@@ -85,7 +84,7 @@ async fn checked_copy(
     let failed = |error| failed("copying the queue", file, &error);
     let copying = sqlx::query("VACUUM INTO ?").bind(partial.path.to_string_lossy().into_owned());
     copying.execute(connection).await.map_err(failed)?;
-    // Nobody has the copy yet, and it is synced as a whole: a journal would only be left behind by a process that dies.
+    // No other process uses the copy yet, and it is synced as a whole, so it needs no journal. A crash would leave one behind.
     let options = SqliteConnectOptions::new()
         .filename(&partial.path)
         .journal_mode(SqliteJournalMode::Off)
@@ -102,23 +101,23 @@ fn refused(file: &Path) -> impl Fn(io::Error) -> QueueError {
     |error| QueueError::Create { path: file.to_owned(), error }
 }
 
-/// The error of a statement that writes the copy. A disk that is full is the copy's: the queue is only read.
+/// The error of a statement that writes the copy. If a disk is full, it is the copy's: the queue is only read.
 fn failed(what: &'static str, file: &Path, error: &sqlx::Error) -> QueueError {
     let error = QueueError::about(what, error);
     if matches!(error, QueueError::Full(_)) { refused(file)(io::ErrorKind::StorageFull.into()) } else { error }
 }
 
-/// The copy while it is written: beside the file that it becomes, and gone if it doesn't.
+/// The copy while it is written, beside its final path. Deleted when dropped, unless it is published.
 struct Partial {
     path: TempPath,
-    /// Locked as long as it is written: two backups to the same file would write over each other.
+    /// Locked while it is written, so that two backups to the same file can't overwrite each other.
     file: File,
 }
 
 impl Partial {
-    /// An empty file that only its owner can read, in place of what an interrupted backup left.
-    fn begin(becomes: &Path) -> io::Result<Self> {
-        let path = std::path::absolute(companion(becomes, ".partial"))?;
+    /// Creates an empty file that only its owner can read, and removes what an interrupted backup left.
+    fn begin(destination: &Path) -> io::Result<Self> {
+        let path = std::path::absolute(companion(destination, ".partial"))?;
         let create = || OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&path);
         let file = match create() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -162,8 +161,8 @@ fn refuse_companions(database: &Path, file: &Path) -> Result<(), QueueError> {
     let resolved = |path: &Path| -> io::Result<PathBuf> {
         Ok(fs::canonicalize(directory_of(path))?.join(path.file_name().unwrap_or_default()))
     };
-    let (database, wanted) = (resolved(database).map_err(&refused)?, resolved(file).map_err(&refused)?);
-    if COMPANIONS.iter().any(|suffix| companion(&database, suffix) == wanted) {
+    let (database, requested) = (resolved(database).map_err(&refused)?, resolved(file).map_err(&refused)?);
+    if COMPANIONS.iter().any(|suffix| companion(&database, suffix) == requested) {
         return Err(refused(io::Error::other("that is the name of a file that belongs to the queue")));
     }
     Ok(())
@@ -199,7 +198,7 @@ mod tests {
         assert!(paused && reason.contains("a backup of 2019-02-25T16:44:25Z"), "{reason}");
         let paused: bool =
             sqlx::query_scalar("SELECT paused FROM control").fetch_one(&mut queue.connection).await.unwrap();
-        assert!(!paused, "the queue itself is not");
+        assert!(!paused, "the queue itself isn't paused");
     }
 
     #[tokio::test]
@@ -247,14 +246,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_backups_to_the_same_file_do_not_write_over_each_other() {
+    async fn two_backups_to_the_same_file_do_not_overwrite_each_other() {
         let directory = tempfile::tempdir().unwrap();
         let mut queue = queue(directory.path()).await;
         let file = directory.path().join("backup.db");
         let first = Partial::begin(&file).unwrap();
         let refused = queue.back_up(&file, NOW).await.unwrap_err().to_string();
         assert!(refused.contains("another backup is writing"), "{refused}");
-        assert!(first.path.exists(), "it is the other's");
+        assert!(first.path.exists(), "it belongs to the other backup");
     }
 
     #[tokio::test]
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_backup_can_not_have_the_name_of_a_file_of_the_queue() {
+    async fn a_backup_cannot_have_the_name_of_a_file_of_the_queue() {
         let directory = tempfile::tempdir().unwrap();
         let mut queue = queue(directory.path()).await;
         for suffix in COMPANIONS.into_iter().chain([""]) {
@@ -282,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_backup_that_can_not_be_written_leaves_nothing() {
+    async fn a_backup_that_cannot_be_written_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let mut queue = queue(directory.path()).await;
         let files = || fs::read_dir(directory.path()).unwrap().count();

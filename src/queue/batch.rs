@@ -19,6 +19,9 @@ use super::write_mode::{WriteMode, write};
 use crate::clock::{self, Now, UnixMillis};
 use crate::submission::Policy;
 
+/// Another process that keeps changing the schema holds a batch up for so many comparisons; then it counts as failed.
+const MAX_COMPARISONS: u32 = 5;
+
 /// What a batch does.
 #[derive(Debug, Clone)]
 pub struct BatchRequest {
@@ -35,7 +38,7 @@ pub struct BatchRequest {
     /// After a failed batch: first settle every unfinished request except these, which are in flight, and leave out results
     /// that are already written.
     pub reconcile: Option<Vec<i64>>,
-    /// The wall clock was set back: adjust due times that were set by the clock before.
+    /// The wall clock was set back: adjust the due times that were set before.
     pub follow_clock: bool,
     /// Also look for the oldest open submission, as it was before this batch.
     pub find_oldest: bool,
@@ -63,7 +66,7 @@ pub struct BatchReport {
     pub postponed: usize,
     /// Claims that a rule of the queue rejected.
     pub rejected_claims: Vec<RejectedWrite>,
-    /// Results that a rule of the queue rejected. Nothing of them is written, so they must be kept.
+    /// Results that a rule of the queue rejected. They are not written at all, and must be kept.
     pub rejected_results: Vec<RejectedWrite>,
     /// What operators ask for. This batch has cleared `probe_requested`.
     pub control: Control,
@@ -75,11 +78,11 @@ pub struct BatchReport {
     pub counts: Counts,
     /// Whether the stored counts are certainly wrong.
     pub miscounted: bool,
-    /// How long this batch kept other writers out.
+    /// How long this batch held the write lock.
     pub locked_for: Duration,
     /// What recovery found, if this batch reconciled.
     pub recovered: Option<Recovered>,
-    /// When the oldest open submission was created, in unix seconds, if it was asked for and there is one.
+    /// When the oldest open submission was created, in unix seconds, if the request asked for it and there is one.
     pub oldest_open: Option<i64>,
     /// What the pruning step did, if there was one.
     pub pruned: Option<Pruned>,
@@ -110,7 +113,7 @@ impl Queue {
     ///
     /// # Errors
     /// When the database fails, its file was replaced, it went back to an earlier state, another daemon took it over, or its
-    /// schema was altered although it has to be intact. The batch may have landed all the same: reconcile with the next one.
+    /// schema was altered although it has to be intact. The batch may have landed anyway: reconcile with the next one.
     pub async fn batch(
         &mut self,
         run: &Run,
@@ -119,20 +122,19 @@ impl Queue {
         request: &BatchRequest,
     ) -> Result<BatchReport, QueueError> {
         let mut mode = WriteMode::AllAtOnce;
-        let mut has_compared = false;
+        let mut comparisons = 0;
         loop {
             match self.batch_in(mode, run, now, made, request).await {
-                // All of it is undone. If a trigger rolled it back, the connection is no longer in a transaction.
+                // The whole batch is undone. If a trigger rolled it back, the connection is no longer in a transaction.
                 Err(QueueError::Refused(_)) if mode == WriteMode::AllAtOnce => {
                     self.reconnect().await?;
                     mode = WriteMode::OneByOne;
                 }
-                // Only once: if the schema keeps changing, the next batch compares it.
-                Err(QueueError::Uncompared) if !has_compared => {
+                Err(QueueError::Uncompared) if comparisons < MAX_COMPARISONS => {
                     self.require_intact_schema().await?;
-                    has_compared = true;
+                    comparisons += 1;
                 }
-                done => return done,
+                result => return result,
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Claims: which rows go out next, and as what kind of request. Before anything is sent, a claim writes the row of the
+//! Claims: which rows are sent next, and as what kind of request. Before anything is sent, a claim writes the row of the
 //! request and, for a commit, moves the submission to in flight.
 
 use std::collections::{HashMap, HashSet};
@@ -6,23 +6,23 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnection;
 
-use super::due::{self, DueRow, HIGHEST_PRIORITY, Limits, PRIORITIES, Valid};
+use super::due::{self, DueLimits, DueRow, HIGHEST_PRIORITY, PRIORITIES, Valid};
 use super::error::QueueError;
-use super::evidence;
 use super::postpone::{self, Obstacle, Waiting};
+use super::recorded_evidence;
 use super::rejected_write::RejectedWrite;
 use super::run::Run;
 use super::write_mode::{Write, WriteMode, write};
 use crate::clock::Now;
 use crate::submission::{CertificateId, Evidence, RequestKind, Row, State, VerifyPolicy, VerifyType};
 
-/// How many rows that wait for a readback must not hide the rows behind them.
+/// A selection looks past this many rows that wait for a readback.
 const READBACK_FIRST_MARGIN: usize = 32;
-/// If there are more, they are postponed, and the rows behind them examined: about this many rows in a batch.
-const MOST_EXAMINED: usize = 512;
-/// Rows whose claims a rule rejects must not hide others either: there is a second selection.
+/// If more of them wait, they are postponed and the rows behind them examined, up to about this many rows per batch.
+const MAX_EXAMINED: usize = 512;
+/// A second selection looks past rows whose claims a rule rejected.
 const ROUNDS: usize = 2;
-/// How many rows in doubt that haven't settled, but are due by a clock that was set forward, must not hide others.
+/// A selection looks past this many unsettled rows in doubt, which are due only if the clock was set forward.
 const UNSETTLED_MARGIN: usize = 64;
 
 /// A submission for which a request is about to be sent.
@@ -38,18 +38,18 @@ pub struct Claim {
     pub certificate_id: CertificateId,
     /// How its domain is to be validated; none for a readback.
     pub verify_type: Option<VerifyType>,
-    /// What the decision on the result needs of the row: its state from now on, its tries, its evidence.
+    /// What the decision on the result needs to know of the row: its state from now on, its tries and its evidence.
     pub row: Row,
 }
 
 /// What may be claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClaimLimits {
-    /// The most commits; none are claimed while the queue is paused.
+    /// The maximum of commits; none are claimed while the queue is paused.
     pub commits: usize,
-    /// The most readbacks.
+    /// The maximum of readbacks.
     pub readbacks: usize,
-    /// The ids of submissions to pass over, because a rule has just rejected their claims.
+    /// The ids of submissions to skip, because a rule has just rejected their claims.
     pub skip: Vec<i64>,
     /// The number of the probe, counted from 0, if the commit is one. Probes rotate through the priorities: the result for
     /// one certificate says nothing about the others.
@@ -63,7 +63,7 @@ pub struct ClaimLimits {
 pub(super) struct Claims {
     /// The claims.
     pub(super) claims: Vec<Claim>,
-    /// Rows that can't be claimed, because a rule rejects that or a value is invalid. They stay as they are.
+    /// Rows that can't be claimed, because a rule rejects the claim or a value is invalid. They stay as they are.
     pub(super) rejected: Vec<RejectedWrite>,
     /// How many rows that can't be claimed now were postponed because they hid others: there may be more.
     pub(super) postponed: usize,
@@ -72,7 +72,7 @@ pub(super) struct Claims {
 /// Claims rows that are due, within the limits.
 ///
 /// # Errors
-/// All at once: also [`QueueError::Refused`], if a rule rejected any claim.
+/// With [`WriteMode::AllAtOnce`], also [`QueueError::Refused`], if a rule rejected any claim.
 pub(super) async fn claim(
     connection: &mut SqliteConnection,
     mode: WriteMode,
@@ -101,7 +101,7 @@ struct Selection<'a> {
     now: Now,
     limits: &'a ClaimLimits,
     verify: &'a VerifyPolicy,
-    /// The ids of the rows that were examined, or are passed over.
+    /// The ids of the rows that were examined or are skipped.
     seen: HashSet<i64>,
     /// Rows to claim.
     selected: Vec<Selected>,
@@ -120,14 +120,14 @@ struct Selected {
 }
 
 impl Selection<'_> {
-    /// Selects from as many rows as are wanted, and if some of these can't go now, also from the rows behind them.
+    /// Selects from as many due rows as may be claimed and, if some of them can't be claimed now, from the rows behind them.
     async fn select(&mut self) -> Result<(), QueueError> {
         let ClaimLimits { commits, readbacks, skip, probe, .. } = self.limits;
         let in_doubt = if *readbacks > 0 { readbacks + UNSETTLED_MARGIN + skip.len() } else { 0 };
         let of_each_priority = if *commits > 0 { commits + skip.len() } else { 0 };
         let first_priority = HIGHEST_PRIORITY - i64::from(probe.unwrap_or(0)) % PRIORITIES;
         let pending = if probe.is_some() { usize::MAX } else { of_each_priority };
-        let limits = Limits { in_doubt, of_each_priority, pending, first_priority };
+        let limits = DueLimits { in_doubt, of_each_priority, pending, first_priority };
         let due = due::due(self.connection, self.now, limits).await?;
         self.select_in_doubt(&due.in_doubt).await?;
         self.select_pending(&due.pending).await?;
@@ -135,19 +135,19 @@ impl Selection<'_> {
             return Ok(());
         }
         let of_each_priority = of_each_priority + readbacks + READBACK_FIRST_MARGIN;
-        let limits = Limits { in_doubt: 0, of_each_priority, pending: usize::MAX, first_priority };
-        while self.lacks(RequestKind::Commit) {
+        let limits = DueLimits { in_doubt: 0, of_each_priority, pending: usize::MAX, first_priority };
+        while self.has_room_for(RequestKind::Commit) {
             let due = due::due(self.connection, self.now, limits).await?;
             self.select_pending(&due.pending).await?;
             let is_all = !due.may_hide_others(of_each_priority);
-            if is_all || !self.postpone_waiting().await? || self.seen.len() >= MOST_EXAMINED {
+            if is_all || !self.postpone_waiting().await? || self.seen.len() >= MAX_EXAMINED {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Claims the selected rows. Whether a rule rejected any.
+    /// Claims the selected rows. Returns whether a rule rejected any.
     async fn claim(&mut self, mode: WriteMode) -> Result<bool, QueueError> {
         let selected = std::mem::take(&mut self.selected);
         let statement = ClaimWrite { run: self.run, now: self.now };
@@ -162,17 +162,17 @@ impl Selection<'_> {
         Ok(self.claims.rejected.len() > rejected_before)
     }
 
-    /// Whether more requests of this kind may be claimed than are claimed or selected.
-    fn lacks(&self, kind: RequestKind) -> bool {
-        let most = match kind {
+    /// Whether the limit allows another request of this kind.
+    fn has_room_for(&self, kind: RequestKind) -> bool {
+        let limit = match kind {
             RequestKind::Commit => self.limits.commits,
             RequestKind::Readback => self.limits.readbacks,
         };
         let claimed = self.claims.claims.iter().map(|claim| claim.kind);
-        claimed.chain(self.selected.iter().map(|row| row.kind)).filter(|one| *one == kind).count() < most
+        claimed.chain(self.selected.iter().map(|row| row.kind)).filter(|taken| *taken == kind).count() < limit
     }
 
-    /// Postpones the rows that wait for a readback. Whether there were any.
+    /// Postpones the rows that wait for a readback. Returns whether any were postponed.
     async fn postpone_waiting(&mut self) -> Result<bool, QueueError> {
         let waiting = std::mem::take(&mut self.waiting);
         if waiting.is_empty() || !postpone::postpone(self.connection, &waiting, self.now).await? {
@@ -184,7 +184,7 @@ impl Selection<'_> {
 
     async fn select_in_doubt(&mut self, rows: &[DueRow]) -> Result<(), QueueError> {
         for row in rows {
-            if !self.lacks(RequestKind::Readback) {
+            if !self.has_room_for(RequestKind::Readback) {
                 break;
             }
             let Some((valid, evidence)) = self.examine(row).await? else { continue };
@@ -195,10 +195,10 @@ impl Selection<'_> {
         Ok(())
     }
 
-    /// Selects the rows that can be sent now; for a row that needs a readback first, that readback, if one is wanted.
+    /// Selects the rows that can be sent now. For a row that needs a readback first, selects the readback if it can be sent now.
     async fn select_pending(&mut self, rows: &[DueRow]) -> Result<(), QueueError> {
         for row in rows {
-            if !self.lacks(RequestKind::Commit) {
+            if !self.has_room_for(RequestKind::Commit) {
                 break;
             }
             let Some((valid, evidence)) = self.examine(row).await? else { continue };
@@ -223,9 +223,9 @@ impl Selection<'_> {
             return Ok(None);
         };
         let evidence = if row.has_history {
-            evidence::evidence(self.connection, &valid.certificate_id, self.run, self.now, self.verify).await?
+            recorded_evidence::evidence(self.connection, &valid.certificate_id, self.run, self.now, self.verify).await?
         } else {
-            evidence::none(self.run, self.now)
+            recorded_evidence::none(self.run, self.now)
         };
         Ok(Some((valid, evidence)))
     }
@@ -244,7 +244,11 @@ impl Selection<'_> {
             return Some(Obstacle::Unsettled(too_early));
         }
         let is_paused = self.limits.readback_paused;
-        (!self.lacks(RequestKind::Readback)).then_some(if is_paused { Obstacle::Paused } else { Obstacle::Queued })
+        (!self.has_room_for(RequestKind::Readback)).then_some(if is_paused {
+            Obstacle::Paused
+        } else {
+            Obstacle::Queued
+        })
     }
 }
 
@@ -291,8 +295,8 @@ impl Write for ClaimWrite<'_> {
         .await
         .map_err(QueueError::of(WHAT))?;
         let numbers: Result<HashMap<String, i64>, _> = serde_json::from_str(&numbers);
-        let mut numbers = numbers.map_err(|error| QueueError::unwritable(WHAT, &error))?;
-        // A write that a trigger ignores is not an error. No two items may share a request.
+        let mut numbers = numbers.map_err(|error| QueueError::json(WHAT, &error))?;
+        // SQLite reports no error if a trigger ignores a write. No two items may share a request.
         let numbers: Option<Vec<i64>> = items.iter().map(|row| numbers.remove(row.certificate_id.as_str())).collect();
         numbers.ok_or_else(QueueError::ignored)
     }

@@ -13,15 +13,15 @@ use super::error::QueueError;
 use super::savepoint::write_alone;
 use crate::clock::Now;
 
-const WHAT: &str = "following the clock";
+const WHAT: &str = "adjusting due times to the clock";
 
-/// Rows that wait for the clock of before. A due time that a user set comes without a reason, or while a request is in flight,
-/// and lies after the time of its writing; only the daemon sets that of a row in doubt. That of a row in flight was due when it
-/// was claimed, and counts again once the row is pending. The plus keeps SQLite from searching all pending rows.
+/// Rows with a due time from before the clock was set back. A user's due time is later than `updated_at`, and its row has no
+/// reason or is in flight. Only the daemon sets the due time of a row in doubt. A row in flight was due when it was claimed;
+/// its due time counts again once the row is pending. The plus keeps SQLite from searching all pending rows.
 const AHEAD: &str = "SELECT id FROM submissions
   WHERE +state IN ('pending', 'in_flight', 'in_doubt') AND updated_at > ?1 + 1 AND due_at > ?1
     AND (state = 'in_doubt' OR state = 'pending' AND reason IS NOT NULL OR due_at <= updated_at)";
-/// Makes rows due as long from now as they were from the time at which they were written.
+/// Makes rows due as long from now as they were from the time when they were last written.
 const SET_BACK: &str = "UPDATE submissions SET due_at = ?1 + max(due_at - updated_at, 0), updated_at = ?1
   WHERE id IN (SELECT value FROM json_each(?2))";
 
@@ -49,7 +49,7 @@ impl Queue {
     }
 }
 
-/// How many rows it changed, or the sentence of the rule that rejected it.
+/// Returns how many rows it changed, or the sentence of the rule that rejected it.
 async fn set_back(connection: &mut SqliteConnection, ids: &[i64], now: Now) -> Result<Result<u64, String>, QueueError> {
     let ids = Value::from(ids).to_string();
     write_alone(connection, async |connection| {

@@ -41,7 +41,7 @@ pub(super) struct Completion {
     /// None: the request is completed whatever certificate it is for.
     certificate_id: Option<String>,
     finished_at: i64,
-    /// None: it stays.
+    /// None: unchanged.
     run_ms: Option<i64>,
     outcome: &'static str,
     http_status: Option<u16>,
@@ -53,7 +53,7 @@ pub(super) struct Completion {
     submission: Option<i64>,
     /// What becomes of the submission.
     change: Option<Value>,
-    /// The certificate as people see it.
+    /// The certificate ID, as shown in messages.
     #[serde(skip)]
     label: String,
 }
@@ -138,7 +138,7 @@ fn row_change(from: State, change: &Change, now: UnixMillis) -> Value {
     columns
 }
 
-/// Those of these requests that are still unfinished: a batch that failed may have landed all the same.
+/// Keeps only the requests that are still unfinished: a batch that failed may have landed anyway.
 pub(super) async fn unfinished(
     connection: &mut SqliteConnection,
     completions: Vec<Completion>,
@@ -163,8 +163,8 @@ impl Write for CompletionWrite {
 
     async fn write(&self, connection: &mut SqliteConnection, items: &[Completion]) -> Result<Vec<()>, QueueError> {
         const WHAT: &str = "completing requests";
-        let completions = serde_json::to_string(items).map_err(|error| QueueError::unwritable(WHAT, &error))?;
-        // A write that a trigger ignores is not an error; the last statement finds it.
+        let completions = serde_json::to_string(items).map_err(|error| QueueError::json(WHAT, &error))?;
+        // SQLite reports no error if a trigger ignores a write; the last statement detects that.
         let is_ignored: bool = sqlx::query_scalar(
             "UPDATE requests
                 SET finished_at = new ->> 'finished_at', run_ms = coalesce(new ->> 'run_ms', run_ms),

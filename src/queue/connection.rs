@@ -12,9 +12,9 @@ use super::files::filesystem::is_read_only;
 use super::files::location::Location;
 use super::files::permission::{denied, first_denied};
 use super::paths::directory_of;
-use super::result_code::{CANTOPEN, CORRUPT, NOTADB, READONLY, primary_code, words};
+use super::result_code::{CANTOPEN, CORRUPT, NOTADB, READONLY, message, primary_code};
 
-/// Well below 1,000 pages, at which older SQLite versions checkpoint: that has a bug in them.
+/// Well below 1,000 pages, at which other connections checkpoint by default: older SQLite versions have a bug there.
 const CHECKPOINT_PAGES: &str = "400";
 const WAL_BYTES: &str = "4194304";
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Queue {
     pub(super) connection: SqliteConnection,
-    /// The version of the schema that was compared, once its rules are required.
+    /// The `schema_version` that was compared, if the schema has to be intact.
     pub(super) compared: Option<i64>,
     /// `PRAGMA data_version` when it was last read. Each connection counts other connections' commits on its own.
     data_version: Option<i64>,
@@ -48,8 +48,8 @@ impl Queue {
         })
     }
 
-    /// Replaces the connection by a new one to the same file. An error may have left the old one in a transaction that has
-    /// ended already, so that it refuses every further one.
+    /// Replaces the connection with a new one to the same file. An error may have left the old one in a transaction that has
+    /// already ended, and then it can't begin another.
     ///
     /// # Errors
     /// When the database still fails, or its file was replaced; then the old connection stays.
@@ -69,8 +69,8 @@ impl Queue {
         stale.close().await.map_err(QueueError::of("closing the connection that failed"))
     }
 
-    /// From now on, a lock that another process holds is an error after some milliseconds. SQLite polls for a lock at growing
-    /// intervals; polling often gets it sooner from a writer that holds it most of the time.
+    /// From now on, waits only a few milliseconds for another process's lock. SQLite polls for a lock at growing intervals;
+    /// frequent attempts get it sooner from a writer that holds it most of the time.
     ///
     /// # Errors
     /// When the database fails.
@@ -99,22 +99,22 @@ impl Queue {
         sqlx::query_scalar("SELECT sqlite_version()")
             .fetch_one(&mut self.connection)
             .await
-            .map_err(QueueError::of("asking for the version"))
+            .map_err(QueueError::of("reading SQLite's version"))
     }
 
-    /// The path of the file itself, however it was named.
+    /// The path of the file itself, with links resolved.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.files.database()
     }
 
-    /// The type of the filesystem, if locks may not hold there and the configuration allows it.
+    /// The type of the filesystem, if locks are unreliable there and the configuration allows it.
     #[must_use]
     pub fn unsafe_filesystem(&self) -> Option<&str> {
         self.unsafe_filesystem.as_deref()
     }
 
-    /// Whether it lies on a filesystem that is mounted read-only.
+    /// Whether it is on a filesystem that is mounted read-only.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         is_read_only(directory_of(self.path()))
@@ -150,7 +150,7 @@ async fn shorten_busy_timeout(connection: &mut SqliteConnection) -> Result<(), Q
     shortened.map(drop).map_err(QueueError::of("opening"))
 }
 
-/// Connects to the database at a path, to read and write it.
+/// Connects to the database at a path for reading and writing.
 pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, QueueError> {
     let failed = |error: sqlx::Error| opening(path, &error);
     let mut connection = SqliteConnectOptions::new()
@@ -164,7 +164,7 @@ pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, QueueError>
         .connect()
         .await
         .map_err(failed)?;
-    // The first statement creates the -wal and -shm files, if they are not there yet.
+    // The first statement creates the -wal and -shm files if they don't exist yet.
     sqlx::query("SELECT count(*) FROM sqlite_master").execute(&mut connection).await.map_err(failed)?;
     Ok(connection)
 }
@@ -172,7 +172,7 @@ pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, QueueError>
 /// The error of opening the database at a path.
 pub(super) fn opening(path: &Path, error: &sqlx::Error) -> QueueError {
     let code = primary_code(error);
-    // SQLite doesn't say which of its files it was.
+    // SQLite doesn't say which of its files was denied.
     let denied_file = || first_denied(path);
     match code {
         Some(READONLY | CANTOPEN) if is_read_only(directory_of(path)) => {
@@ -180,9 +180,9 @@ pub(super) fn opening(path: &Path, error: &sqlx::Error) -> QueueError {
         }
         Some(READONLY) => denied(&denied_file().unwrap_or_else(|| path.to_owned())),
         Some(NOTADB) => QueueError::Foreign { path: path.to_owned(), why: "it is not an SQLite database".to_owned() },
-        Some(CORRUPT) => QueueError::Corrupt { path: path.to_owned(), detail: words(error) },
+        Some(CORRUPT) => QueueError::Corrupt { path: path.to_owned(), detail: message(error) },
         _ => {
-            let failed = || QueueError::classified("opening", code, format!("{}: {}", path.display(), words(error)));
+            let failed = || QueueError::classified("opening", code, format!("{}: {}", path.display(), message(error)));
             denied_file().filter(|_| code == Some(CANTOPEN)).map_or_else(failed, |file| denied(&file))
         }
     }

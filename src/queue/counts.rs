@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::submission::{OutcomeClass, RequestKind, State, effects};
 
 /// The lowest pace that is assumed, so that nothing takes forever.
-const LOWEST: f64 = 0.1;
+const MIN_PACE: f64 = 0.1;
 
 /// How many submissions are in each state.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,7 +40,7 @@ impl Counts {
         let reads = self
             .of(State::InDoubt)
             .saturating_mul(i64::from(effects(RequestKind::Commit, OutcomeClass::InDoubt).readbacks_to_disprove));
-        at(self.open(), paces.commits).max(at(reads, paces.reads))
+        time_for(self.open(), paces.commits).max(time_for(reads, paces.reads))
     }
 }
 
@@ -50,10 +50,10 @@ impl FromIterator<(State, i64)> for Counts {
     }
 }
 
-/// How long so many requests take.
-fn at(requests: i64, pace: f64) -> Duration {
+/// How long this many requests take at this pace.
+fn time_for(requests: i64, pace: f64) -> Duration {
     let requests = f64::from(u32::try_from(requests.max(0)).unwrap_or(u32::MAX));
-    let pace = if pace.is_finite() { pace.max(LOWEST) } else { LOWEST };
+    let pace = if pace.is_finite() { pace.max(MIN_PACE) } else { MIN_PACE };
     Duration::from_secs_f64(requests / pace)
 }
 
@@ -80,24 +80,23 @@ mod tests {
     }
 
     #[test]
-    fn each_submission_in_doubt_takes_two_reads() {
+    fn each_submission_in_doubt_takes_two_readbacks() {
         assert_eq!(left(0, 0, 200_000, PACES), 40_000, "eleven hours");
         assert_eq!(left(0, 0, 200_000, Paces { reads: 5.0, ..PACES }), 80_000);
         assert_eq!(left(0, 0, 100, Paces { commits: 1.0, reads: 100.0 }), 100, "and it may be sent again");
     }
 
     #[test]
-    fn commits_and_reads_go_on_at_the_same_time() {
+    fn commits_and_readbacks_run_at_the_same_time() {
         assert_eq!(left(1000, 0, 100, PACES), 55);
         assert_eq!(left(100, 0, 100, PACES), 20);
     }
 
     #[test]
-    fn an_impossible_pace_takes_long_but_not_for_ever() {
+    fn an_impossible_pace_takes_long_but_not_forever() {
         for pace in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(left(1, 0, 1, Paces { commits: pace, reads: pace }), 20, "{pace}");
         }
-        let most = i64::MAX;
-        assert!(left(most, 0, 0, PACES) > 0 && left(0, 0, most, PACES) > 0);
+        assert!(left(i64::MAX, 0, 0, PACES) > 0 && left(0, 0, i64::MAX, PACES) > 0);
     }
 }

@@ -1,4 +1,4 @@
-//! The rows that are due, in the order in which they go out.
+//! The rows that are due, in the order in which they are claimed.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use crate::submission::{CertificateId, VerifyType};
 
 /// The priorities are the whole numbers from 0 to one less than this.
 pub(super) const PRIORITIES: i64 = 4;
-/// The priority that goes first.
+/// The priority that is claimed first.
 pub(super) const HIGHEST_PRIORITY: i64 = PRIORITIES - 1;
 
 /// A row as it is stored. The rules keep invalid values out, but rules can be dropped.
@@ -21,9 +21,9 @@ pub(super) struct DueRow {
     is_in_doubt: bool,
     priority: i64,
     due_at: i64,
-    /// None if it isn't plain text.
+    /// None if it isn't printable ASCII.
     pub(super) certificate_id: Option<String>,
-    /// Empty if it isn't plain text.
+    /// Empty if it isn't printable ASCII.
     verify_type: Option<String>,
     /// None if it isn't a number of tries.
     tries: Option<u32>,
@@ -47,7 +47,7 @@ impl DueRow {
     }
 }
 
-/// One query for each priority, the highest first: only so does SQLite read the index in its order.
+/// One query for each priority, the highest first. SQLite reads the index in order only if each has its own.
 pub(super) fn for_each_priority(query: impl Fn(&str) -> String) -> String {
     let queries =
         (0..PRIORITIES).rev().map(|priority| query(&format!("s.state = 'pending' AND s.priority = {priority}")));
@@ -60,9 +60,9 @@ pub(super) const IDLE: &str = " AND typeof(s.due_at) = 'integer'
 
 /// The earliest due rows that meet a condition. `limit` is the parameter that limits how many.
 ///
-/// SQLite looks at the value of a bare parameter when it plans a LIMIT, or a comparison on a table with an index that has
-/// `IS NOT NULL` in its condition, and plans the statement again each time one is bound. That took half of the daemon's
-/// processor time; hence the CASTs.
+/// SQLite uses the value of a bare parameter to plan a LIMIT, or a comparison on a table with a partial index on
+/// `IS NOT NULL`, and so plans the statement again each time one is bound. That took half of the daemon's processor time;
+/// hence the CASTs.
 fn earliest(limit: &str, condition: &str) -> String {
     [
         "SELECT * FROM (SELECT s.id, s.state, CAST(s.priority AS INTEGER) AS priority, s.due_at, s.certificate_id,
@@ -78,13 +78,13 @@ fn earliest(limit: &str, condition: &str) -> String {
     .concat()
 }
 
-/// A column if it holds plain text, which JSON can hold whatever else is in the column; else null.
-fn plain(column: &str) -> String {
+/// A column if it holds printable ASCII, else null: other values could make the JSON invalid.
+fn printable(column: &str) -> String {
     "CASE WHEN typeof(_) = 'text' AND length(CAST(_ AS BLOB)) = length(_) AND _ NOT GLOB '*[^ -~]*' THEN _ END"
         .replace('_', column)
 }
 
-/// The due rows as one JSON array: each row that is returned by itself costs a switch of threads.
+/// The due rows as one JSON array: each row returned separately costs a thread switch.
 static DUE: LazyLock<String> = LazyLock::new(|| {
     [
         "SELECT json_group_array(json_object(
@@ -95,9 +95,9 @@ static DUE: LazyLock<String> = LazyLock::new(|| {
                                             OR EXISTS (SELECT 1 FROM resolutions WHERE certificate_id = found.certificate_id),
                                           'true', 'false')),
                   'certificate_id', ",
-        &plain("certificate_id"),
+        &printable("certificate_id"),
         ", 'verify_type', CASE WHEN verify_type IS NOT NULL THEN coalesce(",
-        &plain("verify_type"),
+        &printable("verify_type"),
         ", '') END)) FROM (",
         &earliest("?2", "s.state = 'in_doubt'"),
         " UNION ALL SELECT * FROM (",
@@ -109,13 +109,13 @@ static DUE: LazyLock<String> = LazyLock::new(|| {
 
 /// How many rows to look for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct DueLimits {
     pub(super) in_doubt: usize,
     /// Of pending rows, for each priority.
     pub(super) of_each_priority: usize,
     /// Of all pending rows.
     pub(super) pending: usize,
-    /// The priority that goes first; then those below it, and then those above.
+    /// The priority that comes first; then those below it, and then those above.
     pub(super) first_priority: i64,
 }
 
@@ -128,7 +128,7 @@ pub(super) struct Due {
 }
 
 impl Due {
-    /// Whether more pending rows may be due than these, if so many were looked for in each priority.
+    /// Whether more pending rows may be due than these, which were found with this limit for each priority.
     pub(super) fn may_hide_others(&self, of_each_priority: usize) -> bool {
         let count = |priority| self.pending.iter().filter(|row| row.priority == priority).count();
         (0..PRIORITIES).any(|priority| count(priority) >= of_each_priority)
@@ -136,7 +136,7 @@ impl Due {
 }
 
 /// Looks for the rows that are due.
-pub(super) async fn due(connection: &mut SqliteConnection, now: Now, limits: Limits) -> Result<Due, QueueError> {
+pub(super) async fn due(connection: &mut SqliteConnection, now: Now, limits: DueLimits) -> Result<Due, QueueError> {
     const WHAT: &str = "looking for due submissions";
     let mut query = sqlx::query_scalar(DUE.as_str()).bind(now.unix.seconds());
     for limit in [limits.in_doubt, limits.of_each_priority, limits.pending] {
@@ -144,7 +144,7 @@ pub(super) async fn due(connection: &mut SqliteConnection, now: Now, limits: Lim
     }
     let json: String = query.fetch_one(connection).await.map_err(QueueError::of(WHAT))?;
     let found: Result<Vec<DueRow>, _> = serde_json::from_str(&json);
-    let mut found = found.map_err(|error| QueueError::unwritable(WHAT, &error))?;
+    let mut found = found.map_err(|error| QueueError::json(WHAT, &error))?;
     found.sort_by_key(|row| (row.due_at, row.id));
     let (in_doubt, mut pending): (Vec<_>, Vec<_>) = found.into_iter().partition(|row| row.is_in_doubt);
     pending.sort_by_key(|row| (limits.first_priority - row.priority).rem_euclid(PRIORITIES));

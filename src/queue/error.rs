@@ -5,15 +5,15 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::paths::{directory_of, shell};
+use super::paths::{directory_of, shell_quoted};
 use super::rejected_write::RejectedWrite;
 use crate::cause::{Cause, DatabaseCause, Quote};
 
-/// What to do with a damaged database. The `.recover` of Debian's shell writes nothing, and its `.dump` ends with a ROLLBACK
-/// if it met damage.
-pub const SALVAGE: &str = "stop the daemon and restore a backup; or save what can be read, to a new file: sqlite3 queue.db \
-    .dump | sed 's/^ROLLBACK; -- due to errors$/COMMIT;/' | sqlite3 saved.db; put that in its place, without the old \
-    queue.db-wal and queue.db-shm and beside the old queue.db.mark; and then: certcommit check --repair";
+/// What to do with a damaged database. Debian's `sqlite3` writes nothing on `.recover`, and ends a `.dump` with ROLLBACK if
+/// it finds damage.
+pub const SALVAGE: &str = "stop the daemon and restore a backup; or save what can be read to a new file: sqlite3 queue.db \
+    .dump | sed 's/^ROLLBACK; -- due to errors$/COMMIT;/' | sqlite3 saved.db; then replace queue.db with it, delete \
+    queue.db-wal and queue.db-shm, keep queue.db.mark, and run: certcommit check --repair";
 
 /// A failed operation.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub enum QueueError {
     #[error("{0} holds no queue yet")]
     Empty(PathBuf),
     /// The file is gone or empty although it held a queue before.
-    #[error("{path} holds no queue, although {made} requests were made from one here: it was emptied or deleted")]
+    #[error("{path} holds no queue, but a queue here made {made} requests: it was emptied or deleted")]
     Emptied {
         /// The file.
         path: PathBuf,
@@ -93,7 +93,7 @@ pub enum QueueError {
     Altered {
         /// The file.
         path: PathBuf,
-        /// Which they are.
+        /// The missing or altered objects.
         flaws: String,
     },
     /// The schema changed since it was last compared; the batch then compares it.
@@ -104,7 +104,7 @@ pub enum QueueError {
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// SQLite's words.
+        /// SQLite's message.
         detail: String,
     },
     /// A file can't be created.
@@ -115,17 +115,17 @@ pub enum QueueError {
         /// Why.
         error: io::Error,
     },
-    /// The database lies on a network filesystem.
-    #[error("{path} lies on a network filesystem ({kind}), where SQLite's locks don't work")]
+    /// The database is on a network filesystem.
+    #[error("{path} is on a network filesystem ({kind}), where SQLite's locks don't work")]
     Network {
         /// The file.
         path: PathBuf,
         /// The filesystem's type.
         kind: String,
     },
-    /// The database lies on a filesystem that another program or this machine's host serves.
+    /// The database is on a filesystem that another program or this machine's host serves.
     #[error(
-        "{path} lies on a filesystem ({kind}) that another program or the host of this machine serves; SQLite's locks work \
+        "{path} is on a filesystem ({kind}) that another program or the host of this machine serves; SQLite's locks work \
          there only if that server supports them"
     )]
     Served {
@@ -141,7 +141,7 @@ pub enum QueueError {
         path: PathBuf,
         /// How many names it has.
         names: u64,
-        /// The directory below which all of them lie.
+        /// The directory that all of them are below.
         root: PathBuf,
     },
     /// The database's path is a mount point.
@@ -164,7 +164,7 @@ pub enum QueueError {
     #[error("this user may read the database but not write to it ({0})")]
     ReadOnly(&'static str),
     /// The filesystem is mounted read-only.
-    #[error("{0} lies on a filesystem that is mounted read-only; SQLite has to write even to read a queue")]
+    #[error("{0} is on a filesystem that is mounted read-only; SQLite has to write even to read a queue")]
     ReadOnlyFilesystem(PathBuf),
     /// Another daemon runs on the database.
     #[error("another daemon holds {path} ({holder}); only one daemon may run per database")]
@@ -177,9 +177,9 @@ pub enum QueueError {
     /// The path no longer leads to the open file.
     #[error("{0} was replaced or deleted while it was open. Nothing more is sent")]
     Replaced(PathBuf),
-    /// The database went back to an earlier state while it was open.
+    /// The database was reverted to an earlier state while it was open.
     #[error(
-        "{path} was set back to an earlier state while it was open: {newest} requests are on record, but {made} were made. \
+        "{path} was reverted to an earlier state while it was open: {newest} requests are on record, but {made} were made. \
          Nothing more is sent"
     )]
     Rewound {
@@ -187,7 +187,7 @@ pub enum QueueError {
         path: PathBuf,
         /// The newest request on record.
         newest: i64,
-        /// The newest that was made.
+        /// The newest request made.
         made: i64,
     },
     /// Another process kept the database locked for longer than SQLite waits.
@@ -202,7 +202,7 @@ pub enum QueueError {
     /// A read, a write or a sync failed.
     #[error("the disk or the filesystem of the database failed{0}")]
     Io(Fault),
-    /// A file can't be opened, for another reason than permissions.
+    /// A file can't be opened, for a reason other than permissions.
     #[error("a file of the database can't be opened{0}")]
     CannotOpen(Fault),
     /// Any other failure of a statement, for instance because a table is missing.
@@ -248,7 +248,7 @@ impl QueueError {
             Self::Missing(_) => ("database_missing", CREATE.into()),
             Self::Empty(_) => ("database_empty", CREATE.into()),
             Self::Emptied { .. } => {
-                ("database_emptied", "restore a backup; a queue that is created anew starts paused".into())
+                ("database_emptied", "restore a backup; a newly created queue will start paused".into())
             }
             Self::Foreign { .. } => {
                 ("foreign_file", "set database.path to a queue, or to a file that doesn't exist yet".into())
@@ -269,16 +269,16 @@ impl QueueError {
             Self::Network { .. } => ("network_filesystem", "move database.path to a local disk".into()),
             Self::Served { .. } => (
                 "unsafe_filesystem",
-                "move database.path to a local disk. If there is none, and nothing on the other side opens the queue: \
+                "move database.path to a local disk. If there is none, and nothing on the other side opens the queue, set \
                  database.unsafe_filesystem = \"allow\""
                     .into(),
             ),
             Self::Linked { path, root, .. } => {
-                let find = format!("find {} -xdev -samefile {}", shell(root), shell(path));
+                let find = format!("find {} -xdev -samefile {}", shell_quoted(root), shell_quoted(path));
                 ("database_linked", format!("remove the others; to find them: {find}").into())
             }
             Self::MountPoint(path) => {
-                let volume = format!("-v DIRECTORY:{}", shell(directory_of(path)));
+                let volume = format!("-v DIRECTORY:{}", shell_quoted(directory_of(path)));
                 ("mount_point", format!("mount its directory, not the file (docker: {volume})").into())
             }
             Self::Permission { remedy, .. } => ("permission_denied", remedy.clone().into()),
@@ -287,14 +287,14 @@ impl QueueError {
             }
             Self::ReadOnlyFilesystem(path) => {
                 let why = "find out why (dmesg shows failed disks), and mount it read-write; its mount point";
-                ("read_only_filesystem", format!("{why}: findmnt -T {}", shell(directory_of(path))).into())
+                ("read_only_filesystem", format!("{why}: findmnt -T {}", shell_quoted(directory_of(path))).into())
             }
             Self::Held { .. } => ("held_by_other_daemon", "stop that daemon first".into()),
             Self::Replaced(_) => {
                 ("database_replaced", "put it back, or decide to use the new one, then start again".into())
             }
             Self::Rewound { .. } => {
-                ("database_rewound", "start again: the queue is then paused, and the reason says how to go on".into())
+                ("database_rewound", "start again: the queue will be paused, and the reason says what to do".into())
             }
             Self::Busy(_) => ("database_locked", "find the program that leaves a transaction open".into()),
             Self::Damaged(_) => {
@@ -315,9 +315,9 @@ impl QueueError {
         self.remedy().map_or_else(|| self.to_string(), |remedy| format!("{self}; {remedy}"))
     }
 
-    /// Whether the connection is still usable after this error. After an I/O error it may not be.
+    /// Whether the connection is still usable after this error. After an I/O error, it may not be.
     #[must_use]
-    pub fn spares_the_connection(&self) -> bool {
+    pub fn leaves_connection_usable(&self) -> bool {
         matches!(
             self,
             Self::Busy { .. } | Self::Refused(_) | Self::Held { .. } | Self::Replaced(_) | Self::Linked { .. }

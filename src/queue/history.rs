@@ -45,9 +45,9 @@ pub struct HistoryLine {
     pub error_code: Option<UntrustedText>,
     /// The server's ID for it.
     pub request_id: Option<UntrustedText>,
-    /// The order that was placed or seen.
+    /// The order that was placed or read back.
     pub order_id: Option<UntrustedText>,
-    /// The status that was given or seen.
+    /// The status that was returned or read back.
     pub status: Option<i64>,
     /// How long it took.
     pub duration_ms: Option<i64>,

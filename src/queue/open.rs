@@ -1,4 +1,4 @@
-//! Opening a queue. It is created or migrated first, if the opening allows that.
+//! Opening a queue, which creates or migrates it first where the [`Opening`] allows that.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -47,7 +47,7 @@ impl Queue {
     /// Opens the queue at this path; links are followed.
     ///
     /// # Errors
-    /// See [`QueueError`]; a database that isn't ours, or not of this version, is left as it is.
+    /// See [`QueueError`]. A database of another program, or with an unsuitable schema version, is left untouched.
     pub async fn open(target: impl Into<Target<'_>>, opening: Opening<'_>) -> Result<Self, QueueError> {
         Self::open_with(target.into(), opening, &MIGRATIONS).await
     }
@@ -97,7 +97,7 @@ pub(super) fn no_queue(path: &Path, not_yet: fn(PathBuf) -> QueueError) -> Queue
     }
 }
 
-/// Migrates a database under the daemon's lock, with a copy beside it first.
+/// Migrates a database under the daemon's lock, after writing a copy beside it.
 async fn migrate(
     path: &Path,
     found: Option<i64>,
@@ -133,7 +133,7 @@ async fn migrate(
     connection.close().await.map_err(QueueError::of(WHAT))
 }
 
-/// Copies the database. A copy that an earlier attempt left is older or the same, and is replaced.
+/// Copies the database. Replaces the copy of an earlier attempt, which has nothing newer.
 async fn keep_copy(connection: &mut SqliteConnection, copy: &Path) -> Result<(), QueueError> {
     match fs::remove_file(copy) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file_error(copy)(error)),

@@ -12,15 +12,16 @@ use crate::cause::RowCause;
 use crate::clock::Now;
 use crate::submission::Evidence;
 
-/// While others are read back first: if there are enough rows to hide others, more of them come due than can be read back.
+/// The longest spread while others are read back first. Rows that are enough to hide others still come due faster than they
+/// can be read back.
 const LONGEST_QUEUED: Duration = Duration::from_secs(30);
-/// While readback is paused.
+/// The longest spread while readback is paused.
 const LONGEST_PAUSED: Duration = Duration::from_secs(300);
 
 /// Why a row can't be read back now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Obstacle {
-    /// An order of its last commit may take this much longer to show.
+    /// An order placed by its last commit may take this much longer to show.
     Unsettled(Duration),
     /// Others are read back first.
     Queued,
@@ -44,9 +45,9 @@ impl Waiting {
     pub(super) fn new(submission: i64, obstacle: Obstacle, evidence: &Evidence) -> Self {
         let spread = |longest: Duration| evidence.age.min(longest).as_secs().max(1);
         let (at_least, spread, cause) = match obstacle {
-            Obstacle::Unsettled(rest) => (rest.as_secs() + 1, 1, RowCause::ReadTooEarly),
-            Obstacle::Queued => (1, spread(LONGEST_QUEUED), RowCause::ReadQueued),
-            Obstacle::Paused => (1, spread(LONGEST_PAUSED), RowCause::ReadPaused),
+            Obstacle::Unsettled(rest) => (rest.as_secs() + 1, 1, RowCause::ReadbackTooEarly),
+            Obstacle::Queued => (1, spread(LONGEST_QUEUED), RowCause::ReadbackQueued),
+            Obstacle::Paused => (1, spread(LONGEST_PAUSED), RowCause::ReadbackUnavailable),
         };
         Self { submission, at_least, spread, cause }
     }
@@ -58,7 +59,7 @@ impl Waiting {
     }
 }
 
-/// Makes these rows due later. False: a rule rejected that, and they stay as they are.
+/// Makes these rows due later. Returns false if a rule rejected that; then they stay as they are.
 pub(super) async fn postpone(
     connection: &mut SqliteConnection,
     waiting: &[Waiting],

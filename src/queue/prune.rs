@@ -9,19 +9,19 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::connection::Queue;
 use super::error::QueueError;
-use super::evidence::evidence;
+use super::recorded_evidence::evidence;
 use super::run::{self, Run};
 use crate::clock::{Now, UnixMillis};
 use crate::submission::{CertificateId, VerifyPolicy};
 
-/// A step examines this many requests, in the order of their numbers, without a lock.
-const EXAMINED: i64 = 500;
-/// Under the lock, it deletes old requests of this many certificates.
-const CERTIFICATES: usize = 20;
-/// It deletes this many requests of one certificate.
-const DELETED: i64 = 50;
+/// How many requests a step examines, in the order of their numbers, without a lock.
+const MAX_EXAMINED: i64 = 500;
+/// Of how many certificates a step deletes old requests, under the lock.
+const MAX_CERTIFICATES: usize = 20;
+/// How many requests of one certificate a step deletes.
+const MAX_DELETED: i64 = 50;
 
-/// The newest of the next old requests.
+/// The last of the old requests that a step examines.
 const LAST: &str =
     "SELECT max(number) FROM (SELECT number, started_at FROM requests WHERE number > ? ORDER BY number LIMIT ?)
   WHERE started_at < ?";
@@ -52,7 +52,7 @@ pub struct Pruned {
 }
 
 impl Queue {
-    /// One pruning step: of the requests `after` this number that were made `before` this time, examines some, and deletes
+    /// One pruning step: examines some of the requests `after` this number that were made `before` this time, and deletes
     /// those on which no decision depends. Requests of open or held submissions stay.
     ///
     /// A pass over the whole record takes many steps. A step that deletes anything holds the write lock for a few
@@ -70,18 +70,18 @@ impl Queue {
     ) -> Result<Pruned, QueueError> {
         self.files().check()?;
         let failed = QueueError::of("looking for old requests");
-        let last = sqlx::query_scalar(LAST).bind(after).bind(EXAMINED).bind(before.0);
+        let last = sqlx::query_scalar(LAST).bind(after).bind(MAX_EXAMINED).bind(before.0);
         let last: Option<i64> = last.fetch_one(&mut self.connection).await.map_err(&failed)?;
         let Some(last) = last else { return Ok(Pruned { deleted: 0, up_to: None }) };
         let candidates: Vec<(String, i64)> = sqlx::query_as(CANDIDATES)
             .bind(after)
             .bind(last)
             .bind(before.0)
-            .bind(i64::try_from(CERTIFICATES).unwrap_or(i64::MAX))
+            .bind(i64::try_from(MAX_CERTIFICATES).unwrap_or(i64::MAX))
             .fetch_all(&mut self.connection)
             .await
             .map_err(&failed)?;
-        let up_to = candidates.get(CERTIFICATES - 1).map_or(last, |(_, first)| *first);
+        let up_to = candidates.get(MAX_CERTIFICATES - 1).map_or(last, |(_, first)| *first);
         let mut pruned = Pruned { deleted: 0, up_to: Some(up_to) };
         if candidates.is_empty() {
             return Ok(pruned);
@@ -126,13 +126,13 @@ async fn delete_oldest(
     before: UnixMillis,
 ) -> Result<u64, QueueError> {
     let failed = QueueError::of("pruning");
-    let oldest = sqlx::query_as(OLDEST).bind(before.0).bind(certificate_id.as_str()).bind(DELETED);
+    let oldest = sqlx::query_as(OLDEST).bind(before.0).bind(certificate_id.as_str()).bind(MAX_DELETED);
     let oldest: Vec<(i64, bool)> = oldest.fetch_all(&mut *connection).await.map_err(&failed)?;
     let mut deleted = 0;
     for (number, _) in oldest.into_iter().take_while(|(_, is_old)| *is_old) {
-        let gone = sqlx::query("DELETE FROM requests WHERE number = ?").bind(number).execute(&mut *connection).await;
-        match gone.map_err(&failed) {
-            Ok(gone) => deleted += gone.rows_affected(),
+        let result = sqlx::query("DELETE FROM requests WHERE number = ?").bind(number).execute(&mut *connection).await;
+        match result.map_err(&failed) {
+            Ok(done) => deleted += done.rows_affected(),
             Err(QueueError::Refused(_)) => break,
             Err(error) => return Err(error),
         }

@@ -1,4 +1,4 @@
-//! Recovery: settling the requests that nobody holds, after a crash or a failed COMMIT.
+//! Recovery: settling orphaned requests, which nobody holds any more, after a crash or a failed COMMIT.
 
 use sqlx::sqlite::SqliteConnection;
 
@@ -19,15 +19,15 @@ use crate::submission::{Event, Evidence, Policy, RequestKind, Row, State, next_s
 pub struct Recovered {
     /// Submissions that an earlier run left in flight; they are in doubt now.
     pub in_doubt: u64,
-    /// Submissions that this run claimed in a batch that it took for failed; they are pending again.
+    /// Submissions that this run claimed in a batch that reported an error but landed; they are pending again.
     pub returned: u64,
-    /// Submissions whose row lacked the recorded result of its commit; they have it now.
+    /// Submissions whose row lacked the recorded result of its commit; the row has it now.
     pub completed: u64,
     /// Requests that a rule of the queue keeps from being settled. They stay as they are until the next recovery.
     pub rejected: Vec<RejectedWrite>,
 }
 
-/// A request that nobody holds.
+/// An orphaned request.
 #[derive(Debug, sqlx::FromRow)]
 struct Orphan {
     number: i64,
@@ -42,7 +42,7 @@ impl Queue {
     /// Settles every unfinished request except the `held` ones, which are this run's and in flight.
     ///
     /// A commit of an earlier run may have been sent: its submission becomes in doubt. A commit of this run that isn't held
-    /// was claimed by a batch whose COMMIT failed and landed all the same; it was never sent.
+    /// was claimed by a batch whose COMMIT reported an error but landed; it was never sent.
     ///
     /// # Errors
     /// When the database fails, or another daemon took the queue over.
@@ -53,11 +53,11 @@ impl Queue {
         held: &[i64],
         policy: &Policy,
     ) -> Result<Recovered, QueueError> {
-        let (mut passed_over, mut rejected) = (held.to_vec(), Vec::new());
+        let (mut skipped, mut rejected) = (held.to_vec(), Vec::new());
         loop {
-            match self.recover_all_but(&passed_over, run, now, policy).await {
+            match self.recover_all_but(&skipped, run, now, policy).await {
                 Err(QueueError::RolledBack { refused: Some(write), .. }) if write.request.is_some() => {
-                    passed_over.extend(write.request);
+                    skipped.extend(write.request);
                     rejected.push(*write);
                     self.reconnect().await?;
                 }
@@ -128,7 +128,7 @@ impl Queue {
         self.requests_made().await.map(|(newest, _)| newest)
     }
 
-    /// Pauses a restored database, and makes its requests continue after this number.
+    /// Pauses a restored database, and makes its request numbers continue after this one.
     ///
     /// # Errors
     /// When the database fails.
@@ -162,7 +162,7 @@ impl Orphan {
             return (completion, None);
         };
         let row = Row { state: State::InFlight, tries: self.tries.unwrap_or_default(), evidence: Evidence::none() };
-        // This decision has no backoff, so it needs no dice.
+        // This decision has no backoff, so it needs no random number.
         let Some(change) = next_state(&row, kind, &event, policy, 0.0) else { return (completion, None) };
         let completion = completion.with_change(submission, &certificate_id, row.state, Some(&change), now.unix);
         (completion, Some(change.to))

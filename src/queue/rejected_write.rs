@@ -1,5 +1,5 @@
-//! Writes that a rule of the queue, or a trigger that a user added, rejects. A rejection affects one row: nothing of it is
-//! written, and the other rows are.
+//! Writes that a rule of the queue, or a trigger that a user added, rejects. A rejection affects one row; the other rows
+//! are written.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub struct RejectedWrite {
     pub certificate_id: Option<String>,
     /// The number of the request to complete; none for a claim.
     pub request: Option<i64>,
-    /// Whether no rule rejected it, but a value of the submission is invalid because it got past the rules. That says nothing
+    /// Whether the submission has an invalid value that got past the rules, so that no rule rejected the write. Says nothing
     /// about other rows.
     pub is_malformed: bool,
     /// The sentence of the rule, or what is wrong with the row.

@@ -1,5 +1,5 @@
-//! Repairing a queue whose schema was altered: certcommit's objects are created again around the rows, which stay as they
-//! are. Lost rows and columns of the record can't be recreated.
+//! Repairing a queue whose schema was altered: certcommit's objects are recreated around the rows, which stay as they are.
+//! Lost rows and columns of the record can't be recreated.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -49,7 +49,7 @@ pub struct Repaired {
     pub copy: Option<PathBuf>,
     /// What was repaired.
     pub fixed: Vec<Flaw>,
-    /// What could not be repaired, with the reason if it is known.
+    /// What couldn't be repaired, with the reason if it is known.
     pub left: Vec<(Flaw, Option<String>)>,
     /// Whether `state_counts` was wrong, and was corrected.
     pub recounted: bool,
@@ -62,17 +62,17 @@ pub struct Repaired {
 pub struct Saved {
     /// How many submissions there are.
     pub submissions: i64,
-    /// The highest id that was given out: one for each submission ever enqueued, and for some that were not.
+    /// The highest id that was assigned: one for each submission ever enqueued, and for some that were not.
     pub ids: i64,
     /// How many certificates have requests on record, but no submission: it was deleted, or lost.
     pub strays: i64,
 }
 
-/// Repairs the queue at this path, which no daemon may hold, after it has written a copy beside it. All of what can be
-/// repaired is, or nothing.
+/// Repairs the queue at this path, after writing a copy beside it. No daemon may hold it. Either repairs everything that can
+/// be repaired, or changes nothing.
 ///
 /// # Errors
-/// When a daemon holds it, it is no queue or a damaged one, or the copy can't be written.
+/// When a daemon holds it, it isn't a queue or is damaged, or the copy can't be written.
 pub async fn repair(target: impl Into<Target<'_>>, now: UnixMillis) -> Result<Repaired, QueueError> {
     let path = &Location::find(target.into())?.path;
     if !path.try_exists().map_err(file_error(path))? {
@@ -84,7 +84,7 @@ pub async fn repair(target: impl Into<Target<'_>>, now: UnixMillis) -> Result<Re
         Contents::Queue(applied) => (applied, false),
         Contents::Unmarked(applied) => (applied, true),
     };
-    // A newer queue can't be repaired; an older one is repaired as the version that it is.
+    // A newer queue can't be repaired; an older one is repaired as its own version.
     pending(path, &applied, &MIGRATIONS)?;
     let mut connection = connect(path).await?;
     let flaws = comparison::flaws(&mut connection, &MIGRATIONS).await?;
@@ -129,12 +129,12 @@ async fn repair_schema(
     is_from_dump: bool,
 ) -> Result<Repaired, QueueError> {
     // Otherwise, renaming a table would make SQLite rewrite objects that users added.
-    let careful = "PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON";
-    sqlx::raw_sql(careful).execute(&mut *connection).await.map_err(QueueError::of(WHAT))?;
+    let pragmas = "PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON";
+    sqlx::raw_sql(pragmas).execute(&mut *connection).await.map_err(QueueError::of(WHAT))?;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(QueueError::of(WHAT))?;
     let mut repair = Repair { connection: &mut transaction, made, flaws: &flaws, reasons: Vec::new() };
     if !flaws.is_empty() {
-        repair.remake().await?;
+        repair.recreate_objects().await?;
     }
     let recounted = repair.recount().await;
     if !flaws.is_empty() {
@@ -166,9 +166,9 @@ struct Repair<'a> {
 }
 
 impl<'a> Repair<'a> {
-    /// Creates missing or altered objects again, except triggers. All triggers are dropped, so that they reject nothing of
-    /// this, and fire in their original order once they exist again.
-    async fn remake(&mut self) -> Result<(), QueueError> {
+    /// Recreates missing and altered objects, except triggers. Drops all of certcommit's triggers, so that they don't reject
+    /// the repair, and fire in their original order once they are recreated.
+    async fn recreate_objects(&mut self) -> Result<(), QueueError> {
         let found = Schema::of(self.connection).await?;
         for trigger in self.made.all("trigger").filter(|trigger| found.find(trigger).is_some()) {
             self.attempt(&trigger.name, &[format!("DROP TRIGGER {}", quoted(&trigger.name))]).await?;
@@ -231,8 +231,8 @@ impl<'a> Repair<'a> {
         Ok(())
     }
 
-    /// Marks it as a queue, and pauses it: pending submissions may have been sent, and the record of that may be lost to the
-    /// damage for which the queue was dumped.
+    /// Marks it as a queue, and pauses it: pending submissions may have been sent, and the damage that led to the dump may
+    /// have destroyed the record of that.
     async fn mark_and_pause(&mut self) -> Result<(), QueueError> {
         let mark = AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}"));
         sqlx::raw_sql(mark).execute(&mut *self.connection).await.map_err(QueueError::of(WHAT))?;

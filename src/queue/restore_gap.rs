@@ -13,7 +13,7 @@ pub enum RestoreGap {
     Behind {
         /// The newest request on record.
         newest: i64,
-        /// The newest that was made.
+        /// The newest request made.
         made: i64,
     },
     /// There is no marker: the database was restored, or moved here, without it.
@@ -21,7 +21,7 @@ pub enum RestoreGap {
         /// The newest request on record.
         newest: i64,
     },
-    /// All are gone.
+    /// No request is left on record.
     Emptied {
         /// How many were made.
         made: i64,
@@ -45,7 +45,7 @@ impl fmt::Display for RestoreGap {
 }
 
 impl Queue {
-    /// What the record lacks, if anything, for the number that the marker holds. The marker has to be read before the
+    /// What the record lacks, if anything, compared with the number in the marker. The marker has to be read before the
     /// database, because a daemon may be running.
     ///
     /// # Errors

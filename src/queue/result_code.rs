@@ -32,7 +32,7 @@ pub(super) fn primary_code(error: &sqlx::Error) -> Option<i32> {
 }
 
 /// SQLite's own message, without sqlx's additions.
-pub(super) fn words(error: &sqlx::Error) -> String {
+pub(super) fn message(error: &sqlx::Error) -> String {
     match error.as_database_error() {
         Some(error) => error.message().to_owned(),
         None => error.to_string(),
@@ -47,7 +47,7 @@ impl QueueError {
 
     /// The error of a statement.
     pub(super) fn about(what: &'static str, error: &sqlx::Error) -> Self {
-        Self::classified(what, primary_code(error), words(error))
+        Self::classified(what, primary_code(error), message(error))
     }
 
     /// The error for SQLite's primary result code.
@@ -76,17 +76,17 @@ impl QueueError {
         }
     }
 
-    /// The error of a value that can't be written as JSON or read from it.
-    pub(super) fn unwritable(what: &'static str, error: &serde_json::Error) -> Self {
+    /// The error of a value that can't be converted to or from JSON.
+    pub(super) fn json(what: &'static str, error: &serde_json::Error) -> Self {
         Self::Failed(Fault { what: Some(what), detail: error.to_string() })
     }
 
     /// The error of a write that a trigger ignored, with `RAISE(IGNORE)`.
     pub(super) fn ignored() -> Self {
-        Self::Refused("a trigger ignores what is written (RAISE(IGNORE))".to_owned())
+        Self::Refused("a trigger ignored the write (RAISE(IGNORE))".to_owned())
     }
 
-    /// The same with the write that caused it, if this is a rollback.
+    /// Adds the write that caused the error, if this is a rollback.
     pub(super) fn concerning(self, refused: impl FnOnce(String) -> RejectedWrite) -> Self {
         let Self::RolledBack { sentence, refused: None } = self else { return self };
         let refused = Some(Box::new(refused(sentence.clone())));

@@ -28,7 +28,7 @@ impl Run {
 }
 
 named_enum! {
-    /// What the daemon is doing, as `daemon.mode` says it.
+    /// What the daemon is doing, as shown in `daemon.mode`.
     pub enum Mode {
         /// Sends what is due.
         Running = "running",
@@ -48,7 +48,7 @@ named_enum! {
 pub struct Heartbeat {
     /// What the daemon is doing.
     pub mode: Mode,
-    /// Why, if it isn't simply running.
+    /// Why, if it isn't running normally.
     pub why: Option<Cause>,
     /// Commits a second at present.
     pub pace: f64,
@@ -65,7 +65,7 @@ pub struct Control {
     pub pause_code: Option<UntrustedText>,
     /// The parameters of the cause.
     pub pause_parameters: Option<Parameters>,
-    /// End a pause by fault with a probe at once.
+    /// End a pause by fault by probing at once.
     pub probe_requested: bool,
 }
 
@@ -98,7 +98,7 @@ impl Holder {
     }
 }
 
-/// The last run on a database, or on what it is a copy of.
+/// The last run on a database, or on the original of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct LastRun {
     /// Whether it recorded that it stopped. A copy made while it ran lacks that record.
@@ -119,7 +119,7 @@ impl Queue {
         )
         .fetch_optional(&mut self.connection)
         .await
-        .map_err(QueueError::of("looking for how the last run ended"))
+        .map_err(QueueError::of("looking for the last run"))
     }
 
     /// Begins a run, and records it in the `daemon` row.
@@ -182,7 +182,7 @@ pub(super) async fn beat(
     Ok(())
 }
 
-/// Pauses. An operator's text is stored as it is; certcommit's own includes the remedy, for those who read it with SQL. A
+/// Pauses. An operator's text is stored verbatim; certcommit's own includes the remedy, for those who read it with SQL. A
 /// queue whose schema has no codes yet, such as a copy made before a migration, gets only the text.
 pub(super) async fn pause(connection: &mut SqliteConnection, cause: &Cause) -> Result<(), sqlx::Error> {
     if let Cause::Pause(PauseCause::ByOperator { reason }) = cause {
@@ -205,8 +205,8 @@ async fn write_pause(
     text: Option<String>,
     cause: Option<&Cause>,
 ) -> Result<(), sqlx::Error> {
-    let words = sqlx::query("UPDATE control SET paused = 1, pause_reason = ?, probe_requested = 0").bind(text);
-    words.execute(&mut *connection).await?;
+    let update = sqlx::query("UPDATE control SET paused = 1, pause_reason = ?, probe_requested = 0").bind(text);
+    update.execute(&mut *connection).await?;
     // In this order: a trigger clears the previous code when the text changes.
     if let Some(cause) = cause {
         let code = sqlx::query("UPDATE control SET pause_code = ?, pause_parameters = ?").bind(cause.code());

@@ -4,8 +4,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::error::QueueError;
 
-/// Writes within a savepoint, which must not be nested. If a rule rejects any of it, nothing of it is written, and the
-/// rule's sentence is returned.
+/// Writes within a savepoint, which must not be nested. If a rule rejects any part, nothing is written, and the rule's
+/// sentence is returned.
 ///
 /// # Errors
 /// Also [`QueueError::RolledBack`], if a trigger rejected the write and rolled the whole transaction back.
@@ -20,7 +20,7 @@ pub(super) async fn write_alone<T>(
     };
     let undone = run(connection, "ROLLBACK TO alone; RELEASE alone").await;
     match (error, undone) {
-        // The savepoint is gone.
+        // The trigger's rollback has ended the savepoint.
         (QueueError::Refused(sentence), Err(QueueError::Failed(_))) => {
             Err(QueueError::RolledBack { sentence, refused: None })
         }
@@ -30,5 +30,5 @@ pub(super) async fn write_alone<T>(
 }
 
 async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), QueueError> {
-    sqlx::raw_sql(sql).execute(connection).await.map(drop).map_err(QueueError::of("writing a row alone"))
+    sqlx::raw_sql(sql).execute(connection).await.map(drop).map_err(QueueError::of("writing a row"))
 }

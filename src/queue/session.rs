@@ -34,7 +34,7 @@ impl Session {
     ///
     /// # Errors
     /// The same as [`Queue::batch`]. After [`QueueError::Busy`], the batch has not landed, and the same request can be run
-    /// again; after any other error it may have, and the next request has to reconcile.
+    /// again. After any other error, it may have landed, and the next request has to reconcile.
     pub async fn execute(&mut self, request: &BatchRequest) -> Result<Option<BatchReport>, QueueError> {
         let done = match self.run_batch(request).await {
             // A missing table or column explains more than the statement that needed it.
@@ -46,7 +46,7 @@ impl Session {
             }
             done => done,
         };
-        self.is_suspect |= done.as_ref().is_err_and(|error| !error.spares_the_connection());
+        self.is_suspect |= done.as_ref().is_err_and(|error| !error.leaves_connection_usable());
         done
     }
 
@@ -85,7 +85,7 @@ impl Session {
         Ok(Some(BatchReport { recovered, pruned, oldest_open, ..report }))
     }
 
-    /// Settles the requests that nobody holds. `made` is the newest request by the marker.
+    /// Settles orphaned requests. `made` is the newest request by the marker.
     async fn reconcile(
         &mut self,
         in_flight: &[i64],
@@ -93,7 +93,7 @@ impl Session {
         request: &BatchRequest,
     ) -> Result<Recovered, QueueError> {
         self.queue.check_newest(made).await?;
-        // If the marker can't be written, every claim would be returned again: so nothing is claimed until this works.
+        // While the marker can't be written, every claim would be returned: claim nothing until it can.
         self.marker.rewrite()?;
         // The requests of these results were sent, even if they aren't in the list.
         let results = request.results.iter().map(|result| result.claim.request);
@@ -101,8 +101,7 @@ impl Session {
         self.queue.recover(&self.run, clock::now(), &held, &request.policy).await
     }
 
-    /// Corrects the counts if the last batch found them wrong. This doesn't belong after that batch: an error would hide what
-    /// the batch had claimed.
+    /// Corrects the counts if the last batch found them wrong. Not right after that batch: an error would hide its claims.
     async fn recount_if_wrong(&mut self) -> Result<bool, QueueError> {
         if !self.is_miscounted {
             return Ok(false);
@@ -113,7 +112,7 @@ impl Session {
         Ok(true)
     }
 
-    /// Runs one pruning step. A failure holds nothing else up: it ends the pass.
+    /// Runs one pruning step. A failure ends the pass, and blocks nothing else.
     async fn prune(&mut self, verify: &VerifyPolicy, step: PruneStep) -> Result<Pruned, QueueError> {
         use QueueError::{CannotOpen, Failed, Full, Io, Refused};
         match self.queue.prune(&self.run, clock::now(), verify, step.before, step.after).await {

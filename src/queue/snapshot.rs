@@ -14,14 +14,14 @@ use crate::submission::State;
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) state: QueueState,
-    /// Submissions by state, as the queue's triggers count them. Whether a state has any is asked of the submissions
-    /// themselves: anyone can write a count.
+    /// Submissions by state, as the queue's triggers count them. Whether a state has any is read from the submissions
+    /// themselves, because anyone can write a count.
     pub(super) counts: Counts,
     /// Whether a count is certainly wrong.
     pub(super) miscounted: bool,
 }
 
-/// All of it but the counts. It is read as one row, because each row costs a switch of threads.
+/// Everything but the counts. It is read as one row, because each row costs a thread switch.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct QueueState {
     /// The run that holds the queue.
@@ -67,11 +67,11 @@ static SNAPSHOT: LazyLock<String> = LazyLock::new(|| {
 
 /// Takes a snapshot.
 pub(super) async fn snapshot(connection: &mut SqliteConnection) -> Result<Snapshot, QueueError> {
-    const WHAT: &str = "looking for what is left to do";
+    const WHAT: &str = "reading the state of the queue";
     let state: QueueState =
         sqlx::query_as(SNAPSHOT.as_str()).fetch_one(connection).await.map_err(QueueError::of(WHAT))?;
     let stored: Vec<(String, i64, i64)> =
-        serde_json::from_str(&state.counts).map_err(|error| QueueError::unwritable(WHAT, &error))?;
+        serde_json::from_str(&state.counts).map_err(|error| QueueError::json(WHAT, &error))?;
     let miscounted = stored.iter().any(|(_, count, any)| (*count > 0) != (*any > 0) || *count < 0);
     let believed = |count: i64, any: i64| if any > 0 { count.max(1) } else { 0 };
     let counts = stored.into_iter().filter_map(|(state, count, any)| Some((state.parse().ok()?, believed(count, any))));

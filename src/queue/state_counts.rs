@@ -1,5 +1,5 @@
-//! The table `state_counts`, which triggers maintain, and its correction where it is certainly wrong, because it was written
-//! to or triggers were dropped. Counting the submissions reads a whole index: a second for ten million rows.
+//! The table `state_counts`, which triggers maintain. It is corrected only where it is certainly wrong, because someone
+//! wrote to it or dropped triggers: counting the submissions reads a whole index, which takes a second for ten million rows.
 
 use super::connection::Queue;
 use super::counts::Counts;
@@ -17,7 +17,7 @@ pub(super) const CORRECT: &str = "UPDATE state_counts
   WHERE count IS NOT (SELECT count(*) FROM submissions s WHERE s.state = state_counts.state)";
 
 impl Queue {
-    /// Submissions by state; costs the same however long the queue is, as long as the table may be right.
+    /// Submissions by state. The cost doesn't depend on the length of the queue, unless the table is certainly wrong.
     ///
     /// # Errors
     /// When the database fails.
@@ -40,7 +40,7 @@ impl Queue {
     /// When the database fails.
     pub async fn recount(&mut self) -> Result<(), QueueError> {
         let corrected = sqlx::query(CORRECT).execute(&mut self.connection).await;
-        corrected.map(drop).map_err(QueueError::of("counting the submissions again"))
+        corrected.map(drop).map_err(QueueError::of("recounting the submissions"))
     }
 
     /// Submissions by state, counted one by one.

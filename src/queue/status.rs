@@ -1,4 +1,4 @@
-//! The queue at a glance, for `status`. The cost of a query hardly depends on the length of the queue.
+//! The queue at a glance, for `status`. The cost of its queries barely depends on the length of the queue.
 
 use super::connection::Queue;
 use super::counts::Counts;
@@ -13,12 +13,12 @@ use crate::cause::Cause;
 /// How many minutes the status covers.
 pub const MINUTES: usize = 30;
 
-/// The most commits and readbacks in a second, which limits how many requests are read.
-const MOST_REQUESTS_PER_SECOND: i64 = 30;
+/// An upper bound of commits and readbacks per second, which limits how many requests are read.
+const MAX_REQUESTS_PER_SECOND: i64 = 30;
 /// The submissions with one error code are counted up to this number.
-const MOST_COUNTED: i64 = 10_000;
+const MAX_COUNTED: i64 = 10_000;
 /// How many error codes are read.
-const MOST_CODES: i64 = 50;
+const MAX_CODES: i64 = 50;
 /// How many of them are shown.
 const CODES_SHOWN: i64 = 5;
 
@@ -42,7 +42,7 @@ const DAEMON: &str = "SELECT run_id, CAST(pid AS INTEGER) AS pid, version, CAST(
                CAST(heartbeat_at AS INTEGER) AS heartbeat_at, mode, why, why_code, why_parameters,
                CAST(pace AS REAL) AS pace FROM daemon";
 
-/// Steps from code to code in the index, and counts each up to a limit. The null at the end stands for submissions without a
+/// Steps from code to code in the index, and counts each up to a limit. The null at the end is for submissions without a
 /// code.
 pub(super) const FREQUENT_ERRORS: &str = "WITH RECURSIVE codes(code) AS (
                SELECT min(error_code) FROM submissions WHERE state = 'failed'
@@ -55,8 +55,8 @@ pub(super) const FREQUENT_ERRORS: &str = "WITH RECURSIVE codes(code) AS (
                  FROM codes)
               WHERE n > 0 ORDER BY n DESC, code LIMIT ?3";
 
-/// Reads backwards from the newest request. The submissions changed since then may be many more: all that were just
-/// enqueued.
+/// Reads backwards from the newest request. The submissions that changed in that time may be many more, after a large
+/// enqueue.
 pub(super) const PER_MINUTE: &str = "SELECT max(0, (?1 - finished_at) / 60000) AS ago, count(*) FROM requests
               WHERE number > (SELECT max(number) FROM requests) - ?2 AND finished_at > ?1 - ?3
                 AND outcome IN ('submitted', 'committed') GROUP BY 1";
@@ -153,12 +153,12 @@ impl Queue {
         let daemon = sqlx::query_as(DAEMON).fetch_one(&mut *connection).await.map_err(&failed)?;
         let last_due = sqlx::query_scalar(LAST_DUE).bind(PRIORITIES).fetch_one(&mut *connection);
         let last_due = last_due.await.map_err(&failed)?;
-        let errors = sqlx::query_as(FREQUENT_ERRORS).bind(MOST_COUNTED).bind(MOST_CODES).bind(CODES_SHOWN);
+        let errors = sqlx::query_as(FREQUENT_ERRORS).bind(MAX_COUNTED).bind(MAX_CODES).bind(CODES_SHOWN);
         let errors = errors.fetch_all(&mut *connection).await.map_err(&failed)?;
         let minutes = i64::try_from(MINUTES).unwrap_or(i64::MAX);
         let succeeded: Vec<(i64, i64)> = sqlx::query_as(PER_MINUTE)
             .bind(now.saturating_mul(1000))
-            .bind(minutes * 60 * MOST_REQUESTS_PER_SECOND)
+            .bind(minutes * 60 * MAX_REQUESTS_PER_SECOND)
             .bind(minutes * 60_000)
             .fetch_all(connection)
             .await
@@ -193,7 +193,7 @@ impl Queue {
     }
 
     async fn oldest(&mut self) -> Result<Option<Oldest>, QueueError> {
-        let failed = QueueError::of("looking for the oldest");
+        let failed = QueueError::of("looking for the oldest submission");
         sqlx::query_as(OLDEST).fetch_optional(&mut self.connection).await.map_err(failed)
     }
 }

@@ -13,7 +13,7 @@ use crate::cause::Cause;
 pub struct Parameters(String);
 
 impl Parameters {
-    /// For tests of the code that shows it.
+    /// For tests of code that shows parameters.
     #[cfg(test)]
     pub(crate) fn of(json: &str) -> Self {
         Self(json.to_owned())

@@ -1,5 +1,4 @@
-//! Tests of the queue through its interface: each has a database in a directory of its own, a run of the daemon, and sets the
-//! time.
+//! Tests of the queue through its interface. Each has its own database and run of the daemon, and sets the time.
 
 mod admin;
 mod batch;
@@ -33,7 +32,7 @@ use crate::submission::{
     CertificateId, Event, Outcome, OutcomeClass, Policy, RequestKind, RetryPolicy, State, VerifyPolicy, next_state,
 };
 
-/// When the runs of these tests begin, in unix seconds: long ago, so that no other clock's time is taken for it.
+/// When the runs of these tests begin, in unix seconds: long ago, so that it can't be mistaken for the time of a real clock.
 const BEGIN: i64 = 1_700_000_000;
 
 const POLICY: Policy = Policy {
@@ -95,7 +94,7 @@ fn nothing_placed() -> Outcome {
 }
 
 /// A batch that claims and has no results.
-fn asking(commits: usize, readbacks: usize) -> BatchRequest {
+fn claiming(commits: usize, readbacks: usize) -> BatchRequest {
     let limits = ClaimLimits { commits, readbacks, ..ClaimLimits::default() };
     BatchRequest { limits, ..BatchRequest::new(POLICY) }
 }
@@ -142,7 +141,7 @@ impl Site {
         Now { unix: self.run.started.unix.plus(since), instant: self.run.started.instant + since }
     }
 
-    /// The daemon dies, and another one begins.
+    /// The daemon dies, and another one starts.
     async fn restart(&mut self) {
         self.run = run("next");
         self.queue.begin_run(&self.run).await.unwrap();
@@ -177,31 +176,31 @@ impl Site {
         commits: usize,
         readbacks: usize,
     ) -> BatchReport {
-        let request = BatchRequest { results: results.to_vec(), ..asking(commits, readbacks) };
+        let request = BatchRequest { results: results.to_vec(), ..claiming(commits, readbacks) };
         self.batch(seconds, &request).await.unwrap()
     }
 
     async fn complete(&mut self, seconds: u64, result: Completed) {
-        let done = self.write_and_claim(seconds, &[result], 0, 0).await;
-        assert_eq!(done.rejected_results, []);
+        let report = self.write_and_claim(seconds, &[result], 0, 0).await;
+        assert_eq!(report.rejected_results, []);
     }
 
-    /// Writes the result of a batch again that was reported as failed, but had landed.
+    /// Writes a result again, whose first batch reported an error but landed.
     async fn complete_again(&mut self, seconds: u64, result: &Completed) {
         let reconcile = Some(Vec::new());
-        let request = BatchRequest { results: vec![result.clone()], reconcile, ..asking(0, 0) };
-        let done = self.batch(seconds, &request).await.unwrap();
-        assert_eq!(done.rejected_results, []);
+        let request = BatchRequest { results: vec![result.clone()], reconcile, ..claiming(0, 0) };
+        let report = self.batch(seconds, &request).await.unwrap();
+        assert_eq!(report.rejected_results, []);
     }
 
     /// Claims commits at this time.
-    async fn commits(&mut self, seconds: u64, most: usize) -> Vec<Claim> {
-        self.write_and_claim(seconds, &[], most, 0).await.commits()
+    async fn commits(&mut self, seconds: u64, limit: usize) -> Vec<Claim> {
+        self.write_and_claim(seconds, &[], limit, 0).await.commits()
     }
 
     /// Claims readbacks at this time.
-    async fn readbacks_at(&mut self, seconds: u64, most: usize) -> Vec<Claim> {
-        self.write_and_claim(seconds, &[], 0, most).await.readbacks()
+    async fn readbacks_at(&mut self, seconds: u64, limit: usize) -> Vec<Claim> {
+        self.write_and_claim(seconds, &[], 0, limit).await.readbacks()
     }
 
     /// Commits the one submission that is due, with this outcome.
@@ -253,7 +252,7 @@ impl Site {
         self.line(text).await.state.to_string()
     }
 
-    /// How each request for this certificate ended; none: on the way.
+    /// How each request for this certificate ended; none while it is in flight.
     async fn outcomes(&mut self, text: &str) -> Vec<Option<String>> {
         self.queue
             .history(&id(text))

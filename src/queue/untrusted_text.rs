@@ -9,8 +9,8 @@ use sqlx::{Decode, Type};
 
 use crate::escaping::printable;
 
-/// Texts are cut after this many characters.
-const MAX_SHOWN: usize = 1000;
+/// Longer texts are truncated to this many characters.
+const MAX_CHARACTERS: usize = 1000;
 
 /// The value of a column, whatever it is, in a form that is safe to show and to log: one line of limited length, without
 /// control characters. Bytes that aren't UTF-8 and values that aren't text don't fail the query that reads them.
@@ -19,10 +19,10 @@ pub struct UntrustedText(String);
 
 impl UntrustedText {
     fn new(bytes: &[u8]) -> Self {
-        Self(printable(&String::from_utf8_lossy(bytes), MAX_SHOWN))
+        Self(printable(&String::from_utf8_lossy(bytes), MAX_CHARACTERS))
     }
 
-    /// For tests of the code that shows it.
+    /// For tests of code that shows such text.
     #[cfg(test)]
     pub(crate) fn of(text: &str) -> Self {
         Self::new(text.as_bytes())
@@ -85,13 +85,13 @@ mod tests {
             ("SELECT 1.5", "1.5"),
             ("SELECT ''", ""),
         ];
-        for (query, shown) in cases {
+        for (query, expected) in cases {
             let value: UntrustedText = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
-            assert_eq!(&*value, shown, "{query}");
+            assert_eq!(&*value, expected, "{query}");
         }
         let long: UntrustedText =
             sqlx::query_scalar("SELECT printf('%.65536c', 'x')").fetch_one(&mut connection).await.unwrap();
-        assert_eq!(long.chars().count(), MAX_SHOWN + 1);
+        assert_eq!(long.chars().count(), MAX_CHARACTERS + 1);
         let none: Option<UntrustedText> = sqlx::query_scalar("SELECT NULL").fetch_one(&mut connection).await.unwrap();
         assert_eq!(none, None);
     }

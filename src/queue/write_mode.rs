@@ -11,7 +11,7 @@ use super::savepoint::write_alone;
 /// How a batch writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WriteMode {
-    /// With as few statements as possible: most of what a batch costs is the switch of threads for each statement.
+    /// With as few statements as possible: most of the cost of a batch is a thread switch for each statement.
     AllAtOnce,
     /// One by one, so that a rule that rejects a row affects only that row.
     OneByOne,
@@ -36,12 +36,12 @@ pub(super) trait Write {
     fn rejected(&self, item: &Self::Item, sentence: String) -> RejectedWrite;
 }
 
-/// Writes items in this mode. For each item, in their order: its output or, if a rule rejected it, the rejection; of a
-/// rejected item, nothing is written.
+/// Writes items in this mode. Returns, in the order of the items, the output of each or, if a rule rejected it, the
+/// rejection. Nothing of a rejected item is written.
 ///
 /// # Errors
-/// All at once: [`QueueError::Refused`], if a rule rejected any item. One by one: [`QueueError::RolledBack`], if a trigger
-/// rolled the transaction back.
+/// In the mode [`WriteMode::AllAtOnce`], [`QueueError::Refused`] if a rule rejected any item. In the mode
+/// [`WriteMode::OneByOne`], [`QueueError::RolledBack`] if a trigger rolled the transaction back.
 pub(super) async fn write<W: Write>(
     connection: &mut SqliteConnection,
     mode: WriteMode,

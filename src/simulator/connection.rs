@@ -25,7 +25,7 @@ pub(super) struct Shared {
     service: Mutex<Service>,
     /// Fires at each arrival and each order.
     pub(super) changes: watch::Sender<()>,
-    /// How many were opened so far.
+    /// How many connections were opened so far.
     pub(super) connections: AtomicU64,
     /// Orders that will be placed after their connection was cut.
     late_orders: Mutex<JoinSet<()>>,
@@ -50,7 +50,7 @@ impl Shared {
         self.late_orders().spawn(async move {
             tokio::time::sleep(wait).await;
             if let Some(shared) = shared.upgrade() {
-                // Nobody is left to hear of a refusal.
+                // The connection was cut, so nobody gets a refusal.
                 shared.service().place_order(&id).unwrap_or_default();
                 shared.changes.send_replace(());
             }

@@ -79,7 +79,7 @@ impl Fault {
         matches!(self, Self::Behave | Self::Delay(_) | Self::Status(_))
     }
 
-    /// What an arrival's `answer` says.
+    /// The `answer` of an arrival.
     pub(super) fn name(&self) -> String {
         if let Self::Error(code) | Self::ErrorAfter(code) = self {
             return code.clone();
@@ -93,10 +93,10 @@ fn variant(value: &impl fmt::Debug) -> String {
     format!("{value:?}").chars().take_while(char::is_ascii_alphanumeric).collect()
 }
 
-/// How a read goes.
+/// How a read goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadFault {
-    /// Well: the reply shows the certificate as it is.
+    /// Not at all: the reply shows the certificate as it is.
     Behave,
     /// The reply has this error code.
     Error(String),
@@ -108,7 +108,7 @@ pub enum ReadFault {
     Html,
     /// The reply is HTTP 200 with these bytes.
     Raw(Vec<u8>),
-    /// The reply shows this, whatever the certificate is.
+    /// The reply shows this instead of the certificate.
     Shows {
         /// `OrderId`, null if none.
         order_id: Option<String>,
@@ -118,7 +118,7 @@ pub enum ReadFault {
 }
 
 impl ReadFault {
-    /// What an arrival's `answer` says.
+    /// The `answer` of an arrival.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Behave | Self::Shows { .. } => "ok".to_owned(),
@@ -132,12 +132,12 @@ impl ReadFault {
 #[derive(Debug, Clone)]
 pub(super) struct Script<F> {
     next: VecDeque<F>,
-    then: Option<F>,
+    permanent: Option<F>,
 }
 
 impl<F> Default for Script<F> {
     fn default() -> Self {
-        Self { next: VecDeque::new(), then: None }
+        Self { next: VecDeque::new(), permanent: None }
     }
 }
 
@@ -147,11 +147,11 @@ impl<F: Clone> Script<F> {
     }
 
     pub(super) fn forever(&mut self, fault: F) {
-        self.then = Some(fault);
+        self.permanent = Some(fault);
     }
 
     pub(super) fn take(&mut self) -> Option<F> {
-        self.next.pop_front().or_else(|| self.then.clone())
+        self.next.pop_front().or_else(|| self.permanent.clone())
     }
 }
 
@@ -226,8 +226,8 @@ mod tests {
 
     #[test]
     fn a_mixture_leaves_the_third_commit_alone_unless_the_certificate_is_invalid() {
-        let busy = Mixture { network_error: 1.0, ..Mixture::default() };
-        assert!(busy.draw(7, "a", 2).is_some() && busy.draw(7, "a", 3).is_none());
+        let failing = Mixture { network_error: 1.0, ..Mixture::default() };
+        assert!(failing.draw(7, "a", 2).is_some() && failing.draw(7, "a", 3).is_none());
         let invalid = Mixture { invalid: 1.0, ..Mixture::default() };
         assert!(invalid.draw(7, "a", 1_000).is_some());
     }

@@ -1,4 +1,4 @@
-//! A simulator of the machine's metadata service: it gives out temporary credentials for a role, which the simulated API
+//! A simulator of the machine's metadata service: it issues temporary credentials for a role, which the simulated API
 //! accepts until they expire.
 
 use std::io;
@@ -36,8 +36,8 @@ struct Machine {
 }
 
 impl Simulator {
-    /// Starts a metadata service on loopback, for a machine that has this role, or none. It makes new credentials each time
-    /// it is asked for the role's.
+    /// Starts a metadata service on loopback, for a machine that has this role, or none. Each request for the role's
+    /// credentials gets new ones.
     ///
     /// # Errors
     /// When no address can be bound.
@@ -53,14 +53,14 @@ impl Simulator {
         Ok(MetadataService { machine, socket })
     }
 
-    /// The temporary credentials that were given out so far: ID, key and token of each.
+    /// The temporary credentials issued so far: ID, key and token of each.
     #[must_use]
     pub fn temporary_credentials(&self) -> Vec<[String; 3]> {
         let parts = |one: &Temporary| [one.secret_id.clone(), one.secret_key.clone(), one.token.clone()];
         self.shared.service().account.temporary.iter().map(parts).collect()
     }
 
-    /// How many of them have signed a request that was let in.
+    /// How many of them have signed a request that was accepted.
     #[must_use]
     pub fn temporary_credentials_used(&self) -> usize {
         self.shared.service().account.temporary.iter().filter(|one| one.used).count()
@@ -74,7 +74,7 @@ impl MetadataService {
         self.socket.address()
     }
 
-    /// How long credentials that are given out from now on last.
+    /// Sets the lifetime of credentials that are issued from now on.
     pub fn set_lifetime(&self, lifetime: Duration) {
         *self.machine.lifetime() = lifetime;
     }
@@ -111,7 +111,7 @@ async fn credentials(State(machine): State<Arc<Machine>>, Path(role): Path<Strin
     let mut service = machine.api.service();
     let number = service.account.temporary.len() + 1;
     let part = |name: &str| format!("Simulated{name}{number:04}Tx7Qw9");
-    let given = Temporary {
+    let issued = Temporary {
         secret_id: part("TmpId"),
         secret_key: part("TmpKey"),
         token: part("TmpToken"),
@@ -119,13 +119,13 @@ async fn credentials(State(machine): State<Arc<Machine>>, Path(role): Path<Strin
         used: false,
     };
     let reply = json!({
-        "TmpSecretId": given.secret_id,
-        "TmpSecretKey": given.secret_key,
-        "Token": given.token,
-        "ExpiredTime": given.expires,
+        "TmpSecretId": issued.secret_id,
+        "TmpSecretKey": issued.secret_key,
+        "Token": issued.token,
+        "ExpiredTime": issued.expires,
         "Expiration": expires.to_string(),
         "Code": "Success",
     });
-    service.account.temporary.push(given);
+    service.account.temporary.push(issued);
     Ok(reply.to_string())
 }

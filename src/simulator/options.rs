@@ -20,7 +20,7 @@ pub struct Options {
     pub secret_id: String,
     /// The secret key that it accepts.
     pub secret_key: String,
-    /// Whether certificates that were not set up are not found, rather than free and not yet committed.
+    /// Whether certificates that were not set up are unknown. Otherwise they are free ones, not yet committed.
     pub strict: bool,
     /// Determines jitter and random faults.
     pub seed: u64,

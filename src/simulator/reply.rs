@@ -101,7 +101,7 @@ impl hyper::body::Body for Half {
             return Poll::Ready(Some(Ok(Frame::data(half))));
         }
         if !self.flushed {
-            // hyper writes out what it has when the body has nothing more for the moment.
+            // hyper flushes when the body is pending.
             self.flushed = true;
             context.waker().wake_by_ref();
             return Poll::Pending;

@@ -34,7 +34,7 @@ pub(super) struct Temporary {
     pub(super) token: String,
     /// When they expire, in unix seconds.
     pub(super) expires: i64,
-    /// Whether they have signed a request that was let in.
+    /// Whether they have signed a request that was accepted.
     pub(super) used: bool,
 }
 
@@ -50,7 +50,7 @@ impl Account {
         if good { Ok(&keys.secret_key) } else { Err("AuthFailure.TokenFailure") }
     }
 
-    /// Records that a request signed with this ID was let in.
+    /// Records that a request signed with this ID was accepted.
     pub(super) fn mark_used(&mut self, secret_id: &str) {
         self.temporary.iter_mut().filter(|keys| keys.secret_id == secret_id).for_each(|keys| keys.used = true);
     }
@@ -128,14 +128,14 @@ impl<'a> Incoming<'a> {
         let key = account.key_of(secret_id, self.header("x-tc-token"), unix_seconds)?;
         let signed: Vec<(&str, &str)> =
             names.split(';').map(|name| (name, self.header(name).unwrap_or_default())).collect();
-        let covers = |wanted: &str| signed.iter().any(|(name, _)| *name == wanted);
+        let covers = |header: &str| signed.iter().any(|(name, _)| *name == header);
         if !covers("content-type") || !covers("host") {
             return Err("AuthFailure.InvalidAuthorization");
         }
         let key = SecretString::from(key.to_owned());
         let scope = Scope { service: SERVICE, timestamp };
-        let right = authorization(secret_id, &key, &scope, &CanonicalRequest { headers: &signed, body: self.body });
-        if claimed == right { Ok(()) } else { Err("AuthFailure.SignatureFailure") }
+        let expected = authorization(secret_id, &key, &scope, &CanonicalRequest { headers: &signed, body: self.body });
+        if claimed == expected { Ok(()) } else { Err("AuthFailure.SignatureFailure") }
     }
 
     fn check_parameters(&self, operation: Operation) -> Result<(), &'static str> {

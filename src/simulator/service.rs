@@ -13,13 +13,13 @@ use super::options::Options;
 use super::reply::{Delivery, error, set, whole};
 use super::request::{Account, Incoming, Operation};
 use crate::clock::Now;
-use crate::submission::status_text;
+use crate::submission::CertificateStatus;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// One byte over 1 MiB, without its envelope.
+/// One byte over 1 MiB, even without the envelope.
 const HUGE: usize = 1024 * 1024 + 1;
 
-/// What becomes of one request.
+/// What happens to one request.
 #[derive(Debug)]
 pub(super) struct Plan {
     /// How long the reply takes.
@@ -65,7 +65,7 @@ impl Service {
         }
     }
 
-    /// Records a request's arrival, and decides what becomes of it.
+    /// Records a request's arrival, and decides what happens to it.
     pub(super) fn receive(&mut self, request: &Incoming<'_>, connection: u64, now: Now) -> Plan {
         let request_id = format!("00000000-0000-4000-8000-{:012x}", self.arrivals.len() + 1);
         let wait = self.options.latency + self.options.jitter.mul_f64(self.random.f64());
@@ -131,8 +131,8 @@ impl Service {
         let fault = self.read_scripts.get_mut(id).and_then(Script::take).unwrap_or(ReadFault::Behave);
         let answer = fault.name();
         let delivery = match fault {
-            ReadFault::Behave => shown(certificate.order_id, Some(certificate.status), request_id),
-            ReadFault::Shows { order_id, status } => shown(order_id, status, request_id),
+            ReadFault::Behave => readback(certificate.order_id, Some(certificate.status), request_id),
+            ReadFault::Shows { order_id, status } => readback(order_id, status, request_id),
             ReadFault::Error(code) => Delivery::json(error(&code), request_id),
             ReadFault::Cut => Delivery::Cut,
             ReadFault::Hang => Delivery::Hang,
@@ -193,8 +193,8 @@ fn refused(code: &str, request_id: &str) -> (String, Plan) {
     (code.to_owned(), Plan::now(Delivery::json(error(code), request_id)))
 }
 
-fn shown(order_id: Option<String>, status: Option<i64>, request_id: &str) -> Delivery {
-    let name = status.and_then(status_text);
+fn readback(order_id: Option<String>, status: Option<i64>, request_id: &str) -> Delivery {
+    let name = status.and_then(CertificateStatus::of_code).map(|status| status.text);
     let response = json!({ "OrderId": order_id, "Status": status, "StatusName": name, "StatusMsg": null });
     Delivery::json(response, request_id)
 }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// How long to wait when the system has no descriptor for a connection.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
+const ACCEPT_RETRY: Duration = Duration::from_millis(20);
 
 /// Serves one connection until it ends.
 type Serve = dyn Fn(TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
@@ -62,7 +62,7 @@ impl Socket {
         let accepting = self.accepting().take();
         if let Some(Accepting { stop, task }) = accepting {
             drop(stop);
-            // An error means that the runtime ended the task, which is as good.
+            // An error means that the runtime has already ended the task.
             task.await.unwrap_or_default();
         }
     }
@@ -100,7 +100,7 @@ async fn accept(listener: TcpListener, serve: Arc<Serve>, mut stopped: oneshot::
                 Ok((stream, _)) => {
                     connections.spawn(serve(stream));
                 }
-                Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+                Err(_) => tokio::time::sleep(ACCEPT_RETRY).await,
             },
         }
     }
@@ -112,7 +112,7 @@ async fn accept(listener: TcpListener, serve: Arc<Serve>, mut stopped: oneshot::
 pub(super) async fn serve_http(stream: TcpStream, router: Router) {
     if stream.set_nodelay(true).is_ok() {
         let http = http1::Builder::new().serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-        // An error means that the client broke the connection, which is the client's business.
+        // An error means that the client broke the connection, as it may.
         http.await.unwrap_or_default();
     }
 }

@@ -1,4 +1,4 @@
-//! What the simulator saw and did, and waiting for it without sleeping.
+//! What the simulator has received and done, and ways to wait for it without sleeping.
 
 use std::sync::atomic::Ordering;
 

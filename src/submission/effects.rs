@@ -1,7 +1,7 @@
-//! The one table of what each outcome means: for the row, its tries and its evidence, for the rate limit, and for the circuit
-//! breaker.
+//! The table of what each outcome means: for the row, its tries and its evidence, for the rate limit, and for the circuit
+//! breaker. What tries and evidence change about where a row goes is in [`transition`](super::transition).
 
-use super::outcome::{OutcomeClass, RequestKind};
+use super::outcome_class::{OutcomeClass, RequestKind};
 use super::state::State;
 
 /// This many readbacks that show no order disprove a commit of unknown outcome.
@@ -113,6 +113,7 @@ pub const fn effects(kind: RequestKind, class: OutcomeClass) -> Effects {
         (Readback, Class::Account)      => row(InDoubt,   FREE, 0, Nothing, RateSignal::Silent, Fault(Account)),
         (Readback, Class::Denied)       => row(InDoubt,   FREE, 0, Nothing, Granted,            Fault(Denied)),
         (Readback, Class::NotSent)      => row(InDoubt,   FREE, 0, Nothing, RateSignal::Silent, Fault(Unreachable)),
+        // `Retry`, for one: enough of them in succession pause readback.
         (Readback, _)                   => row(InDoubt,   FREE, 0, Nothing, RateSignal::Silent, Fault(Unknown)),
     }
 }

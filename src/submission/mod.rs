@@ -5,21 +5,23 @@
 //! rows are stored in [`queue`](crate::queue).
 
 mod certificate;
+mod certificate_status;
 mod effects;
 mod evidence;
 mod outcome;
+mod outcome_class;
 mod policy;
 mod state;
-mod status;
 mod transition;
 
 pub use certificate::{CertificateId, InvalidCertificateId, VerifyType};
+pub use certificate_status::CertificateStatus;
 pub use effects::{Effects, FaultKind, HealthSignal, RateSignal, Shows, effects};
 pub use evidence::Evidence;
-pub use outcome::{Outcome, OutcomeClass, RequestKind};
+pub use outcome::Outcome;
+pub use outcome_class::{OutcomeClass, RequestKind};
 pub use policy::{RetryPolicy, VerifyPolicy};
 pub use state::{ResolvedBy, State};
-pub use status::{STATUS_CODES, status_text};
 pub use transition::{Change, Event, Policy, Row, next_state};
 
 #[cfg(test)]

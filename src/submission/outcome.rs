@@ -1,112 +1,8 @@
-//! The outcome of a request: one type from the reply to the row. What each class means is in [`effects`](super::effects); the
-//! table of error codes is in [`tencent`](crate::tencent).
+//! The outcome of a request: one type from the reply to the row.
 
-use super::status::status_text;
+use super::certificate_status::CertificateStatus;
+use super::outcome_class::{OutcomeClass, RequestKind};
 use crate::cause::{ApiError, Quote};
-use crate::named_enum::named_enum;
-
-named_enum! {
-    /// What a request is for.
-    pub enum RequestKind {
-        /// Places an order.
-        Commit = "commit",
-        /// Shows whether an order stands: `DescribeCertificate`.
-        Readback = "read",
-    }
-}
-
-named_enum! {
-    /// The class of an outcome: what `requests.outcome` holds.
-    pub enum OutcomeClass {
-        /// Commit: the server placed the order.
-        Submitted = "submitted",
-        /// Commit: the CA is busy. Readback: it failed for a passing reason.
-        Retry = "retry",
-        /// Commit: the backend's response was in error; it may have acted.
-        BackendError = "backend_error",
-        /// Over a rate limit; not executed.
-        Throttled = "throttled",
-        /// The account, the credentials or the client are at fault, not this certificate; not executed.
-        Account = "account",
-        /// No permission for this certificate; not executed. If many in succession get it, the account is at fault.
-        Denied = "denied",
-        /// Refused for good. A commit placed nothing; a certificate can't be read.
-        Failed = "failed",
-        /// Commit: the certificate's status doesn't allow it. A repeat of a commit that landed gets the same.
-        StatusRefused = "status_refused",
-        /// The request never left this machine.
-        NotSent = "not_sent",
-        /// Commit: nobody knows whether the order is placed.
-        InDoubt = "in_doubt",
-        /// Readback: the order is placed.
-        Committed = "committed",
-        /// Readback: no order is placed, as of this readback.
-        NotCommitted = "not_committed",
-        /// Readback: a status that a commit neither leads to nor starts from.
-        DeadEnd = "dead_end",
-        /// Readback: an unknown status, or an order and a status that contradict each other.
-        Unclear = "unclear",
-    }
-}
-
-impl OutcomeClass {
-    /// The class of a readback that showed this status, with or without an order.
-    fn of_shown(status: Option<i64>, has_order: bool) -> Self {
-        match (status, has_order) {
-            (Some(0 | 1 | 4 | 8 | 11 | 12), true) => Self::Committed,
-            (Some(5 | 13), false) => Self::NotCommitted,
-            (Some(2 | 3 | 6 | 7 | 9 | 10 | 14), _) => Self::DeadEnd,
-            _ => Self::Unclear,
-        }
-    }
-
-    /// The classes that a request of this kind can have.
-    #[must_use]
-    pub fn of_kind(kind: RequestKind) -> &'static [Self] {
-        match kind {
-            RequestKind::Commit => &[
-                Self::Submitted,
-                Self::Retry,
-                Self::BackendError,
-                Self::Throttled,
-                Self::Account,
-                Self::Denied,
-                Self::Failed,
-                Self::StatusRefused,
-                Self::NotSent,
-                Self::InDoubt,
-            ],
-            RequestKind::Readback => &[
-                Self::Committed,
-                Self::NotCommitted,
-                Self::DeadEnd,
-                Self::Unclear,
-                Self::Retry,
-                Self::Throttled,
-                Self::Account,
-                Self::Denied,
-                Self::Failed,
-                Self::NotSent,
-            ],
-        }
-    }
-
-    /// The class of a request whose outcome is unknown.
-    #[must_use]
-    pub fn unknown(kind: RequestKind) -> Self {
-        match kind {
-            RequestKind::Commit => Self::InDoubt,
-            RequestKind::Readback => Self::Retry,
-        }
-    }
-
-    /// The class of a readback that the server refused with an error of this class.
-    #[must_use]
-    pub fn of_refused_readback(self) -> Self {
-        let is_kept = matches!(self, Self::Throttled | Self::Account | Self::Denied | Self::Failed);
-        if is_kept { self } else { Self::Retry }
-    }
-}
 
 /// How a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +31,7 @@ impl Outcome {
     /// A readback that showed the certificate; both of its fields may be null in the reply.
     #[must_use]
     pub fn shown(order_id: Option<String>, status: Option<i64>, request_id: Option<String>) -> Self {
-        let class = OutcomeClass::of_shown(status, order_id.is_some());
+        let class = class_of_shown(status, order_id.is_some());
         Self { order_id, status, request_id, ..Self::of(class) }
     }
 
@@ -180,8 +76,8 @@ impl Outcome {
             None => "no order".to_owned(),
         };
         match self.status {
-            Some(status) => match status_text(status) {
-                Some(text) => format!("{order}, status {status} ({text})"),
+            Some(status) => match CertificateStatus::of_code(status) {
+                Some(known) => format!("{order}, status {status} ({})", known.text),
                 None => format!("{order}, unknown status {status}"),
             },
             None => format!("{order}, no status"),
@@ -189,17 +85,18 @@ impl Outcome {
     }
 }
 
+/// The class of a readback that showed this status, with or without an order.
+fn class_of_shown(status: Option<i64>, has_order: bool) -> OutcomeClass {
+    match status.and_then(CertificateStatus::of_code) {
+        Some(status) if has_order => status.with_order,
+        Some(status) => status.without_order,
+        None => OutcomeClass::Unclear,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_class_is_parsed_from_its_name() {
-        for class in OutcomeClass::ALL {
-            assert_eq!(class.as_str().parse(), Ok(class));
-        }
-        assert!("lost".parse::<OutcomeClass>().is_err());
-    }
 
     #[test]
     fn every_status_that_is_shown_has_the_class_of_the_contract() {
@@ -214,10 +111,10 @@ mod tests {
                 2 | 3 | 6 | 7 | 9 | 10 | 14 => OutcomeClass::DeadEnd,
                 _ => OutcomeClass::Unclear,
             };
-            assert_eq!(OutcomeClass::of_shown(Some(status), true), with_order, "{status} with an order");
-            assert_eq!(OutcomeClass::of_shown(Some(status), false), without_order, "{status} without an order");
+            assert_eq!(class_of_shown(Some(status), true), with_order, "{status} with an order");
+            assert_eq!(class_of_shown(Some(status), false), without_order, "{status} without an order");
         }
-        assert_eq!([true, false].map(|order| OutcomeClass::of_shown(None, order)), [OutcomeClass::Unclear; 2]);
+        assert_eq!([true, false].map(|order| class_of_shown(None, order)), [OutcomeClass::Unclear; 2]);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::effects::{Effects, READBACKS_TO_RESEND, Shows, effects};
 use super::evidence::Evidence;
-use super::outcome::{Outcome, OutcomeClass, RequestKind};
+use super::outcome::Outcome;
+use super::outcome_class::{OutcomeClass, RequestKind};
 use super::policy::{RetryPolicy, VerifyPolicy};
 use super::state::{ResolvedBy, State};
 use crate::cause::{ApiError, Quote, RowCause};
@@ -143,45 +144,43 @@ impl Decision<'_> {
 
     /// The readback of a row in doubt ended.
     fn after_readback(&self, outcome: &Outcome) -> Change {
-        let change = Change::to(effects(RequestKind::Readback, outcome.class).to).keep(outcome);
-        let reading = Quote::new(&outcome.describe());
+        let to = effects(RequestKind::Readback, outcome.class).to;
+        let change = Change::to(to).keep(outcome);
+        let found = Quote::new(&outcome.describe());
         match outcome.class {
             OutcomeClass::Committed => Change { resolved_by: Some(ResolvedBy::Readback), ..change },
-            OutcomeClass::NotCommitted => self.after_no_order(reading, change),
+            OutcomeClass::NotCommitted => self.after_no_order(found, change),
             OutcomeClass::DeadEnd if self.was_answered() => {
-                Change { to: State::Failed, ..change }.because(RowCause::StatusForbidsCommit { reading })
+                Change { to: State::Failed, ..change }.because(RowCause::StatusForbidsCommit { found })
             }
-            OutcomeClass::DeadEnd => change.because(RowCause::StatusIsDeadEnd { reading }),
-            OutcomeClass::Unclear => change.because(RowCause::ReadingUnclear { reading }),
+            OutcomeClass::DeadEnd => change.because(RowCause::StatusIsDeadEnd { found }),
+            OutcomeClass::Unclear => change.because(RowCause::ReadbackUnclear { found }),
             OutcomeClass::Failed if self.nothing_was_placed() => {
-                Change { to: State::Failed, ..change }.because(RowCause::RefusedAndUnreadable)
+                Change { to: State::Failed, ..change }.because(RowCause::CommitAndReadbackRefused)
             }
-            OutcomeClass::Failed => change.because(RowCause::Unreadable),
-            OutcomeClass::Throttled => self.in_doubt(Duration::ZERO, RowCause::ReadbackFailed { why: outcome.why() }),
-            OutcomeClass::Account | OutcomeClass::Denied => self.read_back_again(match &outcome.error {
-                Some(error) => RowCause::ReadbackNotPermitted { error: error.clone() },
-                None => RowCause::ReadbackFailed { why: outcome.why() },
-            }),
-            OutcomeClass::NotSent => {
-                let why = RowCause::NotSent { why: outcome.why() };
-                self.read_back_again(RowCause::ReadbackFailed { why: Quote::new(&why.to_string()) })
-            }
-            OutcomeClass::Retry
+            OutcomeClass::Failed => change.because(RowCause::ReadbackRefused),
+            OutcomeClass::Throttled => Change::to(to).because(RowCause::ReadbackFailed { why: outcome.why() }),
+            OutcomeClass::Account
+            | OutcomeClass::Denied
+            | OutcomeClass::NotSent
+            | OutcomeClass::Retry
             | OutcomeClass::Submitted
             | OutcomeClass::BackendError
             | OutcomeClass::StatusRefused
-            | OutcomeClass::InDoubt => self.read_back_again(RowCause::ReadbackFailed { why: outcome.why() }),
+            | OutcomeClass::InDoubt => Change::to(to)
+                .due_in(self.backoff(self.row.evidence.readbacks + 1))
+                .because(cause_of_failed_readback(outcome)),
         }
     }
 
     /// The readback shows no order.
-    fn after_no_order(&self, reading: Quote, change: Change) -> Change {
+    fn after_no_order(&self, found: Quote, change: Change) -> Change {
         let Row { tries, evidence, .. } = self.row;
         if evidence.placed {
-            return Change { to: State::Held, ..change }.because(RowCause::ReadingContradictsRecord { reading });
+            return Change { to: State::Held, ..change }.because(RowCause::ReadbackContradictsRecord { found });
         }
         if self.was_refused_for_its_status() {
-            return self.after_contradiction(reading, change);
+            return self.after_contradiction(found, change);
         }
         let after = self.after_one_more_negative_readback();
         let out_of_tries = *tries >= self.policy.retry.max_tries;
@@ -189,22 +188,22 @@ impl Decision<'_> {
         let too_young = self.policy.verify.resend_after.saturating_sub(evidence.age);
         let proved = after.negative_readbacks >= READBACKS_TO_RESEND && too_young.is_zero();
         if out_of_tries && (proved || was_answered && after.is_disproved()) {
-            return Change { to: State::Failed, ..change }.because(RowCause::OutOfTries { tries: *tries, reading });
+            return Change { to: State::Failed, ..change }.because(RowCause::OutOfTries { tries: *tries, found });
         }
         if !proved {
-            return self.in_doubt(too_young, RowCause::NothingFoundOnce { reading });
+            return in_doubt(too_young, RowCause::NothingFoundOnce { found });
         }
-        Change::to(State::Pending).because(RowCause::NothingFoundTwice { reading })
+        Change::to(State::Pending).because(RowCause::NothingFoundTwice { found })
     }
 
     /// The commit was refused for the certificate's status, and the readback shows a status that allows one. The readback may
     /// lag behind, and the refusal may be caused by an order that stands.
-    fn after_contradiction(&self, reading: Quote, change: Change) -> Change {
+    fn after_contradiction(&self, found: Quote, change: Change) -> Change {
         let unsettled = self.policy.verify.settle.saturating_sub(self.row.evidence.age);
         if unsettled.is_zero() {
-            return Change { to: State::Held, ..change }.because(RowCause::ReadingContradictsRefusal { reading });
+            return Change { to: State::Held, ..change }.because(RowCause::ReadbackContradictsRefusal { found });
         }
-        self.in_doubt(unsettled, RowCause::StatusContradictionUnsettled { reading })
+        in_doubt(unsettled, RowCause::StatusContradictionUnsettled { found })
     }
 
     fn after_one_more_negative_readback(&self) -> Evidence {
@@ -214,29 +213,27 @@ impl Decision<'_> {
 
     /// The readback of a pending row, before its next commit, ended.
     fn after_readback_first(&self, outcome: &Outcome) -> Change {
-        let reading = Quote::new(&outcome.describe());
+        let found = Quote::new(&outcome.describe());
         match (effects(RequestKind::Readback, outcome.class).shows, &outcome.error) {
-            (Shows::NoOrder, _) => self.after_no_order_first(reading),
-            (Shows::Order | Shows::Other, None) => {
-                self.in_doubt(Duration::ZERO, RowCause::FoundBeforeRetry { reading })
-            }
+            (Shows::NoOrder, _) => self.after_no_order_first(found),
+            (Shows::Order | Shows::Other, None) => in_doubt(Duration::ZERO, RowCause::FoundBeforeRetry { found }),
             (Shows::Order | Shows::Other, Some(error)) => {
-                self.in_doubt(Duration::ZERO, RowCause::UnreadableBeforeRetry { error: error.clone() })
+                in_doubt(Duration::ZERO, RowCause::ReadbackRefusedBeforeRetry { error: error.clone() })
             }
             (Shows::Nothing, _) => Change::to(State::Pending)
                 .due_in(self.backoff(self.row.evidence.readbacks + 1))
-                .because(RowCause::ReadFailedBeforeRetry { why: outcome.why() }),
+                .because(RowCause::ReadbackFailedBeforeRetry { why: outcome.why() }),
         }
     }
 
-    fn after_no_order_first(&self, reading: Quote) -> Change {
+    fn after_no_order_first(&self, found: Quote) -> Change {
         let after = self.after_one_more_negative_readback();
         if !after.needs_readback() {
-            return Change::to(State::Pending).because(RowCause::NothingFoundBeforeRetry { reading });
+            return Change::to(State::Pending).because(RowCause::NothingFoundBeforeRetry { found });
         }
         let policy = &self.policy.verify;
         let no_earlier = if after.is_in_doubt() { policy.resend_after } else { policy.settle };
-        self.in_doubt(no_earlier.saturating_sub(after.age), RowCause::UnsettledBeforeRetry { reading })
+        in_doubt(no_earlier.saturating_sub(after.age), RowCause::UnsettledBeforeRetry { found })
     }
 
     /// Whether the server refused the newest commit, and no earlier one is open: then a dead-end status proves that nothing
@@ -256,21 +253,31 @@ impl Decision<'_> {
 
     fn was_refused_for_its_status(&self) -> bool {
         // A row that an operator set to pending has no tries, and the refusal no longer counts.
-        let of_this_life = self.row.tries > 0;
-        of_this_life && self.row.evidence.last_commit == Some(OutcomeClass::StatusRefused)
-    }
-
-    fn read_back_again(&self, cause: RowCause) -> Change {
-        self.in_doubt(self.backoff(self.row.evidence.readbacks + 1), cause)
-    }
-
-    fn in_doubt(&self, due_in: Duration, cause: RowCause) -> Change {
-        Change::to(State::InDoubt).due_in(due_in).because(cause)
+        let was_tried_since = self.row.tries > 0;
+        was_tried_since && self.row.evidence.last_commit == Some(OutcomeClass::StatusRefused)
     }
 
     fn backoff(&self, failures: u32) -> Duration {
         self.policy.retry.backoff(failures, self.dice)
     }
+}
+
+/// Why a readback that shows nothing has to be repeated.
+fn cause_of_failed_readback(outcome: &Outcome) -> RowCause {
+    match (outcome.class, &outcome.error) {
+        (OutcomeClass::Account | OutcomeClass::Denied, Some(error)) => {
+            RowCause::ReadbackNotPermitted { error: error.clone() }
+        }
+        (OutcomeClass::NotSent, _) => {
+            let why = RowCause::NotSent { why: outcome.why() };
+            RowCause::ReadbackFailed { why: Quote::new(&why.to_string()) }
+        }
+        _ => RowCause::ReadbackFailed { why: outcome.why() },
+    }
+}
+
+fn in_doubt(due_in: Duration, cause: RowCause) -> Change {
+    Change::to(State::InDoubt).due_in(due_in).because(cause)
 }
 
 impl Change {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::clock_skew::ClockSkew;
 use super::connections::{Connection, Connections};
 use super::credentials::Credentials;
-use super::departure::{OnDeparture, Watched};
+use super::departure::{OnDeparture, WatchedBody};
 use super::failure::describe;
 use super::settings::{ClientSettings, InvalidEndpoint};
 use super::signing::{CanonicalRequest, Scope, authorization};
@@ -21,7 +21,7 @@ use crate::clock::{self, Now};
 use crate::submission::{CertificateId, Outcome, OutcomeClass, RequestKind, VerifyType};
 
 const SERVICE: &str = "ssl";
-/// The largest reply that is read: a genuine one has a few hundred bytes.
+/// The longest reply accepted. A genuine one has a few hundred bytes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 const REQUEST_CLIENT: &str = concat!("certcommit_", env!("CARGO_PKG_VERSION"));
 
@@ -36,7 +36,7 @@ pub struct Client {
     target: String,
 }
 
-/// One request and how it ended.
+/// One request, and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
     /// What it means.
@@ -47,13 +47,13 @@ pub struct Exchange {
     pub duration: Duration,
     /// When it was signed.
     pub sent: Now,
-    /// When its first byte went out; none if nothing of it did.
+    /// When its first byte went out; `None` if nothing went out.
     pub departed: Option<Instant>,
-    /// How far our clock is off, if a reply came with its time.
+    /// How far our clock is off, if a reply with a `Date` came.
     pub skew: Option<ClockSkew>,
 }
 
-/// A request that was sent, or could not be.
+/// An attempt to send a request.
 struct Sent {
     transport: Transport,
     departed: Option<Instant>,
@@ -61,9 +61,9 @@ struct Sent {
 }
 
 enum Transport {
-    /// This status and body came, on a connection that must not be reused before the answer is checked.
-    Answered(u16, Vec<u8>, Connection),
-    /// The reply began, and its end could not be read.
+    /// A reply with this status and body came. Its connection must not be reused before the reply is checked.
+    Replied(u16, Vec<u8>, Connection),
+    /// A reply with this status began, and could not be read to its end.
     Broken(u16, String),
     Lost(String),
     NotSent(String),
@@ -83,8 +83,8 @@ impl Client {
         Ok(Self { connections: Connections::new(settings.clone())?, settings, url, host, target })
     }
 
-    /// Makes one request for a certificate. A commit places an order; a readback is harmless. Signs with the time at which
-    /// it is called, and calls `on_departure` when the first byte goes out, on a connection that stands.
+    /// Makes one request for a certificate. A commit places an order; a readback is harmless. Signs with the present
+    /// time. Calls `on_departure` when the first byte goes out on an established connection.
     pub async fn request(
         &self,
         kind: RequestKind,
@@ -102,9 +102,9 @@ impl Client {
         let Sent { transport, departed, skew } =
             self.send(credentials, action, body, sent, Box::new(on_departure)).await;
         let (http_status, outcome) = match transport {
-            Transport::Answered(status, body, connection) => {
+            Transport::Replied(status, body, connection) => {
                 let outcome = wire::outcome(kind, status, &body);
-                // The answer may belong to another request.
+                // The reply may belong to another request.
                 match self.connections.keep(connection, outcome.request_id.as_deref()) {
                     Ok(()) => (Some(status), outcome),
                     Err(doubt) => (Some(status), Outcome::unknown(kind, doubt.to_string())),
@@ -119,13 +119,13 @@ impl Client {
         Exchange { outcome, http_status, duration, sent, departed, skew }
     }
 
-    /// An unknown outcome names the proxy, which may have caused it.
+    /// Names the proxy in an unknown outcome, since the proxy may have caused it.
     fn with_proxy(&self, kind: RequestKind, outcome: Outcome) -> Outcome {
         match (&self.settings.proxy, &outcome) {
             (Some(proxy), Outcome { error: None, detail: Some(detail), class, .. })
                 if *class == OutcomeClass::unknown(kind) =>
             {
-                Outcome::unknown(kind, proxy.names(detail))
+                Outcome::unknown(kind, proxy.describe(detail))
             }
             _ => outcome,
         }
@@ -163,9 +163,9 @@ impl Client {
         if let Some(token) = &credentials.token {
             request = request.header("X-TC-Token", sensitive(token.expose_secret()));
         }
-        let (watched, departed) = Watched::new(body, on_departure);
+        let (body, departed) = WatchedBody::new(body, on_departure);
         let mut skew = None;
-        let transport = match request.body(reqwest::Body::wrap(watched)).send().await {
+        let transport = match request.body(reqwest::Body::wrap(body)).send().await {
             Ok(response) => {
                 skew = skew_of(&response, clock::now());
                 receive(response, connection).await
@@ -188,17 +188,17 @@ fn skew_of(response: &Response, now: Now) -> Option<ClockSkew> {
 async fn receive(mut response: Response, connection: Connection) -> Transport {
     let status = response.status();
     if status != StatusCode::OK {
-        // The API always answers 200: this body isn't its own, and nothing in it is reliable.
-        return Transport::Answered(status.as_u16(), Vec::new(), connection);
+        // The API always answers with 200, so this body comes from something else.
+        return Transport::Replied(status.as_u16(), Vec::new(), connection);
     }
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() > MAX_BODY_BYTES => {
-                return Transport::Broken(status.as_u16(), "the answer was longer than 1 MiB".to_owned());
+                return Transport::Broken(status.as_u16(), "the reply was longer than 1 MiB".to_owned());
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Transport::Answered(status.as_u16(), body, connection),
+            Ok(None) => return Transport::Replied(status.as_u16(), body, connection),
             Err(error) => return Transport::Broken(status.as_u16(), describe(error)),
         }
     }
@@ -206,7 +206,8 @@ async fn receive(mut response: Response, connection: Connection) -> Transport {
 
 /// A header value that `Debug` doesn't print.
 ///
-/// Credentials are checked when they are found, so every value fits into a header; otherwise an empty one would be refused.
+/// Credentials are checked when they are found, so every value is valid in a header. The server would refuse the empty
+/// fallback.
 fn sensitive(value: &str) -> header::HeaderValue {
     let mut value = header::HeaderValue::from_str(value).unwrap_or(header::HeaderValue::from_static(""));
     value.set_sensitive(true);

@@ -1,5 +1,5 @@
-//! How far this machine's clock is off, by a reply's `Date` header. It is for messages only: when the API refuses a signature
-//! as expired, the clock is wrong, and this says by how much.
+//! How far this machine's clock is off, by a reply's `Date` header. It is for messages only: when the API refuses a
+//! signature as expired, the message says how wrong the clock is.
 
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use crate::clock::UnixMillis;
 pub struct ClockSkew(i64);
 
 impl ClockSkew {
-    /// From a `Date` header and our time when it came; `None` if the header isn't a date.
+    /// From a `Date` header and our time when it arrived; `None` if the header isn't a date.
     pub(crate) fn from_date(date: &str, ours: UnixMillis) -> Option<Self> {
         let theirs = httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()?;
         Some(Self(ours.seconds() - UnixMillis::from_duration(theirs).seconds()))
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_isn_t_a_date_shows_nothing() {
+    fn an_invalid_date_gives_no_skew() {
         for text in ["", "yesterday", "Mon, 25 Feb 2019", "Thu, 01 Jan 1601 00:00:00 GMT"] {
             assert_eq!(ClockSkew::from_date(text, UnixMillis(THEIRS)), None, "{text}");
         }

@@ -1,8 +1,8 @@
 //! The connections to the API.
 //!
-//! HTTP/1.1 matches replies to requests by their order alone. If a middlebox sends a reply twice, the copy looks like the
-//! reply to the next request on that connection, and so does each reply after it. So a connection is lent to one request
-//! at a time, and is used again only if its reply was that request's own, as far as anyone can tell.
+//! HTTP/1.1 matches replies to requests by their order alone. If a middlebox sends a reply twice, the copy looks like
+//! the reply to the next request on that connection, and so does each reply after it. So a connection is lent to one
+//! request at a time, and is reused only if its reply appears to be that request's own.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,31 +33,31 @@ pub(super) struct Connections {
 
 #[derive(Debug, Default)]
 struct Pool {
-    /// Connections that are not lent, the most recently used last.
+    /// Connections that are not lent out, the most recently used last.
     idle: VecDeque<Connection>,
     replies: SeenReplies,
     opened: u64,
-    /// Goes up whenever all connections are given up.
+    /// Incremented whenever all connections are dropped.
     generation: u64,
 }
 
-/// A connection, or the place for one: the first request establishes it, and a later one again if the server closed it.
+/// A connection. The first request establishes it; a later one establishes it again if the server closed it.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// A client of its own, whose pool holds this connection alone.
+    /// A client of its own, whose pool holds only this connection.
     pub(super) http: reqwest::Client,
     number: u64,
     generation: u64,
     last_used: Instant,
 }
 
-/// Why a reply isn't believed.
+/// Why a reply isn't trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Doubt {
     /// It is a copy of an earlier reply.
     #[error("the reply has the RequestId of an earlier one, so it belongs to another request")]
     Repeated,
-    /// While the request was in flight, another connection brought a reply that wasn't its own.
+    /// While the request was in flight, another connection received a reply that wasn't its own.
     #[error(
         "replies came to the wrong requests while this one was in flight, so its reply may belong to another request"
     )]
@@ -65,7 +65,7 @@ pub(super) enum Doubt {
 }
 
 impl Connections {
-    /// No connections yet.
+    /// Sets up TLS; opens no connection yet.
     ///
     /// # Errors
     /// When TLS can't be set up on this machine, or the proxy can't be used.
@@ -94,8 +94,8 @@ impl Connections {
         Ok(Connection { http: self.build()?, number, generation, last_used: now })
     }
 
-    /// Takes a connection back after a reply with this request ID. After a reply without one, it is closed: a copy of that
-    /// reply couldn't be recognized.
+    /// Takes a connection back after a reply with this request ID. After a reply without one, it is closed: a copy of
+    /// that reply couldn't be recognized.
     ///
     /// # Errors
     /// When the reply may belong to another request; the connection is closed then.
@@ -103,7 +103,7 @@ impl Connections {
         let mut pool = self.pool();
         if let Some(original) = request_id.and_then(|id| pool.replies.record(id, connection.number)) {
             if original != connection.number {
-                // Not one connection is out of step, but a middlebox that serves several.
+                // The copies come from a middlebox that serves several connections.
                 pool.generation += 1;
                 pool.idle.clear();
             }
@@ -171,7 +171,7 @@ mod tests {
         .unwrap()
     }
 
-    /// The numbers of the connections that the next so many requests would get.
+    /// The numbers of the connections that the next `count` requests would get.
     fn numbers(connections: &Connections, count: usize) -> Vec<u64> {
         let lent: Vec<_> = (0..count).map(|_| connections.lend().unwrap()).collect();
         lent.iter().map(|connection| connection.number).collect()
@@ -214,11 +214,11 @@ mod tests {
         assert_eq!(connections.keep(in_flight, Some("b")), Err(Doubt::Crossed));
         let next = connections.lend().unwrap();
         assert_eq!(next.number, 4);
-        assert_eq!(connections.keep(next, Some("c")), Ok(()), "later replies are believed");
+        assert_eq!(connections.keep(next, Some("c")), Ok(()), "later replies are trusted");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_is_closed_in_time() {
+    async fn an_idle_connection_is_closed_before_the_server_closes_it() {
         let connections = connections();
         assert_eq!(connections.keep(connections.lend().unwrap(), Some("a")), Ok(()));
         tokio::time::advance(IDLE_TIMEOUT).await;

@@ -19,14 +19,14 @@ pub(super) type OnDeparture = Box<dyn FnOnce(Instant) + Send + Sync>;
 /// When a request departed; empty until then.
 pub(super) type Departed = Arc<OnceLock<Instant>>;
 
-/// The body.
-pub(super) struct Watched {
+/// A request body that reports its departure.
+pub(super) struct WatchedBody {
     rest: Option<Bytes>,
     departed: Departed,
     on_departure: Option<OnDeparture>,
 }
 
-impl Watched {
+impl WatchedBody {
     pub(super) fn new(body: impl Into<Bytes>, on_departure: OnDeparture) -> (Self, Departed) {
         let departed = Departed::default();
         let body = Self { rest: Some(body.into()), departed: Arc::clone(&departed), on_departure: Some(on_departure) };
@@ -34,7 +34,7 @@ impl Watched {
     }
 }
 
-impl Body for Watched {
+impl Body for WatchedBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -58,8 +58,8 @@ impl Body for Watched {
     }
 }
 
-impl fmt::Debug for Watched {
+impl fmt::Debug for WatchedBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watched").field("departed", &self.departed).finish_non_exhaustive()
+        f.debug_struct("WatchedBody").field("departed", &self.departed).finish_non_exhaustive()
     }
 }

@@ -1,22 +1,22 @@
 //! The one error table: what each error code of the API means for a request.
 //!
-//! Source: the error codes on the pages of `CommitCertificateInformation` and `CertificateOrderSubmit`, the common error
-//! codes of API 3.0, and the list of the published SDK, which has those of all actions of the product. `docs/ERRORS.md` shows
-//! the same table; a test holds the two together.
+//! Source: the error codes on the pages of `CommitCertificateInformation` and `CertificateOrderSubmit`, the common
+//! error codes of API 3.0, and the list in the published SDK, which covers all actions of the product. `docs/ERRORS.md`
+//! has the same table; a test keeps the two in sync.
 
 use crate::submission::OutcomeClass as Class;
 
-/// A subcode of `FailedOperation` that isn't known, or that another action has: the family refuses without acting.
+/// Any other subcode of `FailedOperation`, unknown or from another action. Codes of this family mean that the API
+/// refused without acting.
 const UNKNOWN_REFUSAL: &str = "FailedOperation.*";
 
-/// The table. A code stands for itself; `Code*` for itself and its subcodes, `Code.*` for its subcodes alone. The
-/// first line that matches counts.
+/// The table. `Code` matches that code, `Code*` also its subcodes, `Code.*` only its subcodes. The first match counts.
 pub const ERROR_TABLE: &[(&str, Class)] = &[
     ("FailedOperation.NetworkError", Class::Retry),
     ("InternalError.BackendResponseError", Class::BackendError),
     ("RequestLimitExceeded*", Class::Throttled),
     ("LimitExceeded.RateLimitExceeded", Class::Throttled),
-    // About the certificate's status, which may be what it is because the order stands.
+    // About the certificate's status, which may be the result of an order that was placed.
     ("FailedOperation.InvalidCertificateStatusCode", Class::StatusRefused),
     ("FailedOperation.CertificateStatusNotAllowResubmit", Class::StatusRefused),
     ("FailedOperation.CertificateNotFoundOrAudited", Class::StatusRefused),
@@ -32,7 +32,7 @@ pub const ERROR_TABLE: &[(&str, Class)] = &[
     ("FailedOperation.ExceedsFreeLimit", Class::Denied),
     ("AuthFailure.UnauthorizedOperation", Class::Denied),
     ("UnauthorizedOperation*", Class::Denied),
-    // Keys, account, client: none of their requests is executed.
+    // Keys, account or client: the API executes none of their requests.
     ("AuthFailure*", Class::Account),
     ("FailedOperation.NoRealNameAuth", Class::Account),
     ("IpNotInWhitelist", Class::Account),
@@ -42,7 +42,7 @@ pub const ERROR_TABLE: &[(&str, Class)] = &[
     ("NoSuchProduct", Class::Account),
     ("InvalidAction", Class::Account),
     ("UnsupportedRegion", Class::Account),
-    // From behind the API, or of an order or a certificate that there may be: none says that nothing was placed.
+    // From the API's backend, or about an order or certificate that may exist: none rules out that an order was placed.
     ("FailedOperation.SystemError", Class::InDoubt),
     ("FailedOperation.CannotGetOrder", Class::InDoubt),
     ("FailedOperation.TradeError", Class::InDoubt),
@@ -53,7 +53,7 @@ pub const ERROR_TABLE: &[(&str, Class)] = &[
     ("FailedOperation.CancelOrderFailed", Class::InDoubt),
     ("FailedOperation.OrderAlreadyReplaced", Class::InDoubt),
     ("FailedOperation.OrderReplaceFailed", Class::InDoubt),
-    // What was submitted for the certificate isn't good enough to be passed on to the CA.
+    // What was submitted for the certificate is invalid; the API doesn't pass it on to the CA.
     ("FailedOperation.CertificateInvalid", Class::Failed),
     ("FailedOperation.CertificateNotFound", Class::Failed),
     ("FailedOperation.CertificateNotAvailable", Class::Failed),
@@ -82,7 +82,7 @@ pub const ERROR_TABLE: &[(&str, Class)] = &[
     ("UnsupportedProtocol", Class::Failed),
     ("LimitExceeded*", Class::Failed),
     ("ResourceNotFound*", Class::Failed),
-    // Nothing but that it went wrong.
+    // Unspecific failures.
     ("FailedOperation", Class::InDoubt),
     ("InternalError*", Class::InDoubt),
     ("ServiceUnavailable*", Class::InDoubt),
@@ -93,15 +93,14 @@ pub const ERROR_TABLE: &[(&str, Class)] = &[
     ("DryRunOperation", Class::InDoubt),
 ];
 
-/// The class of an error code. A code of a family that the table doesn't know is in doubt: it may mean
-/// anything.
+/// The class of an error code. A code of an unknown family is in doubt: it may mean anything.
 #[must_use]
 pub fn classify_code(code: &str) -> Class {
     find(code).map_or(Class::InDoubt, |(_, class)| *class)
 }
 
-/// The name under which a metric counts a code: its line of the table, or `other` for those that the table doesn't
-/// know; so their number is bounded.
+/// The label of a code in metrics: its row of the table, or `other` if the table doesn't list it. So the number of
+/// labels is bounded.
 #[must_use]
 pub fn code_label(code: &str) -> &'static str {
     match find(code) {
@@ -110,7 +109,7 @@ pub fn code_label(code: &str) -> &'static str {
     }
 }
 
-/// Whether the table knows the code, rather than taking it for a refusal or a doubt by its family alone.
+/// Whether the table lists the code. The class of any other code is a guess from its family.
 #[must_use]
 pub(super) fn is_known(code: &str) -> bool {
     find(code).is_some_and(|(pattern, _)| *pattern != UNKNOWN_REFUSAL)

@@ -1,7 +1,7 @@
 use super::*;
 
-/// The list of the published SDK (`tencentcloud-sdk-python-ssl` 3.1.145): those that a commit may meet, by what they mean
-/// for it. `tests/soak/error-codes` compares it with the newest one.
+/// The codes in the published SDK (`tencentcloud-sdk-python-ssl` 3.1.145) that a commit may get, by class.
+/// `tests/soak/error-codes` compares them with the newest SDK.
 const SDK: &[(Class, &str)] = &[
     (Class::Retry, "FailedOperation.NetworkError"),
     (Class::BackendError, "InternalError.BackendResponseError"),
@@ -48,8 +48,8 @@ const SDK: &[(Class, &str)] = &[
     ),
 ];
 
-/// The rest of that list: subcodes of `FailedOperation` of the actions that delete, revoke, download, deploy, upload and
-/// verify. If a commit met one, it would have been refused as its family is.
+/// The rest of that list: subcodes of `FailedOperation` of the actions that delete, revoke, download, deploy, upload
+/// and verify. If a commit got one, the class of its family would apply.
 const SDK_OTHER_ACTIONS: &str = "BoundResources CannotBeDeletedIssued CannotBeDeletedWithinHour CertificateCancelFailedMulti \
      CertificateChainError CertificateDeployDetailRollbackStatusInvalid CertificateDeployHasPendingRecord \
      CertificateDeployInstanceEmpty CertificateDeployInstanceFormatError CertificateDeployNotExist \
@@ -64,7 +64,7 @@ const SDK_OTHER_ACTIONS: &str = "BoundResources CannotBeDeletedIssued CannotBeDe
      InvalidFileType ManagerCanNotDeleteCa ManagerCanNotDeleteCert RenewNotIssued RevokeFailed RevokeResourceFailed \
      UploadConfirmCertificateNotSupport UploadConfirmCertificateNotSupportDV";
 
-/// How many codes that list has.
+/// The number of codes in the SDK.
 const SDK_COUNT: usize = 115;
 
 #[test]
@@ -85,7 +85,7 @@ fn every_code_of_the_published_sdk_has_its_class() {
 }
 
 #[test]
-fn a_metric_counts_a_code_by_its_line_of_the_table_and_unknown_ones_as_other() {
+fn a_metric_labels_a_code_by_its_row_of_the_table_and_unknown_ones_as_other() {
     let labels = [
         ("FailedOperation.NetworkError", "FailedOperation.NetworkError"),
         ("RequestLimitExceeded.UinLimitExceeded", "RequestLimitExceeded"),

@@ -11,10 +11,10 @@ use tokio::time::error::Elapsed;
 use super::trust_roots;
 use crate::clock::UnixMillis;
 
-const NOBODY_VOUCHES: &str = "none of this machine's certificate authorities vouches for it";
+const UNKNOWN_AUTHORITY: &str = "no certificate authority that this machine trusts has signed it";
 
-/// The cause of the error, without the URL: the texts of the two innermost errors, since the outer ones only say that a request
-/// failed. Errors of TLS get a text of our own, since theirs are written for programmers.
+/// The cause of the error, without the URL: the texts of the two innermost errors, since the outer ones only say that a
+/// request failed. TLS errors get a text of our own, since rustls writes its texts for programmers.
 pub(super) fn describe(error: reqwest::Error) -> String {
     let error = error.without_url();
     if let Some(error) = causes(&error).find_map(tls_error) {
@@ -24,7 +24,7 @@ pub(super) fn describe(error: reqwest::Error) -> String {
     if causes(&error).any(has_elapsed) { format!("{text}: timed out") } else { text }
 }
 
-/// Whether a timer of tokio ended it: the text of that doesn't say that it timed out.
+/// Whether a tokio timer ended it: the text of that error doesn't mention a timeout.
 fn has_elapsed(cause: &(dyn Error + 'static)) -> bool {
     match cause.downcast_ref::<io::Error>() {
         Some(error) => error.get_ref().is_some_and(|inner| inner.is::<Elapsed>()),
@@ -62,7 +62,10 @@ pub(super) fn describe_tls(error: &rustls::Error) -> String {
 fn describe_certificate(problem: &CertificateError) -> String {
     let at = |time: &UnixTime| UnixMillis::from_duration(Duration::from_secs(time.as_secs()));
     if let CertificateError::UnknownIssuer = problem {
-        return format!("unknown issuer; {}", trust_roots::flaw().unwrap_or_else(|| NOBODY_VOUCHES.to_owned()));
+        return format!(
+            "unknown issuer; {}",
+            trust_roots::file_problem().unwrap_or_else(|| UNKNOWN_AUTHORITY.to_owned())
+        );
     }
     if let CertificateError::ExpiredContext { time, not_after } = problem {
         return format!("it expired at {}; this machine's clock says {}", at(not_after), at(time));
@@ -86,8 +89,8 @@ mod tests {
         let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
         assert_eq!(
             distrust(CertificateError::UnknownIssuer),
-            "the server's certificate is not trusted: unknown issuer; none of this machine's certificate authorities \
-             vouches for it"
+            "the server's certificate is not trusted: unknown issuer; no certificate authority that this \
+             machine trusts has signed it"
         );
         assert_eq!(
             distrust(CertificateError::ExpiredContext { time: at(86_400), not_after: at(0) }),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::ClientBuilder;
 use reqwest::redirect::Policy;
 
-/// A client that hides nothing.
+/// A builder for a client with these properties.
 pub(super) fn client(connect_timeout: Duration, timeout: Duration) -> ClientBuilder {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // An error means that another thread has just installed it.

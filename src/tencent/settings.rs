@@ -22,7 +22,7 @@ pub struct ClientSettings {
     pub language: String,
 }
 
-/// Why no client can be made.
+/// Why a client can't be created.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidEndpoint {
     /// The endpoint isn't a URL with a host.

@@ -53,7 +53,7 @@ impl Action {
             Self::OrderSubmit => Body { certificate_id: None, cert_id: Some(certificate_id), verify_type },
             Self::Describe => Body { certificate_id: Some(certificate_id), cert_id: None, verify_type: None },
         };
-        // Strings always serialise.
+        // Strings always serialize.
         serde_json::to_string(&body).unwrap_or_default()
     }
 }
@@ -77,14 +77,15 @@ struct Envelope {
     response: Option<Response>,
 }
 
-/// The fields of a reply. Each is parsed by itself, since a field of a wrong type matters to a success and not to a refusal.
+/// The fields of a reply. Each is parsed separately, since a field of a wrong type invalidates a success, but not a
+/// refusal.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Response {
     error: Option<Value>,
     #[serde(default)]
     order_id: Value,
-    /// None: the field is absent.
+    /// `None` if the field is absent.
     #[serde(default, deserialize_with = "present")]
     status: Option<Value>,
     #[serde(default)]
@@ -97,8 +98,9 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
 
 /// What a reply means.
 ///
-/// A commit succeeded only if its reply is complete and well-formed, has an order and a status, and has no error. After any
-/// other reply that isn't an error, it is unknown whether the order was placed. The server's texts are capped and escaped.
+/// A commit succeeded only if its reply is complete and well-formed, has an order and a status, and has no error. After
+/// any other reply that isn't an error, it is unknown whether the order was placed. The server's texts are truncated
+/// and escaped.
 #[must_use]
 pub fn outcome(kind: RequestKind, http_status: u16, body: &[u8]) -> Outcome {
     reply(kind, http_status, body).unwrap_or_else(|unusable| Outcome::unknown(kind, unusable))
@@ -107,17 +109,17 @@ pub fn outcome(kind: RequestKind, http_status: u16, body: &[u8]) -> Outcome {
 /// What a reply means, or why it is unusable.
 fn reply(kind: RequestKind, http_status: u16, body: &[u8]) -> Result<Outcome, String> {
     if http_status != HTTP_OK {
-        return Err(format!("the answer was HTTP {http_status}, which is not the API's"));
+        return Err(format!("the reply was HTTP {http_status}, but the API always sends 200"));
     }
-    let text = std::str::from_utf8(body).map_err(|_| "the answer was not UTF-8")?;
+    let text = std::str::from_utf8(body).map_err(|_| "the reply was not UTF-8")?;
     let envelope: Envelope = serde_json::from_str(text).map_err(|error| {
         if error.is_data() {
-            "the answer was not of the API's shape"
+            "the reply did not have the API's structure"
         } else {
-            "the answer was not JSON, or not all of it"
+            "the reply was not JSON, or was cut off"
         }
     })?;
-    let response = envelope.response.ok_or("the answer had no Response")?;
+    let response = envelope.response.ok_or("the reply had no Response")?;
     let request_id = request_id(&response.request_id);
     if let Some(error) = &response.error {
         return refused(kind, error, &response.order_id, request_id);
@@ -126,17 +128,17 @@ fn reply(kind: RequestKind, http_status: u16, body: &[u8]) -> Result<Outcome, St
     let status = response.status.as_ref().map(status).transpose()?;
     match kind {
         RequestKind::Commit => {
-            let order_id = order_id.ok_or("the answer had no OrderId")?;
-            let status = status.flatten().ok_or("the answer had no Status")?;
+            let order_id = order_id.ok_or("the reply had no OrderId")?;
+            let status = status.flatten().ok_or("the reply had no Status")?;
             Ok(Outcome::submitted(order_id, status, request_id))
         }
-        RequestKind::Readback => Ok(Outcome::shown(order_id, status.ok_or("the answer had no Status")?, request_id)),
+        RequestKind::Readback => Ok(Outcome::shown(order_id, status.ok_or("the reply had no Status")?, request_id)),
     }
 }
 
 fn refused(kind: RequestKind, error: &Value, order: &Value, request_id: Option<String>) -> Result<Outcome, String> {
     let code = error.get("Code").and_then(Value::as_str).filter(|code| !code.is_empty());
-    let code = code.ok_or("the answer had an Error without a Code")?;
+    let code = code.ok_or("the reply had an Error without a Code")?;
     let message = error.get("Message").and_then(Value::as_str).unwrap_or_default();
     let mut message = printable(message, MAX_MESSAGE);
     if !is_known(code) {
@@ -150,9 +152,9 @@ fn refused(kind: RequestKind, error: &Value, order: &Value, request_id: Option<S
     let error = ApiError::new(&code, &message, request_id.as_deref());
     // Either the refusal or the order is wrong.
     let detail = if order_id(order) != Ok(None) {
-        format!("the server answered {code} and an OrderId at once")
+        format!("the server replied with both {code} and an OrderId")
     } else if class == OutcomeClass::unknown(kind) {
-        format!("the server answered {code}")
+        format!("the server replied with {code}")
     } else {
         return Ok(Outcome::refused(class, error));
     };
@@ -165,7 +167,7 @@ fn order_id(value: &Value) -> Result<Option<String>, String> {
         Value::String(text) if text.is_empty() => Ok(None),
         Value::String(text) if printable(text, MAX_ID) == *text => Ok(Some(text.clone())),
         Value::String(_) | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            Err("the answer's OrderId was not a short text".to_owned())
+            Err("the reply's OrderId was not a short string".to_owned())
         }
     }
 }
@@ -174,7 +176,7 @@ fn status(value: &Value) -> Result<Option<i64>, String> {
     match (value.is_null(), value.as_i64()) {
         (true, _) => Ok(None),
         (false, Some(status)) => Ok(Some(status)),
-        (false, None) => Err("the answer's Status was not a whole number".to_owned()),
+        (false, None) => Err("the reply's Status was not an integer".to_owned()),
     }
 }
 
@@ -198,26 +200,26 @@ mod tests {
 
     #[test]
     fn an_error_with_an_order_is_in_doubt() {
-        let answer = |code: &str, order: &str| {
+        let reply = |code: &str, order: &str| {
             let error = format!(r#"{{"Code":"{code}","Message":"m"}}"#);
             format!(r#"{{"Response":{{"Error":{error},"OrderId":{order},"RequestId":"r"}}}}"#)
         };
         for code in ["FailedOperation.NetworkError", "RequestLimitExceeded", "FailedOperation.CertificateNotFound"] {
             for order in [r#""SO1""#, "17"] {
-                let outcome = commit(&answer(code, order));
+                let outcome = commit(&reply(code, order));
                 assert_eq!(outcome.class, OutcomeClass::InDoubt, "{code} {order}");
                 assert_eq!(outcome.error.as_ref().map(|error| error.code.as_str()), Some(code));
-                let read = super::outcome(RequestKind::Readback, 200, answer(code, order).as_bytes());
+                let read = super::outcome(RequestKind::Readback, 200, reply(code, order).as_bytes());
                 assert_eq!(read.class, OutcomeClass::Retry, "{code} {order}");
             }
             for order in ["null", r#""""#] {
-                assert_ne!(commit(&answer(code, order)).class, OutcomeClass::InDoubt, "{code} {order}");
+                assert_ne!(commit(&reply(code, order)).class, OutcomeClass::InDoubt, "{code} {order}");
             }
         }
     }
 
     #[test]
-    fn a_body_names_the_certificate_as_the_action_wants_it() {
+    fn each_action_has_its_own_name_for_the_certificate_id() {
         let id: CertificateId = "abcb1234".parse().unwrap();
         assert_eq!(Action::Commit.body(&id, None), r#"{"CertificateId":"abcb1234"}"#);
         let dns = Some(VerifyType::Dns);
@@ -233,13 +235,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_status_is_stored_and_fails_nothing() {
+    fn a_commit_with_an_unknown_status_is_submitted() {
         let outcome = commit(r#"{"Response":{"OrderId":"SO1","Status":4711,"RequestId":"r"}}"#);
         assert_eq!(outcome.class, OutcomeClass::Submitted);
     }
 
     #[test]
-    fn every_reply_that_is_not_the_apis_leaves_a_commit_in_doubt() {
+    fn every_reply_that_the_api_does_not_send_leaves_a_commit_in_doubt() {
         let bodies: [&[u8]; 16] = [
             b"",
             b"{",
@@ -329,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn server_texts_are_capped_and_escaped() {
+    fn server_texts_are_truncated_and_escaped() {
         let body = r#"{"Response":{"Error":{"Code":"FailedOperation.InvalidParam","Message":"\u001b[31mred\n\u202eback"},"RequestId":"r\u0000"}}"#;
         let outcome = commit(body);
         assert_eq!(outcome.error.unwrap().message.as_str(), r"\u{1b}[31mred\n\u{202e}back");

@@ -7,7 +7,7 @@ use crate::support::{Bench, output, variable};
 const CONFIGURATION: i32 = 78;
 
 #[tokio::test]
-async fn a_wrong_file_ends_with_78_and_names_the_key_and_the_valid_values() {
+async fn an_invalid_file_is_reported_with_its_key_and_the_valid_values_and_exit_code_78() {
     let bench = Bench::new().await;
     let cases = [
         ("[rate]\nper_secnod = 20", "rate.per_secnod", "did you mean `rate.per_second`"),
@@ -17,17 +17,17 @@ async fn a_wrong_file_ends_with_78_and_names_the_key_and_the_valid_values() {
         ("[api]\nendpoint = \"http://ssl.tencentcloudapi.com\"", "api.endpoint", "https://"),
         ("[api]\naction = \"Commit\"", "api.action", "CommitCertificateInformation"),
     ];
-    for (number, (toml, key, right)) in cases.into_iter().enumerate() {
+    for (number, (toml, key, expected)) in cases.into_iter().enumerate() {
         let file = bench.path(&format!("wrong-{number}.toml"));
         std::fs::write(&file, toml).unwrap();
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_certcommit"));
         command.env_clear().arg("--config").arg(&file).arg("run");
-        assert_refused(command, &[key, right]).await;
+        assert_refused(command, &[key, expected]).await;
     }
 }
 
 #[tokio::test]
-async fn a_wrong_variable_ends_with_78_and_is_named() {
+async fn an_invalid_variable_is_reported_by_name_with_exit_code_78() {
     let bench = Bench::new().await;
     for (key, value) in [("rate.per_second", "21"), ("rate.foo", "1"), ("verify.settle", "soon")] {
         let mut command = bench.command(&["run"]);
@@ -37,16 +37,16 @@ async fn a_wrong_variable_ends_with_78_and_is_named() {
 }
 
 #[tokio::test]
-async fn without_any_credentials_it_ends_with_78_and_says_where_it_looked() {
+async fn without_credentials_the_sources_tried_are_listed_with_exit_code_78() {
     let bench = Bench::with(Options::default(), &[]).await;
     let metadata = bench.simulator.metadata(None).await.unwrap();
-    let asked = format!("the machine's role: http://{} says that this machine has no role", metadata.address());
+    let role = format!("the machine's role: http://{} says that this machine has no role", metadata.address());
     let words = [
         "systemd: $CREDENTIALS_DIRECTORY is not set",
         "the environment: TENCENTCLOUD_SECRET_ID is not set",
         "/home/.tencentcloud/credentials: there is no such file",
         "the file /etc/tencentcloud/credentials: there is no such file",
-        &asked,
+        &role,
     ];
     for arguments in ["run", "check"] {
         let mut command = bench.bare_command(&[arguments]);
@@ -67,10 +67,10 @@ async fn a_stand_in_for_the_metadata_service_must_be_on_this_machine() {
 }
 
 async fn assert_refused(command: std::process::Command, words: &[&str]) {
-    let asked = format!("{command:?}");
+    let command_line = format!("{command:?}");
     let output = output(command).await;
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(CONFIGURATION), "{asked}: {stderr}");
+    assert_eq!(output.status.code(), Some(CONFIGURATION), "{command_line}: {stderr}");
     for word in words {
         assert!(stderr.contains(word), "{word} in {stderr}");
     }

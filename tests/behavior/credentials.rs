@@ -22,7 +22,7 @@ const DENIED: &str = "FailedOperation.AuthError";
 /// Longer than any test, so that no probe ends a pause.
 const NEVER: &str = "720h";
 
-/// A bench with this source of credentials that doesn't probe by itself.
+/// A bench with this source of credentials, whose daemon doesn't probe by itself.
 async fn bench(source: &str) -> Bench {
     let settings = [("credentials.source", source), ("pause.probe_initial", NEVER), ("pause.probe_max", NEVER)];
     Bench::with(Options::default(), &settings).await
@@ -88,7 +88,7 @@ async fn while_the_metadata_service_is_down_the_daemon_is_ready_and_paused() {
     let paused = daemon.until_event("paused").await;
     assert_eq!(paused["cause"], "no_credentials");
     let why = paused["why"].as_str().unwrap();
-    let start = "there are no credentials: the machine's role gives no credentials at present: http://";
+    let start = "there are no credentials: the machine's role is unavailable: http://";
     assert!(why.starts_with(start) && why.contains("can't be reached"), "{why}");
     assert!(bench.simulator.arrivals().is_empty());
     metadata.resume_listening().await.unwrap();
@@ -100,12 +100,12 @@ async fn while_the_metadata_service_is_down_the_daemon_is_ready_and_paused() {
 #[tokio::test]
 async fn without_credentials_nothing_is_claimed_and_the_database_says_why() {
     let bench = bench("cvm-role").await;
-    let there = Arc::new(AtomicBool::new(false));
+    let available = Arc::new(AtomicBool::new(false));
     let (secret_id, secret_key) = bench.simulator.credentials();
     let credentials = Credentials { secret_id, secret_key: secret_key.into(), token: None };
-    let asked = Arc::clone(&there);
+    let is_available = Arc::clone(&available);
     let source = CredentialSource::new(move || {
-        ready(match asked.load(Ordering::SeqCst) {
+        ready(match is_available.load(Ordering::SeqCst) {
             true => Ok(Found::lasting(credentials.clone(), Source::Caller)),
             false => Err(CredentialsError::Unreachable("it is down".to_owned())),
         })
@@ -115,16 +115,16 @@ async fn without_credentials_nothing_is_claimed_and_the_database_says_why() {
     let mut daemon = bench.start_with(source).await;
     let cause = daemon.until_paused().await;
     assert!(cause.code() == "no_credentials" && cause.to_string().ends_with("it is down"), "{cause}");
-    let (mode, told): (String, String) =
+    let (mode, why): (String, String) =
         (bench.value("SELECT mode FROM daemon").await, bench.value("SELECT why FROM daemon").await);
-    assert_eq!((mode.as_str(), told), ("paused_by_fault", cause.to_string()));
+    assert_eq!((mode.as_str(), why), ("paused_by_fault", cause.to_string()));
     let (code, parameters): (String, String) =
         (bench.value("SELECT why_code FROM daemon").await, bench.value("SELECT why_parameters FROM daemon").await);
     assert_eq!(Cause::from_parts(&code, Some(&parameters)), Some(cause));
     bench.enqueue(&["one-more"]).await;
     daemon.until_count(State::Pending, 6).await;
     assert!(bench.rows().await.iter().all(|row| row.state == "pending" && row.tries == 0));
-    there.store(true, Ordering::SeqCst);
+    available.store(true, Ordering::SeqCst);
     daemon.until_count(State::Submitted, 6).await;
     daemon.stop(Stop::Soon).await;
     bench.assert_each_submitted_once(&ids).await;
@@ -190,7 +190,7 @@ async fn claims_made_while_the_credentials_expire_are_given_back_and_cost_no_try
     daemon.until_event("ready").await;
     metadata.pause_listening().await;
     in_time("commits", bench.simulator.until_commits(4)).await;
-    // The next batch, which is to claim, waits for the lock until the credentials have expired.
+    // The next batch, which would claim, waits for the lock until the credentials have expired.
     let mut other = bench.connect().await;
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     daemon.until_event("paused").await;
@@ -202,7 +202,7 @@ async fn claims_made_while_the_credentials_expire_are_given_back_and_cost_no_try
     })
     .await;
     let sent = bench.simulator.commits().len();
-    assert!(sent < ids.len(), "the credentials expired in the middle");
+    assert!(sent < ids.len(), "the credentials expired midway");
     bench.simulator.set_latency(Duration::ZERO, Duration::ZERO);
     metadata.set_lifetime(Duration::from_secs(3600));
     metadata.resume_listening().await.unwrap();
@@ -214,7 +214,7 @@ async fn claims_made_while_the_credentials_expire_are_given_back_and_cost_no_try
 }
 
 #[tokio::test]
-async fn refused_credentials_that_are_replaced_are_noticed() {
+async fn replaced_credentials_are_noticed_after_a_refusal() {
     let mut bench = bench("file").await;
     bench.set("credentials.file", &text(&write_file(&bench, "first")));
     accept(&bench, "second");
@@ -229,7 +229,7 @@ async fn refused_credentials_that_are_replaced_are_noticed() {
 }
 
 #[tokio::test]
-async fn credentials_replaced_by_ones_with_the_missing_permission_are_noticed() {
+async fn replaced_credentials_are_noticed_after_a_missing_permission() {
     let mut bench = bench("file").await;
     bench.set("credentials.file", &text(&write_file(&bench, "first")));
     accept(&bench, "first");
@@ -284,12 +284,14 @@ async fn refused_credentials_that_need_a_restart_say_so() {
 }
 
 /// What `check` prints about the credentials.
-async fn checked(command: Command) -> String {
+async fn credentials_checked(command: Command) -> String {
     let ended = output(command).await;
-    let (said, complaint) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
-    assert!(ended.status.success(), "{complaint}");
-    let lines =
-        said.lines().skip_while(|line| !line.starts_with("credentials")).take_while(|line| !line.starts_with("clock"));
+    let (stdout, stderr) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
+    assert!(ended.status.success(), "{stderr}");
+    let lines = stdout
+        .lines()
+        .skip_while(|line| !line.starts_with("credentials"))
+        .take_while(|line| !line.starts_with("clock"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -303,7 +305,7 @@ async fn check_says_which_credentials_it_found_and_which_providers_had_none() {
     let not_environment = format!("{indent}not from the environment: TENCENTCLOUD_SECRET_ID is not set");
     let check = |bench: &Bench| with_metadata(bench.command_without_credentials(&["check"]), &metadata);
 
-    let found = checked(check(&bench)).await;
+    let found = credentials_checked(check(&bench)).await;
     let lines: Vec<&str> = found.lines().collect();
     let role = "credentials    SimulatedTmpId0001Tx7Qw9 from the machine's role certs, good for another 5 h 59 min";
     let not_home = format!("{indent}not from the file {}: there is no such file", home.display());
@@ -319,20 +321,20 @@ async fn check_says_which_credentials_it_found_and_which_providers_had_none() {
     std::fs::create_dir_all(tool.parent().unwrap()).unwrap();
     std::fs::write(&tool, login).unwrap();
     std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let found = checked(check(&bench)).await;
+    let found = credentials_checked(check(&bench)).await;
     let from_tool =
         format!("credentials    tool-id from the file {}, profile default, good for another 2 h 0 min", tool.display());
     assert_eq!(found.lines().collect::<Vec<_>>(), [&from_tool, &not_systemd, &not_environment, &not_home, &not_etc]);
 
     let file = write_file(&bench, "mine");
     bench.set("credentials.file", &text(&file));
-    let found = checked(check(&bench)).await;
+    let found = credentials_checked(check(&bench)).await;
     let from_file = format!("credentials    mine-id from the file {}, profile default", file.display());
     assert_eq!(found.lines().collect::<Vec<_>>(), [&from_file, &not_systemd, &not_environment]);
 
     let mut command = check(&bench);
     command.env("TENCENTCLOUD_SECRET_ID", "my-id").env("TENCENTCLOUD_SECRET_KEY", "my-key");
-    let found = checked(command).await;
+    let found = credentials_checked(command).await;
     let from_environment = "credentials    my-id from the environment";
     assert_eq!(found.lines().collect::<Vec<_>>(), [from_environment, &not_systemd]);
 
@@ -340,20 +342,20 @@ async fn check_says_which_credentials_it_found_and_which_providers_had_none() {
     let mut command = check(&bench);
     command.env("TENCENTCLOUD_SECRET_ID", "my-id").env("TENCENTCLOUD_SECRET_KEY", "my-key");
     command.env("CREDENTIALS_DIRECTORY", &directory);
-    let found = checked(command).await;
+    let found = credentials_checked(command).await;
     assert_eq!(found, format!("credentials    handed-id from systemd's directory {}", directory.display()));
-    assert_eq!(bench.simulator.temporary_credentials().len(), 1, "what comes later in the order isn't asked");
+    assert_eq!(bench.simulator.temporary_credentials().len(), 1, "later sources aren't tried");
 }
 
 #[tokio::test]
-async fn check_ends_with_69_while_the_metadata_service_is_down() {
+async fn check_exits_with_69_while_the_metadata_service_is_down() {
     let bench = bench("cvm-role").await;
     let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
     metadata.pause_listening().await;
     let ended = output(with_metadata(bench.command_without_credentials(&["check"]), &metadata)).await;
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(UNAVAILABLE), "{said}");
-    assert!(said.contains("can't be reached") && said.lines().count() == 1, "{said}");
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(UNAVAILABLE), "{stderr}");
+    assert!(stderr.contains("can't be reached") && stderr.lines().count() == 1, "{stderr}");
 }
 
 #[tokio::test]
@@ -363,8 +365,11 @@ async fn the_configured_role_is_used() {
     let check = |bench: &Bench| output(with_metadata(bench.command_without_credentials(&["check"]), &metadata));
     bench.set("credentials.role", "others");
     let ended = in_time("check", check(&bench)).await;
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert!(ended.status.code() == Some(78) && said.contains("says that this machine has no role others"), "{said}");
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert!(
+        ended.status.code() == Some(78) && stderr.contains("says that this machine has no role others"),
+        "{stderr}"
+    );
     bench.set("credentials.role", "certs");
     assert!(in_time("check", check(&bench)).await.status.success());
 }

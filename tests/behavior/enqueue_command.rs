@@ -11,7 +11,7 @@ async fn a_column_header_in_a_file_of_ids_is_skipped_and_reported() {
         let ended = output(bench.command(&["enqueue", "--file", &text(&file)])).await;
         let (out, errors) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
         let name = header.trim_start_matches('\u{feff}');
-        assert_eq!(errors, format!("line 1: skipped {name}, which is a column header and not an ID\n"));
+        assert_eq!(errors, format!("line 1: skipped {name}, which is a column header, not an ID\n"));
         assert!(ended.status.success() && out.ends_with("0 refused\n"), "{out}");
     }
     assert_eq!(bench.rows().await.len(), 1);

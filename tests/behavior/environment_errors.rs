@@ -13,7 +13,7 @@ async fn an_unreadable_file_of_authorities_is_reported_by_its_variable() {
     Authority::new("Other").write(&other.join("ca.pem"));
     let missing = bench.path("missing.pem");
     let why = format!("SSL_CERT_FILE names {}, which can't be read", missing.display());
-    for (directory, code, begins) in [
+    for (directory, code, start) in [
         (None, 78, "the HTTPS client can't be set up: "),
         (Some(&other), 69, "the API can't be reached: the server's certificate is not trusted: unknown issuer; "),
     ] {
@@ -21,7 +21,7 @@ async fn an_unreadable_file_of_authorities_is_reported_by_its_variable() {
         command.env("SSL_CERT_FILE", &missing).envs(directory.map(|directory| ("SSL_CERT_DIR", directory)));
         let ended = output(command).await;
         let errors = String::from_utf8(ended.stderr).unwrap();
-        assert!(ended.status.code() == Some(code) && errors.contains(&format!("{begins}{why}")), "{errors}");
+        assert!(ended.status.code() == Some(code) && errors.contains(&format!("{start}{why}")), "{errors}");
     }
 }
 
@@ -33,6 +33,7 @@ async fn an_invalid_notify_socket_is_reported_and_the_work_continues() {
     command.env("NOTIFY_SOCKET", format!("/{}", "x".repeat(120)));
     let (code, lines) = Process::spawn(command).end().await;
     assert_eq!((code, bench.count("submitted").await), (Some(0), 1), "{lines:?}");
-    let told = lines.iter().filter(|line| line["message"].as_str().unwrap_or_default().starts_with("NOTIFY_SOCKET "));
-    assert_eq!(told.map(|line| line["level"].as_str()).collect::<Vec<_>>(), [Some("WARN")], "{lines:?}");
+    let warnings =
+        lines.iter().filter(|line| line["message"].as_str().unwrap_or_default().starts_with("NOTIFY_SOCKET "));
+    assert_eq!(warnings.map(|line| line["level"].as_str()).collect::<Vec<_>>(), [Some("WARN")], "{lines:?}");
 }

@@ -1,4 +1,4 @@
-//! Imports run downwards only, by the table in `src/lib.rs`, and no files import each other in a circle.
+//! Imports run downwards only, by the table in `src/lib.rs`, and no imports are circular.
 
 mod imports;
 
@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
 ];
 
-/// Stands beside the layers: it imports from below the daemon, and only the commands import it.
+/// This module is beside the layers: it imports from below the daemon, and only `cli` imports it.
 const BESIDE: &str = "simulator";
 
 fn of_this_crate() -> Imports {
@@ -43,30 +43,30 @@ fn may_import(from: &str, to: &str) -> bool {
     }
 }
 
-/// The imports that run upwards or sideways, in words.
+/// The imports that run upwards or sideways, described.
 fn upward(imports: &Imports) -> Vec<String> {
     let edges = imports.iter().flat_map(|(from, targets)| targets.iter().map(move |(to, paths)| (from, to, paths)));
     let upward = edges.filter(|(from, to, _)| !may_import(module(from), module(to)));
-    upward.map(|(from, to, paths)| step(from, to, paths)).collect()
+    upward.map(|(from, to, paths)| describe_import(from, to, paths)).collect()
 }
 
-fn step(from: &str, to: &str, paths: &BTreeSet<String>) -> String {
+fn describe_import(from: &str, to: &str, paths: &BTreeSet<String>) -> String {
     format!("{from} imports {to} ({})", paths.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
 }
 
-/// The circles, each by its files; of those that share an import, the shortest.
-fn circles(imports: &Imports) -> BTreeSet<Vec<&str>> {
+/// The import cycles, each as its files; of cycles that share an import, the shortest.
+fn cycles(imports: &Imports) -> BTreeSet<Vec<&str>> {
     let edges = imports.iter().flat_map(|(from, targets)| targets.keys().map(move |to| (from.as_str(), to.as_str())));
-    let circle = edges.filter_map(|(from, to)| way(imports, to, from)).map(|mut files| {
+    let cycles = edges.filter_map(|(from, to)| shortest_path(imports, to, from)).map(|mut files| {
         let first = (0..files.len()).min_by_key(|at| files[*at]).unwrap_or_default();
         files.rotate_left(first);
         files
     });
-    circle.collect()
+    cycles.collect()
 }
 
-/// The shortest way from a file to another along the imports.
-fn way<'a>(imports: &'a Imports, from: &'a str, to: &str) -> Option<Vec<&'a str>> {
+/// The shortest path of imports from one file to another.
+fn shortest_path<'a>(imports: &'a Imports, from: &'a str, to: &str) -> Option<Vec<&'a str>> {
     let mut reached = BTreeMap::from([(from, from)]);
     let mut next = VecDeque::from([from]);
     while let Some(file) = next.pop_front().filter(|file| *file != to) {
@@ -78,19 +78,19 @@ fn way<'a>(imports: &'a Imports, from: &'a str, to: &str) -> Option<Vec<&'a str>
         }
     }
     let (mut file, _) = reached.get_key_value(to)?;
-    let mut way = vec![*file];
+    let mut path = vec![*file];
     while *file != from {
         file = &reached[file];
-        way.push(*file);
+        path.push(*file);
     }
-    way.reverse();
-    Some(way)
+    path.reverse();
+    Some(path)
 }
 
-/// A circle in words: what each file imports from the next one.
-fn told(imports: &Imports, circle: &[&str]) -> String {
-    let pairs = circle.iter().zip(circle.iter().cycle().skip(1));
-    pairs.map(|(from, to)| step(from, to, &imports[*from][*to])).collect::<Vec<_>>().join("; ")
+/// A cycle, described: what each file imports from the next one.
+fn describe_cycle(imports: &Imports, cycle: &[&str]) -> String {
+    let pairs = cycle.iter().zip(cycle.iter().cycle().skip(1));
+    pairs.map(|(from, to)| describe_import(from, to, &imports[*from][*to])).collect::<Vec<_>>().join("; ")
 }
 
 #[test]
@@ -104,30 +104,31 @@ fn every_module_has_a_layer() {
     let files = imports.keys().chain(imports.values().flat_map(|targets| targets.keys()));
     let modules: BTreeSet<&str> = files.map(|file| module(file)).filter(|module| *module != "lib").collect();
     assert!(modules.len() > 9, "{modules:?}");
-    let lost: Vec<_> = modules.into_iter().filter(|module| layer(module).is_none() && *module != BESIDE).collect();
-    assert_eq!(lost, Vec::<&str>::new());
+    let without_layer: Vec<_> =
+        modules.into_iter().filter(|module| layer(module).is_none() && *module != BESIDE).collect();
+    assert_eq!(without_layer, Vec::<&str>::new());
 }
 
 #[test]
-fn no_files_import_each_other_in_a_circle() {
+fn no_imports_are_circular() {
     let imports = of_this_crate();
-    let circles: Vec<String> = circles(&imports).iter().map(|circle| told(&imports, circle)).collect();
-    assert!(circles.is_empty(), "{} circles:\n{}", circles.len(), circles.join("\n"));
+    let cycles: Vec<String> = cycles(&imports).iter().map(|cycle| describe_cycle(&imports, cycle)).collect();
+    assert!(cycles.is_empty(), "{} cycles:\n{}", cycles.len(), cycles.join("\n"));
 }
 
-mod of_invented_crates {
+mod of_synthetic_crates {
     use super::*;
 
     fn imports(files: &[(&str, &str)]) -> Imports {
-        let mut invented = Crate::default();
-        invented.add("lib.rs", "");
-        files.iter().for_each(|(name, text)| invented.add(name, text));
-        invented.imports()
+        let mut synthetic = Crate::default();
+        synthetic.add("lib.rs", "");
+        files.iter().for_each(|(name, text)| synthetic.add(name, text));
+        synthetic.imports()
     }
 
-    fn circles_in(files: &[(&str, &str)]) -> Vec<String> {
+    fn cycles_in(files: &[(&str, &str)]) -> Vec<String> {
         let imports = imports(files);
-        circles(&imports).iter().map(|circle| told(&imports, circle)).collect()
+        cycles(&imports).iter().map(|cycle| describe_cycle(&imports, cycle)).collect()
     }
 
     #[test]
@@ -146,7 +147,7 @@ mod of_invented_crates {
     }
 
     #[test]
-    fn only_the_commands_import_what_stands_beside_the_layers() {
+    fn only_the_commands_import_the_module_beside_the_layers() {
         let import = |from: &str, to: &str| {
             upward(&imports(&[(from, &format!("use crate::{to};")), (&format!("{to}.rs"), "")])).is_empty()
         };
@@ -155,7 +156,7 @@ mod of_invented_crates {
     }
 
     #[test]
-    fn a_circle_is_told_with_its_files_and_what_they_import() {
+    fn a_cycle_is_reported_with_its_files_and_their_imports() {
         let files = [
             ("a/mod.rs", "mod b; mod c; mod d;"),
             ("a/b.rs", "use super::c::C; use super::d::D; pub struct B;"),
@@ -168,34 +169,34 @@ mod of_invented_crates {
             "a/b.rs imports a/d.rs (super::d::D); a/d.rs imports a/b.rs (crate::a::b, crate::a::b::B)",
             "a/c.rs imports a/d.rs (super::d::D); a/d.rs imports a/c.rs (crate::a::c)",
         ];
-        assert_eq!(circles_in(&files), expected);
+        assert_eq!(cycles_in(&files), expected);
     }
 
     #[test]
-    fn a_parent_that_uses_its_child_and_is_used_by_it_is_a_circle_and_one_that_only_re_exports_it_is_none() {
+    fn a_parent_and_a_child_that_use_each_other_form_a_cycle_and_a_mere_re_export_does_not() {
         let child = ("a/b.rs", "use super::Limit; pub struct B(Limit);");
         for uses in ["pub use b::B; fn make() -> B {}", "use b::B;", "fn make() { b::new() }"] {
             let parent = format!("mod b; pub struct Limit; {uses}");
-            assert_eq!(circles_in(&[("a/mod.rs", &parent), child]).len(), 1, "{uses}");
+            assert_eq!(cycles_in(&[("a/mod.rs", &parent), child]).len(), 1, "{uses}");
         }
         for declares in ["pub use b::B;", "pub(crate) use self::b::B;", "pub mod b;"] {
             let parent = format!("mod b; pub struct Limit; {declares}");
-            assert_eq!(circles_in(&[("a/mod.rs", &parent), child]), Vec::<String>::new(), "{declares}");
+            assert_eq!(cycles_in(&[("a/mod.rs", &parent), child]), Vec::<String>::new(), "{declares}");
         }
     }
 
     #[test]
-    fn a_path_through_a_re_export_leads_to_the_file_that_has_the_item() {
+    fn a_path_through_a_re_export_resolves_to_the_file_that_defines_the_item() {
         let files = [
             ("a/mod.rs", "mod b; mod c; pub use b::*; pub use c::C as Other;"),
             ("a/b.rs", "use super::Other; pub struct B;"),
             ("a/c.rs", "use crate::a::B; pub struct C;"),
         ];
-        assert_eq!(circles_in(&files), ["a/b.rs imports a/c.rs (super::Other); a/c.rs imports a/b.rs (crate::a::B)"]);
+        assert_eq!(cycles_in(&files), ["a/b.rs imports a/c.rs (super::Other); a/c.rs imports a/b.rs (crate::a::B)"]);
     }
 
     #[test]
-    fn tests_comments_texts_and_other_crates_are_no_imports() {
+    fn tests_comments_strings_and_other_crates_are_not_imports() {
         let b = "
             // use super::c::C;
             const TEXT: &str = \"use super::c::C;\";

@@ -24,15 +24,15 @@ async fn every_event_has_exactly_the_documented_fields() {
     cause_every_pause(&bench, &mut daemon).await;
     cause_every_database_fault(&bench, &mut daemon).await;
     cause_every_reload(&bench, &mut daemon).await;
-    bench.simulator.script_commits("on-the-way", vec![Fault::HangBefore]);
+    bench.simulator.script_commits("in-flight", vec![Fault::HangBefore]);
     let sent = bench.simulator.commits().len();
-    bench.enqueue(&["on-the-way"]).await;
+    bench.enqueue(&["in-flight"]).await;
     in_time("the commit", bench.simulator.until_commits(sent + 1)).await;
     lines.extend_from_slice(daemon.seen());
     daemon.kill();
-    lines.extend(log_of_an_orderly_stop_and_one_forced_by_the_database(&bench).await);
-    // The last line is no log line: it is the program's error message.
-    let last = lines.pop_if(|line| line.is_string()).expect("it failed at the end");
+    lines.extend(log_of_a_clean_stop_and_one_forced_by_the_database(&bench).await);
+    // The last line is the program's error message, not a log line.
+    let last = lines.pop_if(|line| line.is_string()).expect("the last run failed");
     assert!(last.as_str().unwrap().starts_with("certcommit: "), "{last}");
 
     let documented: BTreeSet<(String, String)> = LogEvent::ALL
@@ -58,9 +58,9 @@ fn assert_level(line: &Value) {
         return assert!(line["level"] == "INFO" || line["level"] == "WARN", "{line}");
     }
     let event = LogEvent::ALL.iter().find(|event| event.as_str() == event_of(line));
-    let worst =
+    let escalated =
         event.filter(|_| line["unwritten"].is_u64() || event_of(line) == "reloaded" && line["error"].is_string());
-    let level = match (event, worst) {
+    let level = match (event, escalated) {
         (Some(event), None) => event.level().as_str(),
         (Some(_), Some(_)) => "ERROR",
         (None, _) => "WARN",
@@ -73,7 +73,7 @@ async fn until_settled(daemon: &mut Process) {
     let settled = |line: &Value| {
         event_of(line) == "progress" && line["pending"] == 1 && line["in_flight"] == 0 && line["in_doubt"] == 0
     };
-    daemon.until_line("all to be settled", settled).await;
+    daemon.until_line("all other rows to be settled", settled).await;
 }
 
 async fn cause_every_event_of_a_submission(bench: &Bench, daemon: &mut Process) {
@@ -122,7 +122,7 @@ async fn cause_every_pause(bench: &Bench, daemon: &mut Process) {
     bench.simulator.outage(None);
     daemon.until_event("resumed").await;
 
-    // One denied row is its own fault; five in succession are the account's. Successful rows between them keep commits going.
+    // One denial concerns its row; five in succession concern the account. Successful rows in between keep commits going.
     let forbidden = ["forbidden-1", "forbidden-2", "forbidden-3", "forbidden-4", "forbidden-5"];
     for id in forbidden {
         bench.simulator.script_commits(id, vec![Fault::CutAfter]);
@@ -165,7 +165,7 @@ async fn cause_every_reload(bench: &Bench, daemon: &mut Process) {
     bench.configure("");
 }
 
-async fn log_of_an_orderly_stop_and_one_forced_by_the_database(bench: &Bench) -> Vec<Value> {
+async fn log_of_a_clean_stop_and_one_forced_by_the_database(bench: &Bench) -> Vec<Value> {
     let mut daemon = bench.spawn(&["run"]);
     daemon.until_event("ready").await;
     daemon.signal("TERM");
@@ -180,7 +180,7 @@ async fn log_of_an_orderly_stop_and_one_forced_by_the_database(bench: &Bench) ->
     lines
 }
 
-/// Otherwise the comparison above would not see it.
+/// The comparison above ignores these fields.
 #[test]
 fn no_documented_field_is_one_that_every_line_has() {
     assert!(Field::ALL.iter().all(|field| !COMMON.contains(&field.as_str()) && field.as_str() != "target"));

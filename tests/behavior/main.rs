@@ -1,5 +1,5 @@
 //! The promises of certcommit, tested from outside: the daemon and the program against a simulator of the API that records
-//! what arrives. Submissions are enqueued with the SQL that operators use. Nothing sleeps to synchronize.
+//! what arrives. Submissions are enqueued with the SQL that operators use. No test sleeps to synchronize.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 

@@ -26,7 +26,7 @@ async fn each_request_is_counted_by_its_kind_outcome_and_code() {
         r#"certcommit_requests_total{kind="commit",outcome="failed",code="other"} 1"#,
         r#"certcommit_request_duration_seconds_count{kind="commit"} 5"#,
     ] {
-        assert!(text.lines().any(|told| told == line), "{line} in {text}");
+        assert!(text.lines().any(|actual| actual == line), "{line} in {text}");
     }
     for name in Metric::NAMES {
         assert!(text.contains(&format!("# TYPE {name} ")), "{name} in {text}");
@@ -52,14 +52,14 @@ async fn a_paused_queue_is_not_ready_and_says_why() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_ends_the_start_with_74_and_is_named() {
+async fn an_address_in_use_is_named_and_the_daemon_exits_with_74() {
     let mut bench = Bench::new().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     bench.set("metrics.listen", &address);
     let (code, lines) = bench.spawn(&["run"]).end().await;
-    let told = lines.iter().map(ToString::to_string).collect::<String>();
-    assert!(code == Some(74) && told.contains(&format!("metrics.listen: {address}")), "{code:?} {told}");
+    let log = lines.iter().map(ToString::to_string).collect::<String>();
+    assert!(code == Some(74) && log.contains(&format!("metrics.listen: {address}")), "{code:?} {log}");
 }
 
 #[tokio::test]
@@ -70,12 +70,12 @@ async fn the_service_manager_gets_progress_and_the_reason_of_a_pause() {
     let mut command = bench.command(&["run"]);
     manager.supervises(&mut command);
     let daemon = Process::spawn(command);
-    manager.until_told("READY=1").await;
-    manager.until_told("STATUS=idle: 2 submitted, 0 failed, 0 held").await;
+    manager.until_message("READY=1").await;
+    manager.until_message("STATUS=idle: 2 submitted, 0 failed, 0 held").await;
     bench.sql("UPDATE control SET paused = 1, pause_reason = 'maintenance at the CA'").await;
-    manager.until_told("STATUS=paused with 0 open: an operator paused the queue: maintenance at the CA").await;
+    manager.until_message("STATUS=paused with 0 open: an operator paused the queue: maintenance at the CA").await;
     daemon.signal("TERM");
-    manager.until_told("STOPPING=1").await;
+    manager.until_message("STOPPING=1").await;
     daemon.end().await;
 }
 
@@ -87,20 +87,20 @@ async fn the_watchdog_is_fed_while_the_queue_is_idle_or_locked() {
     manager.supervises(&mut command);
     command.env("WATCHDOG_USEC", "300000");
     let mut daemon = Process::spawn(command);
-    manager.until_told("READY=1").await;
+    manager.until_message("READY=1").await;
     for _ in 0..3 {
-        manager.until_told("WATCHDOG=1").await;
+        manager.until_message("WATCHDOG=1").await;
     }
     let mut writer = bench.connect().await;
     sqlx::query("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
     sqlx::query("INSERT INTO submissions (certificate_id) VALUES ('abcb1234')").execute(&mut writer).await.unwrap();
     daemon.until_event("database_unavailable").await;
     for _ in 0..3 {
-        manager.until_told("WATCHDOG=1").await;
+        manager.until_message("WATCHDOG=1").await;
     }
-    manager.until_told("STATUS=waits for the database").await;
+    manager.until_message("STATUS=waits for the database").await;
     sqlx::query("COMMIT").execute(&mut writer).await.unwrap();
-    manager.until_told("STATUS=idle: 1 submitted").await;
+    manager.until_message("STATUS=idle: 1 submitted").await;
     daemon.signal("TERM");
     daemon.end().await;
 }

@@ -1,9 +1,9 @@
-//! Meaning travels in types and codes: no code looks into a text that is made for people.
+//! Types and codes carry meaning: no code matches against text that is written for people.
 
 use std::path::{Path, PathBuf};
 
-/// What texts for people are called.
-const SENTENCES: [&str; 15] = [
+/// Names of variables, fields and methods that hold text for people.
+const TEXTS: [&str; 15] = [
     "why",
     "reason",
     "sentence",
@@ -21,8 +21,8 @@ const SENTENCES: [&str; 15] = [
     "advice",
 ];
 
-/// What looks into a text.
-const LOOKS: [&str; 14] = [
+/// Methods that match against a text.
+const MATCHERS: [&str; 14] = [
     "starts_with",
     "ends_with",
     "contains",
@@ -39,8 +39,8 @@ const LOOKS: [&str; 14] = [
     "parse",
 ];
 
-/// What a text is still the same text after.
-const PASSES: [&str; 11] = [
+/// Methods whose result is still the same text.
+const CONVERSIONS: [&str; 11] = [
     "as_str",
     "as_deref",
     "as_ref",
@@ -60,7 +60,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// What a file has besides tests: of one that is all tests, nothing.
+/// A file's source without its tests; empty for a file of tests.
 fn without_tests(file: &Path) -> String {
     let source = std::fs::read_to_string(file).unwrap();
     let name = file
@@ -90,13 +90,13 @@ fn receiver(code: &str) -> &str {
     let before = &call[..opens.map_or(0, |(at, _)| at)];
     let method = receiver(before);
     match before.trim_end_matches(method).trim_end().strip_suffix('.') {
-        Some(on) if PASSES.contains(&method) => receiver(on),
+        Some(on) if CONVERSIONS.contains(&method) => receiver(on),
         _ => method,
     }
 }
 
-/// The places in a source that look into a sentence, each with the code that does.
-fn looks(source: &str) -> Vec<String> {
+/// The lines of a source that match against text for people.
+fn text_matches(source: &str) -> Vec<String> {
     let code: Vec<&str> = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     let code = code.join("\n");
     let dots = code.match_indices('.');
@@ -104,7 +104,7 @@ fn looks(source: &str) -> Vec<String> {
         let method: String =
             code[at + 1..].chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
         let is_called = code[at + 1 + method.len()..].starts_with(['(', ':']);
-        is_called && LOOKS.contains(&method.as_str()) && SENTENCES.contains(&receiver(&code[..*at]))
+        is_called && MATCHERS.contains(&method.as_str()) && TEXTS.contains(&receiver(&code[..*at]))
     });
     found
         .map(|(at, _)| code[code[..at].rfind('\n').map_or(0, |at| at + 1)..].lines().next().unwrap().to_owned())
@@ -112,17 +112,17 @@ fn looks(source: &str) -> Vec<String> {
 }
 
 #[test]
-fn no_code_looks_into_a_sentence() {
+fn no_code_matches_against_text_for_people() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let looking = files(&source).into_iter().flat_map(|file| {
+    let found = files(&source).into_iter().flat_map(|file| {
         let text = without_tests(&file);
-        looks(&text).into_iter().map(move |line| format!("{}: {}", file.display(), line.trim()))
+        text_matches(&text).into_iter().map(move |line| format!("{}: {}", file.display(), line.trim()))
     });
-    assert_eq!(looking.collect::<Vec<_>>(), [""; 0], "give what is looked for a type, or a code");
+    assert_eq!(found.collect::<Vec<_>>(), [""; 0], "match on a type or a code instead");
 }
 
 #[test]
-fn a_look_into_a_sentence_is_found_however_it_is_written() {
+fn a_match_against_text_is_found_however_it_is_written() {
     for code in [
         r#"if why.starts_with("the account") {"#,
         r#"let restored = control.pause_reason.as_deref().is_some_and(|why| why.contains("restored"));"#,
@@ -130,13 +130,13 @@ fn a_look_into_a_sentence_is_found_however_it_is_written() {
         "match row\n    .reason\n    .split_once(':')",
         r#"reason.as_deref().unwrap_or_default().trim().starts_with("x")"#,
     ] {
-        assert_eq!(looks(code).len(), 1, "{code}");
+        assert_eq!(text_matches(code).len(), 1, "{code}");
     }
     for code in [
         r#"code.starts_with("AuthFailure.")"#,
         r#"// why.starts_with("x")"#,
         r#"whys.iter().find(|one| one.len() > 1)"#,
     ] {
-        assert_eq!(looks(code), [""; 0], "{code}");
+        assert_eq!(text_matches(code), [""; 0], "{code}");
     }
 }

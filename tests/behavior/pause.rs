@@ -10,8 +10,8 @@ use crate::support::{Bench, event_of, got, ids, in_time};
 const OUTAGE: &str = "AuthFailure.SecretIdNotFound";
 const DENIED: &str = "FailedOperation.AuthError";
 
-/// The most commits per second of a queue that pauses and probes; without a pause, it would be 20.
-const HANDFUL: usize = 8;
+/// The most commits in any second while the queue pauses and probes. Without a pause, it would be 20.
+const MAX_PROBES: usize = 8;
 
 #[tokio::test]
 async fn an_account_outage_costs_a_few_probes_and_no_try() {
@@ -35,7 +35,7 @@ async fn an_account_outage_costs_a_few_probes_and_no_try() {
     assert!(bench.rows().await.iter().all(|row| row.tries == 1));
     let refused = bench.simulator.commits();
     let probes: Vec<_> = refused.iter().filter(|commit| got(OUTAGE)(commit)).map(|commit| commit.at).collect();
-    assert!(worst_second(&probes) <= HANDFUL, "{} in one second", worst_second(&probes));
+    assert!(worst_second(&probes) <= MAX_PROBES, "{} in one second", worst_second(&probes));
     let probed: std::collections::BTreeSet<_> =
         refused.iter().filter(|commit| got(OUTAGE)(commit)).map(|commit| &commit.certificate_id).collect();
     assert!(probed.len() > 1, "each probe takes another row: {probed:?}");
@@ -74,7 +74,7 @@ async fn an_operator_pauses_and_resumes_with_sql() {
     assert_eq!(daemon.until_paused().await, cause.into());
     daemon.until_count(State::InFlight, 0).await;
     let sent = bench.simulator.commits().len();
-    assert!(sent < 30, "it paused in the middle");
+    assert!(sent < 30, "it paused midway");
     bench.enqueue(&["one-more"]).await;
     let pending = i64::try_from(31 - sent).unwrap();
     daemon.until_count(State::Pending, pending).await;
@@ -113,7 +113,7 @@ async fn a_missing_permission_pauses_after_five_rows() {
 }
 
 #[tokio::test]
-async fn denied_rows_of_a_high_priority_do_not_block_those_of_a_low_one() {
+async fn denied_rows_with_a_high_priority_do_not_block_rows_with_a_low_one() {
     let bench = Bench::new().await;
     let denied = ids(20);
     for id in &denied {
@@ -128,19 +128,19 @@ async fn denied_rows_of_a_high_priority_do_not_block_those_of_a_low_one() {
     let commits = bench.simulator.commits();
     let refused: Vec<_> =
         commits.iter().filter(|commit| got(DENIED)(commit)).map(|commit| &commit.certificate_id).collect();
-    let different: std::collections::BTreeSet<_> = refused.iter().collect();
-    assert_eq!(different.len(), refused.len(), "each probe takes another row: {refused:?}");
+    let distinct: std::collections::BTreeSet<_> = refused.iter().collect();
+    assert_eq!(distinct.len(), refused.len(), "each probe takes another row: {refused:?}");
     bench.assert_each_submitted_once(&["allowed"]).await;
 }
 
 #[tokio::test]
-async fn one_denied_row_of_a_high_priority_does_not_get_every_probe() {
+async fn one_denied_row_with_a_high_priority_does_not_get_every_probe() {
     let bench = Bench::new().await;
     let denied = ids(9);
     for id in &denied {
         bench.simulator.script_commits_forever(id, Fault::Error(DENIED.to_owned()));
     }
-    // One more has a higher priority, and comes once the others have paused the queue.
+    // The last one has a higher priority, and is enqueued once the others have paused the queue.
     bench.enqueue(&denied[..8]).await;
     let mut daemon = bench.start().await;
     daemon.until_paused().await;
@@ -177,7 +177,7 @@ async fn one_row_that_always_fails_pauses_nothing() {
     bench.enqueue(&["poison"]).await;
     bench.enqueue(&good).await;
     let (code, lines) = bench.spawn(&["run", "--until-empty"]).end().await;
-    assert_eq!(code, Some(1), "part of it failed");
+    assert_eq!(code, Some(1), "one row failed");
     bench.assert_each_submitted_once(&good).await;
     let row = bench.row("poison").await;
     assert_eq!((row.state.as_str(), row.tries), ("failed", 6));
@@ -185,7 +185,7 @@ async fn one_row_that_always_fails_pauses_nothing() {
 }
 
 #[tokio::test]
-async fn a_run_until_empty_ends_with_69_when_the_account_is_refused() {
+async fn a_run_until_empty_exits_with_69_when_the_account_is_refused() {
     let bench = Bench::new().await;
     bench.simulator.outage(Some(OUTAGE));
     let ids = ids(10);
@@ -193,5 +193,5 @@ async fn a_run_until_empty_ends_with_69_when_the_account_is_refused() {
     let (code, _) = bench.spawn(&["run", "--until-empty"]).end().await;
     assert_eq!(code, Some(69));
     assert!(bench.rows().await.iter().all(|row| row.tries == 0 && row.state == "pending"));
-    assert!(bench.simulator.commits().len() <= HANDFUL);
+    assert!(bench.simulator.commits().len() <= MAX_PROBES);
 }

@@ -13,7 +13,7 @@ const CAP: usize = 20;
 /// More than the default, since tests share the machine and delays vary more.
 const GUARD: &str = "150ms";
 
-/// A bench with a latency, whose API refuses nothing.
+/// A bench with this latency in milliseconds, whose API has no rate limit.
 async fn bench(latency: u64) -> Bench {
     let latency = Duration::from_millis(latency);
     Bench::with(Options { latency, rate_limit: None, ..Options::default() }, &[("rate.guard", GUARD)]).await
@@ -30,7 +30,7 @@ async fn no_second_exceeds_the_cap_however_many_rows_wait() {
     let worst = worst_second(&times);
     assert_eq!(times.len(), 60);
     assert!(worst <= CAP, "{worst} in one second");
-    assert!(worst > CAP / 2, "a latency doesn't slow it down, yet no second saw more than {worst}");
+    assert!(worst > CAP / 2, "latency must not lower the rate, yet the best second had {worst}");
 }
 
 #[tokio::test]

@@ -61,8 +61,8 @@ async fn a_request_lost_before_the_order_is_sent_again_after_two_negative_reads(
     bench.set("api.request_timeout", "500ms");
     bench.simulator.script_commits("cut", vec![Fault::CutBefore]);
     bench.simulator.script_commits("hang", vec![Fault::HangBefore]);
-    let elsewhere = bench.simulator.endpoint();
-    bench.simulator.script_commits("redirected", vec![Fault::Redirect(elsewhere)]);
+    let target = bench.simulator.endpoint();
+    bench.simulator.script_commits("redirected", vec![Fault::Redirect(target)]);
     bench.enqueue(&["cut", "hang", "redirected"]).await;
     bench.run_until_empty().await;
     bench.assert_each_submitted_once(&["cut", "hang", "redirected"]).await;
@@ -107,7 +107,7 @@ async fn an_undecidable_readback_holds_the_row_with_the_reason() {
     for id in ids {
         let row = bench.row(id).await;
         assert_eq!(row.state, "held", "{row:?}");
-        assert!(row.reason.is_some_and(|reason| reason.starts_with("read back as")));
+        assert!(row.reason.is_some_and(|reason| reason.starts_with("a readback shows")));
         assert_eq!(bench.simulator.commits_of(id).len(), 1, "{id}");
     }
 }
@@ -155,7 +155,7 @@ async fn without_permission_to_read_readbacks_pause_and_nothing_is_repeated() {
     }
     bench.enqueue(&ids).await;
     let mut daemon = bench.start().await;
-    daemon.until("reading to pause", |progress| is(progress.paused.as_ref(), "readback_denied")).await;
+    daemon.until("readbacks to pause", |progress| has_code(progress.paused.as_ref(), "readback_denied")).await;
     daemon.until_count(State::Submitted, i64::try_from(unreadable).unwrap()).await;
     assert_eq!(bench.count("in_doubt").await, unreadable);
     in_doubt.for_each(|id| bench.simulator.clear_scripts(id));
@@ -182,7 +182,11 @@ async fn one_certificate_that_may_not_be_read_waits_and_others_are_still_read_ba
     bench.assert_each_submitted_once(&["cut"]).await;
     assert_eq!(bench.row("cut").await.resolved_by.as_deref(), Some("readback"));
     let row = bench.row("hidden").await;
-    assert_eq!((row.state.as_str(), bench.simulator.commits_of("hidden").len()), ("pending", 1), "nothing unread");
+    assert_eq!(
+        (row.state.as_str(), bench.simulator.commits_of("hidden").len()),
+        ("pending", 1),
+        "nothing is sent again without a readback"
+    );
     assert!(row.reason.is_some_and(|reason| reason.contains(UNAUTHORIZED)), "the row says why it waits");
 }
 
@@ -194,7 +198,7 @@ async fn while_readbacks_fail_rows_that_need_none_are_still_sent() {
         bench.simulator.script_reads_forever(id, ReadFault::Error("InternalError".to_owned()));
     }
     bench.enqueue(&unread).await;
-    // As a daemon leaves rows while the CA is busy.
+    // A daemon leaves rows in this state while the CA is busy.
     bench
         .sql(
             "INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at)
@@ -206,10 +210,10 @@ async fn while_readbacks_fail_rows_that_need_none_are_still_sent() {
     // The restore marker must match those requests, or the queue would count as restored.
     RestoreMarker::open(&bench.database()).unwrap().reset(150).unwrap();
     let mut daemon = bench.start().await;
-    daemon.until("reading to pause", |progress| is(progress.paused.as_ref(), "readback_failing")).await;
+    daemon.until("readbacks to pause", |progress| has_code(progress.paused.as_ref(), "readback_failing")).await;
     bench.enqueue(&new).await;
     daemon.until_count(State::Submitted, 3).await;
-    assert_eq!(bench.simulator.commits().len(), new.len(), "nothing unread is sent again");
+    assert_eq!(bench.simulator.commits().len(), new.len(), "nothing is sent again without a readback");
     unread.iter().for_each(|id| bench.simulator.clear_scripts(id));
     bench.sql("UPDATE control SET probe_requested = 1").await;
     daemon.until_count(State::Submitted, 153).await;
@@ -223,13 +227,13 @@ async fn a_readback_that_lags_behind_a_refusal_for_the_status_decides_nothing_un
     let mut bench = bench().await;
     bench.set("verify.resend_after", "2s");
     bench.set("verify.settle", "1s");
-    let waits = || shows(None, 13);
+    let without_order = || shows(None, 13);
     for id in ["lags", "contradicts"] {
         bench.simulator.script_commits(id, vec![Fault::Error(STATUS_REFUSED.to_owned())]);
     }
     bench.simulator.set_certificate("lags", 8, Some("SO9"));
-    bench.simulator.script_reads("lags", vec![waits()]);
-    bench.simulator.script_reads_forever("contradicts", waits());
+    bench.simulator.script_reads("lags", vec![without_order()]);
+    bench.simulator.script_reads_forever("contradicts", without_order());
     bench.enqueue(&["lags", "contradicts"]).await;
     bench.run_until_empty().await;
     let row = bench.row("lags").await;
@@ -240,7 +244,7 @@ async fn a_readback_that_lags_behind_a_refusal_for_the_status_decides_nothing_un
     assert_eq!((bench.simulator.commits().len(), bench.simulator.reads().len()), (2, 4));
 }
 
-fn is(cause: Option<&Cause>, code: &str) -> bool {
+fn has_code(cause: Option<&Cause>, code: &str) -> bool {
     cause.is_some_and(|cause| cause.code() == code)
 }
 
@@ -263,7 +267,7 @@ async fn a_held_row_that_is_retried_is_read_back_first() {
         (bench.simulator.commits_of("refused").len(), bench.simulator.reads_of("refused").len()),
         (2, reads + 1)
     );
-    assert!(!bench.simulator.arrivals()[held].is_commit(), "what comes first is a read");
+    assert!(!bench.simulator.arrivals()[held].is_commit(), "the first request is a read");
 }
 
 #[tokio::test]
@@ -297,5 +301,5 @@ async fn a_row_in_doubt_that_was_deleted_and_enqueued_again_is_read_back_first()
     bench.run_until_empty().await;
     bench.assert_each_submitted_once(&["placed", "lost"]).await;
     assert_eq!((bench.simulator.commits_of("placed").len(), bench.simulator.commits_of("lost").len()), (1, 2));
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
 }

@@ -30,17 +30,17 @@ async fn a_daemon_killed_repeatedly_loses_nothing_and_repeats_nothing() {
         in_time("more commits", bench.simulator.until_commits(seen + 8)).await;
         daemon.kill();
     }
-    assert!(bench.count("submitted").await < 60, "it was killed in the middle");
+    assert!(bench.count("submitted").await < 60, "it was killed midway");
     let (code, _) = bench.spawn(&["run", "--until-empty"]).end().await;
     assert_eq!(code, Some(0));
     bench.assert_each_submitted_once(&ids).await;
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
     let worst = worst_second(&bench.simulator.commit_times());
     assert!(worst <= 20, "{worst} in one second");
 }
 
 #[tokio::test]
-async fn a_second_daemon_on_the_same_queue_says_who_holds_it_and_ends_with_75() {
+async fn a_second_daemon_on_the_same_queue_names_the_first_and_exits_with_75() {
     let bench = Bench::new().await;
     let mut first = bench.spawn(&["run"]);
     let pid = first.until_event("started").await["pid"].to_string();
@@ -54,7 +54,7 @@ async fn a_second_daemon_on_the_same_queue_says_who_holds_it_and_ends_with_75() 
 }
 
 #[tokio::test]
-async fn a_database_that_is_replaced_while_open_ends_the_daemon_with_76_and_sends_nothing_more() {
+async fn a_database_that_is_replaced_while_open_ends_the_daemon_with_76_and_nothing_more_is_sent() {
     let bench = bench().await;
     bench.enqueue(&ids(60)).await;
     let daemon = bench.spawn(&["run"]);
@@ -76,7 +76,7 @@ async fn a_daemon_whose_database_was_replaced_waits_for_requests_in_flight_witho
     in_time("some commits", bench.simulator.until_commits(4)).await;
     std::fs::rename(bench.database(), bench.path("aside.db")).unwrap();
     let (code, lines) = daemon.end().await;
-    assert_eq!(code, Some(76), "it would have panicked where a round leaves what is due undone: {lines:?}");
+    assert_eq!(code, Some(76), "the event loop panics if a round leaves due work undone: {lines:?}");
     assert!(lines.iter().filter(|line| event_of(line) == "submitted").count() >= 4, "{lines:?}");
 }
 
@@ -106,7 +106,7 @@ async fn a_result_rejected_by_a_users_trigger_is_kept_and_its_order_is_not_repea
     for table in ["requests", "submissions"] {
         let bench = bench().await;
         bench.enqueue(&["audited", "other"]).await;
-        // Rejects everything after the claim.
+        // Rejects every update after the claim.
         let trigger = format!(
             "CREATE TRIGGER audit BEFORE UPDATE ON {table}
              WHEN OLD.certificate_id = 'audited'
@@ -147,7 +147,7 @@ async fn a_run_until_empty_with_only_a_rejected_result_left_ends_with_1_and_the_
         .await;
     assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(1));
     assert_eq!(bench.row("audited").await.state, "in_flight");
-    assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(1), "a start continues past it");
+    assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(1), "the next start continues past it");
     bench.sql("DROP TRIGGER audit").await;
     assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(0));
     bench.assert_each_submitted_once(&["audited", "other"]).await;
@@ -197,7 +197,7 @@ async fn a_restored_backup_sends_nothing_by_itself() {
     let mut daemon = bench.start().await;
     daemon.until_paused().await;
     daemon.stop(Stop::Soon).await;
-    assert_eq!(bench.simulator.commits().len(), 3, "nor after another restart");
+    assert_eq!(bench.simulator.commits().len(), 3, "nothing is sent after another restart either");
 }
 
 async fn back_up(bench: &Bench) {
@@ -240,7 +240,7 @@ async fn restoring_the_database_under_a_running_daemon_stops_it_and_repeats_noth
     daemon
         .until_line("the last of them", |line| line["event"] == "submitted" && line["certificate_id"] == "since-2")
         .await;
-    // As the shell's .restore does: into the open file.
+    // Writes into the open file, as the shell's .restore does.
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
         "ATTACH '{}' AS nightly; BEGIN IMMEDIATE; DROP TRIGGER requests_delete_rules; DELETE FROM requests;
          DELETE FROM sqlite_sequence WHERE name = 'requests';

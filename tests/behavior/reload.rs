@@ -97,7 +97,7 @@ async fn a_new_proxy_needs_a_restart_and_its_password_is_not_shown() {
     let line = bench.reload(&mut daemon, toml).await;
     assert_eq!(line["restart_needed"], "api.proxy from \"environment\" to \"http://***@proxy.example:3128\"");
     let other = bench.reload(&mut daemon, &toml.replace("Zx9Zx9", "Zx9Zx8")).await;
-    assert_eq!(other["restart_needed"], line["restart_needed"], "it is compared with what is in force");
+    assert_eq!(other["restart_needed"], line["restart_needed"], "it is compared with the settings in force");
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn replaced_credentials_are_used_at_once_and_end_the_pause() {
     let file = bench.path("keys");
     bench.set("credentials.source", "file");
     bench.set("credentials.file", &text(&file));
-    // It doesn't probe by itself during the test.
+    // The daemon doesn't probe by itself during the test.
     bench.set("pause.probe_initial", "10h");
     bench.set("pause.probe_max", "20h");
     let write = |secret_key: &str| {
@@ -129,22 +129,22 @@ async fn replaced_credentials_are_used_at_once_and_end_the_pause() {
 }
 
 #[tokio::test]
-async fn the_service_manager_is_told_when_a_reload_begins_and_ends() {
+async fn the_service_manager_is_notified_when_a_reload_begins_and_ends() {
     let bench = bench().await;
     let manager = bench.service_manager();
     let mut command = bench.command(&["run"]);
     manager.supervises(&mut command);
     let daemon = Process::spawn(command);
-    manager.until_told("READY=1").await;
+    manager.until_message("READY=1").await;
     for toml in ["", "not TOML at all"] {
         bench.configure(toml);
         daemon.signal("HUP");
-        let told = manager.until_told("RELOADING=1").await;
-        let since = told.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
-        assert!(since.is_some_and(|usec| usec.parse::<u64>().is_ok()), "{told}");
-        manager.until_told("READY=1").await;
+        let message = manager.until_message("RELOADING=1").await;
+        let since = message.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
+        assert!(since.is_some_and(|usec| usec.parse::<u64>().is_ok()), "{message}");
+        manager.until_message("READY=1").await;
     }
     daemon.signal("TERM");
-    manager.until_told("STOPPING=1").await;
+    manager.until_message("STOPPING=1").await;
     daemon.end().await;
 }

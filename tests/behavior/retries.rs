@@ -22,7 +22,7 @@ async fn a_row_that_fails_twice_temporarily_is_submitted_at_the_third_try() {
     let row = bench.row("abcb1234").await;
     assert_eq!((row.tries, row.resolved_by.as_deref(), row.error_code), (3, Some("reply"), None));
     let answers: Vec<String> = bench.simulator.arrivals().into_iter().map(|arrival| arrival.answer).collect();
-    assert_eq!(answers, [NETWORK, "ok", NETWORK, "ok", "ok"], "it is read right before each further try");
+    assert_eq!(answers, [NETWORK, "ok", NETWORK, "ok", "ok"], "it is read before each further try");
 }
 
 #[tokio::test]

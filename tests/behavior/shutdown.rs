@@ -13,7 +13,7 @@ async fn bench(latency: Duration) -> Bench {
 }
 
 #[tokio::test]
-async fn a_stop_waits_for_requests_in_flight_and_gives_back_the_unsent() {
+async fn a_stop_waits_for_requests_in_flight_and_returns_unsent_claims() {
     let bench = bench(Duration::from_millis(300)).await;
     let ids = ids(30);
     bench.enqueue(&ids).await;
@@ -21,7 +21,7 @@ async fn a_stop_waits_for_requests_in_flight_and_gives_back_the_unsent() {
     in_time("some commits", bench.simulator.until_commits(4)).await;
     let ended = daemon.stop(Stop::Soon).await;
     let sent = bench.simulator.commits().len();
-    assert!(sent < 30, "it stopped in the middle");
+    assert!(sent < 30, "it stopped midway");
     assert_eq!((bench.count("submitted").await, bench.count("pending").await), (sent, 30 - sent));
     assert_eq!(usize::try_from(ended.counts.of(State::Submitted)), Ok(sent));
     let returned = bench.rows().await.into_iter().filter_map(|row| row.reason);
@@ -42,7 +42,7 @@ async fn a_second_stop_leaves_requests_in_flight_in_doubt_and_the_next_run_reads
     bench.enqueue(&ids).await;
     let daemon = bench.start().await;
     in_time("all commits", bench.simulator.until_commits(6)).await;
-    daemon.ask(Stop::Soon);
+    daemon.request_stop(Stop::Soon);
     let ended = daemon.stop(Stop::Now).await;
     assert_eq!(ended.counts.of(State::InDoubt), 6);
     bench.simulator.set_latency(Duration::ZERO, Duration::ZERO);
@@ -65,7 +65,7 @@ async fn a_request_that_outlasts_the_stop_timeout_is_in_doubt() {
 }
 
 #[tokio::test]
-async fn sigterm_and_sigint_stop_the_daemon_in_good_order_and_sighup_a_run_until_empty() {
+async fn sigterm_and_sigint_stop_the_daemon_cleanly_and_sighup_stops_a_run_until_empty() {
     for (signal, arguments) in [("TERM", &["run"][..]), ("INT", &["run"]), ("HUP", &["run", "--until-empty"])] {
         let bench = bench(Duration::from_millis(300)).await;
         bench.enqueue(&ids(30)).await;

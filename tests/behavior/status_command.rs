@@ -19,7 +19,7 @@ async fn watching_prints_an_object_every_second_even_while_the_queue_is_missing(
     watcher.until_line("two pending", |line| line["counts"]["pending"] == 2).await;
     let mut other = bench.connect().await;
     sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
-    watcher.until_line("the same while it is locked", |line| line["counts"]["pending"] == 2).await;
+    watcher.until_line("the same counts while it is locked", |line| line["counts"]["pending"] == 2).await;
     watcher.signal("INT");
-    assert_eq!(watcher.end().await.0, Some(0), "that is how one ends it");
+    assert_eq!(watcher.end().await.0, Some(0), "Ctrl-C ends it successfully");
 }

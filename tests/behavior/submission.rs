@@ -34,12 +34,15 @@ async fn each_request_has_one_log_line_with_its_result() {
     assert!(line["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{line}");
     assert!(line["duration_ms"].is_u64() && line["level"] == "INFO", "{line}");
     let message = line["message"].as_str().unwrap();
-    assert!(message.contains("abcb1234") && message.contains("SO000001"), "it reads well alone: {message}");
+    assert!(
+        message.contains("abcb1234") && message.contains("SO000001"),
+        "the message is complete by itself: {message}"
+    );
     daemon.signal("TERM");
     let (code, lines) = daemon.end().await;
     assert_eq!(code, Some(0));
-    let about_it = lines.iter().filter(|line| line["certificate_id"] == "abcb1234").count();
-    assert_eq!(about_it, 1, "{lines:#?}");
+    let line_count = lines.iter().filter(|line| line["certificate_id"] == "abcb1234").count();
+    assert_eq!(line_count, 1, "{lines:#?}");
     let (secret_id, secret_key) = bench.simulator.credentials();
     let log = format!("{lines:?}");
     assert!(!log.contains(&secret_id) && !log.contains(&secret_key), "no secret is logged");

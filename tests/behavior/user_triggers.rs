@@ -10,25 +10,25 @@ use serde_json::Value;
 
 use crate::support::{Bench, Process, ids, in_time, output};
 
-const SENTENCE: &str = "not in the audit table";
+const MESSAGE: &str = "not in the audit table";
 
 /// A trigger that rejects updates, as an audit table with a constraint would.
 fn trigger(when: &str) -> String {
     format!(
         "CREATE TRIGGER audit BEFORE UPDATE ON submissions WHEN {when}
-         BEGIN SELECT RAISE(ABORT, '{SENTENCE}'); END"
+         BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END"
     )
 }
 
 fn assert_rejects(cause: &Cause) {
     assert!(
-        matches!(cause, Cause::Pause(PauseCause::WritesRejected { rule, .. }) if rule.as_str() == SENTENCE),
+        matches!(cause, Cause::Pause(PauseCause::WritesRejected { rule, .. }) if rule.as_str() == MESSAGE),
         "{cause:?}"
     );
 }
 
 #[tokio::test]
-async fn if_every_claim_is_rejected_nothing_is_canceled_and_a_run_until_empty_ends_with_1() {
+async fn if_every_claim_is_rejected_nothing_is_canceled_and_a_run_until_empty_exits_with_1() {
     let bench = Bench::new().await;
     let ids = ids(40);
     bench.enqueue(&ids).await;
@@ -36,10 +36,10 @@ async fn if_every_claim_is_rejected_nothing_is_canceled_and_a_run_until_empty_en
     let (code, lines) = bench.spawn(&["run", "--until-empty"]).end().await;
     assert_eq!((code, bench.count("pending").await, bench.simulator.arrivals().len()), (Some(1), 40, 0));
     let refusals = lines.iter().filter(|line| line["event"] == "write_refused").count();
-    assert!((5..40).contains(&refusals), "one line a row, until it pauses: {refusals}");
+    assert!((5..40).contains(&refusals), "one line for each row until the pause: {refusals}");
     let paused = lines.iter().find(|line| line["event"] == "paused").unwrap();
     assert_eq!(paused["cause"], "writes_rejected");
-    assert!(paused["why"].as_str().unwrap().ends_with(SENTENCE), "{paused}");
+    assert!(paused["why"].as_str().unwrap().ends_with(MESSAGE), "{paused}");
     bench.sql("DROP TRIGGER audit").await;
     assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(0));
     bench.assert_each_submitted_once(&ids).await;
@@ -67,12 +67,12 @@ async fn a_daemon_whose_claims_are_rejected_pauses_with_the_triggers_message_and
     assert_rejects(&daemon.until_paused().await);
     let to_stderr = ["sh", "-c", "exec \"$0\" \"$@\" >&2"];
     let mut watcher = Process::spawn(bench.command_under(&to_stderr, &["status", "--watch", "--json"]));
-    let shows = |line: &Value| line["daemon"]["why"].as_str().is_some_and(|why| why.ends_with(SENTENCE));
-    watcher.until_line("the sentence", shows).await;
+    let shows = |line: &Value| line["daemon"]["why"].as_str().is_some_and(|why| why.ends_with(MESSAGE));
+    watcher.until_line("the trigger's message", shows).await;
     watcher.kill();
-    let shown = output(bench.command(&["status"])).await;
-    let shown = String::from_utf8(shown.stdout).unwrap();
-    assert!(shown.contains("PAUSED") && shown.contains("certcommit check"), "{shown}");
+    let status = output(bench.command(&["status"])).await;
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(status.contains("PAUSED") && status.contains("certcommit check"), "{status}");
     bench.sql("DROP TRIGGER audit").await;
     daemon.until_count(State::Submitted, 20).await;
     daemon.stop(Stop::Soon).await;
@@ -98,7 +98,7 @@ async fn if_every_result_is_rejected_sending_stops_and_no_order_is_placed_twice(
 }
 
 #[tokio::test]
-async fn a_row_that_recovery_may_not_settle_is_settled_once_it_may() {
+async fn recovery_settles_a_row_once_the_trigger_that_rejected_it_is_dropped() {
     let bench = Bench::with(Options { latency: Duration::from_secs(1), ..Options::default() }, &[]).await;
     bench.enqueue(&["audited"]).await;
     let daemon = bench.spawn(&["run"]);
@@ -127,7 +127,7 @@ async fn an_update_ignored_by_a_trigger_counts_as_rejected() {
         let mut daemon = bench.spawn(&["run"]);
         let line = daemon.until_event("write_refused").await;
         assert!(line["message"].as_str().is_some_and(|text| text.contains("RAISE(IGNORE)")), "{line}");
-        // Its result may have come first.
+        // This line may have come before the refusal.
         daemon
             .until_line_seen("the other", |line| line["certificate_id"] == "other" && line["event"] == "submitted")
             .await;
@@ -142,14 +142,14 @@ async fn an_update_ignored_by_a_trigger_counts_as_rejected() {
 
 #[tokio::test]
 async fn a_read_rejected_by_a_trigger_after_it_was_written_is_undone_and_claimed_again() {
-    for how in ["RAISE(FAIL, 'not in the audit table')", "RAISE(IGNORE)"] {
+    for action in ["RAISE(FAIL, 'not in the audit table')", "RAISE(IGNORE)"] {
         let bench = Bench::new().await;
-        let when = if how.contains("FAIL") { "AFTER" } else { "BEFORE" };
+        let when = if action.contains("FAIL") { "AFTER" } else { "BEFORE" };
         bench.simulator.script_commits("audited", vec![Fault::CutAfter]);
         bench.enqueue(&["audited"]).await;
         bench
             .sql(&format!(
-                "CREATE TRIGGER audit {when} INSERT ON requests WHEN NEW.kind = 'read' BEGIN SELECT {how}; END"
+                "CREATE TRIGGER audit {when} INSERT ON requests WHEN NEW.kind = 'read' BEGIN SELECT {action}; END"
             ))
             .await;
         let mut daemon = bench.spawn(&["run"]);
@@ -159,7 +159,7 @@ async fn a_read_rejected_by_a_trigger_after_it_was_written_is_undone_and_claimed
         bench.sql("DROP TRIGGER audit").await;
         daemon.until_line("the read", |line| line["certificate_id"] == "audited" && line["event"] == "submitted").await;
         daemon.signal("TERM");
-        assert_eq!(daemon.end().await.0, Some(0), "{how}");
+        assert_eq!(daemon.end().await.0, Some(0), "{action}");
         bench.assert_each_submitted_once(&["audited", "other"]).await;
     }
 }
@@ -176,7 +176,7 @@ async fn a_trigger_that_rolls_back_does_not_affect_other_rows() {
         bench.enqueue(&ids(20)).await;
         bench
             .sql(&format!(
-                "CREATE TRIGGER audit BEFORE UPDATE ON {table} WHEN {when} BEGIN SELECT RAISE(ROLLBACK, '{SENTENCE}'); END"
+                "CREATE TRIGGER audit BEFORE UPDATE ON {table} WHEN {when} BEGIN SELECT RAISE(ROLLBACK, '{MESSAGE}'); END"
             ))
             .await;
         let mut daemon = bench.start().await;
@@ -198,7 +198,7 @@ async fn one_rejected_row_is_not_a_database_fault() {
             bench
                 .sql(&format!(
                     "CREATE TRIGGER audit BEFORE UPDATE ON submissions WHEN OLD.certificate_id = 'audited' AND {when}
-                     BEGIN SELECT RAISE({raise}, '{SENTENCE}'); END"
+                     BEGIN SELECT RAISE({raise}, '{MESSAGE}'); END"
                 ))
                 .await;
             let (code, lines) = bench.spawn(&["run", "--until-empty"]).end().await;
@@ -219,7 +219,7 @@ async fn a_start_continues_past_a_row_for_which_a_trigger_rolls_back() {
     bench
         .sql(&format!(
             "CREATE TRIGGER audit BEFORE UPDATE ON submissions WHEN OLD.certificate_id = 'audited'
-             BEGIN SELECT RAISE(ROLLBACK, '{SENTENCE}'); END"
+             BEGIN SELECT RAISE(ROLLBACK, '{MESSAGE}'); END"
         ))
         .await;
     let mut daemon = bench.start().await;

@@ -1,5 +1,5 @@
-//! The examples of `deploy/examples`, run as an operator would run them: they enqueue by SQL, wait, and tell the results,
-//! in each language. A language that is missing fails its tests (`.ci/run` installs them on Debian).
+//! Runs the examples of `deploy/examples` as an operator would: each enqueues by SQL, waits, and prints the results. The tests of
+//! a missing language fail (`.ci/run` installs the languages on Debian).
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -16,9 +16,9 @@ use tempfile::TempDir;
 #[path = "../support/mod.rs"]
 mod support;
 
-/// What the examples wait for other writers.
+/// How long the examples wait for other writers.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// It has a quote, which SQL would end a text with.
+/// Its quote would end an SQL string literal.
 const REFERENCE: &str = "o'brien-2026-11";
 /// Where Debian keeps the driver for Java.
 const JAVA_DRIVER: &str = "/usr/share/java/sqlite-jdbc.jar";
@@ -29,11 +29,11 @@ fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/examples").join(name)
 }
 
-/// A program and what comes before the example's own arguments.
+/// A program, and the arguments before the example's own.
 struct Example {
     program: PathBuf,
     before: Vec<String>,
-    /// Where it was built, if it was.
+    /// Where it was built, if it needed building.
     _built: Option<TempDir>,
 }
 
@@ -60,7 +60,7 @@ impl Example {
         Self::script("java", &["-cp", JAVA_DRIVER], "Enqueue.java")
     }
 
-    /// Built by Debian's own packages; what was compiled is kept for the next time.
+    /// Built with Debian's packages. The build cache is kept.
     fn go() -> Self {
         let built = tempfile::tempdir().unwrap();
         let program = built.path().join("enqueue");
@@ -68,15 +68,15 @@ impl Example {
         build.arg("build").arg("-o").arg(&program).arg(example("enqueue.go"));
         build.env("GO111MODULE", "off").env("GOPATH", GO_PACKAGES);
         build.env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-cache"));
-        let done = build.output().unwrap_or_else(|error| panic!("go: {error}; .ci/run names the package"));
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let compiled = build.output().unwrap_or_else(|error| panic!("go: {error}; .ci/run names the package"));
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
         Self { program, before: Vec::new(), _built: Some(built) }
     }
 
     async fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let program = self.program.display();
-        let found = Command::new("sh").args(["-c", "command -v \"$0\""]).arg(&self.program).output().unwrap();
-        assert!(found.status.success(), "{program} is not installed; .ci/run names the package");
+        let lookup = Command::new("sh").args(["-c", "command -v \"$0\""]).arg(&self.program).output().unwrap();
+        assert!(lookup.status.success(), "{program} is not installed; .ci/run names the package");
         let mut command = Command::new(&self.program);
         command.args(&self.before).args(arguments);
         let Output { status, stdout, stderr } = output(command).await;
@@ -84,7 +84,7 @@ impl Example {
     }
 }
 
-async fn enqueues_and_tells_the_results(example: Example) {
+async fn enqueues_and_prints_the_results(example: Example) {
     let bench = Bench::new().await;
     let queue = text(&bench.database());
     bench.simulator.script_commits("bad", vec![Fault::Error("FailedOperation.CertificateNotFound".to_owned())]);
@@ -96,12 +96,12 @@ async fn enqueues_and_tells_the_results(example: Example) {
     let good = format!("good|submitted|{order}|information submitted, pending confirmation letter upload|");
     let expected = format!("{good}\nbad|failed|||FailedOperation.CertificateNotFound\n");
     assert_eq!(stdout, expected);
-    assert_eq!(example.run(&arguments).await, (Some(0), expected, String::new()), "once more is harmless");
+    assert_eq!(example.run(&arguments).await, (Some(0), expected, String::new()), "enqueueing again is harmless");
     daemon.stop(Stop::Soon).await;
-    assert_eq!(bench.simulator.commits().len(), 2, "and was not sent again");
+    assert_eq!(bench.simulator.commits().len(), 2, "nothing was sent again");
 }
 
-async fn tells_what_a_rule_refused_and_enqueues_nothing(example: Example) {
+async fn reports_a_refused_row_and_enqueues_nothing(example: Example) {
     let bench = Bench::new().await;
     let queue = text(&bench.database());
     let (code, stdout, stderr) = example.run(&[&queue, REFERENCE, "good", "not an id", "fine"]).await;
@@ -123,7 +123,7 @@ async fn waits_for_other_writers_and_then_gives_up_without_a_change(example: Exa
     assert_eq!(bench.rows().await, []);
 }
 
-async fn makes_no_queue_where_there_is_none_and_says_how_it_is_called(example: Example) {
+async fn creates_no_missing_queue_and_prints_its_usage(example: Example) {
     let bench = Bench::new().await;
     let nowhere = bench.path("nowhere.db");
     let (code, _, stderr) = example.run(&[&text(&nowhere), REFERENCE, "good"]).await;
@@ -133,20 +133,20 @@ async fn makes_no_queue_where_there_is_none_and_says_how_it_is_called(example: E
     assert!(code == Some(2) && stderr.contains("QUEUE.DB REFERENCE CERTIFICATE_ID…"), "{code:?}: {stderr}");
 }
 
-/// What every example does, in one language.
+/// The tests of one language.
 macro_rules! language {
     ($language:ident) => {
         mod $language {
             use super::Example;
 
             #[tokio::test]
-            async fn enqueues_and_tells_the_results() {
-                super::enqueues_and_tells_the_results(Example::$language()).await;
+            async fn enqueues_and_prints_the_results() {
+                super::enqueues_and_prints_the_results(Example::$language()).await;
             }
 
             #[tokio::test]
-            async fn tells_what_a_rule_refused_and_enqueues_nothing() {
-                super::tells_what_a_rule_refused_and_enqueues_nothing(Example::$language()).await;
+            async fn reports_a_refused_row_and_enqueues_nothing() {
+                super::reports_a_refused_row_and_enqueues_nothing(Example::$language()).await;
             }
 
             #[tokio::test]
@@ -155,8 +155,8 @@ macro_rules! language {
             }
 
             #[tokio::test]
-            async fn makes_no_queue_where_there_is_none_and_says_how_it_is_called() {
-                super::makes_no_queue_where_there_is_none_and_says_how_it_is_called(Example::$language()).await;
+            async fn creates_no_missing_queue_and_prints_its_usage() {
+                super::creates_no_missing_queue_and_prints_its_usage(Example::$language()).await;
             }
         }
     };

@@ -16,7 +16,7 @@ const DENIED: &str = "FailedOperation.AuthError";
 const STATUS_REFUSED: &str = "FailedOperation.InvalidCertificateStatusCode";
 const REVOKED: &str = "AuthFailure.SecretIdNotFound";
 
-/// A bench with this true rate limit, where failing rows don't pause the queue early.
+/// A bench whose server has this rate limit.
 async fn bench(rate_limit: Option<u32>, settings: &[(&str, &str)]) -> Bench {
     // More than the default, since tests share the machine and delays vary more.
     let guard = [("rate.guard", "150ms")];
@@ -47,7 +47,7 @@ fn as_f64(count: usize) -> f64 {
 #[tokio::test]
 async fn a_storm_of_rate_refusals_wastes_at_most_a_tenth_of_the_requests_and_pauses_the_queue() {
     let rows: usize = test_size("ROWS", 180);
-    let lasts = Duration::from_secs(test_size("STORM_SECONDS", 0));
+    let storm = Duration::from_secs(test_size("STORM_SECONDS", 0));
     let probe = test_size("PROBE_SECONDS", 3).to_string() + "s";
     let bench = bench(None, &[("pause.probe_initial", &probe), ("pause.probe_max", "15m")]).await;
     let ids = ids(rows);
@@ -58,8 +58,8 @@ async fn a_storm_of_rate_refusals_wastes_at_most_a_tenth_of_the_requests_and_pau
     let paused = daemon.until_event("paused").await;
     let why = paused["why"].as_str().unwrap();
     assert!(paused["cause"] == "rate_exhausted" && why.contains(THROTTLED), "{paused}");
-    // In a long run, the storm continues while the queue is paused. Its length is the fault itself.
-    tokio::time::sleep(lasts).await;
+    // In a long run, the storm continues while the queue is paused. This duration is the fault itself.
+    tokio::time::sleep(storm).await;
     in_time("a probe", bench.simulator.until_commits(bench.simulator.commits().len() + 1)).await;
     bench.simulator.outage(None);
     daemon.until_event("resumed").await;
@@ -69,15 +69,15 @@ async fn a_storm_of_rate_refusals_wastes_at_most_a_tenth_of_the_requests_and_pau
     bench.assert_each_submitted_once(&ids).await;
     assert!(bench.rows().await.iter().all(|row| row.tries == 1), "a refusal for the rate spends no try");
     let (total, times) = (bench.simulator.commits().len(), bench.simulator.commit_times());
-    let again = worst_second(&times[before..]);
-    println!("{total} requests for {rows} rows; after the storm, {again} in the best second");
+    let busiest = worst_second(&times[before..]);
+    println!("{total} requests for {rows} rows; after the storm, {busiest} in the busiest second");
     assert!(total * 10 <= rows * 11, "{total} requests for {rows} rows");
     assert!(worst_second(&times) <= CAP);
-    assert!(again > CAP / 2, "the pace finds back: {again} in the best second after the storm");
+    assert!(busiest > CAP / 2, "the pace recovers: {busiest} in the busiest second after the storm");
 }
 
-/// Submits rows for this many seconds under a true limit below the cap. Returns which part of the limit was used, and which
-/// part of the requests was refused.
+/// Submits rows for this many seconds under a true limit below the cap. Returns the share of the limit that was used, and the
+/// share of the requests that was refused.
 async fn use_of_a_limit(limit: u32, seconds: u32) -> (f64, f64) {
     let bench = bench(Some(limit), &[]).await;
     let ids = ids(usize::try_from(limit * seconds).unwrap());
@@ -135,7 +135,7 @@ async fn reads_refused_for_their_rate_are_repeated_at_a_lower_pace() {
     bench.enqueue(&ids).await;
     bench.run_until_empty().await;
     bench.assert_each_submitted_once(&ids).await;
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
     assert_eq!(bench.simulator.commits().len(), 10);
     let reads = bench.simulator.reads().len();
     assert!((11..=20).contains(&reads), "{reads} reads for 10 rows");
@@ -170,8 +170,8 @@ async fn revoked_credentials_in_a_file_pause_the_queue_until_the_file_has_new_on
     write("second");
     daemon.until_event("resumed").await;
     until_submitted(&mut daemon, ids.len()).await;
-    let told = daemon.seen().iter().any(|line| line.to_string().contains("-secret"));
-    assert!(!told, "no secret in the log");
+    let leaked = daemon.seen().iter().any(|line| line.to_string().contains("-secret"));
+    assert!(!leaked, "no secret is in the log");
     stop(daemon).await;
     bench.assert_each_submitted_once(&ids).await;
     assert!(bench.rows().await.iter().all(|row| row.tries == 1));
@@ -192,7 +192,7 @@ async fn an_unknown_code_is_handled_as_its_family_and_never_repeated_blindly() {
         "UnauthorizedOperation.Novel",
         "InvalidRequest.Novel",
     ];
-    let waited_out = ["RequestLimitExceeded.Novel", "AuthFailure.Novel"];
+    let temporary = ["RequestLimitExceeded.Novel", "AuthFailure.Novel"];
     let doubtful = [
         "InternalError.Novel",
         "ServiceUnavailable.Novel",
@@ -205,7 +205,7 @@ async fn an_unknown_code_is_handled_as_its_family_and_never_repeated_blindly() {
     ];
     let id = |code: &str, what: &str| format!("{}-{what}", code.replace('.', "-"));
     let mut submitted = Vec::new();
-    for code in waited_out.iter().chain(&doubtful) {
+    for code in temporary.iter().chain(&doubtful) {
         bench.simulator.script_commits(&id(code, "without"), vec![Fault::Error((*code).to_owned())]);
         submitted.push(id(code, "without"));
     }
@@ -224,7 +224,7 @@ async fn an_unknown_code_is_handled_as_its_family_and_never_repeated_blindly() {
     daemon.until_count(State::Submitted, i64::try_from(submitted.len()).unwrap()).await;
     daemon.stop(Stop::Soon).await;
     bench.assert_each_submitted_once(&submitted).await;
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
     for (id, code) in failed.iter().zip(refused) {
         let row = bench.row(id).await;
         assert_eq!((row.state.as_str(), row.error_code.as_deref()), ("failed", Some(code)), "{row:?}");
@@ -235,7 +235,7 @@ async fn an_unknown_code_is_handled_as_its_family_and_never_repeated_blindly() {
         assert_eq!(bench.simulator.commits_of(&id(code, "after")).len(), 1, "{code}");
         assert_eq!(bench.simulator.reads_of(&id(code, "without")).len(), 2, "{code}: read twice before the resend");
     }
-    for code in waited_out {
+    for code in temporary {
         assert_eq!(bench.row(&id(code, "without")).await.tries, 1, "{code} spends no try");
     }
     let message: String =
@@ -258,8 +258,8 @@ async fn an_unknown_status_is_stored_and_fails_nothing() {
     for (id, status) in statuses {
         assert_eq!(bench.row(id).await.status, Some(status), "{id}");
     }
-    let told: i64 = bench.value("SELECT count(*) FROM submission_report WHERE state = 'submitted'").await;
-    assert_eq!(told, 5, "the report has them all");
+    let reported: i64 = bench.value("SELECT count(*) FROM submission_report WHERE state = 'submitted'").await;
+    assert_eq!(reported, 5, "the report has them all");
 }
 
 #[tokio::test]
@@ -284,16 +284,20 @@ async fn a_refusal_for_the_status_counts_only_if_a_readback_confirms_it() {
     assert_eq!(bench.simulator.orders_placed(with_order[1]), 1);
     let row = bench.row("without-order").await;
     let result = (row.state.as_str(), row.status, row.error_code.as_deref());
-    assert_eq!(result, ("held", Some(13), Some(STATUS_REFUSED)), "the two contradict each other: {row:?}");
+    assert_eq!(
+        result,
+        ("held", Some(13), Some(STATUS_REFUSED)),
+        "the refusal and the readback contradict each other: {row:?}"
+    );
     assert_eq!(bench.simulator.commits_of("without-order").len(), 1);
     let row = bench.row("dead-end").await;
     let result = (row.state.as_str(), row.status, row.error_code.as_deref());
     assert_eq!(result, ("failed", Some(7), Some(STATUS_REFUSED)), "{row:?}");
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
 }
 
 #[tokio::test]
-async fn a_long_busy_ca_costs_a_few_tries_and_no_row() {
+async fn a_ca_that_stays_busy_costs_a_few_tries_and_no_row() {
     let busy_for = Duration::from_secs(test_size("BUSY_SECONDS", 0));
     let (probe_initial, probe_max) = if busy_for.is_zero() { ("1s", "2s") } else { ("30s", "15m") };
     let waits = [("pause.probe_initial", probe_initial), ("pause.probe_max", probe_max), ("retry.max_tries", "8")];
@@ -309,7 +313,7 @@ async fn a_long_busy_ca_costs_a_few_tries_and_no_row() {
     if busy_for.is_zero() {
         in_time("some probes", bench.simulator.until_commits(10)).await;
     }
-    let asked = bench.simulator.commits().len();
+    let requests = bench.simulator.commits().len();
     bench.simulator.outage(None);
     if !busy_for.is_zero() {
         bench.sql("UPDATE control SET probe_requested = 1").await;
@@ -320,9 +324,9 @@ async fn a_long_busy_ca_costs_a_few_tries_and_no_row() {
     assert_eq!(paused, 1, "one pause, however many probes");
     stop(daemon).await;
     bench.assert_each_submitted_once(&ids).await;
-    let most = bench.rows().await.iter().map(|row| row.tries).max().unwrap();
-    println!("busy for {busy_for:?}: {asked} requests meanwhile, {most} tries at most");
-    assert!(most <= 3, "{most} tries of 8");
+    let max_tries = bench.rows().await.iter().map(|row| row.tries).max().unwrap();
+    println!("busy for {busy_for:?}: {requests} requests meanwhile, at most {max_tries} tries");
+    assert!(max_tries <= 3, "{max_tries} tries of 8");
 }
 
 #[tokio::test]
@@ -332,9 +336,9 @@ async fn a_missing_permission_for_one_certificate_fails_only_that_one() {
     let ids = ids(20);
     bench.enqueue(&ids).await;
     let (code, lines) = bench.spawn(&["run", "--until-empty"]).end().await;
-    assert_eq!(code, Some(1), "part of it failed");
+    assert_eq!(code, Some(1), "one row failed");
     assert!(!lines.iter().any(|line| event_of(line) == "paused"), "one row pauses nothing");
-    let line = lines.iter().find(|line| event_of(line) == "failed").expect("the log tells");
+    let line = lines.iter().find(|line| event_of(line) == "failed").expect("the failure is logged");
     let message = line["message"].as_str().unwrap();
     assert!(message.contains("cert-0003") && message.contains("no permission for this certificate"), "{message}");
     let (denied, good): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| id == "cert-0003");
@@ -345,7 +349,7 @@ async fn a_missing_permission_for_one_certificate_fails_only_that_one() {
 }
 
 #[tokio::test]
-async fn a_missing_permission_of_the_account_pauses_the_queue_after_a_few() {
+async fn a_missing_permission_of_the_account_pauses_the_queue_after_a_few_rows() {
     let bench = bench(None, &[]).await;
     let ids = ids(30);
     bench.enqueue(&ids).await;
@@ -363,5 +367,5 @@ async fn a_missing_permission_of_the_account_pauses_the_queue_after_a_few() {
     stop(daemon).await;
     let rows = bench.rows().await;
     assert_eq!(rows.iter().filter(|row| row.state == "submitted").count(), ids.len() - failed, "{rows:?}");
-    assert!(rows.iter().all(|row| row.tries == 1), "the probes spent none");
+    assert!(rows.iter().all(|row| row.tries == 1), "the probes spent no try");
 }

@@ -1,4 +1,4 @@
-//! `certcommit backup` beside a working daemon, and restoring by the steps in `docs/OPERATIONS.md`.
+//! `certcommit backup` alongside a running daemon, and restoring by the steps in `docs/OPERATIONS.md`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,7 +19,7 @@ async fn bench() -> Bench {
 }
 
 /// Runs a command that must succeed. Returns its output.
-async fn say(bench: &Bench, arguments: &[&str]) -> String {
+async fn stdout_of(bench: &Bench, arguments: &[&str]) -> String {
     let done = output(bench.command(arguments)).await;
     assert_eq!(done.status.code(), Some(0), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap()
@@ -44,27 +44,27 @@ async fn a_queue_restored_by_the_documented_steps_reads_back_what_was_sent_since
     bench.enqueue(sent).await;
     let daemon = bench.spawn(&["run"]);
     in_time("some commits", bench.simulator.until_commits(6)).await;
-    let said = say(&bench, &["backup", &text(&bench.path("backup.db"))]).await;
-    assert!(said.starts_with("backed up 40 submissions") && said.ends_with("checked\n"), "{said}");
-    in_time("what is sent after the backup", bench.simulator.until_orders(40)).await;
+    let printed = stdout_of(&bench, &["backup", &text(&bench.path("backup.db"))]).await;
+    assert!(printed.starts_with("backed up 40 submissions") && printed.ends_with("checked\n"), "{printed}");
+    in_time("the orders after the backup", bench.simulator.until_orders(40)).await;
     end(daemon).await;
 
     shell(&bench, "mkdir aside; mv queue.db aside/; install -m 660 backup.db queue.db; test -e queue.db.mark");
     let known = bench.count("submitted").await;
-    assert!(bench.count("in_flight").await > 0 && known < 40, "it was made in the middle of the work");
+    assert!(bench.count("in_flight").await > 0 && known < 40, "the backup was made during the work");
     // These came after the backup, so they are enqueued again.
     bench.enqueue(late).await;
     let mut daemon = bench.spawn(&["run"]);
     let paused = daemon.until_event("paused").await;
     assert!(paused["message"].as_str().unwrap().contains("certcommit verify --pending"), "{paused}");
-    let said = say(&bench, &["verify", "--pending"]).await;
-    assert!(said.contains("will be read back before anything is sent"), "{said}");
+    let printed = stdout_of(&bench, &["verify", "--pending"]).await;
+    assert!(printed.contains("will be read back before anything is sent"), "{printed}");
     let is_order = |line: &Value| line["state"] == "submitted";
     for _ in 0..40 - known {
         daemon.until_line("an order that was read back", is_order).await;
     }
     assert_eq!(bench.simulator.commits().len(), 40, "nothing is sent while it is paused");
-    say(&bench, &["resume"]).await;
+    stdout_of(&bench, &["resume"]).await;
     in_time("the orders that are new", bench.simulator.until_orders(50)).await;
     for _ in late {
         daemon.until_line("an order", is_order).await;
@@ -74,11 +74,15 @@ async fn a_queue_restored_by_the_documented_steps_reads_back_what_was_sent_since
     bench.assert_each_submitted_once(&ids).await;
     assert_eq!(bench.simulator.commits().len(), 50, "nothing was sent again");
     let by_readback = |row: &crate::support::Row| row.resolved_by.as_deref() == Some("readback");
-    assert_eq!(bench.rows().await.into_iter().filter(by_readback).count(), 40 - known, "what was sent since");
+    assert_eq!(
+        bench.rows().await.into_iter().filter(by_readback).count(),
+        40 - known,
+        "what was sent after the backup is read back"
+    );
 }
 
 #[tokio::test]
-async fn a_backup_without_space_ends_with_73_and_leaves_nothing() {
+async fn a_backup_without_space_exits_with_73_and_leaves_nothing() {
     let bench = bench().await;
     bench.enqueue(&ids(3_000)).await;
     let disk = SmallDisk::new(&bench, "256k");
@@ -97,20 +101,24 @@ async fn a_killed_backup_does_not_prevent_another() {
     let bench = bench().await;
     bench.enqueue(&ids(3_000)).await;
     let file = text(&bench.path("backup.db"));
-    // By then everything is written, but the file doesn't have its final name.
+    // At the first sync, everything is written, but the file doesn't have its final name.
     let killed = ["strace", "-f", "-qq", "-e", "trace=fsync", "-e", "inject=fsync:signal=KILL"];
     let ended = output(bench.command_under(&killed, &["backup", &file])).await;
     assert!(!ended.status.success());
-    let left = bench.path("backup.db.partial");
-    assert_eq!(fs::metadata(&left).unwrap().permissions().mode() & 0o777, 0o600, "nobody else reads what is left");
+    let partial = bench.path("backup.db.partial");
+    assert_eq!(
+        fs::metadata(&partial).unwrap().permissions().mode() & 0o777,
+        0o600,
+        "no other user can read the partial file"
+    );
     assert!(!bench.path("backup.db").exists());
-    let said = say(&bench, &["backup", &file]).await;
-    assert!(said.starts_with("backed up 3000 submissions"), "{said}");
-    assert!(!left.exists());
+    let printed = stdout_of(&bench, &["backup", &file]).await;
+    assert!(printed.starts_with("backed up 3000 submissions"), "{printed}");
+    assert!(!partial.exists());
 }
 
 #[tokio::test]
-async fn a_disk_restored_with_its_marker_starts_paused_if_it_was_silent_for_long() {
+async fn a_snapshot_restored_with_its_marker_starts_paused_if_its_last_heartbeat_is_old() {
     let (bench, ids) = (bench().await, ids(8));
     bench.enqueue(&ids[..4]).await;
     let mut daemon = bench.spawn(&["run"]);
@@ -136,8 +144,8 @@ async fn a_disk_restored_with_its_marker_starts_paused_if_it_was_silent_for_long
     let (why, remedy) = (cause.to_string(), cause.remedy());
     assert!(cause.code() == "unclean_shutdown" && why.contains("20 min") && why.contains("snapshot"), "{why}");
     assert!(remedy.contains("certcommit verify --pending") && remedy.contains("certcommit resume"), "{remedy}");
-    say(&bench, &["verify", "--pending"]).await;
-    say(&bench, &["resume"]).await;
+    stdout_of(&bench, &["verify", "--pending"]).await;
+    stdout_of(&bench, &["resume"]).await;
     daemon.until_count(State::Submitted, 8).await;
     daemon.stop(Stop::Soon).await;
     bench.assert_each_submitted_once(&ids).await;

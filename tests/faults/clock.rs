@@ -26,7 +26,7 @@ fn machine_seconds() -> i64 {
     i64::try_from(since.as_secs()).unwrap()
 }
 
-async fn all_submitted(bench: &Bench, daemon: &mut Process, ids: &[String]) {
+async fn until_all_submitted(bench: &Bench, daemon: &mut Process, ids: &[String]) {
     in_time("all orders", bench.simulator.until_orders(ids.len())).await;
     let mut left: usize = ids.len() - daemon.seen().iter().filter(|line| event_of(line) == "submitted").count();
     while left > 0 {
@@ -46,7 +46,7 @@ fn assert_the_limit_was_kept(bench: &Bench) {
 }
 
 #[tokio::test]
-async fn a_wrong_clock_at_the_start_pauses_the_queue_until_it_is_set_right() {
+async fn a_wrong_clock_at_the_start_pauses_the_queue_until_it_is_corrected() {
     let to_2100 = YEAR_2100 - machine_seconds();
     let to_1970 = 3 * HOUR - machine_seconds();
     let wrong = [
@@ -55,28 +55,28 @@ async fn a_wrong_clock_at_the_start_pauses_the_queue_until_it_is_set_right() {
         (to_1970, " d ", "behind the API's"),
         (to_2100, " d ", "ahead of the API's"),
     ];
-    for (ahead, amount, side) in wrong {
+    for (ahead, amount, direction) in wrong {
         let bench = bench(&[]).await;
         let clock = bench.fake_clock();
         clock.set(ahead);
         let ids = ids(12);
         bench.enqueue(&ids).await;
-        // Rows enqueued under the right clock aren't due yet under one that is behind.
+        // Rows that were enqueued under the right clock aren't due yet under one that is behind.
         bench.sql("UPDATE submissions SET due_at = 0").await;
-        let mut daemon = Process::spawn(clock.shown_to(bench.command(&["run"])));
+        let mut daemon = Process::spawn(clock.wrap(bench.command(&["run"])));
         let line = daemon.until_event("paused").await;
         let why = line["why"].as_str().unwrap();
-        assert!(why.contains(amount) && why.contains(side) && why.contains(EXPIRED), "{why}");
+        assert!(why.contains(amount) && why.contains(direction) && why.contains(EXPIRED), "{why}");
         assert_eq!(line["cause"], "clock_skew");
         assert!(line["message"].as_str().unwrap().contains("chronyc makestep"), "{line}");
         in_time("a probe", bench.simulator.until_commits(3)).await;
         assert!(bench.rows().await.iter().all(|row| row.tries == 0), "no try is spent");
         clock.set(0);
         daemon.until_event("resumed").await;
-        all_submitted(&bench, &mut daemon, &ids).await;
+        until_all_submitted(&bench, &mut daemon, &ids).await;
         stop(daemon).await;
         bench.assert_each_submitted_once(&ids).await;
-        bench.assert_nothing_blind().await;
+        bench.assert_nothing_resent_blindly().await;
         assert!(bench.rows().await.iter().all(|row| row.tries == 1));
     }
 }
@@ -86,15 +86,15 @@ async fn check_online_reports_how_far_the_clock_is_off() {
     let bench = bench(&[]).await;
     bench.simulator.set_certificate("certcommit-check", 13, None);
     let clock = bench.fake_clock();
-    let checked = output(clock.shown_to(bench.command(&["check", "--online"]))).await;
-    let told = String::from_utf8(checked.stdout).unwrap();
-    assert!(checked.status.success() && told.contains("agrees with the API's"), "{told}");
+    let checked = output(clock.wrap(bench.command(&["check", "--online"]))).await;
+    let stdout = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.status.success() && stdout.contains("agrees with the API's"), "{stdout}");
     clock.set(-10 * MINUTE);
-    let checked = output(clock.shown_to(bench.command(&["check", "--online"]))).await;
-    let told = String::from_utf8(checked.stdout).unwrap();
+    let checked = output(clock.wrap(bench.command(&["check", "--online"]))).await;
+    let stdout = String::from_utf8(checked.stdout).unwrap();
     assert_eq!(checked.status.code(), Some(69));
-    assert!(told.contains("10 min") || told.contains("9 min 59 s"), "{told}");
-    assert!(told.contains("behind the API's; set it"), "{told}");
+    assert!(stdout.contains("10 min") || stdout.contains("9 min 59 s"), "{stdout}");
+    assert!(stdout.contains("behind the API's; set it"), "{stdout}");
 }
 
 #[tokio::test]
@@ -103,30 +103,30 @@ async fn a_clock_set_by_hours_while_sending_pauses_the_queue_and_the_limit_holds
     let clock = bench.fake_clock();
     let ids = ids(90);
     bench.enqueue(&ids).await;
-    let mut daemon = Process::spawn(clock.shown_to(bench.command(&["run"])));
-    for (sent, ahead, told) in [(15, 3 * HOUR, "set forward by 3 h"), (45, -3 * HOUR, "set back by ")] {
+    let mut daemon = Process::spawn(clock.wrap(bench.command(&["run"])));
+    for (sent, ahead, step) in [(15, 3 * HOUR, "set forward by 3 h"), (45, -3 * HOUR, "set back by ")] {
         in_time("some orders", bench.simulator.until_orders(sent)).await;
         clock.set(ahead);
-        daemon.until_line(told, |line| line["message"].as_str().unwrap_or_default().contains(told)).await;
+        daemon.until_line(step, |line| line["message"].as_str().unwrap_or_default().contains(step)).await;
         let line = daemon.until_event("paused").await;
         assert_eq!(line["cause"], "clock_skew", "{line}");
         clock.set(0);
         daemon.until_event("resumed").await;
     }
-    all_submitted(&bench, &mut daemon, &ids).await;
+    until_all_submitted(&bench, &mut daemon, &ids).await;
     stop(daemon).await;
     bench.assert_each_submitted_once(&ids).await;
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
     assert_the_limit_was_kept(&bench);
     let refused = bench.simulator.commits().iter().filter(|commit| got(EXPIRED)(commit)).count();
-    assert!(refused < 30, "{refused} were sent with a wrong time before it paused, and as probes");
+    assert!(refused < 30, "{refused} were refused for a wrong time: before the pause, and as probes");
     assert!(bench.rows().await.iter().all(|row| row.tries == 1));
 }
 
-/// With steps too small to spoil signatures, so that work continues.
+/// The steps are too small to invalidate signatures, so the work continues.
 #[tokio::test]
 async fn settling_and_the_wait_before_a_resend_do_not_depend_on_the_wall_clock() {
-    for (ahead, told) in [(4 * MINUTE, "set forward by 4 min"), (-4 * MINUTE, "set back by ")] {
+    for (ahead, step) in [(4 * MINUTE, "set forward by 4 min"), (-4 * MINUTE, "set back by ")] {
         let bench = bench(&[
             ("verify.settle", "2s"),
             ("verify.resend_after", "5s"),
@@ -139,14 +139,14 @@ async fn settling_and_the_wait_before_a_resend_do_not_depend_on_the_wall_clock()
         bench.simulator.script_commits("busy", vec![Fault::Error("FailedOperation.NetworkError".to_owned())]);
         let ids = ["lost".to_owned(), "busy".to_owned()];
         bench.enqueue(&ids).await;
-        let mut daemon = Process::spawn(clock.shown_to(bench.command(&["run"])));
-        daemon.until_line("both ends", |line| line["certificate_id"] == "busy").await;
+        let mut daemon = Process::spawn(clock.wrap(bench.command(&["run"])));
+        daemon.until_line("the refusal", |line| line["certificate_id"] == "busy").await;
         clock.set(ahead);
-        daemon.until_line(told, |line| line["message"].as_str().unwrap_or_default().contains(told)).await;
-        all_submitted(&bench, &mut daemon, &ids).await;
+        daemon.until_line(step, |line| line["message"].as_str().unwrap_or_default().contains(step)).await;
+        until_all_submitted(&bench, &mut daemon, &ids).await;
         stop(daemon).await;
         bench.assert_each_submitted_once(&ids).await;
-        bench.assert_nothing_blind().await;
+        bench.assert_nothing_resent_blindly().await;
         let (commits, reads) = (bench.simulator.commits_of("lost"), bench.simulator.reads_of("lost"));
         let after = |arrival: &Arrival| arrival.at.duration_since(commits[0].at);
         assert_eq!((commits.len(), reads.len()), (2, 2), "{ahead}");
@@ -161,7 +161,7 @@ async fn due_times_follow_the_wall_clock() {
     let bench = bench(&[]).await;
     let clock = bench.fake_clock();
     let now = machine_seconds();
-    let mut daemon = Process::spawn(clock.shown_to(bench.command(&["run"])));
+    let mut daemon = Process::spawn(clock.wrap(bench.command(&["run"])));
     daemon.until_event("ready").await;
     clock.set(-4 * MINUTE);
     daemon.until_line("the step", |line| line["message"].as_str().unwrap_or_default().contains("set back")).await;
@@ -198,10 +198,10 @@ async fn a_suspended_machine_keeps_the_limit_when_it_wakes_and_loses_nothing() {
         tokio::time::sleep(frozen).await;
         daemon.signal("CONT");
     }
-    all_submitted(&bench, &mut daemon, &ids).await;
+    until_all_submitted(&bench, &mut daemon, &ids).await;
     stop(daemon).await;
     bench.assert_each_submitted_once(&ids).await;
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
     assert_the_limit_was_kept(&bench);
     let rows = bench.rows().await;
     let read_back = rows.iter().filter(|row| row.resolved_by.as_deref() == Some("readback")).count();

@@ -19,7 +19,7 @@ async fn bench() -> Bench {
     bench
 }
 
-/// Waits for the report that the database doesn't work, and for the replies to requests in flight. Asserts that nothing was
+/// Waits for the report that the database is unavailable, and for the replies to requests in flight. Asserts that nothing was
 /// sent since. Returns how many results are in hand.
 async fn until_idle_without_the_database(bench: &Bench, daemon: &mut Process) -> u64 {
     let line = daemon.until_event("database_unavailable").await;
@@ -28,7 +28,7 @@ async fn until_idle_without_the_database(bench: &Bench, daemon: &mut Process) ->
         daemon.until_event("submitted").await;
     }
     let answered = daemon.seen().iter().filter(|line| event_of(line) == "submitted").count();
-    assert!(answered < ROWS, "it happened in the middle");
+    assert!(answered < ROWS, "the fault hit midway");
     assert_eq!(bench.simulator.commits().len(), answered, "nothing more is sent");
     number("results_in_hand") + number("on_the_way")
 }
@@ -46,14 +46,14 @@ async fn finish(bench: &Bench, mut daemon: Process, in_hand: u64) -> Vec<Value> 
 
 async fn assert_all_well(bench: &Bench) {
     bench.assert_each_submitted_once(&ids(ROWS)).await;
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
     assert_eq!(bench.simulator.commits().len(), ROWS, "no result was lost, so nothing was sent again");
     let worst = worst_second(&bench.simulator.commit_times());
     assert!(worst <= 20, "{worst} in one second");
 }
 
-/// Makes system calls on files of the queue fail in the middle of the work, and work again later.
-async fn survive(fault: &str, names: &[&str]) -> Vec<Value> {
+/// Makes system calls on files of the queue fail midway, and work again later.
+async fn assert_survives(fault: &str, names: &[&str]) -> Vec<Value> {
     let bench = bench().await;
     let mut daemon = bench.spawn(&["run"]);
     in_time("some commits", bench.simulator.until_commits(4)).await;
@@ -62,18 +62,18 @@ async fn survive(fault: &str, names: &[&str]) -> Vec<Value> {
     // An outside write, so that the database must be read again.
     bench.sql("INSERT INTO submissions (certificate_id, due_at) VALUES ('later', 9999999999)").await;
     let in_hand = until_idle_without_the_database(&bench, &mut daemon).await;
-    // The daemon tries again and again.
+    // The daemon keeps trying.
     let sent = bench.simulator.commits().len();
-    fault.until_met(4).await;
+    fault.until_hits(4).await;
     assert_eq!(bench.simulator.commits().len(), sent, "still nothing is sent");
     fault.end();
     let lines = finish(&bench, daemon, in_hand).await;
     assert_all_well(&bench).await;
     let reports = lines.iter().filter(|line| event_of(line) == "database_unavailable").count();
     assert_eq!(reports, 1, "one fault, one line");
-    let returned: i64 =
+    let give_backs: i64 =
         bench.value("SELECT count(DISTINCT finished_at) FROM requests WHERE outcome = 'not_sent'").await;
-    assert!(returned <= 1, "rows were claimed and given back {returned} times");
+    assert!(give_backs <= 1, "rows were claimed and given back {give_backs} times");
     lines
 }
 
@@ -83,18 +83,18 @@ async fn a_disk_without_space_is_not_reported_as_working_before_it_does() {
     let mut daemon = bench.spawn(&["run"]);
     daemon.until_event("ready").await;
     let mut fault = Injection::begin(&daemon, "pwrite64:error=ENOSPC", &[&bench.path("queue.db-wal")]).await;
-    // Without results in hand, only the claim has to be written.
+    // No result is in hand, so only the claim has to be written.
     bench.enqueue(&["abcb1234"]).await;
     daemon.until_event("database_unavailable").await;
-    fault.until_met(4).await;
+    fault.until_hits(4).await;
     fault.end();
     in_time("the order", bench.simulator.until_orders(1)).await;
     daemon.signal("TERM");
     let (code, lines) = daemon.end().await;
     assert_eq!(code, Some(0));
-    let told: Vec<&str> = lines.iter().map(event_of).filter(|event| !event.is_empty()).collect();
+    let events: Vec<&str> = lines.iter().map(event_of).filter(|event| !event.is_empty()).collect();
     assert_eq!(
-        told,
+        events,
         ["started", "ready", "database_unavailable", "resumed", "submitted", "stopping", "stopped"],
         "{lines:?}"
     );
@@ -102,34 +102,34 @@ async fn a_disk_without_space_is_not_reported_as_working_before_it_does() {
 
 #[tokio::test]
 async fn a_disk_that_fails_to_sync_stops_sending_until_it_works() {
-    survive("fsync,fdatasync:error=EIO", &["queue.db-wal"]).await;
+    assert_survives("fsync,fdatasync:error=EIO", &["queue.db-wal"]).await;
 }
 
 #[tokio::test]
 async fn a_disk_that_fails_to_write_stops_sending_until_it_works() {
-    survive("pwrite64:error=EIO", &["queue.db-wal", "queue.db"]).await;
+    assert_survives("pwrite64:error=EIO", &["queue.db-wal", "queue.db"]).await;
 }
 
 #[tokio::test]
 async fn a_disk_without_space_stops_sending_until_there_is_some() {
-    let lines = survive("pwrite64:error=ENOSPC", &["queue.db-wal"]).await;
+    let lines = assert_survives("pwrite64:error=ENOSPC", &["queue.db-wal"]).await;
     let line = lines.iter().find(|line| event_of(line) == "database_unavailable").unwrap();
     assert!(line["message"].as_str().unwrap().contains("full"), "{line}");
 }
 
 #[tokio::test]
 async fn a_disk_that_turns_read_only_stops_sending_until_it_is_writable() {
-    survive("pwrite64,ftruncate,openat:error=EROFS", &["queue.db-wal", "queue.db"]).await;
+    assert_survives("pwrite64,ftruncate,openat:error=EROFS", &["queue.db-wal", "queue.db"]).await;
 }
 
 #[tokio::test]
 async fn a_disk_that_fails_to_read_stops_sending_until_it_works() {
-    survive("pread64:error=EIO", &["queue.db-wal", "queue.db"]).await;
+    assert_survives("pread64:error=EIO", &["queue.db-wal", "queue.db"]).await;
 }
 
 #[tokio::test]
-async fn a_restore_marker_that_can_t_be_written_stops_sending_without_repeated_claims() {
-    let lines = survive("pwrite64:error=EIO", &["queue.db.mark"]).await;
+async fn a_restore_marker_that_cannot_be_written_stops_sending_without_repeated_claims() {
+    let lines = assert_survives("pwrite64:error=EIO", &["queue.db.mark"]).await;
     let line = lines.iter().find(|line| event_of(line) == "database_unavailable").unwrap();
     assert!(line["message"].as_str().unwrap().contains("queue.db.mark"), "{line}");
 }
@@ -144,7 +144,7 @@ async fn a_full_disk_stops_sending_until_space_is_freed() {
     let in_hand = until_idle_without_the_database(&bench, &mut daemon).await;
     disk.free();
     finish(&bench, daemon, in_hand).await;
-    disk.bring_back(&bench);
+    disk.copy_back(&bench);
     assert_all_well(&bench).await;
 }
 
@@ -154,16 +154,16 @@ async fn a_full_disk_at_the_start_ends_the_program_with_a_clear_message() {
         let bench = bench().await;
         let disk = if with_queue { SmallDisk::with_queue(&bench, "1m") } else { SmallDisk::new(&bench, "1m") };
         disk.fill();
-        let (code, sentence) = last_words(disk.command(&bench, &["run"])).await;
-        assert_eq!(code, Some(74), "{sentence}");
-        assert!(sentence.contains("queue.db") && sentence.contains("No space left"), "{sentence}");
+        let (code, last_line) = exit_code_and_last_line(disk.command(&bench, &["run"])).await;
+        assert_eq!(code, Some(74), "{last_line}");
+        assert!(last_line.contains("queue.db") && last_line.contains("No space left"), "{last_line}");
         assert_eq!(bench.simulator.arrivals().len(), 0);
         disk.free();
         if with_queue {
             let daemon = disk.spawn(&bench);
             in_time("all orders", bench.simulator.until_orders(ROWS)).await;
             daemon.signal("TERM");
-            assert_eq!(daemon.end().await.0, Some(0), "it needs nothing but space");
+            assert_eq!(daemon.end().await.0, Some(0), "it needs only space");
         }
     }
 }
@@ -173,21 +173,21 @@ async fn a_read_only_disk_at_the_start_ends_the_program_with_a_clear_message() {
     let bench = bench().await;
     let disk = SmallDisk::with_queue(&bench, "1m");
     disk.make_read_only();
-    let (code, sentence) = last_words(disk.command(&bench, &["run"])).await;
-    assert_eq!(code, Some(73), "{sentence}");
-    assert!(sentence.contains("queue.db") && sentence.contains("Read-only file system"), "{sentence}");
+    let (code, last_line) = exit_code_and_last_line(disk.command(&bench, &["run"])).await;
+    assert_eq!(code, Some(73), "{last_line}");
+    assert!(last_line.contains("queue.db") && last_line.contains("Read-only file system"), "{last_line}");
     assert_eq!(bench.simulator.arrivals().len(), 0);
     for arguments in
         [&["status"][..], &["status", "--json"], &["check"], &["history", "cert-0001"], &["enqueue", "more"]]
     {
-        let (code, sentence) = last_words(disk.command(&bench, arguments)).await;
-        let told = sentence.contains("queue.db lies on a filesystem that is mounted read-only");
-        assert!(code == Some(74) && told, "{arguments:?}: {code:?}: {sentence}");
+        let (code, last_line) = exit_code_and_last_line(disk.command(&bench, arguments)).await;
+        let names_filesystem = last_line.contains("queue.db is on a filesystem that is mounted read-only");
+        assert!(code == Some(74) && names_filesystem, "{arguments:?}: {code:?}: {last_line}");
     }
 }
 
-/// A command's exit code and the last line of its output.
-async fn last_words(command: Command) -> (Option<i32>, String) {
+/// A command's exit code and the last line of its standard error.
+async fn exit_code_and_last_line(command: Command) -> (Option<i32>, String) {
     let output = output(command).await;
     let stderr = String::from_utf8(output.stderr).unwrap();
     (output.status.code(), stderr.lines().last().unwrap_or_default().to_owned())
@@ -206,7 +206,7 @@ async fn a_transaction_that_failed_but_was_written_is_settled_by_the_next_run() 
     let landed = written(&bench).await;
     assert!(
         landed > visible,
-        "{visible} became {landed}: the COMMIT that failed is in the log that the next opener reads"
+        "{visible} became {landed}: the failed COMMIT is in the write-ahead log that the next connection reads"
     );
     let (code, _) = bench.spawn(&["run", "--until-empty"]).end().await;
     assert_eq!(code, Some(0));
@@ -214,7 +214,7 @@ async fn a_transaction_that_failed_but_was_written_is_settled_by_the_next_run() 
     assert_all_well(&bench).await;
 }
 
-/// How much of the record of requests is written: rows, and outcomes.
+/// How much of the record of requests is written: the number of rows plus the number of outcomes.
 async fn written(bench: &Bench) -> i64 {
     bench.value("SELECT count(*) + count(finished_at) FROM requests").await
 }
@@ -233,7 +233,7 @@ async fn a_failed_checkpoint_loses_nothing_and_is_repeated_later() {
          INSERT INTO submissions (certificate_id, due_at) SELECT 'later-' || i, 9999999999 FROM n",
         )
         .await;
-    fault.until_met(2).await;
+    fault.until_hits(2).await;
     in_time("more commits", bench.simulator.until_commits(ROWS - 5)).await;
     fault.end();
     in_time("the other orders", bench.simulator.until_orders(ROWS)).await;

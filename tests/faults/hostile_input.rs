@@ -1,4 +1,4 @@
-//! Hostile texts and rows: whatever is in them, other rows are processed, a log line stays one line, and nothing controls a
+//! Hostile texts and rows: whatever they contain, other rows are processed, a log line stays one line, and nothing controls a
 //! terminal.
 
 mod commands;
@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 use crate::support::{Bench, output};
 
 /// Escapes, line breaks, NUL, characters that reorder or hide text, and an emoji.
-const EVIL: &str = "\u{1b}]0;title\u{7}\u{1b}[2J\r\n\t\0\u{8}\u{7f}\u{9b}31m\u{202e}back\u{2028}\u{200b}\u{feff}🙂'; DROP TABLE submissions; --";
+const HOSTILE: &str = "\u{1b}]0;title\u{7}\u{1b}[2J\r\n\t\0\u{8}\u{7f}\u{9b}31m\u{202e}back\u{2028}\u{200b}\u{feff}🙂'; DROP TABLE submissions; --";
 
-/// Lines are not longer than this.
+/// The length in bytes that no line exceeds.
 const LONGEST_LINE: usize = 8_000;
 
 /// Asserts that an output has complete lines, none too long, and nothing that controls a terminal. Returns it.
-fn harmless(what: &str, printed: Vec<u8>) -> String {
+fn assert_harmless(what: &str, printed: Vec<u8>) -> String {
     let printed = String::from_utf8(printed).unwrap_or_else(|error| panic!("{what} is not UTF-8: {error}"));
     for line in printed.split_terminator('\n') {
         assert!(!line.chars().any(is_unsafe), "{what}: {line:?}");
@@ -34,12 +34,12 @@ fn harmless(what: &str, printed: Vec<u8>) -> String {
 async fn run(command: Command) -> (Option<i32>, String, String) {
     let what = format!("{:?}", command.get_args().collect::<Vec<_>>());
     let output = output(command).await;
-    let printed = harmless(&what, output.stdout);
-    (output.status.code(), printed, harmless(&what, output.stderr))
+    let printed = assert_harmless(&what, output.stdout);
+    (output.status.code(), printed, assert_harmless(&what, output.stderr))
 }
 
 /// The output of all commands that show the queue.
-async fn look(bench: &Bench, ids: &[&str]) -> String {
+async fn show_queue(bench: &Bench, ids: &[&str]) -> String {
     let mut commands = vec![vec!["status"], vec!["status", "--json"], vec!["check"]];
     commands.extend(ids.iter().map(|id| vec!["history", id]));
     let mut seen = String::new();
@@ -64,9 +64,9 @@ async fn a_servers_text_is_capped_and_escaped_in_row_log_and_terminal() {
         bench.enqueue(&ids).await;
         let long = "\u{1b}x".repeat(250_000);
         let faults = [
-            refused("FailedOperation.InvalidParam", EVIL, "r-1"),
-            refused(&format!("FailedOperation.{EVIL}"), "m", "r-2"),
-            refused("FailedOperation.InvalidParam", "m", EVIL),
+            refused("FailedOperation.InvalidParam", HOSTILE, "r-1"),
+            refused(&format!("FailedOperation.{HOSTILE}"), "m", "r-2"),
+            refused("FailedOperation.InvalidParam", "m", HOSTILE),
             refused(&format!("FailedOperation.{}", &long[..100_000]), &long[..60_000], &long[..10_000]),
         ];
         for (id, fault) in ids.iter().zip(faults) {
@@ -75,28 +75,28 @@ async fn a_servers_text_is_capped_and_escaped_in_row_log_and_terminal() {
         let (code, _, log) = run(bench.command(&["run", "--until-empty"])).await;
         assert_eq!(code, Some(1), "{log}");
         for id in ids {
-            let about: Vec<&str> = log.lines().filter(|line| line.contains(&format!("failed {id}: "))).collect();
-            assert_eq!(about.len(), 1, "one line for {id} in {log}");
-            assert!(about[0].contains("FailedOperation."), "{about:?}");
+            let failures: Vec<&str> = log.lines().filter(|line| line.contains(&format!("failed {id}: "))).collect();
+            assert_eq!(failures.len(), 1, "one line for {id} in {log}");
+            assert!(failures[0].contains("FailedOperation."), "{failures:?}");
         }
         let whole = match format {
             "json" => log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok_and(|line| line.is_object())),
             _ => log.lines().all(|line| line.starts_with("20") && line.contains("Z ")),
         };
         assert!(whole, "no line is broken: {log}");
-        let seen = look(&bench, &ids).await;
+        let seen = show_queue(&bench, &ids).await;
         assert!(seen.contains("FailedOperation.InvalidParam") && seen.contains("4 failed"), "{seen}");
         assert_eq!(bench.count("failed").await, ids.len());
         let longest: i64 = bench
             .value("SELECT max(max(length(error_code), length(error_message), length(request_id))) FROM submissions")
             .await;
         assert!(longest <= 500, "{longest} characters in a row");
-        let odd: i64 = bench
+        let unescaped: i64 = bench
             .value(
                 "SELECT count(*) FROM submissions WHERE error_code || error_message || request_id GLOB '*[^ -~🙂…]*'",
             )
             .await;
-        assert_eq!(odd, 0, "the rows are as safe as the log");
+        assert_eq!(unescaped, 0, "the rows are as safe as the log");
     }
 }
 
@@ -107,7 +107,7 @@ fn unreadable_replies() -> Vec<Vec<u8>> {
         format!("\u{feff}{success}"),
         success.replace("SO1", r"\ud800"),
         success.replace("SO1", &"S".repeat(1_000_000)),
-        success.replace("SO1", &EVIL.escape_default().to_string()),
+        success.replace("SO1", &HOSTILE.escape_default().to_string()),
         success.replace("SO1", r"SO1\u0000"),
         success.replace("8,", "1e400,"),
         success.replace("8,", "-0,"),
@@ -141,7 +141,7 @@ async fn an_unreadable_reply_is_never_taken_for_an_answer() {
     let ended = bench.run_until_empty().await;
     assert_eq!((ended.counts.of(State::Held), ended.counts.of(State::Failed)), (0, 0));
     bench.assert_each_submitted_once(&ids).await;
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
     for id in &ids {
         assert_eq!(bench.simulator.commits_of(id).len(), 2, "{id} was in doubt, read back, and sent again");
     }

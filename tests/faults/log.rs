@@ -1,4 +1,4 @@
-//! The log can't be written, or nobody reads it. The work continues or waits, and nothing is lost.
+//! The log can't be written, or isn't read. The work continues or waits, and nothing is lost.
 
 use std::fs::File;
 use std::io::{PipeReader, Read as _, Write as _};
@@ -70,11 +70,11 @@ async fn a_log_whose_reader_is_gone_stops_no_work() {
 async fn a_log_whose_reader_is_stuck_blocks_the_work_and_loses_no_line() {
     let bench = Bench::new().await;
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let stopped_up = writer.try_clone().unwrap();
+    let second_writer = writer.try_clone().unwrap();
     let daemon = Daemon::spawn(bench.command(&["run"]), writer);
     let mut log = read_until(&mut reader, "\"ready\"");
-    let filling = fill(&stopped_up);
-    drop(stopped_up);
+    let filling = fill(&second_writer);
+    drop(second_writer);
     let ids = ids(5);
     bench.enqueue(&ids).await;
     in_time("a commit", bench.simulator.until_commits(1)).await;
@@ -89,7 +89,7 @@ async fn a_log_whose_reader_is_stuck_blocks_the_work_and_loses_no_line() {
     assert_eq!(bench.simulator.commits().len(), 5);
 }
 
-/// Reads lines up to one with these words.
+/// Reads up to the first line that contains these words.
 fn read_until(reader: &mut PipeReader, words: &str) -> String {
     let mut log = String::new();
     let mut byte = [0];
@@ -102,7 +102,7 @@ fn read_until(reader: &mut PipeReader, words: &str) -> String {
 
 /// Fills a pipe. Returns how many bytes that took.
 fn fill(pipe: &impl std::os::fd::AsFd) -> usize {
-    // Opened again: this end must not block, but the daemon's end must.
+    // Opened again, since this end must not block, and the daemon's must.
     let path = format!("/proc/self/fd/{}", pipe.as_fd().as_raw_fd());
     let mut pipe = File::options().write(true).custom_flags(NONBLOCKING).open(path).unwrap();
     let mut filled = 0;

@@ -20,7 +20,7 @@ fn says(words: &str) -> impl Fn(&Value) -> bool + '_ {
 }
 
 /// Starts a daemon, and kills it during its work.
-async fn killed(bench: &Bench, ids: &[String]) {
+async fn run_and_kill(bench: &Bench, ids: &[String]) {
     bench.enqueue(ids).await;
     let daemon = bench.spawn(&["run"]);
     in_time("some commits", bench.simulator.until_commits(4)).await;
@@ -37,10 +37,10 @@ async fn stop(daemon: Process) -> Vec<Value> {
 #[tokio::test]
 async fn after_a_crash_the_database_is_checked_in_the_background_and_after_a_clean_stop_it_is_not() {
     let (bench, ids) = (bench(&[]).await, ids(12));
-    killed(&bench, &ids).await;
+    run_and_kill(&bench, &ids).await;
     let mut daemon = bench.spawn(&["run"]);
     daemon.until_event("ready").await;
-    let line = daemon.until_line("the check", says("the database was checked, and is whole")).await;
+    let line = daemon.until_line("the check", says("the database was checked, and is intact")).await;
     assert_eq!(line["level"], "INFO", "{line}");
     in_time("all orders", bench.simulator.until_orders(12)).await;
     stop(daemon).await;
@@ -55,7 +55,7 @@ async fn after_a_crash_the_database_is_checked_in_the_background_and_after_a_cle
 #[tokio::test]
 async fn damage_found_by_the_check_stops_sending_and_ends_the_daemon_with_65() {
     let (bench, ids) = (bench(&[]).await, ids(60));
-    killed(&bench, &ids).await;
+    run_and_kill(&bench, &ids).await;
     bench.sql("PRAGMA wal_checkpoint(TRUNCATE)").await;
     // The daemon's work doesn't touch this page: only a check finds the damage.
     let page: i64 = bench.value("SELECT rootpage FROM sqlite_master WHERE name = 'submissions_error'").await;
@@ -65,21 +65,21 @@ async fn damage_found_by_the_check_stops_sending_and_ends_the_daemon_with_65() {
     assert_eq!(code, Some(65), "{lines:#?}");
     let found = lines.iter().find(|line| event_of(line) == "database_unavailable").expect("it says what it found");
     assert!(found["level"] == "ERROR" && says("is corrupt: ")(found) && says("restore a backup")(found), "{found}");
-    assert!(bench.simulator.commits().len() < ids.len(), "it stopped in the middle");
+    assert!(bench.simulator.commits().len() < ids.len(), "it stopped midway");
     let checked = output(bench.command(&["check", "--integrity"])).await;
     let stderr = String::from_utf8(checked.stderr).unwrap();
     assert!(checked.status.code() == Some(65) && stderr.contains("queue.db is damaged"), "{stderr}");
 }
 
 #[tokio::test]
-async fn a_full_check_beside_a_working_daemon_finds_no_damage() {
+async fn a_full_check_alongside_a_running_daemon_finds_no_damage() {
     let (bench, ids) = (bench(&[]).await, ids(30));
     bench.enqueue(&ids).await;
     let daemon = bench.spawn(&["run"]);
     in_time("some commits", bench.simulator.until_commits(4)).await;
     let checked = output(bench.command(&["check", "--integrity"])).await;
     let stdout = String::from_utf8(checked.stdout).unwrap();
-    assert!(checked.status.success() && stdout.contains("\nintegrity      whole"), "{stdout}");
+    assert!(checked.status.success() && stdout.contains("\nintegrity      intact"), "{stdout}");
     in_time("all orders", bench.simulator.until_orders(30)).await;
     stop(daemon).await;
 }

@@ -1,7 +1,7 @@
 //! Faults of the network: connections that are refused, unresolved, untrusted, silent, slow, cut or endless.
 //!
-//! What was not sent spends no try and leaves nothing in doubt. What was sent without a reliable reply is in doubt, and is
-//! read back.
+//! A request that was not sent spends no try and leaves nothing in doubt. One that was sent but got no reliable reply is in
+//! doubt, and is read back.
 
 mod connections;
 mod late_orders;
@@ -19,8 +19,8 @@ use crate::support::{Bench, Process, event_of, ids};
 
 /// The message of the line with this event for this certificate.
 fn message_of(lines: &[Value], event: &str, id: &str) -> String {
-    let of_it = |line: &&Value| event_of(line) == event && line["certificate_id"] == id;
-    let line = lines.iter().find(of_it).unwrap_or_else(|| panic!("no {event} of {id}: {lines:#?}"));
+    let matches = |line: &&Value| event_of(line) == event && line["certificate_id"] == id;
+    let line = lines.iter().find(matches).unwrap_or_else(|| panic!("no {event} of {id}: {lines:#?}"));
     line["message"].as_str().unwrap().to_owned()
 }
 
@@ -31,7 +31,7 @@ async fn until_submitted(daemon: &mut Process, count: usize) {
     }
 }
 
-/// Asserts that a daemon that can't send says so in these words, spends no try, pauses and probes, and resumes by itself once
+/// Asserts that a daemon that can't send says so in these words, spends no try, pauses, probes, and resumes by itself once
 /// the fault is fixed.
 async fn assert_waits_until_fixed(bench: &Bench, mut daemon: Process, says: &[&str], fix: impl AsyncFnOnce()) {
     let line = daemon.until_event("retrying").await;

@@ -15,7 +15,7 @@ async fn bench(latency: Duration) -> Bench {
 }
 
 const LATENCY: Duration = Duration::from_millis(300);
-const FOR_EVER: Duration = Duration::from_secs(600);
+const FOREVER: Duration = Duration::from_secs(600);
 
 #[tokio::test]
 async fn a_daemon_whose_lock_file_was_unlinked_gives_way_to_a_second_one_and_nothing_is_sent_twice() {
@@ -35,14 +35,14 @@ async fn a_daemon_whose_lock_file_was_unlinked_gives_way_to_a_second_one_and_not
     let (code, _) = second.end().await;
     assert_eq!(code, Some(0));
     bench.assert_each_submitted_once(&ids).await;
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
     assert_eq!(bench.simulator.commits().len(), 80);
     let worst = worst_second(&bench.simulator.commit_times());
     assert!(worst <= 20, "{worst} in one second, from both");
 }
 
-/// Asserts that a process stopped in good order, with everything on record.
-async fn assert_good_order(bench: &Bench, process: Process, state: &str) {
+/// Asserts that a process stopped cleanly, with everything on record.
+async fn assert_stopped_cleanly(bench: &Bench, process: Process, state: &str) {
     let (code, lines) = process.end().await;
     assert_eq!(code, Some(0), "{state}: {lines:?}");
     assert_eq!(lines.last().map(event_of), Some("stopped"), "{state}");
@@ -62,7 +62,7 @@ async fn a_stop_during_the_start_takes_effect_after_it() {
     daemon.until_event("started").await;
     daemon.signal("TERM");
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
-    assert_good_order(&bench, daemon, "starting").await;
+    assert_stopped_cleanly(&bench, daemon, "starting").await;
     assert_eq!(bench.simulator.arrivals().len(), 0);
 }
 
@@ -94,7 +94,7 @@ async fn a_stop_ends_an_idle_daemon_at_once_whatever_it_waits_for() {
             _ => {}
         }
         daemon.signal("TERM");
-        assert_good_order(&bench, daemon, state).await;
+        assert_stopped_cleanly(&bench, daemon, state).await;
         assert_eq!(bench.count("in_doubt").await, usize::from(state == "in doubt"));
         assert_eq!(bench.count("pending").await, usize::from(state == "paused by a fault"));
     }
@@ -102,14 +102,14 @@ async fn a_stop_ends_an_idle_daemon_at_once_whatever_it_waits_for() {
 
 #[tokio::test]
 async fn a_second_signal_ends_a_stopping_daemon_at_once_with_requests_in_flight_in_doubt() {
-    let (bench, ids) = (bench(FOR_EVER).await, ids(6));
+    let (bench, ids) = (bench(FOREVER).await, ids(6));
     bench.enqueue(&ids).await;
     let mut daemon = bench.spawn(&["run"]);
     in_time("all commits", bench.simulator.until_commits(6)).await;
     daemon.signal("TERM");
     daemon.until_event("stopping").await;
     daemon.signal("TERM");
-    assert_good_order(&bench, daemon, "stopping").await;
+    assert_stopped_cleanly(&bench, daemon, "stopping").await;
     assert_eq!(bench.count("in_doubt").await, 6);
     bench.simulator.set_latency(Duration::ZERO, Duration::ZERO);
     bench.run_until_empty().await;
@@ -140,7 +140,7 @@ async fn a_stop_while_the_database_is_unavailable_waits_and_writes_the_results_i
     daemon.signal("TERM");
     daemon.until_event("stopping").await;
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
-    assert_good_order(&bench, daemon, "database unavailable").await;
+    assert_stopped_cleanly(&bench, daemon, "database unavailable").await;
     assert_eq!(bench.count("submitted").await, bench.simulator.orders());
     bench.run_until_empty().await;
     bench.assert_each_submitted_once(&ids(40)).await;
@@ -148,7 +148,7 @@ async fn a_stop_while_the_database_is_unavailable_waits_and_writes_the_results_i
 }
 
 #[tokio::test]
-async fn a_second_signal_while_the_database_is_unavailable_ends_it_with_74_and_reports_the_unwritten() {
+async fn a_second_signal_while_the_database_is_unavailable_ends_it_with_74_and_reports_the_unwritten_results() {
     let bench = bench(LATENCY).await;
     let (mut daemon, mut other, in_hand) = with_results_in_hand(&bench).await;
     daemon.signal("TERM");
@@ -162,12 +162,12 @@ async fn a_second_signal_while_the_database_is_unavailable_ends_it_with_74_and_r
     assert!(bench.count("submitted").await < bench.simulator.orders());
     bench.run_until_empty().await;
     bench.assert_each_submitted_once(&ids(40)).await;
-    bench.assert_nothing_blind().await;
-    assert_eq!(bench.simulator.commits().len(), 40, "what was not written is read back");
+    bench.assert_nothing_resent_blindly().await;
+    assert_eq!(bench.simulator.commits().len(), 40, "unwritten results are read back");
 }
 
-/// Changes how many file descriptors a running process may have.
-fn allow_descriptors(process: &Process, count: &str) {
+/// Limits how many file descriptors a running process may have.
+fn limit_descriptors(process: &Process, count: &str) {
     let limit = format!("--nofile={count}:");
     let changed = Command::new("prlimit").args(["--pid", &process.pid().to_string(), &limit]).status();
     assert!(changed.unwrap_or_else(|error| panic!("prlimit: {error}")).success());
@@ -180,7 +180,7 @@ async fn without_file_descriptors_nothing_is_sent_and_no_try_is_spent() {
     bench.enqueue(&ids).await;
     let mut daemon = bench.spawn(&["run"]);
     daemon.until_event("paused").await;
-    allow_descriptors(&daemon, "3");
+    limit_descriptors(&daemon, "3");
     bench.sql("UPDATE control SET paused = 0").await;
     let line = daemon.until_event("paused").await;
     assert!(line["message"].as_str().unwrap().contains("Too many open files"), "{line}");
@@ -188,15 +188,15 @@ async fn without_file_descriptors_nothing_is_sent_and_no_try_is_spent() {
     let spent: i64 = bench.value("SELECT sum(tries) FROM submissions").await;
     let outcomes: String = bench.value("SELECT group_concat(DISTINCT outcome) FROM requests").await;
     assert_eq!((spent, outcomes.as_str()), (0, "not_sent"));
-    allow_descriptors(&daemon, "1024");
+    limit_descriptors(&daemon, "1024");
     in_time("all orders", bench.simulator.until_orders(12)).await;
     daemon.signal("TERM");
-    assert_good_order(&bench, daemon, "after the lack").await;
+    assert_stopped_cleanly(&bench, daemon, "after running out of descriptors").await;
     bench.assert_each_submitted_once(&ids).await;
     assert_eq!(bench.simulator.commits().len(), 12);
 }
 
-/// The memory limit, however long the queue is.
+/// The memory limit, whatever the length of the queue.
 const MEMORY_KB: u64 = 40 * 1024;
 const COMMITS: usize = 60;
 
@@ -217,7 +217,7 @@ async fn a_long_queue_needs_no_more_memory_than_a_short_one() {
     println!("{rows} rows: peak {peak} kB; {per_second:.1} commits/s; {cpu} ms of CPU for {COMMITS} commits");
     assert!(peak < MEMORY_KB, "{peak} kB for {rows} rows");
     daemon.signal("TERM");
-    assert_good_order(&bench, daemon, "a long queue").await;
+    assert_stopped_cleanly(&bench, daemon, "a long queue").await;
     let worst = worst_second(&bench.simulator.commit_times());
     assert!(worst <= 20, "{worst} in one second");
 }

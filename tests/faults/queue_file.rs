@@ -28,15 +28,15 @@ fn sqlite3(database: &Path, statement: &str) -> String {
 
 /// Runs a command that must end with this code. Returns its error message.
 async fn refused(command: Command, code: i32) -> String {
-    let asked = format!("{command:?}");
+    let command_line = format!("{command:?}");
     let ended = output(command).await;
     let stderr = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(code), "{asked}: {stderr}");
+    assert_eq!(ended.status.code(), Some(code), "{command_line}: {stderr}");
     stderr
 }
 
 /// The names in a directory that start with this one.
-fn beside(directory: &Path, name: &str) -> Vec<String> {
+fn names_starting_with(directory: &Path, name: &str) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = entries.filter(|entry| entry.starts_with(name)).collect();
     names.sort();
@@ -63,9 +63,9 @@ async fn a_symbolic_link_leads_every_command_to_the_same_database() {
     let mut by_the_file = bench.command(&["run"]);
     by_the_file.env(variable("database.path"), real.join("queue.db"));
     assert!(refused(by_the_file, 75).await.contains("another daemon holds"));
-    assert_eq!(beside(&bench.path(""), "link.db"), ["link.db"], "nothing lies beside the link");
+    assert_eq!(names_starting_with(&bench.path(""), "link.db"), ["link.db"], "the link has no files next to it");
     let files = ["queue.db", "queue.db-shm", "queue.db-wal", "queue.db.lock", "queue.db.mark"];
-    assert_eq!(beside(&real, "queue.db"), files);
+    assert_eq!(names_starting_with(&real, "queue.db"), files);
     daemon.signal("TERM");
     assert_eq!(daemon.end().await.0, Some(0));
     assert_eq!(sqlite3(&link, "SELECT count(*) FROM submissions WHERE state = 'submitted'"), "3\n");
@@ -117,13 +117,13 @@ async fn a_database_with_a_hard_link_is_refused_by_every_command_under_either_na
     for path in [bench.database(), second.clone()] {
         bench.set("database.path", &text(&path));
         for arguments in COMMANDS {
-            let said = refused(bench.command(arguments), CONFIGURATION).await;
+            let stderr = refused(bench.command(arguments), CONFIGURATION).await;
             let find = format!("-xdev -samefile {}", path.display());
-            assert!(said.contains("has 2 names") && said.contains(&find), "{arguments:?}: {said}");
+            assert!(stderr.contains("has 2 names") && stderr.contains(&find), "{arguments:?}: {stderr}");
         }
     }
     assert!(!bench.path("queue.db.mark").exists() && !bench.path("queue.db-wal").exists());
-    assert_eq!(beside(&bench.path("elsewhere"), ""), ["second.db"]);
+    assert_eq!(names_starting_with(&bench.path("elsewhere"), ""), ["second.db"]);
     assert_eq!(fs::read(bench.database()).unwrap(), before);
     assert_eq!(bench.simulator.arrivals().len(), 0);
     fs::remove_file(second).unwrap();
@@ -146,7 +146,7 @@ async fn a_hard_link_made_while_the_daemon_runs_stops_sending_until_it_is_remove
         daemon.until_event("submitted").await;
     }
     let sent = bench.simulator.commits().len();
-    assert!(sent < 60, "it was stopped in the middle");
+    assert!(sent < 60, "it was stopped midway");
     let mut other = bench.command(&["run"]);
     other.env(variable("database.path"), bench.path("second.db"));
     refused(other, CONFIGURATION).await;
@@ -176,10 +176,10 @@ async fn a_database_that_is_a_mount_point_is_refused_and_one_in_a_mounted_direct
     for arguments in COMMANDS {
         let wrapper = mount(&bench.database(), &mounted);
         let command = bench.command_under(&wrapper.each_ref().map(String::as_str), arguments);
-        let said = refused(command, CONFIGURATION).await;
-        assert!(said.contains("is itself a mount point") && said.contains("mount its directory"), "{said}");
+        let stderr = refused(command, CONFIGURATION).await;
+        assert!(stderr.contains("is itself a mount point") && stderr.contains("mount its directory"), "{stderr}");
     }
-    assert_eq!(beside(&bench.path("a container"), ""), ["queue.db"]);
+    assert_eq!(names_starting_with(&bench.path("a container"), ""), ["queue.db"]);
     fs::create_dir(bench.path("whole")).unwrap();
     fs::rename(bench.database(), bench.path("whole/queue.db")).unwrap();
     let wrapper = mount(&bench.path("whole"), &bench.path("a container"));
@@ -195,16 +195,19 @@ async fn a_fuse_filesystem_is_refused_unless_it_is_allowed() {
         fs::create_dir(bench.path(name)).unwrap();
     }
     bench.set("database.path", &text(&bench.path("served/queue.db")));
-    // The filesystem's server ends with the command.
+    // The FUSE server ends with the command.
     let script =
         format!("bindfs '{}' '{}' && exec \"$@\"", bench.path("real").display(), bench.path("served").display());
     let wrapper =
         ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--kill-child", "sh", "-c", &script, "sh"];
     for arguments in COMMANDS {
-        let said = refused(bench.command_under(&wrapper, arguments), CONFIGURATION).await;
-        assert!(said.contains("lies on a filesystem (fuse") && said.contains("database.unsafe_filesystem"), "{said}");
+        let stderr = refused(bench.command_under(&wrapper, arguments), CONFIGURATION).await;
+        assert!(
+            stderr.contains("is on a filesystem (fuse") && stderr.contains("database.unsafe_filesystem"),
+            "{stderr}"
+        );
     }
-    assert_eq!(beside(&bench.path("real"), ""), [""; 0], "nothing was made");
+    assert_eq!(names_starting_with(&bench.path("real"), ""), [""; 0], "nothing was created");
     bench.set("database.unsafe_filesystem", "allow");
     assert_eq!(output(bench.command_under(&wrapper, &["enqueue", "abcb1234"])).await.status.code(), Some(0));
     let (code, lines) = Process::spawn(bench.command_under(&wrapper, &["run", "--until-empty"])).end().await;
@@ -245,11 +248,11 @@ async fn a_file_with_a_wrong_mode_ends_the_start_with_77_and_the_command_that_fi
         bench.start().await.stop(Stop::Soon).await;
         let file = bench.path(&format!("queue.db{suffix}"));
         fs::set_permissions(&file, Permissions::from_mode(0o440)).unwrap();
-        // Without a mapping, root is an ordinary user.
+        // In a user namespace without a mapping, root is an ordinary user.
         let command = bench.command_under(&["unshare", "--user"], &["run"]);
-        let said = refused(command, PERMISSION).await;
+        let stderr = refused(command, PERMISSION).await;
         let right = format!("chmod 0660 {}", file.display());
-        assert!(said.contains(&format!("permission denied for {}", file.display())), "{said}");
-        assert!(said.contains("it is 0440 ") && said.contains(&right), "{said}");
+        assert!(stderr.contains(&format!("permission denied for {}", file.display())), "{stderr}");
+        assert!(stderr.contains("it is 0440 ") && stderr.contains(&right), "{stderr}");
     }
 }

@@ -32,8 +32,8 @@ fn with_token(mut command: Command) -> Command {
 
 fn assert_clean(what: &str, bytes: &[u8], secrets: &[&str]) {
     for secret in secrets {
-        let shown = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-        assert!(!shown, "{what} has {secret}: {}", String::from_utf8_lossy(bytes));
+        let leaked = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!leaked, "{what} has {secret}: {}", String::from_utf8_lossy(bytes));
     }
 }
 
@@ -65,21 +65,21 @@ async fn no_secret_is_in_log_database_or_arguments_whatever_happens() {
         bench.enqueue(&["good", "refused", "cut", "html", "bytes", "denied", "signature"]).await;
         let mut daemon = Process::spawn(with_token(bench.command(&["run"])));
         let pid = daemon.pid();
-        until(&mut daemon, "paused: the API rejects the credentials").await;
-        until(&mut daemon, "submitted signature").await;
+        until_text(&mut daemon, "paused: the API rejects the credentials").await;
+        until_text(&mut daemon, "submitted signature").await;
         assert_files_clean(&bench);
 
         bench.simulator.set_credentials(ID, "anotherKey");
         bench.enqueue(&["revoked"]).await;
-        until(&mut daemon, "paused: the API rejects the credentials").await;
+        until_text(&mut daemon, "paused: the API rejects the credentials").await;
         bench.simulator.set_credentials(ID, KEY);
-        until(&mut daemon, "submitted revoked").await;
+        until_text(&mut daemon, "submitted revoked").await;
 
         bench.simulator.pause_listening().await;
         bench.enqueue(&["unreachable"]).await;
-        until(&mut daemon, "paused: the API can't be reached").await;
+        until_text(&mut daemon, "paused: the API can't be reached").await;
         bench.simulator.resume_listening().await.unwrap();
-        until(&mut daemon, "submitted unreachable").await;
+        until_text(&mut daemon, "submitted unreachable").await;
 
         let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
         assert_clean("the argument list", &arguments, &[ID, KEY, TOKEN]);
@@ -90,13 +90,13 @@ async fn no_secret_is_in_log_database_or_arguments_whatever_happens() {
         daemon.signal("TERM");
         let (code, log) = daemon.end().await;
         assert_eq!(code, Some(0));
-        assert!(log.len() > 20, "there is a log to look at");
+        assert!(log.len() > 20, "the daemon logged");
         assert_clean("the log", format!("{log:?}").as_bytes(), &[ID, KEY, TOKEN]);
         assert_files_clean(&bench);
     }
 }
 
-async fn until(daemon: &mut Process, words: &str) {
+async fn until_text(daemon: &mut Process, words: &str) {
     daemon.until_line(words, |line| line.to_string().contains(words)).await;
 }
 
@@ -123,8 +123,8 @@ async fn no_secret_is_in_the_output_of_commands_even_if_tls_fails() {
     let check = output(with_token(bench.command(&["check", "--online"]))).await;
     assert!(check.status.success());
     assert_clean("check", &[&*check.stdout, &check.stderr].concat(), &[KEY, TOKEN]);
-    let shown = String::from_utf8(check.stdout).unwrap();
-    assert!(shown.contains(&format!("{ID} from the environment")), "the ID tells which key it is: {shown}");
+    let stdout = String::from_utf8(check.stdout).unwrap();
+    assert!(stdout.contains(&format!("{ID} from the environment")), "the ID identifies the key: {stdout}");
     assert_files_clean(&bench);
 }
 
@@ -139,15 +139,15 @@ async fn no_secret_from_the_metadata_service_is_in_log_or_database() {
         let mut command = bench.command_without_credentials(&["run"]);
         command.env("CERTCOMMIT_METADATA", metadata.address().to_string());
         let mut daemon = Process::spawn(command);
-        until(&mut daemon, "submitted first").await;
+        until_text(&mut daemon, "submitted first").await;
         metadata.pause_listening().await;
-        until(&mut daemon, "paused: the temporary keys expired").await;
+        until_text(&mut daemon, "paused: the temporary keys expired").await;
         metadata.resume_listening().await.unwrap();
         bench.enqueue(&["second"]).await;
-        until(&mut daemon, "submitted second").await;
+        until_text(&mut daemon, "submitted second").await;
         bench.simulator.outage(Some("AuthFailure.TokenFailure"));
         bench.enqueue(&["third"]).await;
-        until(&mut daemon, "paused: the API rejects the credentials").await;
+        until_text(&mut daemon, "paused: the API rejects the credentials").await;
         daemon.signal("TERM");
         let (_, log) = daemon.end().await;
         let mut check = bench.command_without_credentials(&["check", "--online"]);
@@ -185,17 +185,17 @@ async fn no_secret_from_systemd_is_in_log_or_error() {
     bench.enqueue(&["good"]).await;
     let refused = [
         (KEY, 0o644, "secret_key; run: chmod o-rwx "),
-        (&format!("{KEY} {KEY}"), 0o600, "secret_key has characters that no key has"),
+        (&format!("{KEY} {KEY}"), 0o600, "secret_key has characters that a key can't have"),
         (&format!("\"{KEY}\""), 0o600, "secret_key is in quotes; remove them"),
         ("", 0o600, "secret_key is missing"),
     ];
     for (contents, mode, sentence) in refused {
         write("secret_key", contents, mode);
         let ended = output(command(&["run", "--until-empty"])).await;
-        let said = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!(ended.status.code(), Some(CONFIGURATION), "{said}");
-        assert!(said.contains(sentence) && said.lines().count() == 1, "{said}");
-        assert_clean("the refusal", &[said.as_bytes(), &ended.stdout].concat(), &[ID, KEY, TOKEN]);
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(CONFIGURATION), "{stderr}");
+        assert!(stderr.contains(sentence) && stderr.lines().count() == 1, "{stderr}");
+        assert_clean("the refusal", &[stderr.as_bytes(), &ended.stdout].concat(), &[ID, KEY, TOKEN]);
     }
     write("secret_key", KEY, 0o600);
     let (code, log) = Process::spawn(command(&["run", "--until-empty"])).end().await;
@@ -251,9 +251,9 @@ async fn credentials_files_of_every_usual_form_are_accepted() {
     symlink(&files[0], bench.path("link")).unwrap();
     for path in files.iter().chain([&bench.path("link")]) {
         let checked = output(with_file(&bench, &["check", "--online"], path)).await;
-        let said = String::from_utf8([checked.stdout, checked.stderr].concat()).unwrap();
-        assert!(checked.status.success(), "{}: {said}", path.display());
-        assert!(said.contains(&format!("{ID} from the file ")), "{said}");
+        let printed = String::from_utf8([checked.stdout, checked.stderr].concat()).unwrap();
+        assert!(checked.status.success(), "{}: {printed}", path.display());
+        assert!(printed.contains(&format!("{ID} from the file ")), "{printed}");
     }
 }
 
@@ -280,10 +280,13 @@ async fn an_exposed_or_invalid_credentials_file_is_refused_in_one_line() {
         (file(&bench, "bytes", [good.as_bytes(), b"\xff"].concat(), 0o600), "the file is not UTF-8 text"),
         (file(&bench, "quoted", with(ID, &format!("\"{KEY}\"")), 0o600), "secret_key is in quotes; remove them"),
         (file(&bench, "single", with(&format!("'{ID}'"), KEY), 0o600), "secret_id is in quotes; remove them"),
-        (file(&bench, "spaced", with(ID, &format!("{KEY} {KEY}")), 0o600), "secret_key has characters that no key has"),
+        (
+            file(&bench, "spaced", with(ID, &format!("{KEY} {KEY}")), 0o600),
+            "secret_key has characters that a key can't have",
+        ),
         (
             file(&bench, "escape", with(ID, &format!("{KEY}\u{1b}[2J")), 0o600),
-            "secret_key has characters that no key has",
+            "secret_key has characters that a key can't have",
         ),
         (file(&bench, "half", format!("[default]\nsecret_key = {KEY}\n"), 0o600), "secret_id is missing"),
         (file(&bench, "section", good.replace("default", "other"), 0o600), "found no credentials"),
@@ -291,11 +294,11 @@ async fn an_exposed_or_invalid_credentials_file_is_refused_in_one_line() {
     for (path, sentence) in cases {
         for arguments in [&["run", "--until-empty"], &["check", "--online"]] {
             let ended = output(with_file(&bench, arguments, &path)).await;
-            let said = String::from_utf8(ended.stderr).unwrap();
-            assert_eq!(ended.status.code(), Some(CONFIGURATION), "{}: {said}", path.display());
-            assert!(said.contains(sentence) && said.contains(path.to_str().unwrap()), "{said}");
-            assert_eq!(said.lines().count(), 1, "{said}");
-            assert_clean("the refusal", &[said.as_bytes(), &ended.stdout].concat(), &[ID, KEY]);
+            let stderr = String::from_utf8(ended.stderr).unwrap();
+            assert_eq!(ended.status.code(), Some(CONFIGURATION), "{}: {stderr}", path.display());
+            assert!(stderr.contains(sentence) && stderr.contains(path.to_str().unwrap()), "{stderr}");
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+            assert_clean("the refusal", &[stderr.as_bytes(), &ended.stdout].concat(), &[ID, KEY]);
         }
     }
 }
@@ -321,10 +324,10 @@ async fn core_dumps_are_off_before_anything_secret_is_read() {
         found.unwrap_or_else(|| panic!("{what} in {trace}"))
     };
     let limit = line("the limit", &["RLIMIT_CORE", "rlim_cur=0, rlim_max=0", "= 0"]);
-    let mark = line("the kernel's mark", &["PR_SET_DUMPABLE", "SUID_DUMP_DISABLE", "= 0"]);
+    let undumpable = line("the kernel's flag", &["PR_SET_DUMPABLE", "SUID_DUMP_DISABLE", "= 0"]);
     let configuration = line("the configuration", &["open", "empty.toml"]);
     let read = line("the credentials", &["open", credentials.to_str().unwrap()]);
-    assert!(limit.max(mark) < configuration.min(read), "{trace}");
+    assert!(limit.max(undumpable) < configuration.min(read), "{trace}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! SIGKILL at every point: nothing is lost, and nothing is committed twice unknowingly.
 //!
-//! The simulators run in threads of their own, since waiting for a killed process must not delay arrivals.
+//! The simulators run on separate threads, since waiting for a killed process must not delay arrivals.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ use crate::support::{Bench, Call, Point, event_of, ids, seed, test_size};
 const RUN: [&str; 2] = ["run", "--until-empty"];
 
 /// System calls that every run makes, and those that send a commit and receive its reply.
-const EVERY_LIFE: [&str; 4] = ["openat", "flock", "pwrite64", "fsync"];
+const EVERY_RUN: [&str; 4] = ["openat", "flock", "pwrite64", "fsync"];
 const ON_THE_WIRE: [&str; 3] = ["connect", "writev", "recvfrom"];
 
 /// What the daemon is doing when it is killed.
@@ -48,7 +48,7 @@ impl Work {
             Self::Rows(_) | Self::LeftBehind(..) => &ON_THE_WIRE[..],
             Self::NoDatabase => &[],
         };
-        [&EVERY_LIFE[..], on_the_wire].concat()
+        [&EVERY_RUN[..], on_the_wire].concat()
     }
 
     async fn bench(&self) -> Bench {
@@ -57,7 +57,7 @@ impl Work {
             Self::Rows(_) => bench.enqueue(&self.ids()).await,
             Self::LeftBehind(_, point) => {
                 bench.enqueue(&self.ids()).await;
-                assert!(bench.killed_at(point, &RUN).await, "{point}: the life before ended by itself");
+                assert!(bench.killed_at(point, &RUN).await, "{point}: the previous run ended by itself");
             }
             Self::NoDatabase => std::fs::remove_file(bench.database()).unwrap(),
         }
@@ -74,17 +74,17 @@ impl Work {
             finished(bench).await;
         }
         bench.assert_each_submitted_once(&self.ids()).await;
-        bench.assert_nothing_blind().await;
+        bench.assert_nothing_resent_blindly().await;
         bench.assert_each_repeat_explained().await;
         log
     }
 
     /// How often a run with this work enters each system call.
-    async fn census(&self) -> BTreeMap<Call, usize> {
+    async fn call_counts(&self) -> BTreeMap<Call, usize> {
         let bench = self.bench().await;
-        let census = bench.census(&RUN).await;
+        let call_counts = bench.call_counts(&RUN).await;
         self.finish(&bench).await;
-        census
+        call_counts
     }
 }
 
@@ -114,7 +114,7 @@ enum Found {
 
 impl Found {
     fn of(log: &[Value]) -> Self {
-        let begun = log.iter().position(|line| event_of(line) == "ready").expect("it got ready");
+        let begun = log.iter().position(|line| event_of(line) == "ready").expect("the daemon became ready");
         let (start, then) = log.split_at(begun);
         if start.iter().any(|line| event_of(line) == "in_doubt") {
             Self::InFlight
@@ -140,9 +140,9 @@ async fn sweep(work: &Work, points: Vec<Point>) -> Vec<(Point, Option<Found>)> {
     let lanes = (0..test_size("LANES", 6)).map(|_| lane(work.clone(), Rc::clone(&left)));
     LocalSet::new()
         .run_until(async {
-            let mut together = JoinSet::new();
-            lanes.for_each(|lane| drop(together.spawn_local(lane)));
-            together.join_all().await.concat()
+            let mut tasks = JoinSet::new();
+            lanes.for_each(|lane| drop(tasks.spawn_local(lane)));
+            tasks.join_all().await.concat()
         })
         .await
 }
@@ -162,22 +162,24 @@ async fn lane(work: Work, left: Rc<RefCell<IntoIter<Point>>>) -> Vec<(Point, Opt
 }
 
 /// Every point of each system call.
-fn points(census: &BTreeMap<Call, usize>) -> Vec<Point> {
-    let points_of = |(call, most): (&Call, &usize)| {
-        (1..=*most).map({
+fn points(call_counts: &BTreeMap<Call, usize>) -> Vec<Point> {
+    let points_of = |(call, count): (&Call, &usize)| {
+        (1..=*count).map({
             let call = call.clone();
             move |nth| Point { call: call.clone(), nth }
         })
     };
-    census.iter().flat_map(points_of).collect()
+    call_counts.iter().flat_map(points_of).collect()
 }
 
-/// One point for each system call, and others up to this number. Counts vary a little between runs, so the one is early enough
-/// to be certain.
-fn sample(census: &BTreeMap<Call, usize>, number: usize, rng: &mut Rng) -> Vec<Point> {
-    let mut chosen: BTreeSet<Point> =
-        census.iter().map(|(call, most)| Point { call: call.clone(), nth: rng.usize(1..=most.div_ceil(2)) }).collect();
-    let mut others = points(census);
+/// One point for each system call, and others up to this number. Counts vary a little between runs, so that one is in the first
+/// half, which every run reaches.
+fn sample(call_counts: &BTreeMap<Call, usize>, number: usize, rng: &mut Rng) -> Vec<Point> {
+    let mut chosen: BTreeSet<Point> = call_counts
+        .iter()
+        .map(|(call, count)| Point { call: call.clone(), nth: rng.usize(1..=count.div_ceil(2)) })
+        .collect();
+    let mut others = points(call_counts);
     rng.shuffle(&mut others);
     for other in others {
         if chosen.len() < number {
@@ -190,17 +192,17 @@ fn sample(census: &BTreeMap<Call, usize>, number: usize, rng: &mut Rng) -> Vec<P
 /// Kills at the points of this work, and asserts that most kills hit. Returns how far each found the work.
 async fn kill_everywhere(work: &Work, bounded: usize) -> BTreeMap<Found, usize> {
     let mut rng = Rng::with_seed(seed());
-    let census = work.census().await;
-    let number: usize = census.values().sum();
-    let mut points = sample(&census, test_size("POINTS", bounded), &mut rng);
+    let call_counts = work.call_counts().await;
+    let number: usize = call_counts.values().sum();
+    let mut points = sample(&call_counts, test_size("POINTS", bounded), &mut rng);
     rng.shuffle(&mut points);
     let done = sweep(work, points).await;
     let mut kills: BTreeMap<&str, usize> = BTreeMap::new();
     let mut found: BTreeMap<Found, usize> = BTreeMap::new();
-    for (point, how) in &done {
-        if let Some(how) = how {
+    for (point, state) in &done {
+        if let Some(state) = state {
             *kills.entry(&point.call.name).or_default() += 1;
-            *found.entry(*how).or_default() += 1;
+            *found.entry(*state).or_default() += 1;
         }
     }
     let killed: usize = kills.values().sum();
@@ -215,8 +217,8 @@ async fn kill_everywhere(work: &Work, bounded: usize) -> BTreeMap<Found, usize> 
 
 /// Asserts that kills hit before, during and after the work.
 fn assert_all_found(found: &BTreeMap<Found, usize>) {
-    for how in [Found::Unsent, Found::InFlight, Found::Done] {
-        assert!(found.contains_key(&how), "no kill found the work {how:?}: {found:?}");
+    for state in [Found::Unsent, Found::InFlight, Found::Done] {
+        assert!(found.contains_key(&state), "no kill found the work {state:?}: {found:?}");
     }
 }
 
@@ -232,8 +234,8 @@ async fn killed_at_any_system_call_of_a_batch_each_row_is_submitted_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_any_system_call_of_a_recovery_each_row_is_submitted_once() {
-    let on_the_way = Point { call: Call::named("writev"), nth: 1 };
-    kill_everywhere(&Work::LeftBehind(2, on_the_way), 30).await;
+    let in_flight = Point { call: Call::named("writev"), nth: 1 };
+    kill_everywhere(&Work::LeftBehind(2, in_flight), 30).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -244,7 +246,7 @@ async fn killed_at_any_system_call_of_the_first_start_the_next_completes_the_dat
 /// The result of many short runs on one queue.
 #[derive(Debug, Default)]
 struct Figures {
-    lives: usize,
+    runs: usize,
     rows: usize,
     orders: usize,
     commits: usize,
@@ -261,7 +263,7 @@ struct Figures {
 impl Figures {
     fn and(self, other: Self) -> Self {
         Self {
-            lives: self.lives + other.lives,
+            runs: self.runs + other.runs,
             rows: self.rows + other.rows,
             orders: self.orders + other.orders,
             commits: self.commits + other.commits,
@@ -284,16 +286,16 @@ async fn unreliable(seed: u64) -> Bench {
 }
 
 /// One run on a growing queue, killed after a number of arrivals or after some time.
-async fn live(bench: &Bench, ids: &mut Vec<String>, rng: &mut Rng) {
+async fn killed_run(bench: &Bench, ids: &mut Vec<String>, rng: &mut Rng) {
     grow(bench, ids, rng.usize(1..8)).await;
     let seen = bench.simulator.arrivals().len();
     let daemon = bench.spawn(&["run"]);
     let arrivals = seen + rng.usize(1..=25);
     let enough = bench.simulator.until(|simulator| simulator.arrivals().len() >= arrivals);
     // The time of the kill is the fault itself.
-    let killed = Duration::from_millis(rng.u64(0..=3_500));
+    let time_limit = Duration::from_millis(rng.u64(0..=3_500));
     grow(bench, ids, rng.usize(1..8)).await;
-    drop(tokio::time::timeout(killed, enough).await);
+    drop(tokio::time::timeout(time_limit, enough).await);
     daemon.kill();
 }
 
@@ -305,21 +307,21 @@ async fn grow(bench: &Bench, ids: &mut Vec<String>, more: usize) {
 }
 
 /// This many runs on one queue, each killed, and a last one that ends by itself.
-async fn lives(number: usize, seed: u64) -> Figures {
+async fn killed_runs(number: usize, seed: u64) -> Figures {
     let bench = unreliable(seed).await;
     let mut rng = Rng::with_seed(seed);
     let mut ids = Vec::new();
     for _ in 0..number {
-        live(&bench, &mut ids, &mut rng).await;
+        killed_run(&bench, &mut ids, &mut rng).await;
     }
     finished(&bench).await;
     bench.assert_each_submitted_once(&ids).await;
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
     let repeats = bench.assert_each_repeat_explained().await;
     let worst = worst_second(&bench.simulator.commit_times());
     assert!(worst <= 20, "seed {seed}: {worst} in one second");
     Figures {
-        lives: number,
+        runs: number,
         rows: ids.len(),
         orders: bench.simulator.orders(),
         commits: bench.simulator.commits().len(),
@@ -353,12 +355,12 @@ async fn random_kills_while_the_queue_grows_lose_nothing_and_repeat_nothing() {
     let each = test_size("CYCLES", 16_usize).div_ceil(queues);
     let mut rng = Rng::with_seed(seed);
     let local = LocalSet::new();
-    let mut together = JoinSet::new();
+    let mut tasks = JoinSet::new();
     for _ in 0..queues {
-        together.spawn_local_on(lives(each, rng.u64(..)), &local);
+        tasks.spawn_local_on(killed_runs(each, rng.u64(..)), &local);
     }
-    let figures = local.run_until(together.join_all()).await.into_iter().fold(Figures::default(), Figures::and);
+    let figures = local.run_until(tasks.join_all()).await.into_iter().fold(Figures::default(), Figures::and);
     println!("{figures:?}");
-    assert_eq!((figures.orders, figures.lives), (figures.rows, each * queues));
-    assert!(figures.doubts > 0 && figures.retries > 0, "no fault came: {figures:?}");
+    assert_eq!((figures.orders, figures.runs), (figures.rows, each * queues));
+    assert!(figures.doubts > 0 && figures.retries > 0, "no fault occurred: {figures:?}");
 }

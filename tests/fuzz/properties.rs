@@ -11,16 +11,16 @@ use certcommit::tencent::{Source, outcome, parse_credentials};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-/// Replaces each `@` of an input, as a secret.
+/// A secret that replaces each `@` of an input.
 const CANARY: &str = "Canary0Zx9Qw7Secret";
 
-/// Texts of the server are cut to this length.
+/// The server's texts are truncated to this many characters.
 const LONGEST_TEXT: usize = 500;
 
 /// With more brackets than this, an input may be nested too deeply to be parsed again here.
 const MANY_BRACKETS: usize = 100;
 
-/// Only a complete, well-formed success is taken for one, and its texts are safe for a terminal and a log line.
+/// Only a complete, well-formed success counts as one, and all texts are safe for a terminal and a log line.
 pub fn reply(http_status: u16, body: &[u8]) {
     for kind in [RequestKind::Commit, RequestKind::Readback] {
         let outcome = outcome(kind, http_status, body);
@@ -30,7 +30,7 @@ pub fn reply(http_status: u16, body: &[u8]) {
         if outcome.order_id.is_some() || outcome.status.is_some() {
             assert_eq!(http_status, 200, "only the API itself places orders and shows certificates");
         }
-        texts(&outcome).into_iter().for_each(assert_bearable);
+        texts(&outcome).into_iter().for_each(assert_safe_to_show);
     }
 }
 
@@ -53,7 +53,7 @@ fn texts(outcome: &Outcome) -> Vec<&str> {
     [order_id, request_id, detail].into_iter().flatten().map(String::as_str).chain(error).collect()
 }
 
-fn assert_bearable(text: &str) {
+fn assert_safe_to_show(text: &str) {
     assert!(!text.chars().any(is_unsafe), "a raw control character: {text:?}");
     assert!(text.chars().count() <= LONGEST_TEXT, "too long: {text:?}");
 }
@@ -67,7 +67,7 @@ pub fn credentials_file(input: &[u8]) {
             let error = error.to_string();
             assert!(!error.contains(CANARY), "a secret in an error: {error}");
             assert!(error.starts_with("the credentials in the file credentials: "), "{error}");
-            assert_bearable(&error);
+            assert_safe_to_show(&error);
         }
         Ok(None) => {}
         Ok(Some(found)) => {

@@ -1,5 +1,5 @@
-//! Under systemd, the log goes to the journal, and the questions of `docs/LOGGING.md` have answers. Needs systemd's journal, `jq`,
-//! the `sqlite3` shell, and user namespaces.
+//! Under systemd, the log goes to the journal, and the recipes of `docs/LOGGING.md` work. Needs systemd's journal, `jq`, the
+//! `sqlite3` shell, and user namespaces.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
@@ -20,9 +20,9 @@ fn recipes() -> Vec<String> {
 }
 
 /// Waits until a shell command succeeds.
-async fn until(journal: &Journal, bench: &Bench, what: &str) {
-    let script = format!("for try in {{1..600}}; do if {what}; then exit; fi; sleep 0.1; done; exit 1");
-    assert!(output(journal.shell(bench, &script)).await.status.success(), "{what}");
+async fn until(journal: &Journal, bench: &Bench, condition: &str) {
+    let script = format!("for try in {{1..600}}; do if {condition}; then exit; fi; sleep 0.1; done; exit 1");
+    assert!(output(journal.shell(bench, &script)).await.status.success(), "{condition}");
 }
 
 async fn answer(journal: &Journal, bench: &Bench, script: &str) -> String {
@@ -45,7 +45,7 @@ impl Drop for Watcher {
 }
 
 #[tokio::test]
-async fn the_questions_of_the_logging_page_are_answered_by_the_journal_and_the_queue() {
+async fn every_recipe_of_the_logging_page_works() {
     let recipes = recipes();
     let mut bench = Bench::new().await;
     bench.set("log.progress_interval", "1s");
@@ -63,18 +63,18 @@ async fn the_questions_of_the_logging_page_are_answered_by_the_journal_and_the_q
     }
 
     let database = bench.database();
-    let tried: Vec<String> = recipes
+    let scripts: Vec<String> = recipes
         .iter()
         .map(|recipe| recipe.replace("/var/lib/certcommit/queue.db", database.to_str().unwrap()))
         .collect();
-    let [failed, story, stuck, done, alert, json] = &tried[..] else { panic!("{} recipes", tried.len()) };
+    let [failed, story, stuck, done, alert, json] = &scripts[..] else { panic!("{} recipes", scripts.len()) };
 
     let text = answer(&journal, &bench, failed).await;
     assert!(
         text.contains("certcommit[") && text.contains("failed refused: FailedOperation.CertificateNotFound"),
         "{text}"
     );
-    assert!(text.contains("held dead-end: read back as"), "{text}");
+    assert!(text.contains("held dead-end: a readback shows"), "{text}");
     assert!(text.contains("1 FailedOperation.CertificateNotFound\n"), "{text}");
     assert!(text.contains("failed|FailedOperation.CertificateNotFound|1|refused|the server refused it"), "{text}");
 
@@ -85,10 +85,13 @@ async fn the_questions_of_the_logging_page_are_answered_by_the_journal_and_the_q
 
     let text = answer(&journal, &bench, done).await;
     let seconds: Vec<u64> = text.lines().map(|line| line.parse().unwrap()).collect();
-    assert!(matches!(seconds[..], [status, _] if status > 200 * 365 * 86_400), "not before the last is due: {text}");
+    assert!(
+        matches!(seconds[..], [status, _] if status > 200 * 365 * 86_400),
+        "no earlier than the last due time: {text}"
+    );
 
     let watcher = Watcher(journal.shell(&bench, alert).stdin(Stdio::null()).process_group(0).spawn().unwrap());
-    // The watcher sees only what comes after its start, which it doesn't report, so the event is repeated until it is seen.
+    // The watcher sees only events after its start, and doesn't report when it has started. So repeat the event until it is seen.
     let pause = "certcommit pause 'maintenance at the CA' && sleep 0.2 && certcommit resume && sleep 0.2";
     until(
         &journal,
@@ -101,7 +104,7 @@ async fn the_questions_of_the_logging_page_are_answered_by_the_journal_and_the_q
     let text = answer(&journal, &bench, stuck).await;
     assert!(text.contains("paused: an operator paused the queue: maintenance at the CA"), "{text}");
     assert!(text.contains("pending|1|"), "{text}");
-    assert!(!text.contains("submitted abcb1234"), "that is no warning: {text}");
+    assert!(!text.contains("submitted abcb1234"), "a submission isn't a warning: {text}");
     daemon.signal("TERM");
     assert_eq!(daemon.end().await.0, Some(0));
 
@@ -117,7 +120,7 @@ async fn the_questions_of_the_logging_page_are_answered_by_the_journal_and_the_q
     assert!(text.starts_with("refused-too\tFailedOperation.CertificateNotFound\tfailed refused-too: "), "{text}");
 }
 
-/// Runs a program as on a machine without a journal.
+/// Runs a program without a journal, with a standard error that looks like the journal's.
 const WITHOUT_JOURNAL: &str = "mount -t tmpfs tmpfs /run && \
     JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec \"$0\" \"$@\"";
 

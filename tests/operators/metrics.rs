@@ -15,7 +15,7 @@ fn promtool(arguments: &[&str]) -> Command {
 }
 
 fn run(mut command: Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("promtool, of Debian's package prometheus: {error}"));
+    let output = command.output().unwrap_or_else(|error| panic!("promtool (Debian package prometheus): {error}"));
     assert!(output.status.success(), "{output:?}");
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::{Bench, in_time, signals};
 
 /// How often a test polls a file.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Runs a command on a small terminal. Its output is in the file `seen`, its process ID in `pid`.
 const ON_A_TERMINAL: &str = "exec script --quiet --return --flush \
@@ -25,7 +25,7 @@ async fn status_watch_updates_the_terminal_in_place_and_restores_it() {
         || fs::read(bench.path("seen")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     in_time("two frames", async {
         while seen().matches("\u{1b}[H").count() < 2 {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     })
     .await;
@@ -34,14 +34,14 @@ async fn status_watch_updates_the_terminal_in_place_and_restores_it() {
     assert!(script.wait().unwrap().success());
 
     let seen = seen();
-    let (before, shown) = seen.split_once("\u{1b}[?1049h\u{1b}[?25l").expect("it begins on the other screen");
-    let (shown, after) = shown.split_once("\u{1b}[?25h\u{1b}[?1049l").expect("it gives the first one back");
+    let (before, rest) = seen.split_once("\u{1b}[?1049h\u{1b}[?25l").expect("it switches to the alternate screen");
+    let (frames, after) = rest.split_once("\u{1b}[?25h\u{1b}[?1049l").expect("it switches back");
     assert!(!before.contains("NOT RUNNING") && !after.contains("NOT RUNNING"), "{seen:?}");
-    for frame in shown.split("\u{1b}[H").skip(1) {
+    for frame in frames.split("\u{1b}[H").skip(1) {
         assert!(frame.contains("NOT RUNNING") && frame.contains("1 waiting to be submitted"), "{frame:?}");
         assert!(
             frame.contains("more lines") && frame.matches("\r\n").count() < 6,
-            "it is cut to the height: {frame:?}"
+            "the frame is cut to the height: {frame:?}"
         );
         assert!(frame.ends_with("\u{1b}[J"), "{frame:?}");
     }

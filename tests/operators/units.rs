@@ -8,7 +8,7 @@ use crate::support::text;
 
 const UNITS: [&str; 2] = ["certcommit.service", "certcommit@.service"];
 /// The highest exposure that `systemd-analyze security` may report, in tenths, out of ten.
-const MOST_EXPOSED: &str = "--threshold=12";
+const EXPOSURE_THRESHOLD: &str = "--threshold=12";
 
 fn deployed(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
@@ -21,19 +21,21 @@ fn run(program: &str, arguments: &[&str]) -> Output {
 
 /// Asserts that a tool succeeded without any output.
 fn assert_silent(output: &Output, what: &str) {
-    let said = [output.stdout.as_slice(), &output.stderr].concat();
-    let said = String::from_utf8(said).unwrap();
-    assert!(output.status.success() && said.is_empty(), "{what}: {}\n{said}", output.status);
+    let text = [output.stdout.as_slice(), &output.stderr].concat();
+    let text = String::from_utf8(text).unwrap();
+    assert!(output.status.success() && text.is_empty(), "{what}: {}\n{text}", output.status);
 }
 
 #[test]
 fn systemd_analyze_rates_the_exposure_of_the_units_as_low() {
     for unit in UNITS {
-        let analyzed =
-            run("systemd-analyze", &["security", "--no-pager", "--offline=yes", MOST_EXPOSED, &text(&deployed(unit))]);
-        let said = String::from_utf8([analyzed.stdout, analyzed.stderr].concat()).unwrap();
-        assert!(said.contains("Overall exposure level"), "{unit}: {said}");
-        assert!(analyzed.status.success(), "{unit}: {said}");
+        let analyzed = run(
+            "systemd-analyze",
+            &["security", "--no-pager", "--offline=yes", EXPOSURE_THRESHOLD, &text(&deployed(unit))],
+        );
+        let report = String::from_utf8([analyzed.stdout, analyzed.stderr].concat()).unwrap();
+        assert!(report.contains("Overall exposure level"), "{unit}: {report}");
+        assert!(analyzed.status.success(), "{unit}: {report}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The pages for contributors have the layers, the files and the tests that there are.
+//! The pages for contributors list exactly the layers, files and tests that exist.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ fn the_architecture_page_has_the_layers_of_the_crate() {
     assert_eq!(page("ARCHITECTURE.md").rows("| layer | module | owns |"), layers.collect::<Vec<_>>());
 }
 
-/// The modules in a folder, without those that only tests have; one that is a folder ends with a slash.
+/// The modules in a folder, except those that only tests use. A module that is a folder ends with a slash.
 fn modules(folder: &str) -> BTreeSet<String> {
     let declared = page(&format!("{folder}/mod.rs")).text.replace("#[cfg(test)]\nmod ", "");
     let names = declared.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));

@@ -1,4 +1,4 @@
-//! Each table of the pages that lists what the code has lists all of it, and nothing else.
+//! Each catalogue on a page lists exactly what the code has.
 
 use std::collections::BTreeSet;
 
@@ -7,19 +7,19 @@ use certcommit::cli::Code;
 use certcommit::config::KEYS;
 use certcommit::logging::{Field, LogEvent};
 use certcommit::metrics::Metric;
-use certcommit::submission::{Outcome, OutcomeClass, RequestKind, STATUS_CODES, State, effects};
+use certcommit::submission::{CertificateStatus, OutcomeClass, RequestKind, State, effects};
 use certcommit::tencent::ERROR_TABLE;
 use sqlx::AssertSqlSafe;
 
 use crate::pages::{first_cells, page, root, table};
 use crate::support::Bench;
 
-/// Holds that a page has this table. With `UPDATE_PAGES` set, it is written there.
+/// Asserts that a page has this table. With `UPDATE_PAGES` set, writes it there.
 fn assert_table(path: &str, header: &str, expected: &[String]) {
-    let shown = page(path);
-    let rows = shown.rows(header);
+    let documented = page(path);
+    let rows = documented.rows(header);
     if rows != expected && std::env::var_os("UPDATE_PAGES").is_some() {
-        std::fs::write(root().join(path), shown.text.replacen(&rows.join("\n"), &expected.join("\n"), 1)).unwrap();
+        std::fs::write(root().join(path), documented.text.replacen(&rows.join("\n"), &expected.join("\n"), 1)).unwrap();
     }
     assert_eq!(page(path).rows(header), expected, "{path}; UPDATE_PAGES=1 writes it");
 }
@@ -106,13 +106,13 @@ fn the_diagram_shows_exactly_the_possible_transitions() {
     let diagrams = page.blocks_in("mermaid");
     let arrows = diagrams[0].text.lines().filter_map(|line| line.trim().split_once(" --> "));
     let inner = arrows.filter(|(from, to)| *from != "[*]" && *to != "[*]");
-    let ways = inner.map(|(from, rest)| (from, rest.split(':').next().unwrap_or(rest)));
-    let shown: Vec<String> = ways.map(|(from, to)| format!("{from} to {to}")).collect();
+    let transitions = inner.map(|(from, rest)| (from, rest.split(':').next().unwrap_or(rest)));
+    let documented: Vec<String> = transitions.map(|(from, to)| format!("{from} to {to}")).collect();
     let pairs = State::ALL.into_iter().flat_map(|from| State::ALL.map(|to| (from, to)));
     let possible: BTreeSet<String> =
         pairs.filter(|(from, to)| from.may_become(*to)).map(|(from, to)| format!("{from} to {to}")).collect();
-    assert_eq!(shown.iter().cloned().collect::<BTreeSet<_>>(), possible);
-    assert_eq!(shown.len(), possible.len(), "each arrow once");
+    assert_eq!(documented.iter().cloned().collect::<BTreeSet<_>>(), possible);
+    assert_eq!(documented.len(), possible.len(), "each arrow once");
     assert_eq!(first_cells(&page.rows("| state | meaning |")), State::ALL.map(State::as_str));
 }
 
@@ -120,25 +120,24 @@ fn the_diagram_shows_exactly_the_possible_transitions() {
 fn the_state_machine_page_says_how_each_outcome_of_a_commit_counts() {
     let rows = page("docs/STATE_MACHINE.md").rows("| outcome of a commit |");
     let cells = rows.iter().map(|row| row.split(" | ").collect::<Vec<_>>());
-    let shown: Vec<String> = cells.map(|cells| format!("{} | {} | {}", cells[0], cells[2], cells[3])).collect();
+    let documented: Vec<String> = cells.map(|cells| format!("{} | {} | {}", cells[0], cells[2], cells[3])).collect();
     let row = |class: &OutcomeClass| {
         let effects = effects(RequestKind::Commit, *class);
         let counts = if effects.spends_try { "yes" } else { "no" };
         format!("| `{}` | {counts} | {} |", class.as_str(), effects.readbacks_to_disprove)
     };
     let expected: Vec<String> = OutcomeClass::of_kind(RequestKind::Commit).iter().map(row).collect();
-    assert_eq!(shown, expected);
+    assert_eq!(documented, expected);
 }
 
 #[test]
 fn the_state_machine_page_says_what_a_readback_of_each_status_shows() {
-    let seen =
-        |order: Option<&str>, status| Outcome::shown(order.map(str::to_owned), Some(status), None).class.as_str();
-    let row = |(status, text): (i64, &str)| {
-        format!("| {status} | {text} | `{}` | `{}` |", seen(Some("SO1"), status), seen(None, status))
+    let row = |status: CertificateStatus| {
+        let CertificateStatus { code, text, with_order, without_order } = status;
+        format!("| {code} | {text} | `{with_order}` | `{without_order}` |")
     };
     let page = page("docs/STATE_MACHINE.md");
-    assert_eq!(page.rows("| status | text |"), STATUS_CODES.map(row));
+    assert_eq!(page.rows("| status | text |"), CertificateStatus::ALL.map(row));
     let explained: BTreeSet<String> = first_cells(&page.rows("| outcome of a readback |"))
         .into_iter()
         .map(|name| name.trim_matches('`').to_owned())
@@ -165,9 +164,9 @@ async fn the_data_model_page_lists_every_column_of_every_table() {
         let columns: Vec<String> = sqlx::query_scalar(AssertSqlSafe(columns)).fetch_all(&mut connection).await.unwrap();
         let section = page.section(&format!("### `{name}`"));
         let rows = table(section, "| column | type | meaning |");
-        let shown: Vec<String> =
+        let documented: Vec<String> =
             rows.iter().map(|row| row.splitn(4, '|').take(3).collect::<Vec<_>>().join("|") + "|").collect();
-        assert_eq!(shown, columns, "{name}");
+        assert_eq!(documented, columns, "{name}");
     }
     let headings = page.text.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'));
     assert_eq!(headings.collect::<BTreeSet<_>>(), tables.iter().map(String::as_str).collect());

@@ -1,4 +1,4 @@
-//! The examples on the pages are what the program takes and says.
+//! The examples on the pages are what the program accepts and prints.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::pages::{manual, page, root};
 use crate::support::{Bench, output};
 
-/// What is done with the blocks of each language.
+/// The languages of blocks that a test checks.
 const CHECKED: [&str; 7] = ["console", "json", "mermaid", "sh", "sql", "text", "toml"];
 
 #[test]
@@ -31,7 +31,7 @@ fn every_block_has_a_language_that_is_checked() {
     }
 }
 
-/// A queue in which something waits, and a connection to it.
+/// A queue with one pending submission, and a connection to it.
 async fn queue() -> (TempDir, SqliteConnection) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("queue.db");
@@ -55,10 +55,10 @@ async fn every_sql_statement_on_a_page_runs() {
 
 #[tokio::test]
 async fn the_readme_shows_the_sentence_that_refuses_invalid_input() {
-    let first = page("README.md");
-    let blocks = first.blocks_in("console");
-    let shown = blocks.iter().find_map(|block| block.text.strip_prefix("$ sqlite3 queue.db \"")).unwrap();
-    let (statement, sentence) = shown.split_once("\"\nError: stepping, ").unwrap();
+    let readme = page("README.md");
+    let blocks = readme.blocks_in("console");
+    let documented = blocks.iter().find_map(|block| block.text.strip_prefix("$ sqlite3 queue.db \"")).unwrap();
+    let (statement, sentence) = documented.split_once("\"\nError: stepping, ").unwrap();
     let (_directory, mut connection) = queue().await;
     let refused = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap_err();
     assert_eq!(sentence.trim_end(), format!("{} (19)", refused.as_database_error().unwrap().message()));
@@ -77,7 +77,7 @@ fn every_configuration_on_a_page_loads() {
     }
 }
 
-/// Text without what is another one each time: numbers, and the letters of request IDs that follow a digit.
+/// The text without what differs between runs: numbers, and the letters of request IDs that follow a digit.
 fn masked(text: &str) -> String {
     let mut masked = String::new();
     for letter in text.chars() {
@@ -91,7 +91,7 @@ fn masked(text: &str) -> String {
     masked
 }
 
-/// What a daemon logs to which everything happens that is shown on the page of the log.
+/// The log of a daemon that goes through everything that the page about the log shows.
 async fn logged() -> String {
     let mut bench = Bench::new().await;
     bench.set("log.progress_interval", "1s");
@@ -106,7 +106,7 @@ async fn logged() -> String {
     String::from_utf8(ended.stderr).unwrap()
 }
 
-/// With `UPDATE_PAGES` set, each line is replaced by the one that is about the same.
+/// With `UPDATE_PAGES` set, each line is replaced by the logged one about the same event.
 #[tokio::test]
 async fn every_log_line_on_the_page_is_one_that_the_daemon_writes() {
     let path = "docs/LOGGING.md";
@@ -117,19 +117,19 @@ async fn every_log_line_on_the_page_is_one_that_the_daemon_writes() {
         [&value["event"], &value["certificate_id"], &value["outcome"]].map(Value::to_string)
     };
     let mut text = page(path).text;
-    let shown: String = page(path).blocks_in("json").into_iter().map(|block| block.text).collect();
-    for line in shown.lines().filter(|line| !known.contains(&masked(line))) {
+    let documented: String = page(path).blocks_in("json").into_iter().map(|block| block.text).collect();
+    for line in documented.lines().filter(|line| !known.contains(&masked(line))) {
         let real = logged.lines().find(|other| about(other) == about(line)).expect(line);
         assert!(std::env::var_os("UPDATE_PAGES").is_some(), "{line}\nis (UPDATE_PAGES=1 writes it)\n{real}");
         text = text.replacen(line, real, 1);
     }
-    assert!(shown.lines().count() > 3, "{shown}");
+    assert!(documented.lines().count() > 3, "{documented}");
     if text != page(path).text {
         std::fs::write(root().join(path), text).unwrap();
     }
 }
 
-/// The labels of a status, each once.
+/// The labels in the output of `status`.
 fn labels(status: &str) -> Vec<String> {
     let labels =
         status.lines().filter(|line| !line.starts_with(' ')).map(|line| line.chars().take(13).collect::<String>());
@@ -138,50 +138,50 @@ fn labels(status: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn the_readme_shows_the_lines_of_a_status() {
-    let first = page("README.md");
-    let blocks = first.blocks_in("console");
-    let shown = blocks.iter().find_map(|block| block.text.strip_prefix("$ certcommit status\n")).unwrap();
+    let readme = page("README.md");
+    let blocks = readme.blocks_in("console");
+    let documented = blocks.iter().find_map(|block| block.text.strip_prefix("$ certcommit status\n")).unwrap();
     let slow = Options { latency: Duration::from_secs(1), ..Options::default() };
     let bench = Bench::with(slow, &[]).await;
     bench.enqueue(&crate::support::ids(200)).await;
     let mut daemon = bench.spawn(&["run"]);
     daemon.until_event("submitted").await;
     let status = output(bench.command(&["status"])).await;
-    assert_eq!(labels(shown), labels(&String::from_utf8(status.stdout).unwrap()));
+    assert_eq!(labels(documented), labels(&String::from_utf8(status.stdout).unwrap()));
 }
 
-/// What comes out of a terminal, with other numbers and other widths of columns.
-fn alike(text: &str) -> Vec<String> {
+/// Terminal output, without its numbers and the widths of its columns.
+fn normalized(text: &str) -> Vec<String> {
     text.lines().map(|line| masked(line).split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
 #[tokio::test]
 async fn the_readme_shows_what_the_first_commands_print() {
-    let first = page("README.md");
-    let blocks = first.blocks_in("console");
-    let shown = &blocks.iter().find(|block| block.text.starts_with("$ certcommit enqueue")).unwrap().text;
+    let readme = page("README.md");
+    let blocks = readme.blocks_in("console");
+    let documented = &blocks.iter().find(|block| block.text.starts_with("$ certcommit enqueue")).unwrap().text;
     let bench = Bench::new().await;
     let mut printed = String::new();
-    for line in shown.lines().filter(|line| line.starts_with("$ certcommit ")) {
+    for line in documented.lines().filter(|line| line.starts_with("$ certcommit ")) {
         let arguments: Vec<&str> = line.split(' ').skip(2).collect();
         let ended = output(bench.command(&arguments)).await;
         assert!(ended.status.success(), "{line}: {ended:?}");
         printed += &format!("{line}\n{}", String::from_utf8(ended.stdout).unwrap());
     }
-    assert_eq!(alike(shown), alike(&printed));
+    assert_eq!(normalized(documented), normalized(&printed));
 }
 
 #[tokio::test]
 async fn the_readme_shows_the_output_of_the_demo() {
-    let first = page("README.md");
-    let shown = first.blocks_in("text").remove(0).text;
+    let readme = page("README.md");
+    let documented = readme.blocks_in("text").remove(0).text;
     let bench = Bench::new().await;
     let demo = output(bench.bare_command(&["demo", "--certificates", "3"])).await;
-    let seen = String::from_utf8(demo.stdout).unwrap();
-    // Without the chart, and without what only some demos have.
+    let printed = String::from_utf8(demo.stdout).unwrap();
+    // Without the chart, and without lines that only some demos print.
     let lines = |text: &str| -> Vec<String> {
         let lines = text.lines().map(str::trim_end);
         lines.filter(|line| !line.contains(" s  ") && !line.starts_with(" failed")).map(masked).collect()
     };
-    assert_eq!(lines(&shown), lines(&seen));
+    assert_eq!(lines(&documented), lines(&printed));
 }

@@ -1,4 +1,4 @@
-//! The keys, commands, events and files that the pages name are there, by these names.
+//! The keys, commands, events and files that the pages name exist.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn every_configuration_key_named_on_a_page_exists() {
     }
 }
 
-/// The commands of certcommit on a page: in backticks, and in blocks for a terminal. Each as its arguments.
+/// The arguments of each certcommit command on a page, in backticks and in terminal blocks.
 fn commands(page: &Page) -> Vec<Vec<String>> {
     let blocks = page.blocks();
     let shells = blocks.iter().filter(|block| block.info == "console" || block.info == "sh");
@@ -34,7 +34,7 @@ fn commands(page: &Page) -> Vec<Vec<String>> {
     typed.chain(page.quoted()).flat_map(|line| in_a_line(&line)).collect()
 }
 
-/// The commands of certcommit in a line of a shell.
+/// The arguments of each certcommit command in a shell line.
 fn in_a_line(line: &str) -> Vec<Vec<String>> {
     let parts = line.split("&&").flat_map(|part| part.split([';', '|']));
     let words = parts.map(|part| part.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
@@ -56,12 +56,12 @@ fn every_command_line_on_a_page_is_accepted() {
     let mut seen = BTreeSet::new();
     for page in manual() {
         for arguments in commands(&page) {
-            // With this, a command only says what it takes, if it takes what comes before.
+            // With `--help`, a command only prints its usage, if it accepts the arguments before.
             let plain = arguments.iter().map(|word| word.replace('…', "").trim_matches(['\'', '"']).to_owned());
-            let asked: Vec<String> = plain.chain(["--help".to_owned()]).collect();
-            if seen.insert(asked.clone()) {
-                let answer = certcommit(&asked);
-                assert!(answer.status.success(), "{}: certcommit {asked:?}", page.path);
+            let with_help: Vec<String> = plain.chain(["--help".to_owned()]).collect();
+            if seen.insert(with_help.clone()) {
+                let output = certcommit(&with_help);
+                assert!(output.status.success(), "{}: certcommit {with_help:?}", page.path);
             }
         }
     }
@@ -76,7 +76,7 @@ fn every_command_is_named_on_a_page() {
     let named: BTreeSet<String> =
         all().iter().flat_map(commands).filter_map(|words| words.into_iter().next()).collect();
     for command in listed.filter(|command| *command != "help") {
-        assert!(named.contains(command), "{command} stands on no page");
+        assert!(named.contains(command), "{command} is on no page");
     }
 }
 
@@ -121,7 +121,7 @@ fn sources(directory: &Path) -> String {
     entries.map(text).collect()
 }
 
-/// Holds that there are tests, and each by this name.
+/// Asserts that each of these tests exists, and that there is at least one.
 pub(crate) fn assert_tests_exist(names: &[String]) {
     let sources = ["src", "tests"].map(|directory| sources(&root().join(directory))).concat();
     assert!(!names.is_empty());

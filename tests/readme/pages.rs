@@ -1,4 +1,4 @@
-//! The pages, and what stands on them.
+//! The pages, and their parts.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ pub(crate) struct Page {
 
 /// A fenced block of code.
 pub(crate) struct Block {
-    /// What stands behind the fence: the language, and perhaps more.
+    /// The text after the fence: the language, and perhaps more.
     pub(crate) info: String,
     pub(crate) text: String,
 }
@@ -76,14 +76,14 @@ impl Page {
         self.parts().filter(|(_, code)| !*code).map(|(part, _)| part).collect()
     }
 
-    /// What stands in backticks, but for blocks, each on one line.
+    /// The texts in backticks outside blocks, each on one line.
     pub(crate) fn quoted(&self) -> Vec<String> {
         let prose = self.prose();
         let quoted = prose.split('`').skip(1).step_by(2);
         quoted.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     }
 
-    /// Prose and code in turn; whether it is code.
+    /// Prose and code in turn; true for code.
     fn parts(&self) -> impl Iterator<Item = (&str, bool)> {
         self.text.split("```").zip([false, true].into_iter().cycle())
     }
@@ -102,7 +102,7 @@ pub(crate) fn table(text: &str, header: &str) -> Vec<String> {
     after.lines().skip(2).take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
 }
 
-/// The first cells of rows, without their backticks; several names in one cell count one by one.
+/// The first cells of rows, without their backticks. A cell with several names is split.
 pub(crate) fn first_cells(rows: &[String]) -> Vec<String> {
     let cells = rows.iter().map(|row| row.split('|').nth(1).unwrap_or_default());
     cells.flat_map(|cell| cell.split(", ")).map(|name| name.trim().trim_matches('`').to_owned()).collect()

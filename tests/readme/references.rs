@@ -1,4 +1,4 @@
-//! Links lead somewhere, and the packages ship what the pages for operators link to.
+//! Links have targets, and the packages ship what the pages for operators link to.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -11,7 +11,7 @@ struct Link {
     heading: Option<String>,
 }
 
-/// The links of a page, but for those to other sites.
+/// The links of a page, except those to other sites.
 fn links(page: &Page) -> Vec<Link> {
     let prose = page.prose();
     let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -38,7 +38,7 @@ fn resolved(path: &Path) -> String {
     resolved.to_str().unwrap().to_owned()
 }
 
-/// What a heading is linked by.
+/// The anchors of the headings.
 fn anchors(page: &Page) -> BTreeSet<String> {
     let prose = page.prose();
     let headings = prose.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
@@ -65,19 +65,19 @@ fn every_link_leads_to_a_file_and_a_heading() {
 
 #[test]
 fn every_page_is_linked_from_the_readme() {
-    let first = page("README.md");
-    let mut linked: BTreeSet<String> = links(&first).into_iter().map(|link| link.file).collect();
-    linked.insert(first.path);
+    let readme = page("README.md");
+    let mut linked: BTreeSet<String> = links(&readme).into_iter().map(|link| link.file).collect();
+    linked.insert(readme.path);
     for page in all() {
         assert!(linked.contains(&page.path), "{} is linked from nowhere", page.path);
     }
 }
 
-/// What concerns the source alone, and is in no package.
+/// Files that concern only the source, and are in no package.
 const OF_THE_SOURCE: [&str; 7] =
     ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "migrations", "src/", "tests/"];
 
-/// Both keep the paths of the repository, so that the links work there too.
+/// Both packages keep the paths of the repository, so that the links work there too.
 #[test]
 fn each_package_ships_the_pages_and_what_they_link_to() {
     let linked: BTreeSet<String> = manual().iter().flat_map(links).map(|link| link.file).collect();

@@ -1,4 +1,4 @@
-//! When the service manager is notified that the daemon is ready and that it stops. `tests/behavior/monitoring.rs` tests the
+//! When the daemon notifies the service manager that it is ready, and that it stops. `tests/behavior/monitoring.rs` tests the
 //! notifications in between.
 
 use std::ffi::OsStr;
@@ -22,9 +22,9 @@ async fn a_daemon_is_ready_once_database_and_credentials_are_available() {
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     let mut daemon = spawn(&manager, bench.command(&["run"]));
     daemon.until_event("started").await;
-    assert_eq!(manager.told_so_far().await, Vec::<String>::new(), "the database is locked");
+    assert_eq!(manager.unread_lines().await, Vec::<String>::new(), "the database is locked");
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
-    manager.until_told("READY=1").await;
+    manager.until_message("READY=1").await;
     let running: String = bench.value("SELECT mode || ' ' || pid FROM daemon").await;
     assert_eq!(running, format!("running {}", daemon.pid()));
 }
@@ -51,8 +51,8 @@ async fn a_failed_start_is_never_ready() {
     for (what, command, code) in starts {
         let (ended, lines) = spawn(&manager, command).end().await;
         assert_eq!(ended, Some(code), "{what}: {lines:?}");
-        let told = manager.told_so_far().await;
-        assert!(!told.iter().any(|line| line == "READY=1"), "{what}: {told:?}");
+        let messages = manager.unread_lines().await;
+        assert!(!messages.iter().any(|line| line == "READY=1"), "{what}: {messages:?}");
     }
 }
 
@@ -65,7 +65,7 @@ async fn a_stop_is_announced_before_requests_in_flight_have_ended() {
     let daemon = spawn(&manager, bench.command(&["run"]));
     in_time("a commit", bench.simulator.until_commits(1)).await;
     daemon.signal("TERM");
-    manager.until_told("STOPPING=1").await;
+    manager.until_message("STOPPING=1").await;
     assert_eq!(bench.row("cert-0001").await.state, "in_flight");
     let (code, _) = daemon.end().await;
     assert_eq!((code, bench.count("submitted").await), (Some(0), 1));

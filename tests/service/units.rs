@@ -18,7 +18,7 @@ fn directives(unit: &str) -> Vec<String> {
     set.map(str::to_owned).collect()
 }
 
-/// The value of a directive that a unit has once.
+/// The value of a directive, which a unit must set exactly once.
 fn setting(unit: &str, name: &str) -> String {
     let lines = directives(unit);
     let mut found = lines.iter().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -33,7 +33,7 @@ fn the_template_unit_differs_only_where_the_instance_is_named() {
     assert_eq!(unit.len(), template.len());
     let different: Vec<(&str, &str)> =
         unit.iter().zip(&template).filter(|(one, other)| one != other).map(|(one, other)| (&**one, &**other)).collect();
-    let named = [
+    let expected = [
         (
             "Description=Commits Tencent Cloud SSL certificate orders from a SQLite queue",
             "Description=Commits Tencent Cloud SSL certificate orders from a SQLite queue (%i)",
@@ -45,7 +45,7 @@ fn the_template_unit_differs_only_where_the_instance_is_named() {
         ),
         ("StateDirectory=certcommit", "StateDirectory=certcommit/%i"),
     ];
-    assert_eq!(different, named);
+    assert_eq!(different, expected);
 }
 
 #[test]
@@ -56,11 +56,7 @@ fn the_service_is_not_restarted_after_failures_that_need_an_operator() {
         let codes: BTreeSet<u8> = codes.split(' ').map(|code| code.parse().unwrap()).collect();
         assert_eq!(codes, needs_operator.map(Code::number).into(), "{unit}");
         assert_eq!(setting(unit, "Restart"), "on-failure", "{unit}");
-        assert_eq!(
-            setting(unit, "StartLimitIntervalSec"),
-            "0",
-            "{unit}: failures that end by themselves are retried for ever"
-        );
+        assert_eq!(setting(unit, "StartLimitIntervalSec"), "0", "{unit}: transient failures are retried without limit");
     }
 }
 
@@ -78,9 +74,9 @@ fn the_units_allow_the_network_and_the_metadata_service() {
     for unit in UNITS {
         let families = setting(unit, "RestrictAddressFamilies");
         assert!(["AF_INET", "AF_INET6", "AF_UNIX"].iter().all(|family| families.contains(family)), "{families}");
-        let closed = ["IPAddressDeny", "PrivateNetwork", "SocketBindDeny"];
+        let forbidden = ["IPAddressDeny", "PrivateNetwork", "SocketBindDeny"];
         let found: Vec<String> =
-            directives(unit).into_iter().filter(|line| closed.iter().any(|name| line.starts_with(name))).collect();
+            directives(unit).into_iter().filter(|line| forbidden.iter().any(|name| line.starts_with(name))).collect();
         assert_eq!(found, Vec::<String>::new(), "{unit}");
     }
 }

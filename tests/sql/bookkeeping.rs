@@ -8,9 +8,9 @@ async fn a_count_changes_only_by_one_or_to_the_number_of_rows() {
     for id in ["a", "b", "c"] {
         outsider.enqueue(id).await;
     }
-    let kept = "state_counts is kept by the queue, as the submissions change";
+    let rule = "state_counts is kept by the queue, as the submissions change";
     for set in ["count = 0", "count = 7", "count = NULL", "count = 'many'", "count = count * 2", "state = 'other'"] {
-        outsider.refused(&format!("UPDATE state_counts SET {set} WHERE state = 'pending'"), kept).await;
+        outsider.refused(&format!("UPDATE state_counts SET {set} WHERE state = 'pending'"), rule).await;
     }
     outsider.must("UPDATE state_counts SET count = count - 1 WHERE state = 'pending'").await;
     outsider.must("UPDATE state_counts SET count = 3 WHERE state = 'pending'").await;
@@ -26,11 +26,11 @@ async fn a_count_changes_only_by_one_or_to_the_number_of_rows() {
 async fn no_value_of_the_insert_guard_lets_a_submission_be_replaced() {
     let mut outsider = Outsider::new().await;
     outsider.enqueue("a").await;
-    let replaced = "REPLACE would delete a submission; enqueue with INSERT OR IGNORE and change with UPDATE";
-    // The rule sets it before it is read, within the same statement: its previous value doesn't matter.
+    let rule = "REPLACE would delete a submission; enqueue with INSERT OR IGNORE and change with UPDATE";
+    // A trigger sets the value before it is read, within the same statement: the previous value doesn't matter.
     for taken in [0, 1] {
         outsider.must(&format!("UPDATE insert_guard SET taken = {taken}")).await;
-        outsider.refused("REPLACE INTO submissions (certificate_id) VALUES ('a')", replaced).await;
+        outsider.refused("REPLACE INTO submissions (certificate_id) VALUES ('a')", rule).await;
         outsider.enqueue(&format!("new-{taken}")).await;
     }
     for insert in ["INSERT", "INSERT OR REPLACE"] {

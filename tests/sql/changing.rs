@@ -9,7 +9,7 @@ const CLEARED: &str =
                          FROM submissions WHERE certificate_id = 'row'";
 
 #[tokio::test]
-async fn results_can_not_be_edited_by_hand_in_any_state() {
+async fn results_cannot_be_edited_by_hand_in_any_state() {
     let mut outsider = Outsider::with_every_state().await;
     let edits = [
         "order_id = 'SO9'",
@@ -36,7 +36,7 @@ async fn results_can_not_be_edited_by_hand_in_any_state() {
 }
 
 #[tokio::test]
-async fn results_can_not_be_cleared_by_hand() {
+async fn results_cannot_be_cleared_by_hand() {
     let mut outsider = Outsider::with_every_state().await;
     for (state, columns) in [
         ("in_doubt", &["status", "request_id", "error_code", "error_message"][..]),
@@ -77,7 +77,7 @@ async fn results_of_a_wrong_type_are_refused_even_with_a_change_of_state() {
 async fn a_wrong_change_of_the_callers_own_columns_is_refused() {
     let mut outsider = Outsider::with_every_state().await;
     for update in UPDATES {
-        for (set, words) in [
+        for (set, fragment) in [
             ("verify_type = 'HTTP'", "verify_type must be"),
             ("verify_type = ''", "verify_type must be"),
             ("verify_type = x'444e53'", "verify_type must be"),
@@ -98,8 +98,10 @@ async fn a_wrong_change_of_the_callers_own_columns_is_refused() {
             ("updated_at = 'now'", "must be unix seconds"),
             ("finished_at = 'now'", "must be unix seconds"),
         ] {
-            outsider.refused(&format!("{update} submissions SET {set} WHERE certificate_id = 'pending'"), words).await;
-            outsider.refused(&format!("{update} submissions SET {set}"), words).await;
+            outsider
+                .refused(&format!("{update} submissions SET {set} WHERE certificate_id = 'pending'"), fragment)
+                .await;
+            outsider.refused(&format!("{update} submissions SET {set}"), fragment).await;
         }
     }
 }
@@ -177,7 +179,7 @@ async fn submitted_rows_are_in_the_report() {
 }
 
 #[tokio::test]
-async fn only_a_row_that_is_done_has_a_finished_at() {
+async fn only_a_finished_row_has_a_finished_at() {
     let mut outsider = Outsider::with_every_state().await;
     let finished = "SELECT certificate_id FROM submissions WHERE finished_at IS NOT NULL ORDER BY id";
     assert_eq!(outsider.rows(finished).await, ["submitted", "failed", "canceled"]);

@@ -1,17 +1,17 @@
 //! Constants that exist in Rust and in SQL are equal.
 
-use certcommit::submission::{OutcomeClass, RequestKind, STATUS_CODES};
+use certcommit::submission::{CertificateStatus, OutcomeClass, RequestKind};
 
 use crate::outsider::Outsider;
 
 #[tokio::test]
 async fn the_status_texts_equal_those_of_the_program() {
     let mut outsider = Outsider::new().await;
-    let expected: Vec<_> = STATUS_CODES.iter().map(|(status, text)| format!("{status}|{text}")).collect();
+    let expected: Vec<_> = CertificateStatus::ALL.map(|status| format!("{}|{}", status.code, status.text)).to_vec();
     assert_eq!(outsider.rows("SELECT status, text FROM status_codes ORDER BY status").await, expected);
 }
 
-/// The quoted words between these.
+/// The quoted words between two texts.
 fn words_between<'a>(sql: &'a str, start: &str, end: &str) -> Vec<&'a str> {
     let (_, list) = sql.split_once(start).unwrap();
     let (list, _) = list.split_once(end).unwrap();

@@ -62,7 +62,7 @@ async fn an_unknown_status_is_shown_as_unknown() {
 
 const STATES: [&str; 7] = ["pending", "in_flight", "in_doubt", "submitted", "failed", "held", "canceled"];
 
-/// An arbitrary statement of an outsider; many are refused.
+/// An arbitrary statement by an outsider; many are refused.
 fn statement() -> impl Strategy<Value = String> {
     let id = (0..9_u8).prop_map(|number| format!("c{number}"));
     let state = prop::sample::select(STATES.to_vec());

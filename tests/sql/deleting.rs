@@ -6,15 +6,17 @@ use crate::outsider::{INSERTS, Outsider};
 
 const PLACED: &str = "this certificate was committed before, and its order is placed";
 
-async fn enqueueing_again_is_refused(outsider: &mut Outsider, id: &str, words: &str) {
+async fn enqueueing_again_is_refused(outsider: &mut Outsider, id: &str, fragment: &str) {
     for insert in INSERTS {
-        outsider.refused(&format!("{insert} INTO submissions (certificate_id) VALUES ('{id}')"), words).await;
-        outsider.refused(&format!("{insert} INTO submissions (certificate_id) VALUES ('new'), ('{id}')"), words).await;
+        outsider.refused(&format!("{insert} INTO submissions (certificate_id) VALUES ('{id}')"), fragment).await;
+        outsider
+            .refused(&format!("{insert} INTO submissions (certificate_id) VALUES ('new'), ('{id}')"), fragment)
+            .await;
     }
 }
 
 #[tokio::test]
-async fn a_row_in_flight_or_in_doubt_can_not_be_deleted() {
+async fn a_row_in_flight_or_in_doubt_cannot_be_deleted() {
     let mut outsider = Outsider::with_every_state().await;
     for state in ["in_flight", "in_doubt"] {
         let sql = format!("DELETE FROM submissions WHERE certificate_id = '{state}'");
@@ -34,7 +36,7 @@ async fn a_submitted_row_can_be_deleted_but_not_enqueued_again() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_was_read_back_as_placed_can_not_be_enqueued_again() {
+async fn a_certificate_whose_order_was_read_back_cannot_be_enqueued_again() {
     let mut outsider = Outsider::new().await;
     outsider.in_state("row", State::InDoubt).await;
     outsider.read("row", "committed").await;
@@ -44,7 +46,7 @@ async fn a_certificate_that_was_read_back_as_placed_can_not_be_enqueued_again() 
 }
 
 #[tokio::test]
-async fn a_certificate_that_an_operator_found_placed_can_not_be_enqueued_again_and_is_never_sent() {
+async fn a_certificate_whose_order_an_operator_found_cannot_be_enqueued_again() {
     let mut outsider = Outsider::new().await;
     outsider.in_state("row", State::Held).await;
     outsider.shift("row", State::Submitted, "operator").await.unwrap();
@@ -58,7 +60,7 @@ async fn a_certificate_that_an_operator_found_placed_can_not_be_enqueued_again_a
 }
 
 #[tokio::test]
-async fn an_unsettled_row_that_is_enqueued_again_is_not_sent_before_readbacks_have_settled_it() {
+async fn an_unresolved_row_that_is_enqueued_again_is_not_sent_before_readbacks_have_resolved_it() {
     let mut outsider = Outsider::new().await;
     for (id, outcome) in [("in_doubt", "in_doubt"), ("refused", "status_refused")] {
         outsider.enqueue(id).await;
@@ -82,7 +84,7 @@ async fn an_unsettled_row_that_is_enqueued_again_is_not_sent_before_readbacks_ha
 }
 
 #[tokio::test]
-async fn a_certificate_with_a_request_in_flight_can_not_be_enqueued_again() {
+async fn a_certificate_with_a_request_in_flight_cannot_be_enqueued_again() {
     let mut outsider = Outsider::new().await;
     outsider.enqueue("row").await;
     outsider.request("row", "commit").await;
@@ -110,24 +112,24 @@ async fn the_record_outlives_its_submission() {
 }
 
 #[tokio::test]
-async fn the_evidence_of_a_certificate_can_not_be_deleted() {
+async fn the_evidence_of_a_certificate_cannot_be_deleted() {
     let mut outsider = Outsider::new().await;
-    let words =
+    let fragment =
         "the last commit of a certificate that may have been executed, and what came since, is evidence and stays";
     outsider.in_state("row", State::InDoubt).await;
     outsider.read("row", "not_committed").await;
     outsider.request("row", "read").await;
     for number in 1..=3 {
-        outsider.refused(&format!("DELETE FROM requests WHERE number = {number}"), words).await;
+        outsider.refused(&format!("DELETE FROM requests WHERE number = {number}"), fragment).await;
     }
-    outsider.refused("DELETE FROM requests", words).await;
+    outsider.refused("DELETE FROM requests", fragment).await;
     outsider.complete("row", "not_committed").await;
     outsider.shift("row", State::Held, "").await.unwrap();
     outsider.must("DELETE FROM submissions").await;
-    outsider.refused("DELETE FROM requests", words).await;
+    outsider.refused("DELETE FROM requests", fragment).await;
     outsider.enqueue("never-committed").await;
     outsider.read("never-committed", "committed").await;
-    outsider.refused("DELETE FROM requests WHERE certificate_id = 'never-committed'", words).await;
+    outsider.refused("DELETE FROM requests WHERE certificate_id = 'never-committed'", fragment).await;
 }
 
 #[tokio::test]
@@ -184,11 +186,11 @@ async fn an_older_request_that_is_still_evidence_stays_with_all_that_came_after_
         (vec![("commit", "backend_error"), ("read", "retry"), last], "not disproved by reads"),
         (vec![("commit", "retry"), ("read", "not_committed"), ("read", "unclear"), last], "not disproved by reads"),
     ];
-    for (requests, words) in cases {
+    for (requests, fragment) in cases {
         let mut outsider = closed(&requests).await;
-        outsider.refused("DELETE FROM requests WHERE number = 1", words).await;
-        let words = if requests.len() > 2 { "the oldest has to be deleted first" } else { "the last commit" };
-        outsider.refused("DELETE FROM requests WHERE number = 2", words).await;
+        outsider.refused("DELETE FROM requests WHERE number = 1", fragment).await;
+        let fragment = if requests.len() > 2 { "the oldest has to be deleted first" } else { "the last commit" };
+        outsider.refused("DELETE FROM requests WHERE number = 2", fragment).await;
     }
 }
 

@@ -86,7 +86,7 @@ async fn the_widest_valid_input_is_accepted() {
     outsider.check_counts().await;
 }
 
-async fn refused_however_it_is_inserted(columns: &str, values: &[&str], words: &str) {
+async fn refused_however_it_is_inserted(columns: &str, values: &[&str], fragment: &str) {
     let mut outsider = Outsider::with_every_state().await;
     for insert in INSERTS {
         for value in values {
@@ -94,8 +94,8 @@ async fn refused_however_it_is_inserted(columns: &str, values: &[&str], words: &
                 "certificate_id" => (columns.to_owned(), (*value).to_owned()),
                 _ => (format!("certificate_id, {columns}"), format!("'new', {value}")),
             };
-            outsider.refused(&format!("{insert} INTO submissions ({columns}) VALUES ({value})"), words).await;
-            outsider.refused(&format!("{insert} INTO submissions ({columns}) SELECT {value}"), words).await;
+            outsider.refused(&format!("{insert} INTO submissions ({columns}) VALUES ({value})"), fragment).await;
+            outsider.refused(&format!("{insert} INTO submissions ({columns}) SELECT {value}"), fragment).await;
         }
     }
 }
@@ -210,7 +210,7 @@ async fn a_new_submission_is_pending_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn results_can_not_be_enqueued() {
+async fn results_cannot_be_enqueued() {
     for columns in ["order_id", "request_id", "error_code", "error_message", "reason", "resolved_by"] {
         refused_however_it_is_inserted(columns, &["'x'", "''", "x'00'"], "are written by certcommit").await;
     }

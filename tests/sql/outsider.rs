@@ -44,7 +44,7 @@ impl Outsider {
         })
     }
 
-    /// Runs statements that must pass.
+    /// Runs statements that must succeed.
     pub(crate) async fn must(&mut self, sql: &str) -> u64 {
         match self.run(sql).await {
             Ok(changed) => changed,
@@ -52,16 +52,16 @@ impl Outsider {
         }
     }
 
-    /// Runs a statement that must be refused with a sentence that has these words, and change nothing.
-    pub(crate) async fn refused(&mut self, sql: &str, words: &str) {
+    /// Runs a statement that must be refused with a sentence that contains this fragment, and must change nothing.
+    pub(crate) async fn refused(&mut self, sql: &str, fragment: &str) {
         let before = self.dump().await;
         let sentence = self.run(sql).await.expect_err(sql);
-        assert!(sentence.contains(words), "{sql}: refused with {sentence:?}, which has no {words:?}");
+        assert!(sentence.contains(fragment), "{sql}: refused with {sentence:?}, which doesn't contain {fragment:?}");
         assert!(!sentence.contains("constraint failed"), "{sql}: {sentence:?} is SQLite's sentence");
         assert_eq!(before, self.dump().await, "{sql}: refused, but something changed");
     }
 
-    /// All rows, as SQL literals joined by bars.
+    /// All rows, each as its values as text, joined by bars.
     pub(crate) async fn rows(&mut self, sql: &str) -> Vec<String> {
         let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection).await.unwrap();
         let text = |row: &sqlx::sqlite::SqliteRow| {
@@ -102,7 +102,7 @@ impl Outsider {
         self.must(&format!("INSERT INTO submissions (certificate_id) VALUES ('{id}')")).await;
     }
 
-    /// Writes a request, as certcommit does before it sends one.
+    /// Records a request, as certcommit does before it sends one.
     pub(crate) async fn request(&mut self, id: &str, kind: &str) {
         self.must(&format!(
             "INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at) VALUES ('{id}', '{kind}', 'run', 0, 0)"
@@ -117,22 +117,22 @@ impl Outsider {
                 "UPDATE requests SET finished_at = 1, outcome = '{outcome}' WHERE certificate_id = '{id}' AND finished_at IS NULL"
             ))
             .await;
-        assert_eq!(changed, 1, "{id} has no request on its way");
+        assert_eq!(changed, 1, "{id} has no request in flight");
     }
 
-    /// A commit that went out, with its row in flight.
+    /// Records a commit, and sets its row in flight.
     pub(crate) async fn claim(&mut self, id: &str) {
         self.request(id, "commit").await;
         self.must(&format!("UPDATE submissions SET state = 'in_flight' WHERE certificate_id = '{id}'")).await;
     }
 
-    /// A commit with its outcome, and its row still in flight.
+    /// Records a commit with its outcome, and leaves its row in flight.
     pub(crate) async fn commit(&mut self, id: &str, outcome: &str) {
         self.claim(id).await;
         self.complete(id, outcome).await;
     }
 
-    /// A readback with its outcome.
+    /// Records a readback with its outcome.
     pub(crate) async fn read(&mut self, id: &str, outcome: &str) {
         self.request(id, "read").await;
         self.complete(id, outcome).await;
@@ -143,7 +143,7 @@ impl Outsider {
         self.run(&moving(id, to, resolved_by)).await
     }
 
-    /// A new row in this state, by the transitions that lead there.
+    /// Creates a row in this state, by the transitions that lead there.
     pub(crate) async fn in_state(&mut self, id: &str, state: State) {
         self.enqueue(id).await;
         let row = format!("WHERE certificate_id = '{id}'");
@@ -179,7 +179,7 @@ impl Outsider {
         self.one(&format!("SELECT state FROM submissions WHERE certificate_id = '{id}'")).await
     }
 
-    /// A row in every state, named after it.
+    /// A queue with a row in every state, named after it.
     pub(crate) async fn with_every_state() -> Self {
         let mut outsider = Self::new().await;
         for state in State::ALL {
@@ -190,9 +190,9 @@ impl Outsider {
 
     /// Compares the stored counts with the rows.
     pub(crate) async fn check_counts(&mut self) {
-        let kept = self.rows("SELECT state, count FROM state_counts WHERE count <> 0 ORDER BY state").await;
+        let stored = self.rows("SELECT state, count FROM state_counts WHERE count <> 0 ORDER BY state").await;
         let counted = self.rows("SELECT state, count(*) FROM submissions GROUP BY state ORDER BY state").await;
-        assert_eq!(kept, counted);
+        assert_eq!(stored, counted);
         assert_eq!(self.one("SELECT count(*) FROM state_counts").await, "7");
     }
 }

@@ -1,10 +1,10 @@
-//! REPLACE deletes without firing delete triggers, and is refused all the same. Upserts are allowed.
+//! REPLACE deletes without firing delete triggers, and is refused anyway. Upserts are allowed.
 
 use crate::outsider::{INSERTS, Outsider, UPDATES};
 use certcommit::submission::State;
 
 const REPLACES: [&str; 2] = ["INSERT OR REPLACE", "REPLACE"];
-const WORDS: &str = "REPLACE would delete a submission";
+const REFUSAL: &str = "REPLACE would delete a submission";
 const RECURSION: [&str; 2] = ["PRAGMA recursive_triggers = OFF", "PRAGMA recursive_triggers = ON"];
 
 /// Each kind of REPLACE on a row in each state, with and without recursive triggers, and the sentence that refuses it.
@@ -13,41 +13,41 @@ fn replaces() -> impl Iterator<Item = (&'static str, State, &'static str, &'stat
     let all = RECURSION.into_iter().flat_map(|pragma| State::ALL.map(|state| (pragma, state))).flat_map(of);
     all.map(|(pragma, state, replace)| match (state, pragma == RECURSION[1]) {
         (State::InFlight | State::InDoubt, true) => (pragma, state, replace, "can not be deleted"),
-        _ => (pragma, state, replace, WORDS),
+        _ => (pragma, state, replace, REFUSAL),
     })
 }
 
 #[tokio::test]
-async fn a_row_can_not_be_replaced_by_its_certificate_id_in_any_state() {
+async fn a_row_cannot_be_replaced_by_its_certificate_id_in_any_state() {
     let mut outsider = Outsider::with_every_state().await;
-    for (pragma, state, replace, words) in replaces() {
+    for (pragma, state, replace, fragment) in replaces() {
         outsider.must(pragma).await;
         let values = format!("(certificate_id) VALUES ('{state}')");
-        outsider.refused(&format!("{replace} INTO submissions {values}"), words).await;
+        outsider.refused(&format!("{replace} INTO submissions {values}"), fragment).await;
     }
 }
 
 #[tokio::test]
-async fn a_row_can_not_be_replaced_by_its_id_in_any_state() {
+async fn a_row_cannot_be_replaced_by_its_id_in_any_state() {
     let mut outsider = Outsider::with_every_state().await;
-    for (pragma, state, replace, words) in replaces() {
+    for (pragma, state, replace, fragment) in replaces() {
         outsider.must(pragma).await;
         for (column, certificate_id) in [("id", "new"), ("rowid", "new"), ("id", state.as_str())] {
             let row = format!("SELECT id, '{certificate_id}' FROM submissions WHERE certificate_id = '{state}'");
             let sql = format!("{replace} INTO submissions ({column}, certificate_id) {row}");
-            outsider.refused(&sql, words).await;
+            outsider.refused(&sql, fragment).await;
         }
     }
 }
 
 #[tokio::test]
-async fn two_rows_can_not_be_replaced_by_one() {
+async fn two_rows_cannot_be_replaced_by_one() {
     let mut outsider = Outsider::with_every_state().await;
     for pragma in RECURSION {
         outsider.must(pragma).await;
         for replace in REPLACES {
             let row = "SELECT id, 'failed' FROM submissions WHERE certificate_id = 'canceled'";
-            outsider.refused(&format!("{replace} INTO submissions (id, certificate_id) {row}"), WORDS).await;
+            outsider.refused(&format!("{replace} INTO submissions (id, certificate_id) {row}"), REFUSAL).await;
         }
     }
 }
@@ -59,14 +59,16 @@ async fn a_replace_after_other_rows_of_its_statement_is_refused() {
         outsider.must(pragma).await;
         for replace in REPLACES {
             for values in ["('new'), ('failed')", "('new'), ('failed'), ('newer')", "('new'), ('new')"] {
-                outsider.refused(&format!("{replace} INTO submissions (certificate_id) VALUES {values}"), WORDS).await;
+                outsider
+                    .refused(&format!("{replace} INTO submissions (certificate_id) VALUES {values}"), REFUSAL)
+                    .await;
             }
         }
     }
 }
 
 #[tokio::test]
-async fn a_replace_of_nothing_is_an_insert() {
+async fn a_replace_that_replaces_nothing_is_an_insert() {
     let mut outsider = Outsider::with_every_state().await;
     for (number, insert) in INSERTS.iter().enumerate() {
         outsider.must(&format!("{insert} INTO submissions (certificate_id) VALUES ('new-{number}')")).await;
@@ -79,11 +81,11 @@ async fn an_ignored_insert_does_not_affect_the_next_one() {
     let mut outsider = Outsider::with_every_state().await;
     outsider.must("INSERT OR IGNORE INTO submissions (certificate_id) VALUES ('held')").await;
     outsider.must("REPLACE INTO submissions (certificate_id) VALUES ('new')").await;
-    outsider.refused("REPLACE INTO submissions (certificate_id) VALUES ('new')", WORDS).await;
+    outsider.refused("REPLACE INTO submissions (certificate_id) VALUES ('new')", REFUSAL).await;
 }
 
 #[tokio::test]
-async fn an_update_can_not_take_the_place_of_another_row() {
+async fn an_update_cannot_take_the_place_of_another_row() {
     let mut outsider = Outsider::with_every_state().await;
     for pragma in RECURSION {
         outsider.must(pragma).await;
@@ -100,9 +102,9 @@ async fn an_update_can_not_take_the_place_of_another_row() {
                 "created_at = 0",
             ] {
                 let id_never_changes = "id, certificate_id and created_at never change";
-                let words = if set == "id = NULL" { "" } else { id_never_changes };
+                let fragment = if set == "id = NULL" { "" } else { id_never_changes };
                 let sql = format!("{update} submissions SET {set} WHERE certificate_id = 'canceled'");
-                outsider.refused(&sql, words).await;
+                outsider.refused(&sql, fragment).await;
             }
         }
     }
@@ -126,7 +128,7 @@ async fn an_upsert_changes_what_may_be_changed() {
 #[tokio::test]
 async fn an_upsert_has_to_follow_the_rules() {
     let mut outsider = Outsider::with_every_state().await;
-    for (set, words) in [
+    for (set, fragment) in [
         ("state = 'pending'", "a submitted submission is final"),
         ("order_id = 'SO2'", "are written by certcommit"),
         ("priority = 4", "priority must be"),
@@ -134,6 +136,6 @@ async fn an_upsert_has_to_follow_the_rules() {
     ] {
         let upsert = format!("ON CONFLICT (certificate_id) DO UPDATE SET {set}");
         let sql = format!("INSERT INTO submissions (certificate_id) VALUES ('submitted') {upsert}");
-        outsider.refused(&sql, words).await;
+        outsider.refused(&sql, fragment).await;
     }
 }

@@ -13,26 +13,26 @@ fn request(insert: &str, id: &str, kind: &str) -> String {
 #[tokio::test]
 async fn only_pending_rows_and_rows_in_doubt_can_have_a_new_request() {
     let mut outsider = Outsider::with_every_state().await;
-    let words = "requests are written by certcommit";
+    let fragment = "requests are written by certcommit";
     for state in State::ALL {
         for kind in ["commit", "read"] {
-            let right = state == State::Pending || (state == State::InDoubt && kind == "read");
-            if right {
+            let allowed = state == State::Pending || (state == State::InDoubt && kind == "read");
+            if allowed {
                 outsider.request(state.as_str(), kind).await;
                 outsider.complete(state.as_str(), "not_sent").await;
                 continue;
             }
             for insert in INSERTS {
-                outsider.refused(&request(insert, &format!("'{state}'"), &format!("'{kind}'")), words).await;
+                outsider.refused(&request(insert, &format!("'{state}'"), &format!("'{kind}'")), fragment).await;
             }
         }
     }
     for insert in INSERTS {
-        outsider.refused(&request(insert, "'unknown'", "'read'"), words).await;
-        outsider.refused(&request(insert, "NULL", "'read'"), words).await;
-        outsider.refused(&request(insert, "x'70656e64696e67'", "'read'"), words).await;
+        outsider.refused(&request(insert, "'unknown'", "'read'"), fragment).await;
+        outsider.refused(&request(insert, "NULL", "'read'"), fragment).await;
+        outsider.refused(&request(insert, "x'70656e64696e67'", "'read'"), fragment).await;
         for kind in ["''", "'write'", "'Commit'", "x'636f6d6d6974'", "1", "NULL"] {
-            outsider.refused(&request(insert, "'pending'", kind), words).await;
+            outsider.refused(&request(insert, "'pending'", kind), fragment).await;
         }
     }
 }
@@ -79,7 +79,7 @@ async fn a_request_has_the_types_that_recovery_reads() {
 }
 
 #[tokio::test]
-async fn internal_rows_can_not_be_deleted() {
+async fn internal_rows_cannot_be_deleted() {
     let mut outsider = Outsider::with_every_state().await;
     outsider.refused("DELETE FROM state_counts", "state_counts is kept by the queue").await;
     outsider.refused("DELETE FROM insert_guard", "insert_guard is kept by the queue").await;
@@ -90,7 +90,7 @@ async fn the_queue_assigns_the_number_of_a_request() {
     let mut outsider = Outsider::with_every_state().await;
     let newest: i64 = outsider.one("SELECT max(number) FROM requests").await.parse().unwrap();
     for insert in INSERTS {
-        for (number, words) in [
+        for (number, fragment) in [
             (1, "requests are written by certcommit"),
             (newest, "requests are written by certcommit"),
             (0, "number is given out"),
@@ -102,7 +102,7 @@ async fn the_queue_assigns_the_number_of_a_request() {
                 "{insert} INTO requests (number, certificate_id, kind, run_id, run_ms, started_at)
                  VALUES ({number}, 'pending', 'commit', 'run', 0, 0)"
             );
-            outsider.refused(&sql, words).await;
+            outsider.refused(&sql, fragment).await;
         }
     }
 }
@@ -135,7 +135,7 @@ async fn a_request_is_completed_with_an_outcome_of_its_kind() {
 }
 
 #[tokio::test]
-async fn a_request_keeps_its_first_values() {
+async fn an_unfinished_request_keeps_its_values() {
     let mut outsider = Outsider::with_every_state().await;
     outsider.request("pending", "read").await;
     for update in UPDATES {

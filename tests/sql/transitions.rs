@@ -5,7 +5,7 @@ use certcommit::submission::{OutcomeClass, RequestKind, State, effects};
 use crate::outsider::{Outsider, UPDATES, moving};
 
 const RESOLVERS: [&str; 3] = ["reply", "readback", "operator"];
-const FINAL_WORDS: [&str; 7] = [
+const REFUSALS: [&str; 7] = [
     "a pending submission can become canceled",
     "a submission in flight is on its way",
     "a submission in doubt may have been placed",
@@ -67,14 +67,14 @@ async fn the_triggers_allow_what_the_table_of_states_allows() {
 }
 
 #[tokio::test]
-async fn what_the_table_forbids_is_refused_in_every_way_to_update() {
+async fn forbidden_transitions_are_refused_for_every_kind_of_update() {
     let mut outsider = Outsider::with_every_state().await;
-    for (from, words) in State::ALL.into_iter().zip(FINAL_WORDS) {
+    for (from, fragment) in State::ALL.into_iter().zip(REFUSALS) {
         for to in State::ALL.into_iter().filter(|to| *to != from && !from.may_become(*to)) {
             for update in UPDATES {
                 for resolved_by in RESOLVERS {
                     let sql = moving(from.as_str(), to, resolved_by).replacen("UPDATE", update, 1);
-                    outsider.refused(&sql, words).await;
+                    outsider.refused(&sql, fragment).await;
                 }
             }
         }
@@ -82,7 +82,7 @@ async fn what_the_table_forbids_is_refused_in_every_way_to_update() {
 }
 
 #[tokio::test]
-async fn a_state_that_is_none_is_refused() {
+async fn an_unknown_state_is_refused() {
     let mut outsider = Outsider::with_every_state().await;
     for from in State::ALL {
         for update in UPDATES {
@@ -99,15 +99,15 @@ async fn a_state_that_is_none_is_refused() {
 #[tokio::test]
 async fn nobody_claims_without_a_commit_on_record() {
     let mut outsider = Outsider::with_every_state().await;
-    let words = "becomes in_flight only when certcommit claims it";
-    outsider.refused(&moving("pending", State::InFlight, ""), words).await;
+    let fragment = "becomes in_flight only when certcommit claims it";
+    outsider.refused(&moving("pending", State::InFlight, ""), fragment).await;
     outsider.request("pending", "read").await;
-    outsider.refused(&moving("pending", State::InFlight, ""), words).await;
+    outsider.refused(&moving("pending", State::InFlight, ""), fragment).await;
     outsider.complete("pending", "not_committed").await;
-    outsider.refused(&moving("pending", State::InFlight, ""), words).await;
+    outsider.refused(&moving("pending", State::InFlight, ""), fragment).await;
     outsider.request("pending", "commit").await;
     outsider.complete("pending", "not_sent").await;
-    outsider.refused(&moving("pending", State::InFlight, ""), words).await;
+    outsider.refused(&moving("pending", State::InFlight, ""), fragment).await;
 }
 
 #[tokio::test]
@@ -120,17 +120,17 @@ async fn a_row_in_flight_waits_for_its_outcome() {
 }
 
 #[tokio::test]
-async fn a_row_in_flight_goes_where_its_outcome_leads() {
+async fn the_outcome_decides_where_a_row_in_flight_may_go() {
     let mut outsider = Outsider::new().await;
     for class in OutcomeClass::of_kind(RequestKind::Commit) {
-        let ways: &[State] = match class {
+        let allowed: &[State] = match class {
             OutcomeClass::Submitted => &[State::Submitted],
             OutcomeClass::Retry | OutcomeClass::BackendError => &[State::Pending, State::InDoubt],
             OutcomeClass::Throttled | OutcomeClass::Account | OutcomeClass::NotSent => &[State::Pending],
             OutcomeClass::Denied | OutcomeClass::Failed => &[State::Failed],
             OutcomeClass::StatusRefused | OutcomeClass::InDoubt => &[State::InDoubt],
             OutcomeClass::Committed | OutcomeClass::NotCommitted | OutcomeClass::DeadEnd | OutcomeClass::Unclear => {
-                unreachable!("{class:?} is of no commit")
+                unreachable!("a commit never has {class:?}")
             }
         };
         for to in State::ALL.into_iter().filter(|to| *to != State::InFlight) {
@@ -138,13 +138,13 @@ async fn a_row_in_flight_goes_where_its_outcome_leads() {
             outsider.enqueue(&id).await;
             outsider.commit(&id, class.as_str()).await;
             let result = outsider.shift(&id, to, "reply").await;
-            assert_eq!(result.is_ok(), ways.contains(&to), "{} to {to}: {result:?}", class.as_str());
+            assert_eq!(result.is_ok(), allowed.contains(&to), "{} to {to}: {result:?}", class.as_str());
         }
     }
 }
 
 #[tokio::test]
-async fn only_the_newest_commit_speaks_for_a_row_in_flight() {
+async fn only_the_newest_commit_decides_on_a_row_in_flight() {
     let mut outsider = Outsider::new().await;
     outsider.enqueue("row").await;
     outsider.commit("row", "retry").await;
@@ -157,10 +157,10 @@ async fn only_the_newest_commit_speaks_for_a_row_in_flight() {
 }
 
 #[tokio::test]
-async fn a_row_in_doubt_goes_where_its_reads_lead() {
+async fn the_readbacks_decide_where_a_row_in_doubt_may_go() {
     let mut outsider = Outsider::new().await;
     for class in OutcomeClass::of_kind(RequestKind::Readback) {
-        let ways: &[State] = match class {
+        let allowed: &[State] = match class {
             OutcomeClass::Committed => &[State::Submitted, State::Failed, State::Held],
             OutcomeClass::NotCommitted | OutcomeClass::DeadEnd | OutcomeClass::Failed => &[State::Failed, State::Held],
             OutcomeClass::Unclear
@@ -172,14 +172,14 @@ async fn a_row_in_doubt_goes_where_its_reads_lead() {
             OutcomeClass::Submitted
             | OutcomeClass::BackendError
             | OutcomeClass::StatusRefused
-            | OutcomeClass::InDoubt => unreachable!("{class:?} is of no readback"),
+            | OutcomeClass::InDoubt => unreachable!("a readback never has {class:?}"),
         };
         for to in State::ALL.into_iter().filter(|to| *to != State::InDoubt) {
             let id = format!("{}-{to}", class.as_str());
             outsider.in_state(&id, State::InDoubt).await;
             outsider.read(&id, class.as_str()).await;
             let result = outsider.shift(&id, to, "readback").await;
-            assert_eq!(result.is_ok(), ways.contains(&to), "{} to {to}: {result:?}", class.as_str());
+            assert_eq!(result.is_ok(), allowed.contains(&to), "{} to {to}: {result:?}", class.as_str());
         }
     }
 }
@@ -187,24 +187,24 @@ async fn a_row_in_doubt_goes_where_its_reads_lead() {
 #[tokio::test]
 async fn a_row_in_doubt_is_sent_again_after_two_negative_reads_since_its_commit() {
     let mut outsider = Outsider::new().await;
-    let words = "only after two reads that found nothing submitted";
+    let fragment = "only after two reads that found nothing submitted";
     outsider.enqueue("row").await;
     outsider.read("row", "not_committed").await;
     outsider.read("row", "not_committed").await;
     outsider.commit("row", "in_doubt").await;
     outsider.shift("row", State::InDoubt, "").await.unwrap();
-    outsider.refused(&moving("row", State::Pending, ""), words).await;
+    outsider.refused(&moving("row", State::Pending, ""), fragment).await;
     outsider.read("row", "not_committed").await;
-    outsider.refused(&moving("row", State::Pending, ""), words).await;
+    outsider.refused(&moving("row", State::Pending, ""), fragment).await;
     outsider.read("row", "retry").await;
     outsider.request("row", "read").await;
-    outsider.refused(&moving("row", State::Pending, ""), words).await;
+    outsider.refused(&moving("row", State::Pending, ""), fragment).await;
     outsider.complete("row", "not_committed").await;
     outsider.shift("row", State::Pending, "").await.unwrap();
 }
 
 #[tokio::test]
-async fn a_read_that_shows_anything_else_voids_the_negative_ones_before_it() {
+async fn a_readback_with_any_other_answer_voids_the_negative_ones_before_it() {
     let mut outsider = Outsider::new().await;
     for class in ["dead_end", "unclear", "failed"] {
         outsider.in_state(class, State::InDoubt).await;
@@ -218,7 +218,7 @@ async fn a_read_that_shows_anything_else_voids_the_negative_ones_before_it() {
 }
 
 #[tokio::test]
-async fn a_commit_that_was_not_executed_leaves_the_reads_before_it_what_they_were() {
+async fn a_commit_that_was_not_executed_does_not_void_the_readbacks_before_it() {
     let mut outsider = Outsider::new().await;
     outsider.in_state("row", State::InDoubt).await;
     outsider.read("row", "not_committed").await;
@@ -261,7 +261,7 @@ async fn nothing_that_may_have_been_placed_is_claimed_again_unread() {
 }
 
 #[tokio::test]
-async fn what_is_on_record_as_placed_is_never_claimed() {
+async fn a_certificate_with_an_order_on_record_is_never_claimed() {
     let mut outsider = Outsider::new().await;
     for (id, kind, outcome) in [("committed", "read", "committed"), ("submitted", "commit", "submitted")] {
         outsider.enqueue(id).await;
@@ -274,27 +274,27 @@ async fn what_is_on_record_as_placed_is_never_claimed() {
 }
 
 #[tokio::test]
-async fn the_time_that_was_wanted_survives_a_read_back() {
+async fn a_due_time_that_a_user_set_survives_a_readback() {
     let mut outsider = Outsider::new().await;
-    for way in ["in_doubt", "held"] {
-        let insert = format!("INSERT INTO submissions (certificate_id, due_at) VALUES ('{way}', 9000000000)");
+    for through in ["in_doubt", "held"] {
+        let insert = format!("INSERT INTO submissions (certificate_id, due_at) VALUES ('{through}', 9000000000)");
         outsider.must(&insert).await;
         outsider
-            .must(&format!("UPDATE submissions SET state = 'in_doubt', due_at = 1 WHERE certificate_id = '{way}'"))
+            .must(&format!("UPDATE submissions SET state = 'in_doubt', due_at = 1 WHERE certificate_id = '{through}'"))
             .await;
-        outsider.read(way, "not_committed").await;
-        outsider.read(way, "not_committed").await;
-        if way == "held" {
-            outsider.shift(way, State::Held, "").await.unwrap();
+        outsider.read(through, "not_committed").await;
+        outsider.read(through, "not_committed").await;
+        if through == "held" {
+            outsider.shift(through, State::Held, "").await.unwrap();
         }
-        outsider.shift(way, State::Pending, "").await.unwrap();
-        let row = format!("SELECT due_at, not_before FROM submissions WHERE certificate_id = '{way}'");
+        outsider.shift(through, State::Pending, "").await.unwrap();
+        let row = format!("SELECT due_at, not_before FROM submissions WHERE certificate_id = '{through}'");
         assert_eq!(outsider.one(&row).await, "9000000000|NULL");
     }
 }
 
 #[tokio::test]
-async fn a_read_before_the_commit_says_nothing_about_it() {
+async fn a_readback_before_the_commit_proves_nothing_about_it() {
     let mut outsider = Outsider::new().await;
     outsider.enqueue("row").await;
     outsider.read("row", "dead_end").await;
@@ -306,15 +306,15 @@ async fn a_read_before_the_commit_says_nothing_about_it() {
 }
 
 #[tokio::test]
-async fn submitted_comes_with_an_order_and_with_who_established_it() {
+async fn a_submitted_row_needs_an_order_and_who_established_it() {
     let mut outsider = Outsider::with_every_state().await;
     outsider.complete("in_flight", "submitted").await;
     outsider.read("in_doubt", "committed").await;
-    let words = "only with its order_id and with who established it";
+    let fragment = "only with its order_id and with who established it";
     for (id, right) in [("in_flight", "reply"), ("in_doubt", "readback"), ("held", "operator")] {
         for wrong in ["reply", "readback", "operator"] {
             if (right == "operator") != (wrong == "operator") {
-                outsider.refused(&moving(id, State::Submitted, wrong), words).await;
+                outsider.refused(&moving(id, State::Submitted, wrong), fragment).await;
             }
         }
         for set in [
@@ -324,7 +324,7 @@ async fn submitted_comes_with_an_order_and_with_who_established_it() {
             "resolved_by = NULL, order_id = 'SO1'".to_owned(),
         ] {
             let sql = format!("UPDATE submissions SET state = 'submitted', {set} WHERE certificate_id = '{id}'");
-            outsider.refused(&sql, words).await;
+            outsider.refused(&sql, fragment).await;
         }
         for wrong in ["'me'", "''", "1", "x'7265706c79'"] {
             let sql = moving(id, State::Submitted, "?").replace("'?'", wrong);

@@ -1,10 +1,10 @@
-//! A runtime with a thread of its own, for the simulator.
+//! A runtime on its own thread, for the simulator.
 
 use std::future::Future;
 
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
-/// The thread. Dropping it ends what runs in it.
+/// The thread. Dropping it stops all its tasks.
 pub(super) struct ApiThread(Option<Runtime>);
 
 impl ApiThread {
@@ -12,18 +12,18 @@ impl ApiThread {
         Self(Some(Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()))
     }
 
-    /// Runs a future on the thread to its end.
+    /// Runs a future on the thread to completion.
     pub(super) async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         self.runtime().spawn(work).await.unwrap()
     }
 
-    /// While the guard lives, new tasks and sockets belong to the thread.
+    /// Tasks and sockets that are created while the guard exists belong to the thread.
     pub(super) fn enter(&self) -> EnterGuard<'_> {
         self.runtime().enter()
     }
 
     fn runtime(&self) -> &Runtime {
-        self.0.as_ref().expect("it is there until the end")
+        self.0.as_ref().expect("the runtime exists until it is dropped")
     }
 }
 

@@ -7,7 +7,6 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ALL_VERSIONS, ServerConfig, SupportedProtocolVersion, crypto};
 
-/// The authority.
 pub(crate) struct Authority {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
@@ -30,23 +29,23 @@ impl Authority {
 
     /// A server with a valid certificate for this host.
     pub(crate) fn server(&self, host: &str) -> Arc<ServerConfig> {
-        self.server_of(ALL_VERSIONS, &named(host))
+        self.server_config(ALL_VERSIONS, &params_for(host))
     }
 
     /// A server with a valid certificate for this host that speaks only this version of TLS.
     pub(crate) fn server_with(&self, version: &'static SupportedProtocolVersion, host: &str) -> Arc<ServerConfig> {
-        self.server_of(&[version], &named(host))
+        self.server_config(&[version], &params_for(host))
     }
 
     /// A server whose certificate for this host has expired.
     pub(crate) fn expired_server(&self, host: &str) -> Arc<ServerConfig> {
-        let mut params = named(host);
+        let mut params = params_for(host);
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2021, 1, 1);
-        self.server_of(ALL_VERSIONS, &params)
+        self.server_config(ALL_VERSIONS, &params)
     }
 
-    fn server_of(
+    fn server_config(
         &self,
         versions: &[&'static SupportedProtocolVersion],
         params: &CertificateParams,
@@ -64,6 +63,6 @@ impl Authority {
     }
 }
 
-fn named(host: &str) -> CertificateParams {
+fn params_for(host: &str) -> CertificateParams {
     CertificateParams::new(vec![host.to_owned()]).unwrap()
 }

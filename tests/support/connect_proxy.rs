@@ -1,4 +1,4 @@
-//! An HTTP proxy that handles `CONNECT` as a test wants. All its tunnels lead to one port, whatever name is requested.
+//! An HTTP proxy that handles `CONNECT` as a test scripts it. All its tunnels lead to one port, whatever name is requested.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,23 +13,22 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::network_distance::{Distance, far_away};
 
-/// How the proxy answers a request for a tunnel.
+/// How the proxy replies to a request for a tunnel.
 #[derive(Debug, Clone)]
-pub(crate) enum Reception {
-    /// It grants the tunnel.
-    Tunnel,
+pub(crate) enum TunnelReply {
+    Grant,
     /// It grants the tunnel once this many were requested.
-    TunnelOnceAsked(usize),
+    GrantAfterRequests(usize),
     /// It grants the tunnel to a client with this `Proxy-Authorization`, and refuses others with 407.
-    TunnelFor(&'static str),
+    GrantTo(&'static str),
     /// It sends this and closes the connection.
-    Say(&'static str),
+    Send(&'static str),
     /// It closes the connection without a reply.
-    Cut,
+    Close,
     /// It does nothing until the client closes the connection.
-    Silence,
-    /// It grants the tunnel, and cuts it at the first byte.
-    CutAtFirstByte,
+    Hang,
+    /// It grants the tunnel, and closes it at the first byte.
+    GrantThenClose,
 }
 
 /// The proxy. Dropping it closes its socket and its connections.
@@ -41,7 +40,7 @@ pub(crate) struct ConnectProxy {
 
 struct Shared {
     /// Where every tunnel leads.
-    end: SocketAddr,
+    target: SocketAddr,
     distance: Distance,
     tls: Option<Arc<ServerConfig>>,
     state: Mutex<State>,
@@ -50,8 +49,8 @@ struct Shared {
 }
 
 struct State {
-    reception: Reception,
-    asked: Vec<String>,
+    reply: TunnelReply,
+    requests: Vec<String>,
     tunnels: usize,
 }
 
@@ -74,9 +73,9 @@ impl ConnectProxy {
     /// A proxy at this distance, on a socket that already listens.
     pub(crate) fn on(listener: TcpListener, port: u16, tls: Option<Arc<ServerConfig>>, distance: Distance) -> Self {
         let address = listener.local_addr().unwrap();
-        let state = Mutex::new(State { reception: Reception::Tunnel, asked: Vec::new(), tunnels: 0 });
+        let state = Mutex::new(State { reply: TunnelReply::Grant, requests: Vec::new(), tunnels: 0 });
         let shared = Arc::new(Shared {
-            end: (Ipv4Addr::LOCALHOST, port).into(),
+            target: (Ipv4Addr::LOCALHOST, port).into(),
             distance,
             tls,
             state,
@@ -86,9 +85,9 @@ impl ConnectProxy {
         Self { address, shared, accepting }
     }
 
-    /// Changes how requests for a tunnel are answered.
-    pub(crate) fn receive(&self, reception: Reception) {
-        self.shared.state().reception = reception;
+    /// Changes the reply to requests for a tunnel.
+    pub(crate) fn reply_with(&self, reply: TunnelReply) {
+        self.shared.state().reply = reply;
     }
 
     /// Its host and port, as in messages.
@@ -102,8 +101,8 @@ impl ConnectProxy {
     }
 
     /// The heads of the tunnel requests so far.
-    pub(crate) fn asked(&self) -> Vec<String> {
-        self.shared.state().asked.clone()
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.shared.state().requests.clone()
     }
 
     /// How many tunnels were granted so far.
@@ -130,53 +129,53 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let (stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
         let shared = Arc::clone(&shared);
-        // Many tests are about connections that break.
+        // Errors are expected: many tests break connections.
         connections.spawn(async move { serve(stream, &shared).await.unwrap_or_default() });
     }
 }
 
 async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     match (shared.tls.clone(), shared.distance.is_none()) {
-        (Some(tls), _) => meet(TlsAcceptor::from(tls).accept(stream).await?, shared).await,
-        (None, true) => meet(stream, shared).await,
-        (None, false) => meet(far_away(stream, shared.distance), shared).await,
+        (Some(tls), _) => handle(TlsAcceptor::from(tls).accept(stream).await?, shared).await,
+        (None, true) => handle(stream, shared).await,
+        (None, false) => handle(far_away(stream, shared.distance), shared).await,
     }
 }
 
-async fn meet(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) -> io::Result<()> {
+async fn handle(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) -> io::Result<()> {
     const REFUSAL: &str = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n";
     let head = read_head(&mut stream).await?;
-    let reception = {
+    let reply = {
         let mut state = shared.state();
-        state.asked.push(head.clone());
-        state.reception.clone()
+        state.requests.push(head.clone());
+        state.reply.clone()
     };
     shared.changes.send_replace(());
-    let said = match reception {
-        Reception::Tunnel => return tunnel(stream, shared).await,
-        Reception::TunnelOnceAsked(count) => {
-            let mut asked = shared.changes.subscribe();
-            while shared.state().asked.len() < count {
-                asked.changed().await.unwrap();
+    let bytes = match reply {
+        TunnelReply::Grant => return tunnel(stream, shared).await,
+        TunnelReply::GrantAfterRequests(count) => {
+            let mut changes = shared.changes.subscribe();
+            while shared.state().requests.len() < count {
+                changes.changed().await.unwrap();
             }
             return tunnel(stream, shared).await;
         }
-        Reception::TunnelFor(authorization) => {
+        TunnelReply::GrantTo(authorization) => {
             if head.contains(&format!("\r\nProxy-Authorization: {authorization}\r\n")) {
                 return tunnel(stream, shared).await;
             }
             REFUSAL
         }
-        Reception::CutAtFirstByte => {
+        TunnelReply::GrantThenClose => {
             grant(&mut stream, shared).await?;
             stream.read_u8().await?;
             ""
         }
-        Reception::Silence => return tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop),
-        Reception::Cut => "",
-        Reception::Say(words) => words,
+        TunnelReply::Hang => return tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop),
+        TunnelReply::Close => "",
+        TunnelReply::Send(text) => text,
     };
-    stream.write_all(said.as_bytes()).await?;
+    stream.write_all(bytes.as_bytes()).await?;
     stream.shutdown().await
 }
 
@@ -187,10 +186,10 @@ async fn grant(stream: &mut (impl AsyncWrite + Unpin), shared: &Shared) -> io::R
 }
 
 async fn tunnel(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) -> io::Result<()> {
-    let mut end = TcpStream::connect(shared.end).await?;
-    end.set_nodelay(true)?;
+    let mut target = TcpStream::connect(shared.target).await?;
+    target.set_nodelay(true)?;
     grant(&mut stream, shared).await?;
-    tokio::io::copy_bidirectional(&mut stream, &mut end).await.map(drop)
+    tokio::io::copy_bidirectional(&mut stream, &mut target).await.map(drop)
 }
 
 async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {

@@ -26,13 +26,13 @@ impl Bench {
 impl FakeClock {
     /// Sets the clock this many seconds ahead of the machine's, or behind it.
     pub(crate) fn set(&self, seconds_ahead: i64) {
-        // Renamed, so that nobody reads half a line.
+        // Renamed into place, so that the daemon never reads half a line.
         std::fs::write(&self.next, format!("{seconds_ahead:+}\n")).unwrap();
         std::fs::rename(&self.next, &self.file).unwrap();
     }
 
-    /// A command that sees this clock.
-    pub(crate) fn shown_to(&self, mut command: Command) -> Command {
+    /// Makes a command see this clock.
+    pub(crate) fn wrap(&self, mut command: Command) -> Command {
         command
             .env("LD_PRELOAD", library())
             .env("FAKETIME_TIMESTAMP_FILE", text(&self.file))

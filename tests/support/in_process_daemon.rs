@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use certcommit::cause::Cause;
 use certcommit::config::Settings;
-use certcommit::daemon::{self, CredentialSource, Daemon, Ended, Progress, RunError, Stop, Until};
+use certcommit::daemon::{self, CredentialSource, Daemon, Ended, Progress, Stop, Until};
+use certcommit::queue::QueueError;
 use certcommit::submission::State;
 use certcommit::tencent::Credentials;
 use tokio::sync::watch;
@@ -14,19 +15,19 @@ use tokio::task::JoinHandle;
 
 use super::Bench;
 
-/// After this long, a test gives up waiting.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a test waits at most.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Waits for a future, but not for ever.
+/// Waits for a future, and panics after [`TIMEOUT`].
 pub(crate) async fn in_time<T>(what: &str, wait: impl Future<Output = T>) -> T {
-    within(PATIENCE, what, wait).await
+    within(TIMEOUT, what, wait).await
 }
 
-/// Waits for a future, but not longer than this.
-pub(crate) async fn within<T>(patience: Duration, what: &str, wait: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(patience, wait).await {
+/// Waits for a future, and panics after this long.
+pub(crate) async fn within<T>(timeout: Duration, what: &str, wait: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(timeout, wait).await {
         Ok(done) => done,
-        Err(_) => panic!("waited {patience:?} for {what}"),
+        Err(_) => panic!("waited {timeout:?} for {what}"),
     }
 }
 
@@ -35,22 +36,22 @@ pub(crate) struct Running {
     stop: watch::Sender<Stop>,
     progress: watch::Receiver<Progress>,
     metrics: Option<SocketAddr>,
-    task: JoinHandle<Result<Ended, RunError>>,
+    task: JoinHandle<Result<Ended, QueueError>>,
 }
 
 impl Bench {
-    fn keys(&self) -> CredentialSource {
+    fn credentials(&self) -> CredentialSource {
         let (secret_id, secret_key) = self.simulator.credentials();
         CredentialSource::of(Credentials { secret_id, secret_key: secret_key.into(), token: None })
     }
 
     async fn daemon(&self) -> Daemon {
-        self.daemon_with(self.keys()).await
+        self.daemon_with(self.credentials()).await
     }
 
     /// A daemon with this source of credentials.
     async fn daemon_with(&self, source: CredentialSource) -> Daemon {
-        daemon::start(self.loaded(), source).await.unwrap()
+        daemon::start(self.load_settings(), source).await.unwrap()
     }
 
     /// Starts a daemon.
@@ -64,10 +65,15 @@ impl Bench {
     }
 
     fn running(daemon: Daemon) -> Running {
-        let (stop, stop_asked) = watch::channel(Stop::No);
-        let (progress_made, progress) = watch::channel(Progress::default());
+        let (stop, stop_requests) = watch::channel(Stop::No);
+        let (progress_sender, progress) = watch::channel(Progress::default());
         let metrics = daemon.metrics_address();
-        Running { stop, progress, metrics, task: tokio::spawn(daemon.run(Until::Stopped, stop_asked, progress_made)) }
+        Running {
+            stop,
+            progress,
+            metrics,
+            task: tokio::spawn(daemon.run(Until::Stopped, stop_requests, progress_sender)),
+        }
     }
 
     /// Runs a daemon until nothing is left to do.
@@ -75,14 +81,14 @@ impl Bench {
         self.run_until_empty_with(|_| {}).await
     }
 
-    /// Runs a daemon until nothing is left to do, with settings that no configuration allows.
+    /// Runs a daemon until nothing is left to do, with settings that a configuration file couldn't have.
     pub(crate) async fn run_until_empty_with(&self, change: impl FnOnce(&mut Settings)) -> Ended {
-        let mut settings = self.loaded();
+        let mut settings = self.load_settings();
         change(&mut settings);
-        let daemon = daemon::start(settings, self.keys()).await.unwrap();
-        let (_stop, stop_asked) = watch::channel(Stop::No);
-        let (progress_made, _progress) = watch::channel(Progress::default());
-        in_time("the end of the queue", daemon.run(Until::Empty, stop_asked, progress_made)).await.unwrap()
+        let daemon = daemon::start(settings, self.credentials()).await.unwrap();
+        let (_stop, stop_requests) = watch::channel(Stop::No);
+        let (progress_sender, _progress) = watch::channel(Progress::default());
+        in_time("the end of the queue", daemon.run(Until::Empty, stop_requests, progress_sender)).await.unwrap()
     }
 }
 
@@ -93,8 +99,8 @@ impl Running {
     }
 
     /// Waits until the daemon's progress meets the condition.
-    pub(crate) async fn until(&mut self, what: &str, so: impl FnMut(&Progress) -> bool) -> Progress {
-        in_time(what, self.progress.wait_for(so)).await.expect("the daemon runs").clone()
+    pub(crate) async fn until(&mut self, what: &str, condition: impl FnMut(&Progress) -> bool) -> Progress {
+        in_time(what, self.progress.wait_for(condition)).await.expect("the daemon runs").clone()
     }
 
     /// Waits until this many rows are in this state.
@@ -104,17 +110,17 @@ impl Running {
 
     /// Waits until the queue is paused, and returns the cause.
     pub(crate) async fn until_paused(&mut self) -> Cause {
-        self.until("a pause", |progress| progress.paused.is_some()).await.paused.expect("it was waited for")
+        self.until("a pause", |progress| progress.paused.is_some()).await.paused.expect("the queue is paused")
     }
 
     /// Asks the daemon to stop.
-    pub(crate) fn ask(&self, stop: Stop) {
+    pub(crate) fn request_stop(&self, stop: Stop) {
         self.stop.send_replace(stop);
     }
 
     /// Stops the daemon, and waits for its end.
     pub(crate) async fn stop(self, stop: Stop) -> Ended {
-        self.ask(stop);
+        self.request_stop(stop);
         in_time("the daemon's end", self.task).await.unwrap().unwrap()
     }
 }

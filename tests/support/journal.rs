@@ -41,11 +41,11 @@ impl Journal {
             .unwrap_or_else(|error| panic!("unshare: {error}"));
         let mut line = String::new();
         BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "listening\n", "the journal can't be started");
+        assert_eq!(line, "listening\n", "journald failed to start");
         Self { keeper, files }
     }
 
-    /// A command that seems to run under systemd, with the default log format.
+    /// A command that appears to run under systemd, with the default log format.
     pub(crate) fn command(&self, bench: &Bench, arguments: &[&str]) -> Command {
         let target = format!("--target={}", self.keeper.id());
         let entering = ["nsenter", &target, "--user", "--preserve-credentials", "--mount"];

@@ -26,8 +26,8 @@ pub(crate) struct Call {
     pub(crate) file: Option<String>,
 }
 
-/// Where the program is killed: as it enters a system call for the `nth` time. Each thread counts on its own, and the first
-/// to get there is killed.
+/// Where the program is killed: as it enters a system call for the `nth` time. Each thread counts separately; the first to
+/// reach the count triggers the kill.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Point {
     pub(crate) call: Call,
@@ -74,29 +74,29 @@ impl fmt::Display for Point {
 impl Bench {
     /// Runs the program to its end. Returns how often it enters each system call that touches the disk or the network: the
     /// highest count of any thread.
-    pub(crate) async fn census(&self, arguments: &[&str]) -> BTreeMap<Call, usize> {
+    pub(crate) async fn call_counts(&self, arguments: &[&str]) -> BTreeMap<Call, usize> {
         let trace = self.path("trace");
         let relevant = format!("trace={RELEVANT}");
         let command = self.strace(&["-y", "-e", &relevant, "-o", &text(&trace)], arguments);
         let ended = output(command).await;
         assert!(ended.status.success(), "{ended:?}");
-        let directory = text(self.database().parent().expect("it lies in a directory"));
+        let directory = text(self.database().parent().expect("the database is in a directory"));
         let mut calls: BTreeMap<(Call, String), usize> = BTreeMap::new();
         for line in std::fs::read_to_string(&trace).unwrap().lines() {
             if let Some((thread, call)) = Call::entered(line, &directory) {
                 *calls.entry((call, thread.to_owned())).or_default() += 1;
             }
         }
-        let mut most: BTreeMap<Call, usize> = BTreeMap::new();
+        let mut highest: BTreeMap<Call, usize> = BTreeMap::new();
         for ((call, _), count) in calls {
-            let so_far = most.entry(call).or_default();
+            let so_far = highest.entry(call).or_default();
             *so_far = count.max(*so_far);
         }
-        most.retain(|call, _| !INERT.contains(&call.name.as_str()));
-        most
+        highest.retain(|call, _| !INERT.contains(&call.name.as_str()));
+        highest
     }
 
-    /// Runs the program, and kills it at this point. Returns whether it got there; otherwise it exited successfully.
+    /// Runs the program, and kills it at this point. Returns false if it exited successfully before reaching it.
     pub(crate) async fn killed_at(&self, point: &Point, arguments: &[&str]) -> bool {
         let Point { call: Call { name, file }, nth } = point;
         let (trace, inject) = (format!("trace={name}"), format!("inject={name}:signal=KILL:when={nth}"));

@@ -36,7 +36,7 @@ use tempfile::TempDir;
 use tokio::runtime::EnterGuard;
 
 pub(crate) use certificate_authority::Authority;
-pub(crate) use connect_proxy::{ConnectProxy, Reception};
+pub(crate) use connect_proxy::{ConnectProxy, TunnelReply};
 pub(crate) use fault_proxy::{Act, Answer, FaultProxy, Greeting, Reply, ReplyScript};
 pub(crate) use in_process_daemon::{in_time, within};
 pub(crate) use journal::Journal;
@@ -52,7 +52,7 @@ pub(crate) use strace::Injection;
 pub(crate) use test_size::{bench_size, new_seed, seed, test_size};
 pub(crate) use timer_lateness::lateness;
 
-/// Waits for tests. Due times are whole seconds, so each wait is rounded up to the next second.
+/// Short waits for tests. Due times are whole seconds, so each wait is rounded up to the next second.
 const SHORT: [(&str, &str); 7] = [
     ("verify.settle", "50ms"),
     ("verify.resend_after", "300ms"),
@@ -77,7 +77,7 @@ pub(crate) struct Row {
     pub(crate) resolved_by: Option<String>,
 }
 
-/// The bench.
+/// A queue, a simulator, and the settings of the daemons that a test starts.
 pub(crate) struct Bench {
     pub(crate) simulator: Simulator,
     directory: TempDir,
@@ -98,8 +98,8 @@ impl Bench {
         Self::around(simulator, None, &[&SHORT, settings].concat()).await
     }
 
-    /// A bench for measurements: with default settings except these, and a simulator in a thread of its own, so that other work
-    /// in this process doesn't delay it.
+    /// A bench for measurements: with default settings except these, and a simulator on its own thread, so that other work in
+    /// this process doesn't delay it.
     pub(crate) async fn to_measure_at(options: Options, settings: &[(&str, &str)]) -> Self {
         let thread = ApiThread::start();
         let simulator = thread.run(Simulator::start(options)).await.unwrap();
@@ -115,7 +115,7 @@ impl Bench {
         bench
     }
 
-    /// The simulator's thread, if it has one. While the guard lives, new tasks and sockets belong to it.
+    /// The simulator's thread, if it has one. Tasks and sockets that are created while the guard exists belong to it.
     pub(crate) fn beside_the_api(&self) -> Option<EnterGuard<'_>> {
         self.thread.as_ref().map(ApiThread::enter)
     }
@@ -133,7 +133,7 @@ impl Bench {
         self.path("queue.db")
     }
 
-    /// The environment variables with the bench's settings. The later of two wins.
+    /// The environment variables with the bench's settings. A later value replaces an earlier one.
     fn variables(&self) -> impl Iterator<Item = (String, String)> {
         let own = [
             (variable("api.endpoint"), self.simulator.endpoint()),
@@ -143,12 +143,12 @@ impl Bench {
         own.into_iter().chain(self.settings.iter().cloned())
     }
 
-    fn loaded(&self) -> Settings {
+    fn load_settings(&self) -> Settings {
         let variables: std::collections::BTreeMap<String, String> = self.variables().collect();
         Settings::load(Some(&self.path("empty.toml")), variables).unwrap()
     }
 
-    /// Runs statements on a connection of its own, as an operator would.
+    /// Runs statements on a new connection, as an operator would.
     pub(crate) async fn sql(&self, statements: &str) {
         let mut connection = self.connect().await;
         sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut connection).await.unwrap();
@@ -189,7 +189,7 @@ impl Bench {
         value
     }
 
-    /// A connection of its own, as an operator has.
+    /// A new connection, as an operator's client opens one.
     pub(crate) async fn connect(&self) -> SqliteConnection {
         SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(self.database())).await.unwrap()
     }
@@ -210,9 +210,9 @@ impl Bench {
         }
     }
 
-    /// Asserts, by the record and by the arrivals, that each commit that arrived is on record, and that none was repeated
-    /// without the reads that this requires.
-    pub(crate) async fn assert_nothing_blind(&self) {
+    /// Asserts that each commit that arrived is on record, and that none was repeated without the reads that this requires: by
+    /// the record, and by the simulator's arrivals.
+    pub(crate) async fn assert_nothing_resent_blindly(&self) {
         let repeats: i64 = self
             .value(
                 "SELECT count(*) FROM requests later JOIN requests earlier USING (certificate_id)
@@ -222,7 +222,7 @@ impl Bench {
                                 AND r.outcome = 'not_committed' AND r.number BETWEEN earlier.number AND later.number)",
             )
             .await;
-        assert_eq!(repeats, 0, "each further commit follows the negative reads that it takes");
+        assert_eq!(repeats, 0, "each repeated commit follows the negative reads that it requires");
         self.assert_each_repeat_explained().await;
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Distance {
     pub(crate) round_trip: Duration,
-    /// Up to this much is added in each direction, evenly distributed.
+    /// Up to this much is added in each direction, uniformly distributed.
     pub(crate) jitter: Duration,
 }
 
@@ -44,10 +44,10 @@ async fn carry(
     set_up: Duration,
     distance: Distance,
 ) {
-    let stands = clock::now().instant + set_up;
-    let (sender, mut on_the_way) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    let established = clock::now().instant + set_up;
+    let (sender, mut in_transit) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
     let arriving = tokio::spawn(async move {
-        while let Some((at, bytes)) = on_the_way.recv().await {
+        while let Some((at, bytes)) = in_transit.recv().await {
             sleep_until(at).await;
             if to.write_all(&bytes).await.is_err() || to.flush().await.is_err() {
                 return;
@@ -61,8 +61,8 @@ async fn carry(
             Ok(0) | Err(_) => break,
             Ok(_) => {}
         }
-        let left = clock::now().instant.max(stands);
-        if sender.send((left + distance.one_way(), bytes)).is_err() {
+        let departed = clock::now().instant.max(established);
+        if sender.send((departed + distance.one_way(), bytes)).is_err() {
             break;
         }
     }

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use super::{Bench, in_time, signals, text};
 
-/// How many lines of the log a failed test shows.
-const SHOWN: usize = 100;
+/// How many lines at the end of the log a failed test prints.
+const LOG_TAIL: usize = 100;
 
 /// A running program, and the lines of its log.
 pub(crate) struct Process {
@@ -42,13 +42,13 @@ impl Bench {
         command
     }
 
-    /// The same command, run by another program that takes it as its last arguments, such as `strace`. That program keeps its
+    /// The same command, run by another program that takes it as its last arguments, such as `strace`. The wrapper keeps its
     /// search path.
     pub(crate) fn command_under(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
         let inner = self.command(arguments);
-        let (program, options) = wrapper.split_first().expect("a wrapper has a name");
+        let (program, options) = wrapper.split_first().expect("a wrapper has a program");
         let mut command = Command::new(program);
-        command.env_clear().env("PATH", std::env::var_os("PATH").expect("there is a search path"));
+        command.env_clear().env("PATH", std::env::var_os("PATH").expect("PATH is set"));
         command.args(options).arg(inner.get_program()).args(inner.get_args());
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command
@@ -88,20 +88,20 @@ impl Process {
     }
 
     /// Waits for the next line that meets the condition.
-    pub(crate) async fn until_line(&mut self, what: &str, so: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until_line(&mut self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
         loop {
-            let line = in_time(what, self.next()).await.unwrap_or_else(|| panic!("it ended without {what}"));
-            if so(&line) {
+            let line = in_time(what, self.next()).await.unwrap_or_else(|| panic!("the process ended without {what}"));
+            if condition(&line) {
                 return line;
             }
         }
     }
 
-    /// Waits for a line that meets the condition, unless one that was read already does.
-    pub(crate) async fn until_line_seen(&mut self, what: &str, so: impl Fn(&Value) -> bool) -> Value {
-        match self.seen.iter().find(|line| so(line)) {
+    /// Returns a line that meets the condition: one that was read already, or else the next one.
+    pub(crate) async fn until_line_seen(&mut self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        match self.seen.iter().find(|line| condition(line)) {
             Some(line) => line.clone(),
-            None => self.until_line(what, so).await,
+            None => self.until_line(what, condition).await,
         }
     }
 
@@ -133,13 +133,13 @@ impl Process {
         signals::send(name, self.pid());
     }
 
-    /// Waits for its end.
+    /// Waits for it to exit.
     pub(crate) async fn wait(mut self) -> ExitStatus {
         while in_time("the end of its log", self.next()).await.is_some() {}
         self.child.wait().unwrap()
     }
 
-    /// Waits for its end. Returns its exit code and all lines of its log.
+    /// Waits for it to exit. Returns its exit code and all lines of its log.
     pub(crate) async fn end(mut self) -> (Option<i32>, Vec<Value>) {
         while in_time("the end of its log", self.next()).await.is_some() {}
         let code = self.child.wait().unwrap().code();
@@ -148,7 +148,8 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// A failed test leaves no daemon behind, and shows the end of its log. Killing one that has ended fails, which is fine.
+    /// A failed test leaves no daemon behind, and prints the end of its log. Killing a process that has exited fails, which is
+    /// fine.
     fn drop(&mut self) {
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
@@ -156,7 +157,7 @@ impl Drop for Process {
             let seen = self.seen.iter().map(Value::to_string);
             let unseen = std::iter::from_fn(|| self.lines.try_recv().ok());
             let log: Vec<String> = seen.chain(unseen).collect();
-            let (_, end) = log.split_at(log.len().saturating_sub(SHOWN));
+            let (_, end) = log.split_at(log.len().saturating_sub(LOG_TAIL));
             println!("the daemon's log ended with:\n{}", end.join("\n"));
         }
     }

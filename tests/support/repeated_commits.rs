@@ -1,4 +1,4 @@
-//! Compares the commits that the simulator saw with those on record: repeats, and whether each is explained.
+//! Compares the commits that reached the simulator with those on record, and checks that each repeat is explained.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ impl Bench {
             let refused = followed(&arrivals).filter(|(commit, reads)| {
                 let needed = reads_needed(&commit.answer);
                 assert!(*reads >= needed, "{id}: sent again after {reads} reads of {needed}: {arrivals:#?}");
-                *reads < UNKNOWN
+                *reads < READS_IF_UNKNOWN
             });
             assert!(i64::try_from(refused.count()).unwrap() <= known.refused, "{id}: {known:?}, yet {arrivals:#?}");
             repeats += commits.saturating_sub(1);
@@ -43,7 +43,10 @@ impl Bench {
     fn arrivals_by_certificate(&self) -> HashMap<String, Vec<Arrival>> {
         let mut arrivals: HashMap<String, Vec<Arrival>> = HashMap::new();
         for arrival in self.simulator.arrivals() {
-            arrivals.entry(arrival.certificate_id.clone().expect("it names one")).or_default().push(arrival);
+            arrivals
+                .entry(arrival.certificate_id.clone().expect("each request names a certificate"))
+                .or_default()
+                .push(arrival);
         }
         arrivals
     }
@@ -70,7 +73,7 @@ impl Bench {
 }
 
 /// How many reads must follow a commit with an unknown outcome before it is repeated.
-const UNKNOWN: usize = 2;
+const READS_IF_UNKNOWN: usize = 2;
 
 /// How many reads must follow a commit with this answer before it is repeated.
 fn reads_needed(answer: &str) -> usize {
@@ -84,7 +87,7 @@ fn reads_needed(answer: &str) -> usize {
         | Class::Committed
         | Class::NotCommitted
         | Class::DeadEnd
-        | Class::Unclear => UNKNOWN,
+        | Class::Unclear => READS_IF_UNKNOWN,
     }
 }
 

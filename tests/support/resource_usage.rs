@@ -22,7 +22,7 @@ impl Process {
     /// Its peak memory, in kilobytes.
     pub(crate) fn peak_memory_kb(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel says it");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel reports VmHWM");
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 }

@@ -21,13 +21,13 @@ impl Bench {
 }
 
 impl ServiceManager {
-    /// Tells the command where it listens.
+    /// Passes its socket to the command.
     pub(crate) fn supervises(&self, command: &mut Command) {
         command.env("NOTIFY_SOCKET", &self.path);
     }
 
     /// Waits for a message with a line that starts with this. Returns the whole message.
-    pub(crate) async fn until_told(&self, start: &str) -> String {
+    pub(crate) async fn until_message(&self, start: &str) -> String {
         loop {
             let message = in_time(start, self.next()).await;
             if message.lines().any(|line| line.starts_with(start)) {
@@ -36,18 +36,18 @@ impl ServiceManager {
         }
     }
 
-    /// The lines of all messages that have arrived and were not waited for.
-    pub(crate) async fn told_so_far(&self) -> Vec<String> {
-        const LAST: &str = "that is all";
+    /// The lines of all messages that have arrived and were not read yet.
+    pub(crate) async fn unread_lines(&self) -> Vec<String> {
+        const LAST: &str = "the last message";
         let own = UnixDatagram::unbound().unwrap();
         own.send_to(LAST.as_bytes(), &self.path).await.unwrap();
-        let mut told = Vec::new();
+        let mut lines = Vec::new();
         loop {
             let message = in_time("the last message", self.next()).await;
             if message == LAST {
-                return told;
+                return lines;
             }
-            told.extend(message.lines().map(str::to_owned));
+            lines.extend(message.lines().map(str::to_owned));
         }
     }
 

@@ -1,22 +1,22 @@
-//! Sends signals by name, without a tool.
+//! Sends signals by name, without `kill`.
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// Sends a signal to a process.
 pub(crate) fn send(name: &str, process: u32) {
-    kill_process(number(process), named(name)).unwrap();
+    kill_process(pid(process), signal(name)).unwrap();
 }
 
 /// Sends a signal to all processes of a group.
 pub(crate) fn send_to_group(name: &str, group: u32) {
-    kill_process_group(number(group), named(name)).unwrap();
+    kill_process_group(pid(group), signal(name)).unwrap();
 }
 
-fn number(process: u32) -> Pid {
-    Pid::from_raw(process.try_into().unwrap()).expect("a process's number is positive")
+fn pid(process: u32) -> Pid {
+    Pid::from_raw(process.try_into().unwrap()).expect("a process ID is positive")
 }
 
-fn named(name: &str) -> Signal {
+fn signal(name: &str) -> Signal {
     match name {
         "TERM" => Signal::TERM,
         "INT" => Signal::INT,
@@ -27,6 +27,6 @@ fn named(name: &str) -> Signal {
         "ABRT" => Signal::ABORT,
         "SYS" => Signal::SYS,
         "QUIT" => Signal::QUIT,
-        _ => panic!("no test sends {name}"),
+        _ => panic!("unknown signal {name}"),
     }
 }

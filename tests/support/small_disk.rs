@@ -1,5 +1,5 @@
 //! A disk for a queue, small enough to be filled: a tmpfs in a mount namespace, which needs no root. SQLite can't reach into
-//! another namespace, so the program runs in it, and the test looks at a copy.
+//! another namespace, so the program runs in it, and the test reads a copy.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
@@ -82,7 +82,7 @@ impl SmallDisk {
         }
     }
 
-    /// Deletes what filled it.
+    /// Frees the space again.
     pub(crate) fn free(&self) {
         fs::remove_file(self.file("filler")).unwrap();
     }
@@ -95,9 +95,9 @@ impl SmallDisk {
     }
 
     /// Copies the queue from the disk back to the bench, after the daemon has ended.
-    pub(crate) fn bring_back(&self, bench: &Bench) {
+    pub(crate) fn copy_back(&self, bench: &Bench) {
         for name in ["queue.db", "queue.db-wal"] {
-            // What couldn't be checkpointed for lack of space is still in the write-ahead log.
+            // Pages that couldn't be checkpointed for lack of space are still in the write-ahead log.
             if self.file(name).exists() {
                 fs::copy(self.file(name), bench.path(name)).unwrap();
             }

@@ -15,7 +15,7 @@ const BY_NAME: u8 = 3;
 /// The proxy. Dropping it closes its socket.
 pub(crate) struct SocksProxy {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
     accepting: JoinHandle<()>,
 }
 
@@ -24,8 +24,8 @@ impl SocksProxy {
     pub(crate) async fn to(port: u16, user: &'static str, password: &'static str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let names = Arc::clone(&asked);
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let names = Arc::clone(&requests);
         let accepting = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -33,7 +33,7 @@ impl SocksProxy {
                 tokio::spawn(async move { serve(stream, port, (user, password), &names).await.unwrap_or_default() });
             }
         });
-        Self { address, asked, accepting }
+        Self { address, requests, accepting }
     }
 
     /// Its host and port.
@@ -41,9 +41,9 @@ impl SocksProxy {
         self.address
     }
 
-    /// The names that were requested.
-    pub(crate) fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+    /// The names and ports that were requested.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
@@ -53,29 +53,29 @@ impl Drop for SocksProxy {
     }
 }
 
-async fn serve(mut stream: TcpStream, port: u16, keys: (&str, &str), names: &Mutex<Vec<String>>) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, port: u16, login: (&str, &str), names: &Mutex<Vec<String>>) -> io::Result<()> {
     stream.read_u8().await?;
     read_text(&mut stream).await?;
     stream.write_all(&[5, BY_PASSWORD]).await?;
     stream.read_u8().await?;
     let (user, password) = (read_text(&mut stream).await?, read_text(&mut stream).await?);
-    let is_known = (user.as_str(), password.as_str()) == keys;
+    let is_known = (user.as_str(), password.as_str()) == login;
     stream.write_all(&[1, u8::from(!is_known)]).await?;
     if !is_known {
         return Ok(());
     }
     let mut command = [0; 4];
     stream.read_exact(&mut command).await?;
-    assert_eq!(command, [5, 1, 0, BY_NAME], "it is asked to connect to a name");
+    assert_eq!(command, [5, 1, 0, BY_NAME], "the client requests a connection to a name");
     let name = read_text(&mut stream).await?;
-    let asked = format!("{name}:{}", stream.read_u16().await?);
-    names.lock().unwrap().push(asked);
-    let mut end = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    let request = format!("{name}:{}", stream.read_u16().await?);
+    names.lock().unwrap().push(request);
+    let mut target = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
-    tokio::io::copy_bidirectional(&mut stream, &mut end).await.map(drop)
+    tokio::io::copy_bidirectional(&mut stream, &mut target).await.map(drop)
 }
 
-/// Reads a text that is preceded by its length.
+/// Reads a text that its length precedes.
 async fn read_text(stream: &mut TcpStream) -> io::Result<String> {
     let mut text = vec![0; usize::from(stream.read_u8().await?)];
     stream.read_exact(&mut text).await?;

@@ -15,13 +15,13 @@ pub(crate) struct Injection {
 }
 
 impl Injection {
-    /// Injects a fault in strace's words, such as `fsync:error=EIO`, into the calls of a process, or only into those on these
+    /// Injects a fault in strace's syntax, such as `fsync:error=EIO`, into the calls of a process, or only into those on these
     /// files.
     pub(crate) async fn begin(process: &Process, fault: &str, files: &[&Path]) -> Self {
         let mut command = Command::new("strace");
         command.args(["--follow-forks", "--quiet=exit", "--attach"]).arg(process.pid().to_string());
         command.arg(format!("--inject={fault}"));
-        command.arg(format!("--trace={}", fault.split_once(':').expect("a fault has a kind").0));
+        command.arg(format!("--trace={}", fault.split_once(':').expect("a fault starts with its system calls").0));
         command.args(files.iter().map(|file| format!("--trace-path={}", text(file))));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut strace = command.spawn().unwrap_or_else(|error| panic!("strace: {error}"));
@@ -34,7 +34,7 @@ impl Injection {
     }
 
     /// Waits until the fault has hit this many more calls.
-    pub(crate) async fn until_met(&mut self, calls: usize) {
+    pub(crate) async fn until_hits(&mut self, calls: usize) {
         for _ in 0..calls {
             self.until_line("(INJECTED)").await;
         }

@@ -7,7 +7,7 @@ use certcommit::clock;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-/// The greatest lateness of the current runtime's timers, from now on.
+/// Measures the greatest lateness of the current runtime's timers from now on.
 pub(crate) fn lateness() -> watch::Receiver<Duration> {
     const TICK: Duration = Duration::from_millis(5);
     let (sender, lateness) = watch::channel(Duration::ZERO);

@@ -1,4 +1,4 @@
-# The machine that the scenarios run on, and what they do with it.
+# The machine that the scenarios run on, and helpers for them.
 
 readonly WORK="$PWD/target/systemd"
 readonly SUITE="${SYSTEMD_SUITE:-bookworm}"
@@ -6,10 +6,10 @@ readonly ROOT="$WORK/$SUITE"
 readonly PACKAGES="$WORK/packages"
 readonly QUEUE=/var/lib/certcommit/queue.db
 readonly SIMULATOR=127.0.0.1:8017
-# After so many seconds, what is waited for doesn't come any more.
+# In seconds.
 readonly PATIENCE=60
 
-# Says which of the tools are missing, and ends.
+# Fails if any of these tools is missing.
 need() {
   local missing=()
   for tool in "$@"; do
@@ -18,7 +18,7 @@ need() {
   ((${#missing[@]} == 0)) || fail "missing: ${missing[*]}"
 }
 
-# The package of this version, and one of a later version that brings a migration.
+# Builds the package of this version, and one of a newer version with a migration.
 make_packages() {
   mkdir -p "$PACKAGES"
   local deb
@@ -27,13 +27,13 @@ make_packages() {
   make_next_version
 }
 
-# A later version of this tree: a higher number, and one more migration.
+# A newer version of this tree: a higher version number, and one more migration.
 make_next_version() {
   local next="$WORK/next" newest deb
   rm -rf "$next"
   mkdir -p "$next"
   tar --create --exclude=./target --exclude=./.git . | tar --extract --directory "$next"
-  # The same target directory, so that what both versions depend on is built once.
+  # A shared target directory, so that dependencies are built once.
   ln -s "$PWD/target" "$next/target"
   newest="$(find migrations -name '*.sql' -printf '%f\n' | sort | tail -n 1 | cut -d _ -f 1)"
   echo 'ALTER TABLE daemon ADD COLUMN made_up INTEGER;' \
@@ -45,7 +45,7 @@ make_next_version() {
   cp "$deb" "$PACKAGES/certcommit-next.deb"
 }
 
-# A small Debian with a systemd, made once.
+# Builds a small Debian with systemd, unless there is one.
 make_root() {
   if [[ -d "$ROOT" ]]; then
     return
@@ -56,7 +56,7 @@ make_root() {
   mv "$ROOT.new" "$ROOT"
 }
 
-# Starts the machine. What it writes goes to memory, and with it when it ends.
+# Boots the machine. Its writes stay in memory, and are lost when it stops.
 boot() {
   console="$(mktemp "$WORK/console.XXXXXX")"
   SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --boot --directory="$ROOT" --volatile=overlay \
@@ -70,28 +70,29 @@ is_up() {
   leader="$(pgrep --parent "$nspawn")" && [[ "$(inside systemctl is-system-running --wait 2> /dev/null)" == running ]]
 }
 
-# Runs a command on the machine, as root or as somebody.
+# Runs a command on the machine as root.
 inside() {
   nsenter --target "$leader" --mount --uts --ipc --net --pid --cgroup --root --wd -- "$@"
 }
 
+# Runs a command on the machine as this user.
 as() {
   local user="$1"
   shift
   inside runuser --user "$user" -- "$@"
 }
 
-# Writes a file on the machine, from standard input.
+# Writes standard input to a file on the machine.
 write() {
   inside sh -c 'mkdir -p "$(dirname "$1")" && cat > "$1"' sh "$1"
 }
 
-# Ends the machine, and after a failure shows its journal.
+# Stops the machine. After a failure, first shows its journal.
 finish() {
   if [[ -z "${passed:-}" && -n "${leader:-}" ]]; then
     inside journalctl --no-pager --boot --lines 80 || true
   fi
-  # Without its first process, the machine and its mounts are gone.
+  # When its init dies, the machine and its mounts are gone.
   kill -s KILL "${leader:-$nspawn}" || true
   wait "$nspawn" || true
   rm -f "$console"
@@ -131,7 +132,7 @@ is_property() {
   [[ "$(property "$1" "$2")" == "$3" ]]
 }
 
-# SQL as a member of the group runs it.
+# Runs SQL as a member of the group.
 sql() {
   as alice sqlite3 -batch -cmd '.timeout 5000' "${2:-$QUEUE}" "$1"
 }
@@ -140,7 +141,7 @@ is_sql() {
   [[ "$(sql "$1" "${3:-$QUEUE}")" == "$2" ]]
 }
 
-# Enqueues so many certificates, named after the prefix, as a member of the group.
+# Enqueues COUNT certificates, named PREFIX-0001 and so on, as a member of the group.
 enqueue() {
   local prefix="$1" count="$2" queue="${3:-$QUEUE}"
   sql "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $count)
@@ -155,32 +156,32 @@ are_submitted() {
   (($(submitted "${2:-$QUEUE}") >= $1))
 }
 
-# Runs dpkg, and shows what it says only if it fails.
-packages() {
-  local said
-  said="$(inside dpkg "$@" 2>&1)" || fail "dpkg $*: $said"
+# Runs dpkg, and shows its output only if it fails.
+run_dpkg() {
+  local output
+  output="$(inside dpkg "$@" 2>&1)" || fail "dpkg $*: $output"
 }
 
-# Installs the package, and the people: alice is a member of the group, bob is not.
+# Installs the package, and creates two users: alice is in the group, bob is not.
 install() {
-  packages --install /packages/certcommit.deb
+  run_dpkg --install /packages/certcommit.deb
   inside useradd --create-home --groups certcommit alice
   inside useradd --create-home bob
 }
 
-# Serves the simulator for the API on the machine, with this latency in milliseconds.
+# Starts the simulator of the API on the machine, with this latency in milliseconds.
 simulate() {
   inside systemd-run --quiet --unit=simulator --property=StandardOutput=file:/run/simulator \
     certcommit demo --serve "$SIMULATOR" --latency "${1:-50}"
   eventually 'the simulator listens' inside grep --no-messages --quiet 'Ctrl-C' /run/simulator
 }
 
-# The simulator's key that goes by this name: SECRET_ID or SECRET_KEY.
-simulators() {
+# Prints the simulator's SECRET_ID or SECRET_KEY.
+simulator_key() {
   inside sed --quiet --regexp-extended "s/.*TENCENTCLOUD_$1=([^ ]+).*/\1/p" /run/simulator
 }
 
-# Points a configuration to the simulator, with waits that suit a test.
+# Writes a configuration for the simulator, with short waits.
 configure() {
   write "${1:-/etc/certcommit/certcommit.toml}" << END
 [database]
@@ -195,15 +196,15 @@ resend_after = "3s"
 END
 }
 
-# The simulator's keys in the vendor's file, for the daemon alone.
+# Writes the simulator's keys to the vendor's file, readable only by the daemon.
 give_credentials() {
-  printf '[default]\nsecret_id = %s\nsecret_key = %s\n' "$(simulators SECRET_ID)" "$(simulators SECRET_KEY)" \
+  printf '[default]\nsecret_id = %s\nsecret_key = %s\n' "$(simulator_key SECRET_ID)" "$(simulator_key SECRET_KEY)" \
     | write /etc/tencentcloud/credentials
   inside chown certcommit /etc/tencentcloud/credentials
   inside chmod 0600 /etc/tencentcloud/credentials
 }
 
-# A machine where the service runs.
+# Installs and starts the service.
 serve() {
   install
   simulate "${1:-50}"
@@ -212,16 +213,16 @@ serve() {
   inside systemctl start certcommit
 }
 
-# Holds that so many rows are submitted, that the server placed as many orders and so none twice, and that it never saw
-# more than 20 requests in a second. The simulator ends with its account.
+# Asserts that all COUNT rows are submitted, that the server placed as many orders, so none twice, and that it never saw
+# more than 20 requests in a second. Stops the simulator, which then prints a summary.
 expect_each_once() {
-  local count="$1" account
-  expect 'rows that are submitted' "$(submitted)" "$count"
-  expect 'rows in all' "$(sql 'SELECT count(*) FROM submissions')" "$count"
+  local count="$1" summary
+  expect 'submitted rows' "$(submitted)" "$count"
+  expect 'all rows' "$(sql 'SELECT count(*) FROM submissions')" "$count"
   inside systemctl kill --signal INT simulator
-  eventually 'the simulator gives its account' inside grep --quiet 'orders placed' /run/simulator
-  account="$(inside tail --lines 1 /run/simulator)"
-  expect_part 'the simulator' "$account" " $count orders placed"
-  [[ "$account" =~ 'worst sliding second '([0-9]+) ]] && ((BASH_REMATCH[1] <= 20)) || fail "the rate: $account"
-  echo "        $account"
+  eventually 'the simulator prints its summary' inside grep --quiet 'orders placed' /run/simulator
+  summary="$(inside tail --lines 1 /run/simulator)"
+  expect_part 'the simulator' "$summary" " $count orders placed"
+  [[ "$summary" =~ 'worst sliding second '([0-9]+) ]] && ((BASH_REMATCH[1] <= 20)) || fail "the rate: $summary"
+  echo "        $summary"
 }

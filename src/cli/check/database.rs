@@ -1,4 +1,5 @@
-//! What `certcommit check` reports about the database. It runs beside the daemon, and writes nothing unless asked to repair.
+//! What `certcommit check` reports about the database. It may run while the daemon does, and writes nothing unless
+//! asked to repair.
 
 use super::report::Report;
 use crate::cli::exit::{Code, Failure};
@@ -9,7 +10,7 @@ use crate::submission::State;
 
 const REPAIR: &str = "If rules are missing or altered, stop the daemon and run: certcommit check --repair";
 const UNSAFE_FILESYSTEM: &str =
-    "is served by another program or by the machine's host: locks are safe only if that enforces them";
+    "is served by another program or by the virtual machine's host: locks are safe only if the server enforces them";
 
 /// Checks the database, all of it if `integrity` is set.
 pub(super) async fn check(report: &mut Report, settings: &Settings, integrity: bool) -> Result<(), Failure> {
@@ -42,7 +43,7 @@ pub(super) async fn check(report: &mut Report, settings: &Settings, integrity: b
     for flaw in &flaws {
         report.line("rules", flaw)?;
     }
-    Err(Failure::new(Code::Data, format!("{path} is not as certcommit made it; see the lines above. {REPAIR}")))
+    Err(Failure::new(Code::Data, format!("{path} differs from what certcommit created; see the lines above. {REPAIR}")))
 }
 
 async fn summarize(report: &mut Report, queue: &mut Queue, settings: &Settings) -> Result<(), Failure> {
@@ -62,13 +63,13 @@ async fn summarize(report: &mut Report, queue: &mut Queue, settings: &Settings) 
     Ok(())
 }
 
-/// Reports what the daemon handles by itself when it starts: it pauses, or counts again.
+/// Reports what the daemon handles itself when it starts, by pausing or by recounting.
 async fn check_record(report: &mut Report, queue: &mut Queue, marker: Option<i64>) -> Result<(), Failure> {
     if let Some(gap) = queue.gap(marker).await? {
         report.line("record", gap)?;
     }
     if queue.is_miscounted().await? {
-        report.line("record", "the counts in state_counts are wrong; the daemon will count again")?;
+        report.line("record", "the counts in state_counts are wrong; the daemon will recount")?;
     }
     Ok(())
 }
@@ -76,7 +77,7 @@ async fn check_record(report: &mut Report, queue: &mut Queue, marker: Option<i64
 async fn check_integrity(report: &mut Report, queue: &mut Queue, settings: &Settings) -> Result<(), Failure> {
     let findings = queue.check_integrity().await?;
     if findings.is_empty() {
-        report.line("integrity", "whole: structure, rules, and the rows among each other")?;
+        report.line("integrity", "intact: structure, rules, and consistency of the rows")?;
         return Ok(());
     }
     for finding in &findings {
@@ -87,31 +88,31 @@ async fn check_integrity(report: &mut Report, queue: &mut Queue, settings: &Sett
     Err(Failure::new(Code::Data, advice))
 }
 
-/// Restores the rules, and reports what was done and what could not be.
+/// Restores the rules, and reports what was restored and what wasn't.
 pub(super) async fn restore_rules(report: &mut Report, settings: &Settings) -> Result<(), Failure> {
     let repaired = repair(&settings.database, clock::now().unix).await?;
-    let mut tell = |what: &str| report.line("repair", what);
+    let mut print = |what: &str| report.line("repair", what);
     let Some(copy) = repaired.copy else {
-        tell("nothing to do: the rules are complete, and the counts are right")?;
+        print("nothing to do: the rules are complete, and the counts are correct")?;
         return Ok(());
     };
-    tell(&format!("copied to {} first", copy.display()))?;
+    print(&format!("copied the queue to {} first", copy.display()))?;
     for flaw in &repaired.fixed {
-        tell(&format!("{} {} is restored", flaw.kind(), flaw.name()))?;
+        print(&format!("{} {} is restored", flaw.kind(), flaw.name()))?;
     }
     if repaired.recounted {
-        tell("state_counts is counted again")?;
+        print("state_counts is recounted")?;
     }
     if let Some(Saved { submissions, ids, strays }) = repaired.saved {
-        tell(&format!(
+        print(&format!(
             "the dump is a queue again: {submissions} submissions, of {ids} that were ever enqueued; {strays} certificates \
              have requests on record but are not in the queue"
         ))?;
-        tell("it is paused: enqueue what is missing, then run certcommit verify --pending and certcommit resume")?;
+        print("it is paused: enqueue what is missing, then run certcommit verify --pending and certcommit resume")?;
     }
     for (flaw, reason) in &repaired.left {
         let reason = reason.as_deref().unwrap_or("it can't be restored; restore a backup");
-        tell(&format!("NOT restored: {flaw}: {reason}"))?;
+        print(&format!("NOT restored: {flaw}: {reason}"))?;
     }
     Ok(())
 }

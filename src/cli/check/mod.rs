@@ -6,14 +6,14 @@ mod report;
 use super::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
-use crate::daemon::{client_settings, way_to_api};
+use crate::daemon::{api_route, client_settings};
 use crate::submission::{CertificateId, Outcome, OutcomeClass, RequestKind};
 use crate::tencent::{Client, ClockSkew, Found, Source};
 use report::Report;
 
-/// A certificate that nobody has: if the API says that it doesn't exist, we are allowed to read.
-const NOBODYS_CERTIFICATE: &str = "certcommit-check";
-/// A reply may take this long, so a smaller difference says nothing about the clock.
+/// The ID of no certificate. If the API replies that it doesn't exist, the account may read certificates.
+const NONEXISTENT_CERTIFICATE: &str = "certcommit-check";
+/// A reply may take this long, so a smaller difference proves nothing about the clock.
 const CLOCK_TOLERANCE_S: u64 = 5;
 
 #[derive(Debug, clap::Args)]
@@ -24,12 +24,12 @@ pub(super) struct Arguments {
     /// Check only the configuration, as a reload would read it.
     #[arg(long)]
     configuration: bool,
-    /// Read and check the whole database, beside the daemon if one is running. Takes a minute for ten million rows in memory,
-    /// and longer from disk.
+    /// Read and check the whole database; the daemon may be running. Takes a minute for ten million rows in memory, and
+    /// longer from disk.
     #[arg(long)]
     integrity: bool,
-    /// Restore missing or altered rules of the queue, and count again. The daemon must be stopped. First copies the queue
-    /// beside itself. Changes no rows; reports those that break the rules, as --integrity does.
+    /// Restore missing or altered rules of the queue, and recount. The daemon must be stopped. First copies the queue into
+    /// the same directory. Changes no rows; reports those that break the rules, as --integrity does.
     #[arg(long, conflicts_with_all = ["configuration", "online"])]
     repair: bool,
 }
@@ -46,14 +46,17 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
         return database::check(&mut report, settings, true).await.map(|()| Code::Done);
     }
     database::check(&mut report, settings, arguments.integrity).await?;
-    let route = way_to_api(settings)?;
+    let route = api_route(settings)?;
     report.line("proxy", &route)?;
     let found = super::credentials::find(&settings.credentials).await?;
     report.line("credentials", describe(settings, &found))?;
     for skipped in &found.skipped {
         report.line("", format!("not from {skipped}"))?;
     }
-    report.line("clock", format!("{} (must be right to five minutes, for signatures)", clock::now().unix))?;
+    report.line(
+        "clock",
+        format!("{} (signatures require a clock that is right within five minutes)", clock::now().unix),
+    )?;
     let client = Client::new(client_settings(settings, route.proxy()))?;
     if arguments.online {
         check_api(&mut report, &client, &found).await?;
@@ -61,7 +64,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     Ok(Code::Done)
 }
 
-/// The public half of the credentials, and where they come from.
+/// The public half of the credentials, and their source.
 fn describe(settings: &Settings, found: &Found) -> String {
     let profile = match found.source {
         Source::File(_) => format!(", profile {}", settings.credentials.profile),
@@ -74,14 +77,14 @@ fn describe(settings: &Settings, found: &Found) -> String {
 }
 
 async fn check_api(report: &mut Report, client: &Client, found: &Found) -> Result<(), Failure> {
-    let id = NOBODYS_CERTIFICATE.parse::<CertificateId>();
+    let id = NONEXISTENT_CERTIFICATE.parse::<CertificateId>();
     let id = id.map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
     let exchange = client.request(RequestKind::Readback, &found.credentials, &id, None, |_| ()).await;
     if let Some(skew) = exchange.skew {
         report.line("clock", describe_skew(skew))?;
     }
-    let good = verdict(&exchange.outcome).map_err(|bad| Failure::new(Code::Unavailable, bad))?;
-    Ok(report.line("api", good)?)
+    let finding = verdict(&exchange.outcome).map_err(|problem| Failure::new(Code::Unavailable, problem))?;
+    Ok(report.line("api", finding)?)
 }
 
 fn describe_skew(skew: ClockSkew) -> String {
@@ -95,10 +98,10 @@ fn verdict(outcome: &Outcome) -> Result<String, String> {
     let (why, code) = (outcome.why(), outcome.error.as_ref().map_or("", |error| error.code.as_str()));
     match outcome.class {
         OutcomeClass::Failed => Ok(format!("reached; reading is permitted (it replied {code}, as expected)")),
-        OutcomeClass::Throttled => Ok(format!("reached; it limits the rate at present ({code})")),
-        OutcomeClass::Denied => Err(format!(
-            "the API denies reading ({why}): grant ssl:DescribeCertificate, which is required to read back what is in doubt"
-        )),
+        OutcomeClass::Throttled => Ok(format!("reached; it currently limits the rate ({code})")),
+        OutcomeClass::Denied => {
+            Err(format!("the API denies reading ({why}): grant ssl:DescribeCertificate, which readbacks require"))
+        }
         OutcomeClass::Account => Err(format!("the API refuses the account or its credentials: {why}")),
         OutcomeClass::NotSent => Err(format!("the API can't be reached: {why}")),
         OutcomeClass::Committed | OutcomeClass::NotCommitted | OutcomeClass::DeadEnd | OutcomeClass::Unclear => {

@@ -5,10 +5,10 @@ use std::io::{self, StdoutLock, Write as _};
 
 use crate::escaping::printable;
 
-/// Where the text begins.
-const LABEL: usize = 15;
-/// Longer lines are cut. Paths and others' texts in them can hold anything.
-const LONGEST: usize = 4096;
+/// The column where the text begins.
+const LABEL_WIDTH: usize = 15;
+/// Longer lines are truncated. Paths and stored texts in them can contain anything.
+const MAX_CHARS: usize = 4096;
 
 pub(super) struct Report(StdoutLock<'static>);
 
@@ -19,6 +19,6 @@ impl Report {
 
     /// Prints a line; one without a label continues the line before.
     pub(super) fn line(&mut self, label: &str, text: impl Display) -> io::Result<()> {
-        writeln!(self.0, "{label:LABEL$}{}", printable(&text.to_string(), LONGEST))
+        writeln!(self.0, "{label:LABEL_WIDTH$}{}", printable(&text.to_string(), MAX_CHARS))
     }
 }

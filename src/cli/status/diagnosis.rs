@@ -9,8 +9,8 @@ const SILENT_AFTER: i64 = 35;
 
 const READ_ONLY: &str = "the filesystem of the queue is mounted read-only: nothing can be enqueued or sent";
 
-/// For a cause that the daemon knows and this version doesn't.
-const UNKNOWN_CAUSE: &str = "remove the cause; then: certcommit resume";
+/// For a cause that the daemon knows, but this version doesn't.
+const REMEDY_OF_UNKNOWN_CAUSE: &str = "remove the cause; then: certcommit resume";
 
 /// What `status` shows.
 #[derive(Debug, Clone)]
@@ -20,15 +20,15 @@ pub(super) struct Diagnosis {
     pub(super) flaws: Vec<Flaw>,
     /// Requests that were made and are not on record.
     pub(super) gap: Option<RestoreGap>,
-    /// Whether its filesystem is mounted read-only.
+    /// Whether the queue's filesystem is mounted read-only.
     pub(super) read_only: bool,
     /// Whether a daemon holds the queue.
     pub(super) alive: bool,
     /// Now, in unix seconds.
     pub(super) now: i64,
-    /// The most commits in a second.
+    /// The configured maximum of commits per second.
     pub(super) cap: u32,
-    /// The most reads in a second.
+    /// The configured maximum of readbacks per second.
     pub(super) reads_cap: u32,
 }
 
@@ -38,24 +38,24 @@ pub(super) enum Condition {
     /// It works, or waits for work.
     Running,
     /// An operator paused it.
-    PausedByHand,
+    PausedByOperator,
     /// It paused itself when it started, and waits for an operator: its database may lack requests that were sent.
     PausedAtStart,
     /// A fault that is not specific to one submission paused it.
     PausedByFault,
-    /// It sends commits, and reads nothing back.
+    /// It sends commits, but reads nothing back.
     ReadbackPaused,
     /// It is stopping.
     Stopping,
-    /// It is alive, and has not written for too long.
+    /// It is alive, but hasn't written for too long.
     Silent,
-    /// It is alive, and has not written yet.
+    /// It is alive, but hasn't written yet.
     Starting,
-    /// It stopped in good order.
-    Ended,
+    /// It shut down cleanly.
+    Stopped,
     /// It ended in any other way.
     Died,
-    /// None has run yet.
+    /// No daemon has run yet.
     NeverRan,
 }
 
@@ -64,13 +64,13 @@ impl Diagnosis {
         let (row, control) = (&self.status.daemon, &self.status.control);
         match (self.alive, &*row.mode) {
             (false, _) if row.started_at.is_none() => Condition::NeverRan,
-            (false, "stopped") => Condition::Ended,
+            (false, "stopped") => Condition::Stopped,
             (false, _) => Condition::Died,
             (true, "stopped") => Condition::Starting,
             (true, _) if self.silent_for() > SILENT_AFTER => Condition::Silent,
             (true, "stopping") => Condition::Stopping,
             (true, mode) => match (control.cause(), mode, row.cause()) {
-                (Some(Cause::Pause(PauseCause::ByOperator { .. })), _, _) => Condition::PausedByHand,
+                (Some(Cause::Pause(PauseCause::ByOperator { .. })), _, _) => Condition::PausedByOperator,
                 (Some(_), _, _) => Condition::PausedAtStart,
                 (None, "paused_by_fault", _) => Condition::PausedByFault,
                 (None, _, Some(Cause::Pause(cause))) if cause.is_of_readback() => Condition::ReadbackPaused,
@@ -79,18 +79,18 @@ impl Diagnosis {
         }
     }
 
-    /// How long the daemon has not written, in seconds.
+    /// Seconds since the daemon last wrote.
     pub(super) fn silent_for(&self) -> i64 {
         self.status.daemon.heartbeat_at.map_or(0, |at| self.now - at)
     }
 
-    /// Whether commits go out.
-    pub(super) fn goes_on(&self) -> bool {
+    /// Whether commits are sent.
+    pub(super) fn sends_commits(&self) -> bool {
         matches!(self.condition(), Condition::Running | Condition::ReadbackPaused)
     }
 
-    /// Submissions that wait to be read back while nothing is.
-    pub(super) fn unread(&self) -> Option<i64> {
+    /// The submissions in doubt, if there are any and readback is paused.
+    pub(super) fn stuck_in_doubt(&self) -> Option<i64> {
         let in_doubt = self.status.counts.of(State::InDoubt);
         (self.condition() == Condition::ReadbackPaused && in_doubt > 0).then_some(in_doubt)
     }
@@ -98,7 +98,7 @@ impl Diagnosis {
     /// Why it is paused, or reads nothing back. For a cause that this version doesn't know, this is the stored text.
     pub(super) fn why(&self) -> Option<String> {
         match self.condition() {
-            Condition::PausedByHand | Condition::PausedAtStart => {
+            Condition::PausedByOperator | Condition::PausedAtStart => {
                 self.status.control.cause().map(|cause| cause.to_string())
             }
             Condition::PausedByFault | Condition::ReadbackPaused | Condition::Running => {
@@ -107,7 +107,7 @@ impl Diagnosis {
             Condition::Stopping
             | Condition::Silent
             | Condition::Starting
-            | Condition::Ended
+            | Condition::Stopped
             | Condition::Died
             | Condition::NeverRan => None,
         }
@@ -123,7 +123,7 @@ impl Diagnosis {
         (!damage.is_empty()).then(|| damage.join("; "))
     }
 
-    /// Whether the read-only mount stops the work. A daemon that works nevertheless sees another mount.
+    /// Whether the read-only mount stops the work. A daemon that still works has another mount of the same files.
     fn is_stuck_read_only(&self) -> bool {
         self.read_only && (!self.alive || self.condition() == Condition::Silent)
     }
@@ -138,36 +138,37 @@ impl Diagnosis {
         }
         let open = self.status.counts.open();
         match self.condition() {
-            Condition::PausedByHand | Condition::PausedAtStart => {
+            Condition::PausedByOperator | Condition::PausedAtStart => {
                 self.status.control.cause().map(|cause| cause.remedy())
             }
             Condition::PausedByFault | Condition::ReadbackPaused | Condition::Running => {
                 let known = self.status.daemon.cause().map(|cause| cause.remedy());
-                known.or_else(|| self.why().map(|_| UNKNOWN_CAUSE.to_owned()))
+                known.or_else(|| self.why().map(|_| REMEDY_OF_UNKNOWN_CAUSE.to_owned()))
             }
             Condition::Silent => Some(
-                "is the disk full, or does a program keep a transaction open? journalctl -u certcommit -p warning. It goes \
-                 on by itself when the database works"
+                "is the disk full, or does a program keep a transaction open? journalctl -u certcommit -p warning. The daemon \
+                 continues by itself once the database works"
                     .to_owned(),
             ),
-            Condition::Died => {
-                Some("systemctl status certcommit; journalctl -u certcommit -p warning; systemctl start certcommit".to_owned())
-            }
-            Condition::Ended | Condition::NeverRan if open > 0 => {
+            Condition::Died => Some(
+                "systemctl status certcommit; journalctl -u certcommit -p warning; systemctl start certcommit"
+                    .to_owned(),
+            ),
+            Condition::Stopped | Condition::NeverRan if open > 0 => {
                 Some("systemctl start certcommit; or see: systemctl status certcommit".to_owned())
             }
-            Condition::Ended | Condition::NeverRan | Condition::Stopping | Condition::Starting => None,
+            Condition::Stopped | Condition::NeverRan | Condition::Stopping | Condition::Starting => None,
         }
     }
 
     /// The expected requests per second: the daemon's own figure for commits, or the limits.
     fn paces(&self) -> Paces {
-        let told = self.status.daemon.pace.filter(|pace| self.alive && pace.is_finite() && *pace > 0.0);
-        Paces { commits: told.unwrap_or(f64::from(self.cap)), reads: f64::from(self.reads_cap) }
+        let own = self.status.daemon.pace.filter(|pace| self.alive && pace.is_finite() && *pace > 0.0);
+        Paces { commits: own.unwrap_or(f64::from(self.cap)), reads: f64::from(self.reads_cap) }
     }
 
-    /// How long the open submissions take at this pace, in seconds, from when the next is due, and at least until the last
-    /// is due.
+    /// Seconds until the open submissions are done at this pace: counted from when the next is due, and at least until the
+    /// last is due.
     pub(super) fn time_left(&self) -> Option<i64> {
         let open = self.status.counts.open();
         if open <= 0 {
@@ -177,7 +178,7 @@ impl Diagnosis {
         Some((wait(self.status.next_due) + self.work()).max(wait(self.status.last_due)))
     }
 
-    /// How long their requests take, in seconds.
+    /// Seconds that the requests for the open submissions take.
     pub(super) fn work(&self) -> i64 {
         let seconds = self.status.counts.time_left(self.paces()).as_secs();
         i64::try_from(seconds).unwrap_or(i64::MAX).saturating_add(1)

@@ -1,43 +1,39 @@
-//! The queue at a glance, for programs: the keys stay as they are.
+//! The queue at a glance, for programs. The keys are stable.
 
 use serde_json::{Map, Value, json};
 
 use super::diagnosis::Diagnosis;
 use crate::submission::State;
 
-/// Every key with its type and its meaning, as the man page has them. Times are unix seconds.
+/// Every key with its type and its meaning, for the man page. Times are unix seconds.
 pub(in crate::cli) const KEYS: &[(&str, &str, &str)] = &[
     ("at", "integer", "When this was read."),
-    ("daemon.alive", "boolean", "Whether a daemon holds the queue; the lock tells, not the row."),
+    ("daemon.alive", "boolean", "Whether a daemon holds the queue, by its lock, not its row."),
     ("daemon.mode", "text", "What it is doing: running, paused_by_operator, paused_by_fault, stopping or stopped."),
-    ("daemon.why", "text or null", "Why, if it isn't simply running. The words may change."),
-    ("daemon.why_code", "text or null", "The code of the cause, which stays."),
-    ("daemon.pid", "integer or null", "Its process."),
+    ("daemon.why", "text or null", "Why, if it isn't simply running. The wording may change."),
+    ("daemon.why_code", "text or null", "The stable code of that cause."),
+    ("daemon.pid", "integer or null", "Its process ID."),
     ("daemon.version", "text or null", "Its version."),
-    ("daemon.run_id", "text or null", "Its run, as in the table requests."),
+    ("daemon.run_id", "text or null", "The ID of its run, as in the table requests."),
     ("daemon.started_at", "integer or null", "When it started."),
-    ("daemon.heartbeat_at", "integer or null", "When it last wrote; every 10 seconds."),
-    ("daemon.pace", "number or null", "Commits a second that it allows itself at present."),
-    ("cap", "integer", "The most commits in a second, by the configuration."),
+    ("daemon.heartbeat_at", "integer or null", "Its last heartbeat, which it writes every 10 seconds."),
+    ("daemon.pace", "number or null", "The commits per second that it currently allows itself."),
+    ("cap", "integer", "The configured maximum of commits per second."),
     ("paused", "boolean", "Whether an operator paused it."),
-    ("pause_reason", "text or null", "The operator's reason, or certcommit's words if it paused at its start."),
+    ("pause_reason", "text or null", "The operator's reason, or certcommit's own if it paused itself when it started."),
     ("pause_code", "text or null", "The code of the cause: paused_by_operator, or that of certcommit's own pause."),
     (
         "damage",
         "text or null",
-        "What is wrong with the database: rules that are missing, requests that are not on record, counts that are wrong. The words may change.",
+        "What is wrong with the database: rules that are missing, requests that are not on record, counts that are wrong. The wording may change.",
     ),
-    ("todo", "text or null", "What to do, if something is wrong. The words may change."),
+    ("todo", "text or null", "What to do, if something is wrong. The wording may change."),
     ("counts.STATE", "integer", "Submissions in this state, for each of the seven."),
-    (
-        "submitted_per_minute",
-        "30 integers",
-        "Successes in each of the last 30 minutes, that which ends now at the end.",
-    ),
+    ("submitted_per_minute", "30 integers", "Successes in each of the last 30 minutes, the current minute last."),
     (
         "time_left_seconds",
         "integer or null",
-        "About how long it takes; null while no commits go out or what is in doubt can't be read back, or if nothing is open.",
+        "The estimated time until nothing is open; null while no commits are sent or submissions in doubt can't be read back, or if nothing is open.",
     ),
     ("oldest_open.certificate_id", "text", "The oldest open submission; oldest_open is null if there is none."),
     ("oldest_open.state", "text", "Its state."),
@@ -53,7 +49,7 @@ pub(in crate::cli) const KEYS: &[(&str, &str, &str)] = &[
     ("errors[].at_least", "boolean", "Whether there are more than were counted."),
 ];
 
-pub(super) fn machine(diagnosis: &Diagnosis) -> Value {
+pub(super) fn to_json(diagnosis: &Diagnosis) -> Value {
     let status = &diagnosis.status;
     let counts: Map<_, _> =
         State::ALL.into_iter().map(|state| (state.as_str().to_owned(), json!(status.counts.of(state)))).collect();
@@ -81,7 +77,7 @@ pub(super) fn machine(diagnosis: &Diagnosis) -> Value {
         "todo": diagnosis.todo(),
         "counts": counts,
         "submitted_per_minute": status.per_minute,
-        "time_left_seconds": diagnosis.time_left().filter(|_| diagnosis.goes_on() && diagnosis.unread().is_none()),
+        "time_left_seconds": diagnosis.time_left().filter(|_| diagnosis.sends_commits() && diagnosis.stuck_in_doubt().is_none()),
         "oldest_open": oldest,
         "next_due_at": status.next_due,
         "last_due_at": status.last_due,
@@ -96,16 +92,16 @@ mod tests {
     use super::*;
     use crate::queue::{DaemonRow, ErrorCount, Oldest, RestoreGap, Status, UntrustedText};
 
-    /// Every key with the type of its value. The states stand for one another, as do the entries of a list.
-    fn typed(prefix: &str, value: &Value, found: &mut Vec<(String, &'static str)>) {
+    /// Collects every key with the type of its value. All states share one key, as do all entries of a list.
+    fn collect_types(prefix: &str, value: &Value, found: &mut Vec<(String, &'static str)>) {
         match value {
             Value::Object(object) => object.iter().for_each(|(key, value)| {
                 let key = if prefix == "counts." { "STATE" } else { key };
                 let dot = if value.is_object() { "." } else { "" };
-                typed(&format!("{prefix}{key}{dot}"), value, found);
+                collect_types(&format!("{prefix}{key}{dot}"), value, found);
             }),
             Value::Array(list) if list.iter().all(Value::is_object) => {
-                list.iter().for_each(|value| typed(&format!("{prefix}[]."), value, found));
+                list.iter().for_each(|value| collect_types(&format!("{prefix}[]."), value, found));
             }
             Value::Array(list) if list.len() == 30 && list.iter().all(Value::is_i64) => {
                 found.push((prefix.to_owned(), "30 integers"));
@@ -121,14 +117,14 @@ mod tests {
 
     fn keys(diagnosis: &Diagnosis) -> Vec<(String, &'static str)> {
         let mut found = Vec::new();
-        typed("", &machine(diagnosis), &mut found);
+        collect_types("", &to_json(diagnosis), &mut found);
         found.sort();
         found.dedup();
         found
     }
 
     #[test]
-    fn the_keys_and_types_are_those_that_are_documented() {
+    fn the_keys_and_types_are_as_documented() {
         let text = UntrustedText::of("text");
         let nothing = Diagnosis {
             status: Status::default(),
@@ -167,12 +163,14 @@ mod tests {
         paused.status.control.paused = true;
         let full: BTreeSet<_> = keys(&everything).into_iter().chain(keys(&paused)).collect();
         let mut full = Vec::from_iter(full);
-        // Whether it may be null shows when there is nothing.
-        let null = |key: &str| keys(&nothing).contains(&(key.to_owned(), "null")) || key == "errors[].code";
+        // `nothing` shows which keys may be null.
+        let may_be_null = |key: &str| keys(&nothing).contains(&(key.to_owned(), "null")) || key == "errors[].code";
         full.retain(|(_, kind)| *kind != "null");
         let found: Vec<(String, String)> = full
             .into_iter()
-            .map(|(key, kind)| if null(&key) { (key, format!("{kind} or null")) } else { (key, kind.to_owned()) })
+            .map(
+                |(key, kind)| if may_be_null(&key) { (key, format!("{kind} or null")) } else { (key, kind.to_owned()) },
+            )
             .collect();
         let mut documented: Vec<(String, String)> =
             KEYS.iter().map(|(key, kind, _)| ((*key).to_owned(), (*kind).to_owned())).collect();

@@ -1,9 +1,9 @@
 //! `certcommit status`: the queue at a glance.
 
+mod alternate_screen;
 mod diagnosis;
 mod json;
-mod screen;
-mod view;
+mod text;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -16,20 +16,20 @@ use crate::config::Settings;
 use crate::escaping::printable;
 use crate::queue::{Opening, Queue, QueueError, RestoreMarker, daemon_lives};
 
+use alternate_screen::{AlternateScreen, Size};
 use diagnosis::Diagnosis;
 pub(super) use json::KEYS;
-use screen::{Screen, Size};
-use view::view;
+use text::lines_of;
 
 const WATCH_EVERY: Duration = Duration::from_secs(1);
-/// Lines are broken here at the latest, also on a wider terminal.
-const WIDEST: usize = 80;
-/// The longest failure that is shown while watching.
-const LONGEST_FAILURE: usize = 400;
+/// Lines wrap at this width at the latest, even on a wider terminal.
+const MAX_WIDTH: usize = 80;
+/// With `--watch`, longer failures are truncated.
+const MAX_FAILURE_CHARS: usize = 400;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Refresh every second, until interrupted; that is a good end.
+    /// Refresh every second until interrupted, then exit with 0.
     #[arg(long)]
     watch: bool,
     /// One JSON object on one line, for programs.
@@ -39,40 +39,43 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
     if !arguments.watch {
-        let diagnosis = look(settings).await?;
-        let text =
-            if arguments.json { json::machine(&diagnosis).to_string() } else { plain(&diagnosis, screen::size()) };
+        let diagnosis = diagnose(settings).await?;
+        let text = if arguments.json {
+            json::to_json(&diagnosis).to_string()
+        } else {
+            plain(&diagnosis, alternate_screen::size())
+        };
         writeln!(std::io::stdout(), "{text}")?;
         return Ok(Code::Done);
     }
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let watching = async {
-        match screen::size().filter(|_| !arguments.json) {
+        match alternate_screen::size().filter(|_| !arguments.json) {
             Some(_) => watch_on_screen(settings).await,
             None => watch_in_blocks(settings, arguments.json).await,
         }
     };
     tokio::select! {
-        failed = watching => failed,
+        result = watching => result,
         _ = interrupt.recv() => Ok(Code::Done),
         _ = terminate.recv() => Ok(Code::Done),
     }
 }
 
-/// Opens the queue anew each time: it may have been moved, restored or locked in between.
-async fn look(settings: &Settings) -> Result<Diagnosis, Failure> {
+/// Reopens the queue each time: it may have been moved, restored or locked in between.
+async fn diagnose(settings: &Settings) -> Result<Diagnosis, Failure> {
     let now = clock::now().unix.seconds();
-    // Before the database: a daemon at work goes on.
-    let mark = RestoreMarker::look(&settings.database.path)?;
+    // Read before the database, since a running daemon advances both.
+    let marker = RestoreMarker::look(&settings.database.path)?;
     let mut queue = Queue::open(&settings.database, Opening::Looking).await?;
     let flaws = queue.flaws().await?;
     let status = match queue.status(now).await {
-        // What is missing tells more than what asked for it.
+        // The missing objects explain more than the statement that failed.
         Err(QueueError::Failed(_)) if !flaws.is_empty() => return Err(queue.altered(&flaws).into()),
         status => status?,
     };
-    let gap = if flaws.is_empty() { queue.gap(mark).await? } else { None };
+    let gap = if flaws.is_empty() { queue.gap(marker).await? } else { None };
     let read_only = queue.is_read_only();
     queue.close().await?;
     let alive = daemon_lives(&settings.database.path)?;
@@ -85,30 +88,30 @@ fn plain(diagnosis: &Diagnosis, size: Option<Size>) -> String {
 }
 
 fn lines(diagnosis: &Diagnosis, size: Option<Size>) -> Vec<String> {
-    let width = size.map_or(WIDEST, |size| size.columns.min(WIDEST));
-    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    // What is no terminal may be as wide as a word needs.
-    let widest = if size.is_some() { width } else { usize::MAX };
-    view(diagnosis, width).iter().map(|line| line.print(widest, size.is_some() && !no_colour)).collect()
+    let width = size.map_or(MAX_WIDTH, |size| size.columns.min(MAX_WIDTH));
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    // Without a terminal, lines aren't truncated.
+    let limit = if size.is_some() { width } else { usize::MAX };
+    lines_of(diagnosis, width).iter().map(|line| line.print(limit, size.is_some() && !no_color)).collect()
 }
 
 async fn watch_on_screen(settings: &Settings) -> Result<Code, Failure> {
-    let screen = Screen::enter()?;
+    let screen = AlternateScreen::enter()?;
     loop {
-        let size = screen::size().unwrap_or(Size { columns: WIDEST, rows: 24 });
-        let shown = match look(settings).await {
+        let size = alternate_screen::size().unwrap_or(Size { columns: MAX_WIDTH, rows: 24 });
+        let frame = match diagnose(settings).await {
             Ok(diagnosis) => lines(&diagnosis, Some(size)),
             Err(failure) => vec![unreadable(&failure).chars().take(size.columns).collect()],
         };
-        screen.show(&shown, size)?;
+        screen.show(&frame, size)?;
         tokio::time::sleep(WATCH_EVERY).await;
     }
 }
 
 async fn watch_in_blocks(settings: &Settings, as_json: bool) -> Result<Code, Failure> {
     loop {
-        let block = match look(settings).await {
-            Ok(diagnosis) if as_json => json::machine(&diagnosis).to_string(),
+        let block = match diagnose(settings).await {
+            Ok(diagnosis) if as_json => json::to_json(&diagnosis).to_string(),
             Ok(diagnosis) => format!("{}\n", plain(&diagnosis, None)),
             Err(failure) if as_json => serde_json::json!({ "error": failure.to_string() }).to_string(),
             Err(failure) => format!("{}\n", unreadable(&failure)),
@@ -121,5 +124,5 @@ async fn watch_in_blocks(settings: &Settings, as_json: bool) -> Result<Code, Fai
 }
 
 fn unreadable(failure: &Failure) -> String {
-    format!("UNREADABLE   {}", printable(&failure.to_string(), LONGEST_FAILURE))
+    format!("UNREADABLE   {}", printable(&failure.to_string(), MAX_FAILURE_CHARS))
 }

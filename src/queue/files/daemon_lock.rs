@@ -1,5 +1,5 @@
-//! Only one daemon may run per database: it holds a lock on a file beside it, which the kernel releases when the process
-//! ends, however it ends.
+//! Only one daemon may run per database. It holds a lock on a file beside the database, which the kernel releases when the
+//! process ends, however it ends.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -14,8 +14,8 @@ use crate::queue::paths::companion;
 
 const SUFFIX: &str = ".lock";
 
-/// `status` tests the lock by taking it for a moment, so a start retries for this long.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// `status` tests the lock by taking it briefly, so a start retries for this long.
+const MAX_WAIT: Duration = Duration::from_millis(500);
 const RETRY_EVERY: Duration = Duration::from_millis(20);
 
 /// The lock, held until this is dropped.
@@ -29,7 +29,7 @@ impl DaemonLock {
     /// Takes the lock for the database at this path; links are followed.
     ///
     /// # Errors
-    /// When no queue can be there, another process has the lock, or its file can't be created.
+    /// When no queue can be at this path, another process holds the lock, or its file can't be created.
     pub async fn acquire(target: impl Into<Target<'_>>) -> Result<Self, QueueError> {
         Self::beside(&Location::find(target.into())?.path).await
     }
@@ -39,7 +39,7 @@ impl DaemonLock {
         let mut waited = Duration::ZERO;
         loop {
             match Self::try_acquire(database) {
-                Err(QueueError::Held { .. }) if waited < PATIENCE => {
+                Err(QueueError::Held { .. }) if waited < MAX_WAIT => {
                     tokio::time::sleep(RETRY_EVERY).await;
                     waited += RETRY_EVERY;
                 }
@@ -72,7 +72,7 @@ impl DaemonLock {
 /// Whether a daemon runs on the database at this path. The lock is the authority, not the row `daemon`.
 ///
 /// # Errors
-/// When the lock file is there and can't be opened.
+/// When the lock file exists but can't be opened.
 pub fn daemon_lives(database: &Path) -> Result<bool, QueueError> {
     let Some((path, file)) = shared_file::find(database, SUFFIX)? else { return Ok(false) };
     match file.try_lock_shared() {

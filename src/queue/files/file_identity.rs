@@ -10,8 +10,8 @@ use super::permission::file_error;
 use crate::queue::error::QueueError;
 use crate::queue::paths::companion;
 
-/// While a connection is open, SQLite leaves these where they are. If they are replaced, other processes write to other
-/// files than this one.
+/// SQLite doesn't replace these while a connection is open. If someone does, other processes write to other files than this
+/// one.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
 /// The files of an open database.

@@ -1,5 +1,4 @@
-//! The filesystem that a path lies on, by the kernel's list of mounts: whether locks hold there, and whether a file is a mount
-//! point.
+//! The filesystem of a path, from the kernel's list of mounts: whether locks work there, and whether a file is a mount point.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,21 +15,21 @@ use crate::queue::error::QueueError;
 /// The kernel's list of mounts. <https://docs.kernel.org/filesystems/proc.html>, section 3.5.
 const MOUNTINFO: &str = "/proc/self/mountinfo";
 
-/// The types of filesystems on other machines.
+/// The types of network filesystems.
 const NETWORK: [&str; 11] =
     ["nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "ceph", "afs", "coda", "lustre", "beegfs"];
 
 /// The types of filesystems that another program or the machine's host serves, besides `fuse…`.
 const SERVED: [&str; 4] = ["9p", "virtiofs", "vboxsf", "prl_fs"];
 
-/// A kind of filesystem: where its type matters, with that.
+/// A kind of filesystem, with its type where that matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Filesystem {
-    /// Locks hold, and shared memory is shared.
+    /// Locks and shared memory work.
     Local,
-    /// They do if the server makes them.
+    /// They work only if the server supports them.
     Served(String),
-    /// They don't.
+    /// They don't work.
     Network(String),
 }
 
@@ -54,12 +53,12 @@ impl Mounts {
         Self(list.split(|byte| *byte == b'\n').filter_map(Mount::parse).collect())
     }
 
-    /// Whether something is mounted right at this path.
+    /// Whether something is mounted exactly at this path.
     pub(crate) fn is_point(&self, path: &Path) -> bool {
         self.0.iter().any(|mount| mount.point == path)
     }
 
-    /// The filesystem of this directory. A device that is not in the list is local: a subvolume has one of its own.
+    /// The filesystem of this directory. A device that isn't in the list is local: each subvolume has its own device.
     pub(crate) fn of(&self, directory: &Path) -> io::Result<Filesystem> {
         let device = fs::metadata(directory)?.dev();
         let mount = self.0.iter().find(|mount| mount.device == device);
@@ -69,7 +68,7 @@ impl Mounts {
 
 /// Whether the filesystem of this directory is mounted read-only.
 pub(crate) fn is_read_only(directory: &Path) -> bool {
-    rustix::fs::statvfs(directory).is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY))
+    rustix::fs::statvfs(directory).is_ok_and(|status| status.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 impl Mount {
@@ -88,7 +87,7 @@ impl Mount {
     }
 }
 
-/// In the list, spaces, tabs, newlines and backslashes are three octal digits after a backslash.
+/// In the list, spaces, tabs, newlines and backslashes are escaped as a backslash and three octal digits.
 fn unescaped(mut field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     while let Some((&byte, rest)) = field.split_first() {
@@ -107,8 +106,8 @@ fn by_type(kind: &str) -> Filesystem {
     if NETWORK.contains(&kind) {
         return Filesystem::Network(kind.to_owned());
     }
-    let of_fuse = matches!(kind, "fuse" | "fuseblk") || kind.starts_with("fuse.") || kind.starts_with("fuseblk.");
-    if of_fuse || SERVED.contains(&kind) { Filesystem::Served(kind.to_owned()) } else { Filesystem::Local }
+    let is_fuse = matches!(kind, "fuse" | "fuseblk") || kind.starts_with("fuse.") || kind.starts_with("fuseblk.");
+    if is_fuse || SERVED.contains(&kind) { Filesystem::Served(kind.to_owned()) } else { Filesystem::Local }
 }
 
 #[cfg(test)]
@@ -124,7 +123,7 @@ nonsense
 44 27 0:44";
 
     #[test]
-    fn the_list_of_mounts_has_types_and_mount_points_with_any_name() {
+    fn types_and_mount_points_with_any_name_are_read_from_the_list_of_mounts() {
         let mounts = Mounts::parse(LIST);
         let parsed: Vec<_> =
             mounts.0.iter().map(|mount| (mount.point.to_str().unwrap(), mount.kind.as_str())).collect();
@@ -149,7 +148,7 @@ nonsense
     }
 
     #[test]
-    fn locks_hold_or_not_by_the_type_of_the_filesystem() {
+    fn the_type_of_a_filesystem_decides_whether_locks_work() {
         for kind in ["nfs", "nfs4", "cifs", "smb3", "ceph", "lustre"] {
             assert_eq!(by_type(kind), Filesystem::Network(kind.to_owned()));
         }

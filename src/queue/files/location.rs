@@ -1,5 +1,5 @@
-//! Where a database really is, and whether it can be a queue there. Symbolic links are followed. A file with two names is
-//! refused, since two daemons could hold it, each with a lock and a write-ahead log of its own.
+//! Where a database really is, and whether a queue can be there. Symbolic links are followed. A file with two names is
+//! refused, because two daemons could hold it, each with its own lock and write-ahead log.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -14,8 +14,8 @@ use crate::config::{DatabaseSettings, UnsafeFilesystem};
 use crate::queue::error::QueueError;
 use crate::queue::paths::directory_of;
 
-/// As many symbolic links as the kernel follows.
-const MOST_LINKS: usize = 40;
+/// How many symbolic links the kernel follows.
+const MAX_LINKS: usize = 40;
 
 /// The path of a database, and the kinds of filesystem on which it may be.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +61,7 @@ impl Location {
                 return Err(QueueError::MountPoint(path));
             }
             Ok(metadata) if metadata.is_file() => refuse_links(&path, &metadata)?,
-            // It is no file, which is reported when it is opened.
+            // It isn't a regular file; opening it reports that.
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(file_error(&path)(error)),
@@ -79,29 +79,29 @@ impl Location {
 
 /// Refuses a file with more than one name.
 pub(crate) fn refuse_links(path: &Path, metadata: &Metadata) -> Result<(), QueueError> {
-    if metadata.nlink() <= 1 || names_by_now(path).is_some_and(|names| names <= 1) {
+    if metadata.nlink() <= 1 || current_names(path).is_some_and(|names| names <= 1) {
         return Ok(());
     }
     let root = root_of(path, metadata.dev());
     Err(QueueError::Linked { path: path.to_owned(), names: metadata.nlink(), root })
 }
 
-/// How many names a file has now. What FUSE remembers of it is up to some seconds old, and includes the temporary name of a
-/// file that was just created.
-fn names_by_now(path: &Path) -> Option<u32> {
+/// How many names a file has now. FUSE caches that for some seconds, and the cached number may include the temporary name of
+/// a file that was just created.
+fn current_names(path: &Path) -> Option<u32> {
     statx(CWD, path, AtFlags::STATX_FORCE_SYNC, StatxFlags::NLINK).ok().map(|answer| answer.stx_nlink)
 }
 
-/// The topmost directory above a path on the same filesystem: all names of a file lie below it.
+/// The topmost directory above a path on the same filesystem: all names of a file are below it.
 fn root_of(path: &Path, device: u64) -> PathBuf {
     let same = |directory: &&Path| fs::metadata(directory).is_ok_and(|metadata| metadata.dev() == device);
     path.ancestors().skip(1).take_while(same).last().unwrap_or(directory_of(path)).to_owned()
 }
 
-/// The path of the file itself. Links are followed, also one to a file that doesn't exist yet.
+/// The path of the file itself. Follows links, even to a file that doesn't exist yet.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, QueueError> {
     let mut named = path.to_owned();
-    for _ in 0..MOST_LINKS {
+    for _ in 0..MAX_LINKS {
         match fs::canonicalize(&named) {
             Ok(real) => return Ok(real),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_two_names_is_refused_with_where_to_look_for_the_other() {
+    fn a_file_with_two_names_is_refused_with_a_command_that_finds_the_other() {
         let (_kept, directory) = directory();
         let file = directory.join("it's a queue.db");
         fs::write(&file, "").unwrap();

@@ -1,4 +1,4 @@
-//! Who may use the files of a queue: their owner and a group. Where this user may not, why, and what lets it in.
+//! Who may use the files of a queue: their owner and a group. If this user may not: why, and how to grant access.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -9,12 +9,12 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
 use crate::queue::error::QueueError;
-use crate::queue::paths::{companion, directory_of, shell};
+use crate::queue::paths::{companion, directory_of, shell_quoted};
 
 /// The mode of each file of a queue.
 pub(crate) const FILE_MODE: u32 = 0o660;
 
-/// The mode of its directory: the group creates files in it, and they are the group's.
+/// The mode of its directory: the group may create files in it, and these belong to the group.
 const DIRECTORY_MODE: u32 = 0o2770;
 
 /// The error of an operation on the file at a path.
@@ -45,12 +45,13 @@ fn by_file(path: &Path, file: &Metadata, above: &Metadata) -> Reason {
         if !is_ours(above) {
             return not_a_member(&group_name(group));
         }
-        return (is, format!("as root: chown {} {}", user_name(above.uid()), shell(path)));
+        return (is, format!("as root: chown {} {}", user_name(above.uid()), shell_quoted(path)));
     }
-    let change_group = (group != file.gid()).then(|| format!("chgrp {} {}", group_name(group), shell(path)));
-    let change_mode = (file.mode() & FILE_MODE != FILE_MODE).then(|| format!("chmod {FILE_MODE:04o} {}", shell(path)));
+    let change_group = (group != file.gid()).then(|| format!("chgrp {} {}", group_name(group), shell_quoted(path)));
+    let change_mode =
+        (file.mode() & FILE_MODE != FILE_MODE).then(|| format!("chmod {FILE_MODE:04o} {}", shell_quoted(path)));
     let commands: Vec<String> = change_group.into_iter().chain(change_mode).collect();
-    if commands.is_empty() { something_else(&is) } else { (is, format!("as root: {}", commands.join(" && "))) }
+    if commands.is_empty() { denied_otherwise(&is) } else { (is, format!("as root: {}", commands.join(" && "))) }
 }
 
 fn by_directory(directory: &Path, above: &Metadata) -> Reason {
@@ -61,11 +62,11 @@ fn by_directory(directory: &Path, above: &Metadata) -> Reason {
         return not_a_member(&group_name(group));
     }
     if writable {
-        return something_else(&is);
+        return denied_otherwise(&is);
     }
-    let command = format!("chmod {DIRECTORY_MODE:04o} {}", shell(directory));
-    // Nobody but root is in root's group: the directory has yet to be given to those who use the queue.
-    let command = if group == 0 { format!("chgrp GROUP {} && {command}", shell(directory)) } else { command };
+    let command = format!("chmod {DIRECTORY_MODE:04o} {}", shell_quoted(directory));
+    // Normally, only root is in root's group: the directory must first be given to the queue's users.
+    let command = if group == 0 { format!("chgrp GROUP {} && {command}", shell_quoted(directory)) } else { command };
     (is, format!("as root: {command}"))
 }
 
@@ -74,14 +75,14 @@ fn not_a_member(group: &str) -> Reason {
     ("this user is neither its owner nor in its group".to_owned(), remedy)
 }
 
-/// By mode and owner, this user may use it.
-fn something_else(is: &str) -> Reason {
-    let remedy = "look for what denies it: a directory above it, an ACL, or the system's rules (SELinux, AppArmor)";
-    (format!("{is}, which lets this user in"), remedy.to_owned())
+/// Mode and owner allow this user access, so something else denies it.
+fn denied_otherwise(is: &str) -> Reason {
+    let remedy = "find out what denies access: a directory above it, an ACL, or the system's rules (SELinux, AppArmor)";
+    (format!("{is}, which allows this user access"), remedy.to_owned())
 }
 
-/// The group that files in a directory are for, if the directory says so: whoever creates files in it can replace those of
-/// others, too, and so is given nothing that it could not have.
+/// The group that gets the files in a directory: the directory's, if the group but not everyone may write to it. Who can
+/// create files there can also replace those of others, so this grants the group nothing new.
 pub(crate) fn group_by_directory(directory: &Metadata) -> Option<u32> {
     (directory.mode() & 0o022 == 0o020).then(|| directory.gid())
 }
@@ -96,8 +97,8 @@ pub(crate) fn is_readable(path: &Path) -> bool {
     allows(path, Access::READ_OK)
 }
 
-/// A file is not opened to find that out: closing it would release SQLite's locks on it. Any other error is for
-/// whoever opens it.
+/// Doesn't open the file, because closing it would release SQLite's locks on it. Any other error is left to whoever opens
+/// the file.
 fn allows(path: &Path, access: Access) -> bool {
     accessat(CWD, path, access, AtFlags::EACCESS) != Err(Errno::ACCESS)
 }
@@ -160,7 +161,7 @@ mod tests {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
 
-    fn told(path: &Path) -> String {
+    fn message(path: &Path) -> String {
         denied(path).with_remedy()
     }
 
@@ -170,30 +171,33 @@ mod tests {
         let file = directory.path().join("queue.db.mark");
         fs::write(&file, "").unwrap();
         set(&file, 0o640);
-        let told = told(&file);
-        assert!(told.contains(": it is 0640 ") && told.contains(&format!(":{}; as root: ", own_group())), "{told}");
-        assert!(told.ends_with(&format!("chmod 0660 {}", file.display())), "{told}");
+        let message = message(&file);
+        assert!(
+            message.contains(": it is 0640 ") && message.contains(&format!(":{}; as root: ", own_group())),
+            "{message}"
+        );
+        assert!(message.ends_with(&format!("chmod 0660 {}", file.display())), "{message}");
     }
 
     #[test]
-    fn a_file_that_is_as_it_should_be_is_denied_by_something_else() {
+    fn a_file_that_is_as_it_should_be_is_denied_by_denied_otherwise() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("queue.db");
         fs::write(&file, "").unwrap();
         set(&file, 0o660);
-        let told = told(&file);
-        assert!(told.contains(": it is 0660 ") && told.contains("SELinux"), "{told}");
+        let message = message(&file);
+        assert!(message.contains(": it is 0660 ") && message.contains("SELinux"), "{message}");
     }
 
     #[test]
-    fn a_file_that_can_not_be_created_is_named_with_its_directory() {
+    fn a_file_that_cannot_be_created_is_named_with_its_directory() {
         let directory = tempfile::tempdir().unwrap();
         set(directory.path(), 0o755);
-        let missing = told(&directory.path().join("missing.db"));
+        let missing = message(&directory.path().join("missing.db"));
         let is = format!("its directory {} is 0755 ", directory.path().display());
         let command = format!("chmod 2770 {}", directory.path().display());
         assert!(missing.contains(&is) && missing.ends_with(&command), "{missing}");
-        let nowhere = told(Path::new("/nowhere/at/all.db"));
+        let nowhere = message(Path::new("/nowhere/at/all.db"));
         assert!(nowhere.ends_with("a member of the group that owns its directory"), "{nowhere}");
     }
 }

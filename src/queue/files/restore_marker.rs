@@ -35,11 +35,11 @@ impl RestoreMarker {
         Ok(Self { file, path, number })
     }
 
-    /// The number that the marker of the database at this path holds. None if there is no marker, which this doesn't
-    /// create, or if it has no number in it.
+    /// The number in the marker of the database at this path. None if there is no marker or it has no number; creates no
+    /// marker.
     ///
     /// # Errors
-    /// When the file is there and can't be opened.
+    /// When the file exists but can't be opened.
     pub fn look(database: &Path) -> Result<Option<i64>, QueueError> {
         match shared_file::find(database, SUFFIX)? {
             Some((path, file)) => read(&file).map_err(file_error(&path)),
@@ -73,7 +73,7 @@ impl RestoreMarker {
         self.number.map_or(Ok(()), |number| self.write(number))
     }
 
-    /// Sets the marker to this number, and syncs it: if it is missing later, it was deleted.
+    /// Sets the marker to this number, and syncs it, so that it can only be missing later if it was deleted.
     ///
     /// # Errors
     /// When it can't be written.
@@ -110,13 +110,13 @@ mod tests {
         let database = directory.path().join("queue.db");
         assert_eq!(RestoreMarker::look(&database).unwrap(), None);
         assert!(!directory.path().join("queue.db.mark").exists(), "looking creates none");
-        let mut mark = RestoreMarker::open(&database).unwrap();
-        assert_eq!(mark.number(), None);
+        let mut marker = RestoreMarker::open(&database).unwrap();
+        assert_eq!(marker.number(), None);
         assert_eq!(RestoreMarker::look(&database).unwrap(), None);
-        mark.reset(7).unwrap();
-        mark.advance(5).unwrap();
-        mark.advance(12).unwrap();
-        mark.rewrite().unwrap();
+        marker.reset(7).unwrap();
+        marker.advance(5).unwrap();
+        marker.advance(12).unwrap();
+        marker.rewrite().unwrap();
         assert_eq!(RestoreMarker::open(&database).unwrap().number(), Some(12));
         assert_eq!(RestoreMarker::look(&database).unwrap(), Some(12));
         std::fs::write(directory.path().join("queue.db.mark"), "not a number at all, really").unwrap();

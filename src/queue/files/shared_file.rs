@@ -1,4 +1,4 @@
-//! Files that the group of the queue may use, whichever user and umask creates them.
+//! Files that the queue's group may use, whichever user creates them, with whatever umask.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -10,7 +10,7 @@ use super::permission::{FILE_MODE, denied, file_error, group_by_directory};
 use crate::queue::error::QueueError;
 use crate::queue::paths::{companion, directory_of};
 
-/// Creates an empty file, which appears with the right mode or not at all. SQLite gives its -wal and -shm files that of
+/// Creates an empty file, which appears with the right mode or not at all. SQLite gives the -wal and -shm files the mode of
 /// the database.
 pub(crate) fn create(path: &Path) -> Result<(), QueueError> {
     let failed = |error: io::Error| {
@@ -30,7 +30,7 @@ pub(crate) fn create(path: &Path) -> Result<(), QueueError> {
     }
 }
 
-/// Opens a file to read and write it, and creates it if it isn't there.
+/// Opens a file for reading and writing, and creates it if it doesn't exist.
 pub(crate) fn open(path: &Path) -> Result<File, QueueError> {
     if !path.exists() {
         create(path)?;
@@ -38,8 +38,8 @@ pub(crate) fn open(path: &Path) -> Result<File, QueueError> {
     OpenOptions::new().read(true).write(true).open(path).map_err(file_error(path))
 }
 
-/// Opens the file with this suffix beside the database at this path to read it; links are followed. None if the file or
-/// its directory isn't there.
+/// Opens the file with this suffix beside the database at this path for reading; links are followed. None if the file or
+/// its directory doesn't exist.
 pub(crate) fn find(database: &Path, suffix: &str) -> Result<Option<(PathBuf, File)>, QueueError> {
     let path = match resolve(database) {
         Ok(database) => companion(&database, suffix),
@@ -53,14 +53,13 @@ pub(crate) fn find(database: &Path, suffix: &str) -> Result<Option<(PathBuf, Fil
     }
 }
 
-/// Gives a file in this directory to the group that it is for, as a setgid directory does by itself, and a file that root
-/// created to the directory's owner, who is the daemon's user as a rule. Where that isn't permitted, the file stays as it
-/// is.
+/// Gives a file to the group of its directory, as a setgid directory does by itself. Gives a file that root created to the
+/// directory's owner, who is usually the daemon's user. Where that isn't permitted, leaves the file as it is.
 pub(crate) fn hand_over(file: &File, directory: &Path) -> io::Result<()> {
-    let (directory, made) = (fs::metadata(directory)?, file.metadata()?);
+    let (directory, created) = (fs::metadata(directory)?, file.metadata()?);
     let is_root = rustix::process::geteuid().is_root();
-    let owner = is_root.then(|| directory.uid()).filter(|owner| *owner != made.uid());
-    let group = group_by_directory(&directory).filter(|group| *group != made.gid());
+    let owner = is_root.then(|| directory.uid()).filter(|owner| *owner != created.uid());
+    let group = group_by_directory(&directory).filter(|group| *group != created.gid());
     if owner.is_none() && group.is_none() {
         return Ok(());
     }
@@ -92,16 +91,16 @@ mod tests {
     #[test]
     fn files_are_for_the_group_of_a_directory_that_the_group_may_write_to() {
         let directory = tempfile::tempdir().unwrap();
-        let said = |mode| {
+        let group_for = |mode| {
             fs::set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();
             group_by_directory(&fs::metadata(directory.path()).unwrap())
         };
         let own = fs::metadata(directory.path()).unwrap().gid();
-        assert_eq!([0o2770, 0o770, 0o775].map(said), [Some(own); 3]);
-        assert_eq!([0o700, 0o2755, 0o1777].map(said), [None; 3]);
+        assert_eq!([0o2770, 0o770, 0o775].map(group_for), [Some(own); 3]);
+        assert_eq!([0o700, 0o2755, 0o1777].map(group_for), [None; 3]);
     }
 
-    /// Root's go to others; everybody else's are their own and their group's, all the same.
+    /// Root's files change hands; those of any other user belong to it and its group from the start.
     #[test]
     fn a_file_is_given_to_the_owner_and_the_group_of_such_a_directory() {
         let directory = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::queue::paths::companion;
 
-/// Room for many events: each is 16 bytes long, since a watched file has no name in it.
+/// Room for many events: each is 16 bytes long, because events of a watched file have no name.
 const BUFFER: usize = 1024;
 
 /// A watch on the log of an open database. If files can't be watched, it never reports anything; the event loop also checks
@@ -25,7 +25,7 @@ impl WalWatcher {
     /// Watches the log of the database at this path.
     #[must_use]
     pub fn on(database: &Path) -> Self {
-        Self(Watch::on(database).inspect_err(unwatched).ok())
+        Self(Watch::on(database).inspect_err(log_unwatched).ok())
     }
 
     /// Waits until this or another process has written to the log; forever, if it can't be watched. Cancel-safe. The changes
@@ -33,13 +33,13 @@ impl WalWatcher {
     pub async fn changed(&mut self) {
         let Some(watch) = &self.0 else { return pending().await };
         if let Err(error) = watch.noticed().await {
-            unwatched(&error);
+            log_unwatched(&error);
             self.0 = None;
         }
     }
 }
 
-fn unwatched(error: &io::Error) {
+fn log_unwatched(error: &io::Error) {
     tracing::info!("cannot watch the queue's files ({error}); checking for changes ten times a second instead");
 }
 
@@ -55,7 +55,7 @@ impl Watch {
         Ok(Self(watch))
     }
 
-    /// Waits until the log is written to, or returns at once if it was since the last return.
+    /// Waits until the log is written to. Returns at once if that happened since the last return.
     async fn noticed(&self) -> io::Result<()> {
         loop {
             let mut ready = self.0.readable().await?;
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_others_write_is_noticed_once() {
+    async fn a_write_by_another_connection_is_noticed_once() {
         let directory = tempfile::tempdir().unwrap();
         let database = directory.path().join("queue.db");
         let _queue = Queue::open(&database, Opening::Create).await.unwrap();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_log_that_is_not_there_can_not_be_watched() {
+    async fn a_missing_log_cannot_be_watched() {
         let directory = tempfile::tempdir().unwrap();
         assert!(Watch::on(&directory.path().join("queue.db")).is_err());
     }

@@ -22,7 +22,7 @@ const WHAT: &str = "comparing the schema";
 pub struct Flaw {
     pub(crate) kind: &'static str,
     pub(crate) name: String,
-    /// Otherwise it is altered.
+    /// Whether it is missing, and not just altered.
     pub(crate) missing: bool,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Flaw {
 }
 
 impl Flaw {
-    /// For tests of the code that shows it.
+    /// For tests of code that shows flaws.
     #[cfg(test)]
     pub(crate) fn of(kind: &'static str, name: &str) -> Self {
         Self { kind, name: name.to_owned(), missing: true }
@@ -46,25 +46,25 @@ impl Flaw {
         self.kind
     }
 
-    /// Its name; of a column or a row, after its table's.
+    /// Its name; for a column or a row, prefixed with its table's.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether it is this object, or of this table.
+    /// Whether it is this object, or part of this table.
     pub(crate) fn belongs_to(&self, object: &str) -> bool {
         self.name == object || self.name.split_once('.').is_some_and(|(table, _)| table == object)
     }
 }
 
-/// What is missing of the schema that was made, or altered, in the one that was found.
-fn flaws_in(made: &Schema, found: &Schema) -> Vec<Flaw> {
+/// What the found schema lacks of the expected one, or has in an altered form.
+fn flaws_in(expected: &Schema, found: &Schema) -> Vec<Flaw> {
     let mut flaws = Vec::new();
-    for object in &made.objects {
+    for object in &expected.objects {
         let flaw = |missing| Flaw { kind: object.kind, name: object.name.clone(), missing };
         match found.find(object) {
-            // The table is reported.
+            // The missing table is reported instead.
             None if matches!(object.kind, "index" | "trigger") && !found.has_table(&object.table) => {}
             None => flaws.push(flaw(true)),
             Some(here) if object.kind == "table" => flaws.extend(flaws_in_table(object, here)),
@@ -76,36 +76,36 @@ fn flaws_in(made: &Schema, found: &Schema) -> Vec<Flaw> {
 }
 
 /// Each column and constraint must be as it was created; more may have been added.
-fn flaws_in_table(made: &Object, found: &Object) -> Vec<Flaw> {
-    let (made_as, found_as) = (definition(&made.sql), definition(&found.sql));
-    let altered = || Flaw { kind: "table", name: made.name.clone(), missing: false };
-    let is_missing = |part: &&Part<'_>| !found_as.parts.iter().any(|here| here.tokens == part.tokens);
-    let mut flaws: Vec<Flaw> = made_as
+fn flaws_in_table(expected: &Object, found: &Object) -> Vec<Flaw> {
+    let (expected_definition, found_definition) = (definition(&expected.sql), definition(&found.sql));
+    let altered = || Flaw { kind: "table", name: expected.name.clone(), missing: false };
+    let is_missing = |part: &&Part<'_>| !found_definition.parts.iter().any(|here| here.tokens == part.tokens);
+    let mut flaws: Vec<Flaw> = expected_definition
         .parts
         .iter()
         .filter(is_missing)
         .map(|part| match part.column() {
             Some(column) => {
-                let missing = !found_as.columns().any(|here| here == column);
-                Flaw { kind: "column", name: format!("{}.{column}", made.name), missing }
+                let missing = !found_definition.columns().any(|here| here == column);
+                Flaw { kind: "column", name: format!("{}.{column}", expected.name), missing }
             }
             None => altered(),
         })
         .collect();
-    flaws.extend((made_as.options != found_as.options).then(altered));
+    flaws.extend((expected_definition.options != found_definition.options).then(altered));
     flaws
 }
 
-/// What is missing of a database's schema, or altered, by the migrations that it has been through.
+/// What is missing or altered in a database's schema, compared with what its migrations create.
 pub(crate) async fn flaws(connection: &mut SqliteConnection, migrations: &Migrator) -> Result<Vec<Flaw>, QueueError> {
     let applied = applied(&mut *connection).await.map_err(QueueError::of(WHAT))?;
-    let made = Schema::made_by(migrations, &applied).await?;
-    let mut flaws = flaws_in(&made, &Schema::of(&mut *connection).await?);
+    let expected = Schema::made_by(migrations, &applied).await?;
+    let mut flaws = flaws_in(&expected, &Schema::of(&mut *connection).await?);
     // A missing table can't be queried.
     if !flaws.iter().any(|flaw| matches!(flaw.kind, "table" | "column")) {
         let rows: Vec<UntrustedText> =
             sqlx::query_scalar(ROWS).fetch_all(connection).await.map_err(QueueError::of(WHAT))?;
-        let missing = made.rows.into_iter().filter(|row| !rows.iter().any(|here| here.as_str() == row));
+        let missing = expected.rows.into_iter().filter(|row| !rows.iter().any(|here| here.as_str() == row));
         flaws.extend(missing.map(|name| Flaw { kind: "row", name, missing: true }));
     }
     Ok(flaws)
@@ -118,7 +118,7 @@ pub(crate) fn altered(path: &Path, flaws: &[Flaw]) -> QueueError {
 }
 
 impl Queue {
-    /// What is missing of the schema, or altered.
+    /// What is missing or altered in the schema.
     ///
     /// # Errors
     /// When the database fails.
@@ -126,20 +126,21 @@ impl Queue {
         flaws(&mut self.connection, &MIGRATIONS).await
     }
 
-    /// Others' triggers on certcommit's tables, each with its table. They can reject what certcommit writes.
+    /// The triggers that others added to certcommit's tables, each with its table. They can reject certcommit's writes.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn foreign_triggers(&mut self) -> Result<Vec<String>, QueueError> {
         let applied = applied(&mut self.connection).await.map_err(QueueError::of(WHAT))?;
-        let made = Schema::made_by(&MIGRATIONS, &applied).await?;
+        let expected = Schema::made_by(&MIGRATIONS, &applied).await?;
         let found = Schema::of(&mut self.connection).await?;
-        let foreign =
-            found.all("trigger").filter(|trigger| made.has_table(&trigger.table) && made.find(trigger).is_none());
+        let foreign = found
+            .all("trigger")
+            .filter(|trigger| expected.has_table(&trigger.table) && expected.find(trigger).is_none());
         Ok(foreign.map(|trigger| format!("{} on {}", trigger.name, trigger.table)).collect())
     }
 
-    /// From now on, the schema has to be intact: each batch compares it, if it changed since.
+    /// From now on, the schema has to be intact: each batch compares it again if it changed.
     ///
     /// # Errors
     /// [`QueueError::Altered`], or when the database fails.
@@ -156,12 +157,12 @@ impl Queue {
         Ok(())
     }
 
-    /// From now on, the schema may be altered: what can be written is written all the same.
+    /// From now on, the schema may be altered: whatever can still be written is written.
     pub fn allow_altered_schema(&mut self) {
         self.compared = None;
     }
 
-    /// The error of these flaws.
+    /// The error of a schema with these flaws.
     #[must_use]
     pub fn altered(&self, flaws: &[Flaw]) -> QueueError {
         altered(self.path(), flaws)

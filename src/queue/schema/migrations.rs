@@ -1,4 +1,4 @@
-//! The migrations that this version knows, and those that a database has been through.
+//! The migrations that this version knows, and those that were applied to a database.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,10 +11,10 @@ use crate::queue::error::{QueueError, SchemaVersions};
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!();
 /// `PRAGMA application_id` of a certcommit queue: "CCMT".
 pub(crate) const APPLICATION_ID: i64 = 1_128_484_180;
-/// The table in which sqlx writes down the migrations.
+/// The table in which sqlx records the applied migrations.
 pub(crate) const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
 
-/// The versions of the migrations that a database has been through.
+/// The versions of the migrations that were applied to a database.
 pub(crate) async fn applied(connection: &mut SqliteConnection) -> Result<BTreeSet<i64>, sqlx::Error> {
     let versions: Vec<i64> =
         sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(connection).await?;
@@ -24,7 +24,7 @@ pub(crate) async fn applied(connection: &mut SqliteConnection) -> Result<BTreeSe
 /// The newest version of these migrations, if the database lacks any of them.
 ///
 /// # Errors
-/// [`QueueError::Newer`], if it has been through one that isn't among these.
+/// [`QueueError::Newer`], if a migration that isn't among these was applied to it.
 pub(crate) fn pending(path: &Path, applied: &BTreeSet<i64>, migrations: &Migrator) -> Result<Option<i64>, QueueError> {
     let known: BTreeSet<i64> = migrations.iter().map(|migration| migration.version).collect();
     let newest = known.last().copied().unwrap_or_default();

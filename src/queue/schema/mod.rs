@@ -1,4 +1,4 @@
-//! The schema: the migrations that make it, what is missing of it or altered, and making that again.
+//! The schema: the migrations that create it, comparing it, and rebuilding what is missing or altered.
 
 pub(crate) mod comparison;
 pub(crate) mod migrations;

@@ -1,4 +1,4 @@
-//! The objects of a schema: those that the migrations make, and those that a database has.
+//! The objects of a schema: those that the migrations create, and those that a database has.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ static NEWEST: OnceCell<Schema> = OnceCell::const_new();
 /// A table, an index, a trigger or a view.
 #[derive(Debug, Clone)]
 pub(crate) struct Object {
-    /// Which of them, as a word of SQL.
+    /// Which of these, as an SQL keyword.
     pub(crate) kind: &'static str,
     pub(crate) name: String,
     /// The table that it belongs to.
@@ -49,12 +49,12 @@ pub(crate) struct Schema {
     pub(crate) objects: Vec<Object>,
     /// The rows that its migrations insert, where the rules and the daemon need them.
     pub(crate) rows: Vec<String>,
-    /// The rows of the table of that name.
+    /// The rows of the table `status_codes`.
     pub(crate) status_codes: Vec<(i64, String)>,
 }
 
 impl Schema {
-    /// The schema that the applied ones of these migrations make.
+    /// The schema that these migrations create, if only the applied ones are run.
     pub(crate) async fn made_by(migrations: &Migrator, applied: &BTreeSet<i64>) -> Result<Self, QueueError> {
         let all = migrations.iter().all(|migration| applied.contains(&migration.version));
         if all && std::ptr::eq(migrations, &raw const MIGRATIONS) {
@@ -91,7 +91,7 @@ impl Schema {
 
 /// Runs the migrations in memory.
 async fn make(migrations: &Migrator, applied: &BTreeSet<i64>) -> Result<Schema, QueueError> {
-    let failed = QueueError::of("making the schema to compare with");
+    let failed = QueueError::of("creating the schema to compare with");
     let mut model = SqliteConnection::connect("sqlite::memory:").await.map_err(&failed)?;
     for migration in migrations.iter().filter(|migration| applied.contains(&migration.version)) {
         sqlx::raw_sql(migration.sql.clone().into_sql_str()).execute(&mut model).await.map_err(&failed)?;

@@ -1,4 +1,4 @@
-//! A table as certcommit made it, around the rows that are there, with what others added to it.
+//! Rebuilding a table as certcommit created it, with the existing rows and with what others added to it.
 
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
@@ -8,14 +8,14 @@ use super::tokens::definition;
 use crate::queue::error::QueueError;
 use crate::queue::savepoint::write_alone;
 
-/// Tables whose rows record what happened, and can't be made again.
+/// Tables whose rows record what happened, and can't be recreated.
 const RECORDS: [&str; 2] = ["submissions", "requests"];
 
-/// Makes a table of this schema that is missing or altered.
+/// Rebuilds a table of this schema that is missing or altered.
 ///
 /// # Errors
-/// [`QueueError::Refused`] or [`QueueError::Failed`] with the reason, if the rows that are there don't allow it; then
-/// nothing is changed.
+/// [`QueueError::Refused`] or [`QueueError::Failed`] with the reason, if the existing rows don't allow it; then nothing is
+/// changed.
 pub(crate) async fn rebuild_table(
     connection: &mut SqliteConnection,
     made: &Object,
@@ -25,7 +25,7 @@ pub(crate) async fn rebuild_table(
     let is_record = RECORDS.contains(&made.name.as_str());
     let Some(here) = found.find(made) else {
         return if is_record {
-            Err(gone("its rows are gone with it"))
+            Err(lost("its rows are lost"))
         } else {
             run_all(connection, std::slice::from_ref(&made.sql)).await
         };
@@ -34,7 +34,7 @@ pub(crate) async fn rebuild_table(
     let is_stored = |column: &str| stored.iter().any(|stored| stored.eq_ignore_ascii_case(column));
     let has_all = definition(&made.sql).columns().all(is_stored);
     if !has_all && is_record {
-        return Err(gone("what was in the missing columns is gone with them"));
+        return Err(lost("the values of the missing columns are lost"));
     }
     let aside = quoted(&format!("{} before repair", made.name));
     let name = quoted(&made.name);
@@ -59,11 +59,11 @@ pub(crate) async fn rebuild_table(
     run_all(connection, &statements).await
 }
 
-fn gone(reason: &str) -> QueueError {
+fn lost(reason: &str) -> QueueError {
     QueueError::Refused(format!("{reason}; restore a backup"))
 }
 
-/// The statement that makes the table, with the columns that others added.
+/// The statement that creates the table, with the columns that others added.
 fn with_added_columns(made: &Object, here: &Object) -> String {
     let (made_as, here_as) = (definition(&made.sql), definition(&here.sql));
     let is_added = |column: &str| !made_as.columns().any(|ours| ours == column);
@@ -82,7 +82,7 @@ async fn stored_columns(connection: &mut SqliteConnection, table: &Object) -> Re
         .map_err(QueueError::of("repairing"))
 }
 
-/// The highest number that an AUTOINCREMENT table gave out.
+/// The highest number that an AUTOINCREMENT table assigned.
 async fn sequence(connection: &mut SqliteConnection, table: &str) -> Result<Option<i64>, QueueError> {
     sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = ?")
         .bind(table)
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn of_statements_that_fail_halfway_nothing_stays() {
+    async fn statements_that_fail_halfway_change_nothing() {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         let mut transaction = connection.begin().await.unwrap();
         let statements = ["CREATE TABLE a (x)", "INSERT INTO nowhere VALUES (1)"].map(str::to_owned);

@@ -1,5 +1,5 @@
-//! The tokens of a schema statement, in a form in which statements that mean the same are equal: SQLite stores the text as it
-//! was written, and quotes names when it renames.
+//! The tokens of a schema statement, normalized so that statements with the same meaning are equal: SQLite stores the text as
+//! it was written, and quotes names when it renames.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ struct Token {
     at: Range<usize>,
 }
 
-/// The tokens of a statement, without blanks, comments, quotes around names, and the case of letters outside of strings.
+/// The tokens of a statement, without whitespace, comments and quotes around names, and in lower case outside of strings.
 pub(super) fn tokens(statement: &str) -> Vec<String> {
     split(statement).into_iter().map(|token| token.text).collect()
 }
@@ -95,7 +95,7 @@ fn split(statement: &str) -> Vec<Token> {
     tokens
 }
 
-/// The length of the first token, and its text; none for a blank or a comment.
+/// The length of the first token, and its text; none for whitespace or a comment.
 fn next(rest: &str) -> (usize, Option<String>) {
     let is_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '$') || !letter.is_ascii();
     let first = rest.chars().next().unwrap_or_default();
@@ -141,14 +141,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_sqlite_and_other_tools_rewrite_means_the_same() {
+    fn a_statement_that_sqlite_or_a_tool_rewrote_equals_the_original() {
         let written = "CREATE TRIGGER a BEFORE INSERT ON submissions BEGIN -- a comment\n  SELECT RAISE(ABORT, 'It''s  so') WHERE NEW.x<>1; END";
         let rewritten = "create trigger \"a\" before insert on [submissions] begin /* other */ select raise(ABORT,'It''s  so')\nwhere `new`.X <> 1;END";
         assert_eq!(tokens(written), tokens(rewritten));
     }
 
     #[test]
-    fn what_differs_in_a_text_a_name_or_an_operator_means_something_else() {
+    fn statements_that_differ_in_a_string_a_name_or_an_operator_are_not_equal() {
         let statement = tokens("SELECT 'a' WHERE x <> 1");
         for other in ["SELECT 'A' WHERE x <> 1", "SELECT 'a' WHERE y <> 1", "SELECT 'a' WHERE x = 1", "SELECT 'a'"] {
             assert_ne!(tokens(other), statement, "{other}");
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_closed_ends_with_the_text() {
+    fn an_unclosed_token_ends_with_the_text() {
         for text in ["'a", "\"a", "[a", "/* a", "-- a", "`"] {
             assert!(tokens(text).len() <= 1, "{text}");
             assert!(definition(&format!("CREATE TABLE t (a, {text}")).parts.len() <= 1, "{text}");

@@ -33,13 +33,13 @@ async fn enqueueing_counts_what_was_new_known_and_refused() {
 #[tokio::test]
 async fn a_new_submission_has_the_given_values_and_a_known_one_stays_as_it_was() {
     let mut site = Site::new().await;
-    let said = NewSubmission {
+    let given = NewSubmission {
         verify_type: Some(VerifyType::FileProxy),
         priority: 2,
         reference: Some("renewals".into()),
         ..new("a")
     };
-    site.enqueue(said).await;
+    site.enqueue(given).await;
     site.queue.enqueue(&[NewSubmission { due_at: None, ..new("a") }]).await.unwrap();
     site.enqueue(NewSubmission { due_at: None, ..new("b") }).await;
     let kept =
@@ -47,10 +47,10 @@ async fn a_new_submission_has_the_given_values_and_a_known_one_stays_as_it_was()
                    AND reference = 'renewals' AND due_at = 1000";
     assert_eq!(site.number(kept).await, Some(1));
     let now = "SELECT count(*) FROM submissions WHERE certificate_id = 'b' AND due_at = created_at";
-    assert_eq!(site.number(now).await, Some(1), "due at once, since nothing else was said");
+    assert_eq!(site.number(now).await, Some(1), "due at once by default");
 }
 
-/// The rules, the claim and the status each have them in SQL.
+/// The rules, the claim and the status each list the priorities in SQL.
 #[tokio::test]
 async fn every_priority_that_the_rules_allow_is_claimed_and_shown() {
     let mut site = Site::new().await;
@@ -130,8 +130,8 @@ async fn only_submissions_in_doubt_or_held_are_resolved_by_hand() {
         for text in ["held", "doubt"] {
             assert!(site.queue.resolve(&id(text), &resolution).await.unwrap(), "{text} {resolution:?}");
             let line = site.line(text).await;
-            let told = (line.state.as_str(), line.order_id.as_deref(), line.reason.as_deref());
-            assert_eq!(told, (state, order_id, reason), "{text} {resolution:?}");
+            let shown = (line.state.as_str(), line.order_id.as_deref(), line.reason.as_deref());
+            assert_eq!(shown, (state, order_id, reason), "{text} {resolution:?}");
         }
         for text in ["fresh", "unknown"] {
             assert!(!site.queue.resolve(&id(text), &resolution).await.unwrap(), "{text} {resolution:?}");

@@ -7,10 +7,10 @@ async fn a_paused_queue_claims_readbacks_but_no_commits() {
     let mut site = Site::with(&["a", "b"]).await;
     site.commit(0, lost()).await;
     site.queue.set_paused(Some(&by_operator("maintenance at the CA"))).await.unwrap();
-    let done = site.write_and_claim(60, &[], 9, 9).await;
-    assert_eq!((names(&done.commits()), names(&done.readbacks())), (vec![], vec!["a"]));
-    assert!(done.control.paused && !done.control.probe_requested);
-    assert_eq!(done.control.pause_reason.as_deref(), Some("maintenance at the CA"));
+    let report = site.write_and_claim(60, &[], 9, 9).await;
+    assert_eq!((names(&report.commits()), names(&report.readbacks())), (vec![], vec!["a"]));
+    assert!(report.control.paused && !report.control.probe_requested);
+    assert_eq!(report.control.pause_reason.as_deref(), Some("maintenance at the CA"));
 }
 
 #[tokio::test]
@@ -18,10 +18,10 @@ async fn resuming_asks_for_one_probe_and_clears_the_reason() {
     let mut site = Site::with(&["a"]).await;
     site.queue.set_paused(Some(&by_operator("maintenance"))).await.unwrap();
     site.queue.set_paused(None).await.unwrap();
-    let done = site.write_and_claim(0, &[], 9, 9).await;
-    assert_eq!(done.control, Control { probe_requested: true, ..Control::default() });
-    assert_eq!(names(&done.commits()), ["a"]);
-    assert!(!site.write_and_claim(0, &[], 0, 0).await.control.probe_requested, "it was seen");
+    let report = site.write_and_claim(0, &[], 9, 9).await;
+    assert_eq!(report.control, Control { probe_requested: true, ..Control::default() });
+    assert_eq!(names(&report.commits()), ["a"]);
+    assert!(!site.write_and_claim(0, &[], 0, 0).await.control.probe_requested, "the first batch cleared it");
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn a_superseded_run_claims_nothing_and_names_the_process_that_took_over() 
     let mut site = Site::with(&["a"]).await;
     let superseded = site.run.clone();
     site.restart().await;
-    let request = asking(1, 1);
+    let request = claiming(1, 1);
     let error = site.queue.batch(&superseded, site.at(0), 0, &request).await.unwrap_err();
     assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
     assert_eq!(site.state("a").await, "pending");
@@ -72,7 +72,7 @@ async fn the_daemon_row_shows_the_run_and_its_mode() {
     ];
     for (mode, name) in modes {
         let heartbeat = Heartbeat { mode, why: Some(by_operator(name)), pace: 12.5 };
-        let request = BatchRequest { heartbeat: Some(heartbeat.clone()), ..asking(0, 0) };
+        let request = BatchRequest { heartbeat: Some(heartbeat.clone()), ..claiming(0, 0) };
         site.batch(10, &request).await.unwrap();
         let row = site.queue.status(BEGIN).await.unwrap().daemon;
         let why = format!("an operator paused the queue: {name}");
@@ -93,22 +93,22 @@ async fn a_row_whose_claim_a_rule_rejects_stays_as_it_is_and_the_rest_of_the_bat
     )
     .await;
     let result = site.ended(1, &claim, receipt());
-    let done = site.write_and_claim(1, &[result], 9, 0).await;
-    assert_eq!((site.state("a").await.as_str(), names(&done.commits())), ("submitted", vec!["c"]));
-    assert_eq!(done.rejected_claims, [rejected_write(2, "b", None, "never b")]);
+    let report = site.write_and_claim(1, &[result], 9, 0).await;
+    assert_eq!((site.state("a").await.as_str(), names(&report.commits())), ("submitted", vec!["c"]));
+    assert_eq!(report.rejected_claims, [rejected_write(2, "b", None, "never b")]);
     assert_eq!((site.state("b").await.as_str(), site.outcomes("b").await), ("pending", vec![]));
 }
 
 #[tokio::test]
-async fn a_row_to_skip_is_passed_over_and_hides_none_behind_it() {
+async fn a_skipped_row_hides_none_behind_it() {
     let mut site = Site::with(&["a", "b", "c"]).await;
     site.commit(0, lost()).await;
     let request = BatchRequest {
         limits: ClaimLimits { commits: 1, readbacks: 1, skip: vec![1, 2], ..ClaimLimits::default() },
-        ..asking(1, 1)
+        ..claiming(1, 1)
     };
-    let done = site.batch(60, &request).await.unwrap();
-    assert_eq!((names(&done.commits()), names(&done.readbacks())), (vec!["c"], vec![]));
+    let report = site.batch(60, &request).await.unwrap();
+    assert_eq!((names(&report.commits()), names(&report.readbacks())), (vec!["c"], vec![]));
 }
 
 #[tokio::test]
@@ -120,9 +120,9 @@ async fn a_row_that_a_rule_freezes_stays_as_it_is_and_the_rest_of_the_batch_is_w
          END",
     )
     .await;
-    let done = site.write_and_claim(0, &[], 1, 0).await;
-    assert_eq!(names(&done.commits()), ["b"]);
-    assert_eq!(done.rejected_claims, [rejected_write(1, "a", None, "never a")]);
+    let report = site.write_and_claim(0, &[], 1, 0).await;
+    assert_eq!(names(&report.commits()), ["b"]);
+    assert_eq!(report.rejected_claims, [rejected_write(1, "a", None, "never a")]);
     assert_eq!((site.state("a").await.as_str(), site.outcomes("a").await), ("pending", vec![]));
 }
 
@@ -141,7 +141,7 @@ async fn a_batch_counts_the_rows_of_each_state() {
 async fn a_batch_on_a_replaced_file_does_nothing() {
     let mut site = Site::with(&["a"]).await;
     std::fs::rename(site.path(), site.directory.path().join("moved.db")).unwrap();
-    let request = asking(1, 1);
+    let request = claiming(1, 1);
     let error = site.batch(0, &request).await.unwrap_err();
     assert!(matches!(error, QueueError::Replaced(_)), "{error:?}");
     assert_eq!(site.state("a").await, "pending");
@@ -154,7 +154,7 @@ async fn the_clock_of_a_run_counts_milliseconds_from_its_start() {
     assert_eq!(site.run.millis_at(site.at(7)), 7000);
 }
 
-/// Creates a trigger that rejects changes of the certificate `a` in this table, in this way.
+/// Creates a trigger that rejects changes of the certificate `a` in this table with this RAISE.
 async fn reject_changes_of_a(site: &mut Site, table: &str, event: &str, raise: &str) {
     let row = if event == "INSERT" { "NEW" } else { "OLD" };
     let trigger = format!(
@@ -169,8 +169,8 @@ async fn a_claim_that_a_trigger_aborts_fails_or_ignores_affects_only_its_row() {
         for (table, event) in [("requests", "INSERT"), ("submissions", "UPDATE")] {
             let mut site = Site::with(&["a", "b"]).await;
             reject_changes_of_a(&mut site, table, event, raise).await;
-            let done = site.write_and_claim(0, &[], 2, 0).await;
-            assert_eq!((names(&done.claims), done.rejected_claims.len()), (vec!["b"], 1), "{raise} on {table}");
+            let report = site.write_and_claim(0, &[], 2, 0).await;
+            assert_eq!((names(&report.claims), report.rejected_claims.len()), (vec!["b"], 1), "{raise} on {table}");
             assert_eq!((site.state("a").await.as_str(), site.outcomes("a").await), ("pending", vec![]));
         }
     }
@@ -184,8 +184,8 @@ async fn a_result_that_a_trigger_aborts_fails_or_ignores_affects_only_its_row() 
             let claims = site.commits(0, 2).await;
             let results = [site.ended(1, &claims[0], receipt()), site.ended(1, &claims[1], receipt())];
             reject_changes_of_a(&mut site, table, "UPDATE", raise).await;
-            let done = site.write_and_claim(1, &results, 0, 0).await;
-            let rejected: Vec<Option<i64>> = done.rejected_results.iter().map(|one| one.request).collect();
+            let report = site.write_and_claim(1, &results, 0, 0).await;
+            let rejected: Vec<Option<i64>> = report.rejected_results.iter().map(|one| one.request).collect();
             assert_eq!(rejected, [Some(claims[0].request)], "{raise} on {table}");
             assert_eq!(site.state("b").await, "submitted");
             assert_eq!((site.state("a").await.as_str(), site.outcomes("a").await), ("in_flight", vec![None]));
@@ -199,7 +199,7 @@ async fn a_trigger_that_rolls_the_transaction_back_fails_the_batch_and_names_the
     let claims = site.commits(0, 2).await;
     reject_changes_of_a(&mut site, "submissions", "UPDATE", "ROLLBACK, 'no'").await;
     let results = [site.ended(1, &claims[1], receipt()), site.ended(1, &claims[0], receipt())];
-    let request = BatchRequest { results: results.to_vec(), ..asking(0, 0) };
+    let request = BatchRequest { results: results.to_vec(), ..claiming(0, 0) };
     let error = site.batch(1, &request).await.unwrap_err();
     let QueueError::RolledBack { refused: Some(write), .. } = &error else { panic!("{error:?}") };
     assert_eq!(**write, rejected_write(1, "a", Some(claims[0].request), "no"));

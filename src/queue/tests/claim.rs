@@ -1,4 +1,4 @@
-//! Claims: which rows go out next.
+//! Claims: which rows are sent next.
 
 use super::*;
 use crate::submission::{OutcomeClass, VerifyType};
@@ -27,7 +27,7 @@ async fn higher_priorities_go_first_then_earlier_due_times_then_earlier_rows() {
 }
 
 #[tokio::test]
-async fn no_more_is_claimed_than_wanted() {
+async fn no_more_is_claimed_than_the_limit() {
     let mut site = Site::with(&["a", "b", "c"]).await;
     assert_eq!(names(&site.commits(0, 0).await), [""; 0]);
     assert_eq!(names(&site.commits(0, 2).await), ["a", "b"]);
@@ -36,7 +36,7 @@ async fn no_more_is_claimed_than_wanted() {
 }
 
 #[tokio::test]
-async fn as_much_is_claimed_as_wanted() {
+async fn as_much_is_claimed_as_the_limit_allows() {
     let names: Vec<String> = (0..50).map(|number| format!("c{number}")).collect();
     let mut site = Site::new().await;
     for name in &names {
@@ -46,7 +46,7 @@ async fn as_much_is_claimed_as_wanted() {
     assert_eq!(
         site.write_and_claim(0, &[], 1, 5).await.commits().len(),
         1,
-        "also if more reads than commits are wanted"
+        "even if the limit for readbacks is higher"
     );
 }
 
@@ -63,17 +63,17 @@ async fn a_row_in_doubt_is_read_back_when_it_is_due_and_once_at_a_time() {
     let mut site = Site::with(&["a"]).await;
     site.commit(0, lost()).await;
     assert_eq!(names(&site.readbacks_at(59, 1).await), [""; 0], "it settles first");
-    assert_eq!(names(&site.readbacks_at(60, 0).await), [""; 0], "none was wanted");
+    assert_eq!(names(&site.readbacks_at(60, 0).await), [""; 0], "the limit is 0");
     let reads = site.readbacks_at(60, 9).await;
     assert_eq!(names(&reads), ["a"]);
     assert_eq!((reads[0].row.state, reads[0].row.tries), (State::InDoubt, 1));
     assert_eq!(reads[0].row.evidence.last_commit, Some(OutcomeClass::InDoubt));
     assert_eq!(reads[0].row.evidence.age, Duration::from_secs(60));
-    assert_eq!(names(&site.readbacks_at(61, 9).await), [""; 0], "its read is on the way");
+    assert_eq!(names(&site.readbacks_at(61, 9).await), [""; 0], "its readback is in flight");
 }
 
 #[tokio::test]
-async fn no_more_readbacks_are_claimed_than_wanted() {
+async fn no_more_readbacks_are_claimed_than_the_limit() {
     let mut site = Site::with(&["a", "b"]).await;
     site.commit(0, lost()).await;
     site.commit(0, lost()).await;
@@ -94,7 +94,7 @@ async fn a_row_with_a_backend_error_is_read_back_before_its_next_try() {
     assert_eq!(site.state("a").await, "pending");
     let result = site.ended(60, &claims.readbacks()[0], nothing_placed());
     site.complete(60, result).await;
-    assert_eq!(names(&site.write_and_claim(60, &[], 9, 0).await.commits()), ["a"], "b waits for its read");
+    assert_eq!(names(&site.write_and_claim(60, &[], 9, 0).await.commits()), ["a"], "b waits for its readback");
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn rows_that_wait_for_a_readback_hide_none_behind_them() {
 }
 
 #[tokio::test]
-async fn of_the_rows_behind_them_no_more_are_claimed_than_wanted() {
+async fn of_the_rows_behind_them_no_more_are_claimed_than_the_limit() {
     let mut site = Site::with(&["a"]).await;
     site.commit(0, refused_with(OutcomeClass::BackendError)).await;
     for name in ["b", "c", "d", "e"] {
@@ -162,5 +162,5 @@ async fn the_next_due_times_are_those_of_the_earliest_commit_and_the_earliest_re
     site.commit(8, lost()).await;
     assert_eq!(next(site.write_and_claim(8, &[], 0, 0).await), (Some(BEGIN + 9), Some(BEGIN + 68)));
     assert_eq!(next(site.write_and_claim(9, &[], 1, 0).await), (Some(BEGIN + 10), Some(BEGIN + 68)));
-    assert_eq!(next(site.write_and_claim(68, &[], 1, 1).await), (None, None), "all is on the way");
+    assert_eq!(next(site.write_and_claim(68, &[], 1, 1).await), (None, None), "everything is in flight");
 }

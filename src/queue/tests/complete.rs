@@ -20,7 +20,7 @@ async fn a_submitted_row_has_its_order_and_no_error() {
 }
 
 #[tokio::test]
-async fn a_row_that_is_tried_again_shows_the_error_and_is_not_finished() {
+async fn a_row_that_will_be_retried_shows_the_error_and_is_not_finished() {
     let mut site = Site::with(&["a"]).await;
     let claim = site.commits(0, 1).await.remove(0);
     let result = site.ended(3, &claim, refused_with(OutcomeClass::Retry));
@@ -76,7 +76,7 @@ async fn a_row_that_stays_in_its_state_keeps_everything_but_due_time_and_reason(
     let line = site.line("a").await;
     assert_eq!((line.state.as_str(), line.tries, line.status), ("in_doubt", 1, None));
     assert_eq!(line.error_code.as_deref(), Some("Some.Code"));
-    assert!(line.reason.unwrap().contains("read once more"));
+    assert!(line.reason.unwrap().contains("another one follows"));
     assert_eq!(site.number("SELECT due_at FROM submissions").await, Some(BEGIN + 600));
 }
 
@@ -103,7 +103,7 @@ async fn a_result_that_is_already_written_changes_nothing_a_second_time() {
     site.read_back_first(4, nothing_placed()).await;
     let second = site.commits(4, 1).await.remove(0);
     site.complete_again(5, &result).await;
-    assert_eq!(site.state("a").await, "in_flight", "its second commit is on the way");
+    assert_eq!(site.state("a").await, "in_flight", "its second commit is in flight");
     let result = site.ended(5, &second, receipt());
     site.complete(5, result).await;
     assert_eq!((site.line("a").await.tries, site.state("a").await.as_str()), (2, "submitted"));
@@ -140,7 +140,7 @@ async fn a_row_that_was_moved_since_its_claim_stays_in_its_state() {
     let result = site.ended(61, &read, nothing_placed());
     site.complete(61, result).await;
     assert_eq!(site.state("a").await, "held");
-    assert_eq!(site.outcomes("a").await[1].as_deref(), Some("not_committed"), "the readback is recorded all the same");
+    assert_eq!(site.outcomes("a").await[1].as_deref(), Some("not_committed"), "the readback is recorded anyway");
 }
 
 #[tokio::test]
@@ -161,7 +161,7 @@ async fn a_result_that_a_rule_rejects_affects_only_its_row() {
 }
 
 #[tokio::test]
-async fn the_decision_on_a_row_in_doubt_needs_nothing_but_the_record() {
+async fn the_decision_on_a_row_in_doubt_needs_only_the_record() {
     let mut site = Site::with(&["a"]).await;
     site.commit(0, lost()).await;
     let first = site.read_back(60, nothing_placed()).await;
@@ -176,7 +176,7 @@ async fn the_decision_on_a_row_in_doubt_needs_nothing_but_the_record() {
     assert_eq!(site.outcomes("a").await, outcomes);
 }
 
-/// A certificate whose commit is followed by so many reads that failed, in a queue of its own.
+/// The evidence for a certificate whose commit is followed by this many failed readbacks, in a queue of its own.
 async fn evidence_after(reads: i64) -> crate::submission::Evidence {
     let mut site = Site::with(&["a"]).await;
     site.commit(0, lost()).await;
@@ -192,7 +192,7 @@ async fn evidence_after(reads: i64) -> crate::submission::Evidence {
     .await
     .unwrap();
     site.sql("UPDATE submissions SET due_at = 1").await;
-    // Its number isn't the next of its sequence while the trigger is gone, which nobody minds here.
+    // Without the trigger, its number isn't the next of the sequence, which doesn't matter here.
     site.readbacks_at(60, 1).await.remove(0).row.evidence
 }
 

@@ -14,33 +14,33 @@ use super::*;
 
 const HERE: &str = "/nowhere/queue.db";
 
-/// What SQLite says to this statement on a connection that may only read.
-async fn said(statement: &'static str) -> sqlx::Error {
+/// The error of this statement on a read-only connection.
+async fn error_of(statement: &'static str) -> sqlx::Error {
     let site = Site::new().await;
     let mut connection = SqliteConnectOptions::new().filename(site.path()).read_only(true).connect().await.unwrap();
     sqlx::query(statement).execute(&mut connection).await.unwrap_err()
 }
 
 #[tokio::test]
-async fn a_rejected_write_has_the_rules_own_sentence_and_a_failed_one_says_what_was_being_done() {
+async fn a_rejected_write_has_the_rules_sentence_and_a_failed_one_names_the_operation() {
     let mut site = Site::new().await;
     let refused = sqlx::query("INSERT INTO submissions (certificate_id) VALUES ('not an id')");
     let refused = QueueError::of("enqueueing")(refused.execute(&mut site.queue.connection).await.unwrap_err());
     assert!(matches!(&refused, QueueError::Refused(sentence) if sentence.starts_with("certificate_id must be text")));
-    let failed = QueueError::of("counting")(said("SELECT some FROM nowhere").await);
+    let failed = QueueError::of("counting")(error_of("SELECT some FROM nowhere").await);
     assert_eq!(failed.to_string(), "the database failed (counting): no such table: nowhere");
-    let gone = QueueError::of("counting")(sqlx::Error::WorkerCrashed);
-    assert!(matches!(&gone, QueueError::Failed(fault) if fault.detail.contains("worker")), "{gone:?}");
+    let crashed = QueueError::of("counting")(sqlx::Error::WorkerCrashed);
+    assert!(matches!(&crashed, QueueError::Failed(fault) if fault.detail.contains("worker")), "{crashed:?}");
 }
 
 #[tokio::test]
-async fn a_file_that_this_user_may_only_read_needs_another_user() {
+async fn a_file_that_this_user_may_only_read_is_a_permission_error() {
     let path = Path::new(HERE);
-    let read_only = opening(path, &said("UPDATE control SET paused = 1").await);
+    let read_only = opening(path, &error_of("UPDATE control SET paused = 1").await);
     assert!(matches!(&read_only, QueueError::Permission { path: named, .. } if named == path), "{read_only:?}");
-    let read_only = QueueError::of("enqueueing")(said("UPDATE control SET paused = 1").await);
+    let read_only = QueueError::of("enqueueing")(error_of("UPDATE control SET paused = 1").await);
     assert!(matches!(read_only, QueueError::ReadOnly("enqueueing")), "{read_only:?}");
-    let other = opening(path, &said("SELECT some FROM nowhere").await);
+    let other = opening(path, &error_of("SELECT some FROM nowhere").await);
     assert_eq!(other.to_string(), format!("the database failed (opening): {HERE}: no such table: nowhere"));
 }
 
@@ -74,11 +74,11 @@ fn an_error_of_the_system_names_the_file_and_has_the_code_of_its_cause() {
     assert!(denied.with_remedy().contains("that owns its directory"), "{denied:?}");
 }
 
-/// The variant after this one. A new one has to be put in here, or this doesn't compile.
+/// The variant after this one. This doesn't compile until a new variant is added to it.
 fn next(error: &QueueError) -> Option<QueueError> {
     let path = || HERE.into();
     let versions = |found| SchemaVersions { path: path(), found, known: 2 };
-    let text = || "words".to_owned();
+    let text = || "a message".to_owned();
     let fault = || Fault { what: Some("counting"), detail: text() };
     Some(match error {
         QueueError::Missing(_) => QueueError::Empty(path()),

@@ -26,7 +26,7 @@ async fn filled() -> Site {
 }
 
 /// Overwrites the root page of a table or an index in place.
-async fn spoil(site: &mut Site, query: &'static str) {
+async fn damage(site: &mut Site, query: &'static str) {
     let page = site.number(query).await.unwrap();
     let size = site.number("PRAGMA page_size").await.unwrap();
     let at = u64::try_from((page - 1) * size).unwrap();
@@ -34,7 +34,7 @@ async fn spoil(site: &mut Site, query: &'static str) {
 }
 
 #[tokio::test]
-async fn a_queue_in_use_is_whole_whatever_others_add_to_it() {
+async fn a_queue_in_use_is_intact_whatever_others_add_to_it() {
     let mut site = filled().await;
     assert_eq!(site.queue.check_integrity().await.unwrap(), Vec::<String>::new());
     assert_eq!(inspected(&site).await, Some(Vec::new()));
@@ -44,11 +44,11 @@ async fn a_queue_in_use_is_whole_whatever_others_add_to_it() {
          CREATE TRIGGER audit AFTER INSERT ON submissions BEGIN INSERT INTO notes VALUES (NEW.certificate_id); END",
     )
     .await;
-    assert_eq!(site.queue.check_integrity().await.unwrap(), Vec::<String>::new(), "what somebody added is theirs");
+    assert_eq!(site.queue.check_integrity().await.unwrap(), Vec::<String>::new(), "added objects aren't findings");
 }
 
 #[tokio::test]
-async fn a_copy_without_a_marker_can_be_whole_and_one_behind_its_marker_is_not() {
+async fn a_copy_without_a_marker_can_be_intact_and_one_behind_its_marker_is_not() {
     let mut site = filled().await;
     RestoreMarker::open(&site.path()).unwrap().reset(2).unwrap();
     assert_eq!(site.queue.check_integrity().await.unwrap(), Vec::<String>::new());
@@ -58,13 +58,13 @@ async fn a_copy_without_a_marker_can_be_whole_and_one_behind_its_marker_is_not()
 }
 
 #[tokio::test]
-async fn a_damaged_table_is_found_by_either_check() {
+async fn both_checks_find_a_damaged_table() {
     for object in [
         "SELECT rootpage FROM sqlite_master WHERE name = 'submissions'",
         "SELECT rootpage FROM sqlite_master WHERE name = 'requests_certificate'",
     ] {
         let mut site = filled().await;
-        spoil(&mut site, object).await;
+        damage(&mut site, object).await;
         let found = inspected(&site).await.unwrap();
         assert!(!found.is_empty(), "{object}");
         let mut fresh = Queue::open(&site.path(), Opening::Existing).await.unwrap();
@@ -73,13 +73,13 @@ async fn a_damaged_table_is_found_by_either_check() {
 }
 
 #[tokio::test]
-async fn a_check_that_has_to_give_up_finds_nothing() {
+async fn a_check_that_gives_up_has_no_findings() {
     let site = filled().await;
     assert_eq!(inspect(&site.path(), Arc::new(AtomicBool::new(true))).await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn rows_that_no_rule_would_have_allowed_are_found() {
+async fn rows_that_break_the_rules_are_found() {
     let cases = [
         (
             "DROP TRIGGER state_counts_rules; UPDATE state_counts SET count = 7 WHERE state = 'held'",
@@ -99,7 +99,7 @@ async fn rows_that_no_rule_would_have_allowed_are_found() {
         ),
         (
             "DROP TRIGGER submissions_update_rules; UPDATE submissions SET state = 'odd' WHERE certificate_id = 'c'",
-            "an unknown state: c",
+            "unknown state: c",
         ),
         (
             "DROP TRIGGER submissions_update_rules; UPDATE submissions SET state = 'held' WHERE state = 'in_flight'",
@@ -107,7 +107,7 @@ async fn rows_that_no_rule_would_have_allowed_are_found() {
         ),
         (
             "UPDATE sqlite_sequence SET seq = 0 WHERE name = 'requests'",
-            "the numbers of requests could start again below: 2",
+            "numbers of requests could be reused up to: 2",
         ),
         ("DROP INDEX submissions_due", "index submissions_due is missing"),
         (
@@ -122,7 +122,7 @@ async fn rows_that_no_rule_would_have_allowed_are_found() {
         ),
         (
             "DROP TRIGGER requests_delete_rules; DELETE FROM requests WHERE certificate_id = 'a'",
-            "sent, by its row, but without any request on record: a",
+            "its row says that it was sent, but no request is on record: a",
         ),
         (
             "DROP TRIGGER requests_delete_rules; DELETE FROM requests",
@@ -147,7 +147,7 @@ async fn a_run_ended_in_good_order_only_if_its_last_mode_is_stopped() {
     assert_eq!(site.queue.last_run().await.unwrap(), Some(begun));
     for (mode, in_good_order) in [(Mode::PausedByOperator, false), (Mode::Stopping, false), (Mode::Stopped, true)] {
         let heartbeat = Heartbeat { mode, why: None, pace: 0.0 };
-        let request = BatchRequest { heartbeat: Some(heartbeat), ..asking(0, 0) };
+        let request = BatchRequest { heartbeat: Some(heartbeat), ..claiming(0, 0) };
         site.batch(30, &request).await.unwrap();
         let last = LastRun { in_good_order, heard_of: BEGIN + 30 };
         assert_eq!(site.queue.last_run().await.unwrap(), Some(last));

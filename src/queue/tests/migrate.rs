@@ -1,4 +1,4 @@
-//! Migrating an older queue, and going back.
+//! Migrating an older queue, and returning to the older version.
 
 use sqlx::migrate::Migrator;
 
@@ -24,7 +24,7 @@ const ROWS: &str = "
     UPDATE control SET paused = 1, pause_reason = 'maintenance';
     UPDATE daemon SET run_id = 'before', started_at = 5, heartbeat_at = 5, mode = 'running', why = NULL";
 
-/// What the first version has of each table.
+/// The columns that each table has had since the first version.
 const CONTENTS: &str = "SELECT json_array(
     (SELECT json_group_array(json_array(id, certificate_id, verify_type, priority, due_at, reference, state, tries, order_id,
               status, request_id, error_code, error_message, reason, resolved_by, created_at, updated_at, finished_at))
@@ -33,7 +33,7 @@ const CONTENTS: &str = "SELECT json_array(
     (SELECT json_group_array(json_array(state, count)) FROM state_counts),
     (SELECT json_array(run_id, started_at, heartbeat_at, mode, why) FROM daemon))";
 
-/// The migrations of the version that had so many.
+/// The migrations of the version that had this many.
 fn version(migrations: usize) -> Migrator {
     Migrator::with_migrations(MIGRATIONS.iter().take(migrations).cloned().collect::<Vec<_>>())
 }
@@ -42,19 +42,19 @@ async fn contents(queue: &mut Queue) -> String {
     sqlx::query_scalar(CONTENTS).fetch_one(&mut queue.connection).await.unwrap()
 }
 
-/// A queue that this version made, with what it holds.
+/// A queue that this version created, with its contents.
 async fn made_by(version: &Migrator) -> (tempfile::TempDir, PathBuf, String) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("queue.db");
     let mut queue = Queue::open_with(Target::from(&path), Opening::Create, version).await.unwrap();
     sqlx::raw_sql(ROWS).execute(&mut queue.connection).await.unwrap();
-    let holds = contents(&mut queue).await;
+    let created = contents(&mut queue).await;
     queue.close().await.unwrap();
-    (directory, path, holds)
+    (directory, path, created)
 }
 
 #[tokio::test]
-async fn an_older_queue_is_brought_up_to_date_with_every_row_as_it_was_and_no_cause_made_up() {
+async fn migrating_keeps_every_row_and_invents_no_cause() {
     for migrations in 1..MIGRATIONS.iter().count() {
         let (_directory, path, before) = made_by(&version(migrations)).await;
         let mut queue = Queue::open(&path, Opening::Existing).await.unwrap();
@@ -71,7 +71,7 @@ async fn an_older_queue_is_brought_up_to_date_with_every_row_as_it_was_and_no_ca
 }
 
 #[tokio::test]
-async fn the_copy_beside_an_upgraded_queue_is_the_way_back_and_starts_paused() {
+async fn the_older_version_can_open_the_copy_beside_a_migrated_queue_which_is_paused() {
     let first = version(1);
     let (_directory, path, before) = made_by(&first).await;
     Queue::open(&path, Opening::Existing).await.unwrap().close().await.unwrap();
@@ -86,7 +86,7 @@ async fn the_copy_beside_an_upgraded_queue_is_the_way_back_and_starts_paused() {
 }
 
 #[tokio::test]
-async fn the_version_before_refuses_an_upgraded_queue_and_leaves_it_as_it_is() {
+async fn an_older_version_refuses_a_migrated_queue_and_leaves_it_untouched() {
     let first = version(1);
     let (_directory, path, _) = made_by(&first).await;
     Queue::open(&path, Opening::Existing).await.unwrap().close().await.unwrap();

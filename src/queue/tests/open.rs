@@ -11,7 +11,7 @@ use super::super::paths::companion;
 use super::super::schema::migrations::MIGRATIONS;
 use super::*;
 
-/// The path of a database that isn't there yet.
+/// The path of a database that doesn't exist yet.
 fn new_path() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("queue.db");
@@ -67,10 +67,10 @@ async fn a_new_database_is_for_its_owner_and_the_group() {
 }
 
 #[tokio::test]
-async fn a_database_whose_creation_was_interrupted_is_created_anew() {
+async fn a_database_whose_creation_was_interrupted_is_recreated() {
     let (_directory, path) = new_path();
     fs::write(&path, [0; 4096]).unwrap();
-    // What SQLite leaves when it dies as it makes a database: a journal that says that the file was empty before.
+    // What SQLite leaves when it is killed while it creates a database: a journal which says that the file was empty.
     let magic = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
     let [records, nonce, pages_before, sector, page] = [0_u32, 7, 0, 512, 4096];
     let fields = [records, nonce, pages_before, sector, page].map(u32::to_be_bytes).concat();
@@ -92,7 +92,7 @@ async fn the_linked_sqlite_has_the_fix_of_the_wal_reset_bug() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_transaction_was_rolled_back_begins_no_other_until_it_is_replaced() {
+async fn a_connection_whose_transaction_was_rolled_back_cannot_begin_another_until_it_is_replaced() {
     let (_directory, path) = new_path();
     let mut queue = Queue::open(&path, Opening::Create).await.unwrap();
     let mut transaction = queue.connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
@@ -105,11 +105,11 @@ async fn a_connection_whose_transaction_was_rolled_back_begins_no_other_until_it
     queue.files().check().unwrap();
 }
 
-/// A file without a byte, and one with the table of migrations alone.
+/// An empty file, and one with only the table of migrations.
 async fn begun_files(directory: &Path) -> [PathBuf; 2] {
     let (empty, begun) = (directory.join("empty.db"), directory.join("begun.db"));
     fs::write(&empty, "").unwrap();
-    // A process died after it made this table and before it made the queue.
+    // A process died after it created this table and before it created the queue.
     sql(
         &begun,
         "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
@@ -186,7 +186,7 @@ async fn a_queue_that_lost_the_table_of_its_migrations_is_corrupt() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_queue_is_named_for_what_it_is_and_left_untouched() {
+async fn a_file_that_is_not_a_queue_is_described_and_left_untouched() {
     let directory = tempfile::tempdir().unwrap();
     let [text, unmarked, marked] = ["text", "unmarked", "marked"].map(|name| directory.path().join(name));
     fs::write(&text, "these are my notes, not a database, and long enough to be looked at").unwrap();
@@ -273,7 +273,7 @@ fn newest() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap()
 }
 
-/// The migrations of a version to come.
+/// The migrations of a later version.
 fn later() -> Migrator {
     let statement = sqlx::SqlSafeStr::into_sql_str("ALTER TABLE daemon ADD COLUMN later INTEGER");
     let later = Migration::new(99, Cow::Borrowed("later"), MigrationType::Simple, statement, false);
@@ -316,7 +316,7 @@ async fn a_migration_does_not_begin_if_its_copy_cannot_be_written() {
     let error = Queue::open_with(Target::from(&path), Opening::Existing, &later()).await.unwrap_err();
     assert!(matches!(&error, QueueError::CannotOpen(fault) if fault.detail.contains(".schema-")), "{error:?}");
     fs::remove_dir(&copy).unwrap();
-    // A copy of an earlier attempt gives way.
+    // A copy of an earlier attempt is replaced.
     fs::write(&copy, "half a copy").unwrap();
     Queue::open_with(Target::from(&path), Opening::Existing, &later()).await.unwrap();
     Queue::open(&copy, Opening::Existing).await.unwrap();
@@ -331,7 +331,7 @@ async fn a_new_queue_is_created_without_a_copy() {
 }
 
 #[tokio::test]
-async fn a_command_that_needs_a_queue_or_only_reads_creates_none() {
+async fn a_command_that_needs_a_queue_or_only_reads_does_not_create_one() {
     let path = Path::new("no-queue-is-here.db");
     for opening in [Opening::Existing, Opening::Looking] {
         let error = Queue::open(path, opening).await.unwrap_err();
@@ -341,7 +341,7 @@ async fn a_command_that_needs_a_queue_or_only_reads_creates_none() {
 }
 
 #[tokio::test]
-async fn a_path_that_cannot_be_accessed_is_an_error_and_not_a_replacement() {
+async fn a_path_that_cannot_be_accessed_is_an_error_but_does_not_count_as_replaced() {
     let site = Site::new().await;
     let moved = site.directory.path().join("moved");
     fs::create_dir(&moved).unwrap();

@@ -3,10 +3,10 @@
 use super::*;
 
 impl Site {
-    /// Claims the commit of a probe, and gives it back as refused by the account.
+    /// Claims the commit of a probe, and completes it as refused for the account.
     async fn probe(&mut self, seconds: u64, number: u32) -> String {
         let limits = ClaimLimits { commits: 1, probe: Some(number), ..ClaimLimits::default() };
-        let request = BatchRequest { limits, ..asking(1, 0) };
+        let request = BatchRequest { limits, ..claiming(1, 0) };
         let [claim] = <[Claim; 1]>::try_from(self.batch(seconds, &request).await.unwrap().commits()).unwrap();
         let result = self.ended(seconds, &claim, refused_with(OutcomeClass::Account));
         self.complete(seconds, result).await;
@@ -24,12 +24,12 @@ async fn probes_rotate_through_the_priorities_and_each_claims_another_row() {
     for number in 0..8 {
         probed.push(site.probe(60 * u64::from(number), number).await);
     }
-    // The third one finds none of its own priority, and takes the next.
+    // The third one finds no row of its own priority, and takes one of the next.
     assert_eq!(probed, ["u1", "high", "l1", "l2", "u2", "high", "l1", "l2"]);
 }
 
 #[tokio::test]
-async fn any_probe_claims_a_row_of_the_only_priority_that_there_is() {
+async fn every_probe_claims_a_row_if_there_is_only_one_priority() {
     let mut site = Site::new().await;
     site.enqueue(NewSubmission { priority: 2, ..new("a") }).await;
     for number in [0, 1, 2, 3, u32::MAX] {

@@ -5,19 +5,19 @@ use std::cell::Cell;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::super::evidence::evidence;
 use super::super::prune::CANDIDATES;
+use super::super::recorded_evidence::evidence;
 use super::*;
 use crate::submission::{Evidence, OutcomeClass};
 
-/// Long after the runs of these tests, so that whatever they did is old.
+/// Long after the runs of these tests, so that all their requests are old.
 const LATER: UnixMillis = UnixMillis((BEGIN + 1_000_000) * 1000);
 
-/// Histories that are tried.
+/// How many histories are tried.
 const CASES: u32 = 200;
 
 impl Site {
-    /// Goes through the whole record once; how many requests are gone.
+    /// Prunes the whole record once. Returns how many requests were deleted.
     async fn prune(&mut self, before: UnixMillis) -> u64 {
         let (mut after, mut deleted) = (0, 0);
         loop {
@@ -30,9 +30,9 @@ impl Site {
         }
     }
 
-    /// Puts a finished request on record, as certcommit does.
+    /// Records a finished request, as certcommit does.
     async fn request(&mut self, text: &str, (kind, outcome): (&str, &str)) {
-        // Of another run than the commits, and late in it, so that every read counts.
+        // In another run than the commits, and late in it, so that every readback counts.
         let (run_id, run_ms) = if kind == "commit" { ("this", 0) } else { ("later", 1_000_000) };
         let insert = "INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at) VALUES (?, ?, ?, ?, ?)";
         let insert = sqlx::query(insert).bind(text).bind(kind).bind(run_id).bind(run_ms).bind(BEGIN * 1000);
@@ -42,7 +42,7 @@ impl Site {
         sqlx::query(complete).bind(outcome).bind(text).execute(&mut self.queue.connection).await.unwrap();
     }
 
-    /// A certificate with these requests that nothing is left to do for.
+    /// Enqueues a certificate, records these requests and closes its submission.
     async fn closed(&mut self, text: &str, history: &[(&str, &str)]) {
         self.enqueue(new(text)).await;
         for request in history {
@@ -60,8 +60,8 @@ impl Site {
         evidence(&mut self.queue.connection, &id(text), &self.run, now, &POLICY.verify).await.unwrap()
     }
 
-    /// What the rules say when the certificate is enqueued anew; none if they let it in.
-    async fn enqueued_anew(&mut self, text: &str) -> Option<String> {
+    /// The error if the certificate is deleted and enqueued again; none if the rules allow that.
+    async fn reenqueue_error(&mut self, text: &str) -> Option<String> {
         use sqlx::Connection as _;
         let mut trial = self.queue.connection.begin().await.unwrap();
         sqlx::query("DELETE FROM submissions WHERE certificate_id = ?").bind(text).execute(&mut *trial).await.unwrap();
@@ -124,7 +124,7 @@ async fn requests_of_open_or_held_submissions_stay_and_those_of_deleted_ones_are
 }
 
 #[tokio::test]
-async fn a_pass_over_a_long_record_takes_small_steps_and_misses_none() {
+async fn a_pass_over_a_long_record_takes_small_steps_and_misses_no_request() {
     let mut site = Site::new().await;
     for number in 0..700 {
         site.closed(&format!("c{number}"), &[("commit", "throttled"), ("commit", "failed")]).await;
@@ -165,7 +165,7 @@ async fn a_step_scans_nothing() {
     assert!(!steps.is_empty() && steps.iter().all(|(.., step)| !step.starts_with("SCAN")), "{steps:?}");
 }
 
-/// Any history that the rules let in, and more: a row that is sent again without having been read.
+/// Any history that the rules allow, and some that they don't: a row that is sent again without a readback.
 fn history() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     let commits =
         OutcomeClass::of_kind(RequestKind::Commit).iter().map(|class| ("commit", class.as_str())).collect::<Vec<_>>();
@@ -186,18 +186,18 @@ fn pruning_changes_no_evidence_whatever_the_history() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let pruned = Cell::new(0);
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
-    let held = runner.run(&history(), |history| {
+    let result = runner.run(&history(), |history| {
         runtime.block_on(async {
             let mut site = Site::new().await;
             site.closed("a", &history).await;
-            let before = (site.evidence("a").await, site.enqueued_anew("a").await);
+            let before = (site.evidence("a").await, site.reenqueue_error("a").await);
             pruned.set(pruned.get() + site.prune(LATER).await);
-            let after = (site.evidence("a").await, site.enqueued_anew("a").await);
+            let after = (site.evidence("a").await, site.reenqueue_error("a").await);
             prop_assert_eq!(before, after, "{:?}", &history);
             Ok(())
         })
     });
-    held.unwrap();
-    // About one a history, as chance has it.
+    result.unwrap();
+    // On average, about one per history.
     assert!(pruned.get() > u64::from(CASES) / 2, "only {} were pruned at all", pruned.get());
 }

@@ -6,7 +6,7 @@ use super::*;
 const NOW: u64 = 100;
 
 impl Site {
-    /// With this many rows for which an earlier run got a backend error, and one behind them that was never sent.
+    /// A queue with this many rows for which an earlier run got a backend error, and one behind them that was never sent.
     async fn with_unread(count: usize) -> Self {
         let mut site = Self::new().await;
         let statements = format!(
@@ -31,13 +31,14 @@ impl Site {
 async fn rows_that_would_hide_all_others_are_postponed() {
     let mut site = Site::with_unread(300).await;
     assert_eq!(names(&site.commits(NOW, 16).await), ["behind"]);
-    let (due, waiting) = (site.due().await, "reason = 'waits to be read before the next try: others are read first'");
+    let (due, waiting) =
+        (site.due().await, "reason = 'waits for a readback before the next try: other readbacks are due first'");
     assert!((0..300).contains(&due), "{due}");
     let query = sqlx::AssertSqlSafe(format!(
         "SELECT count(*) FROM submissions WHERE {waiting} AND due_at BETWEEN 1700000101 AND 1700000130"
     ));
-    let put_off: i64 = sqlx::query_scalar(query).fetch_one(&mut site.queue.connection).await.unwrap();
-    assert_eq!(put_off, 300 - due);
+    let postponed: i64 = sqlx::query_scalar(query).fetch_one(&mut site.queue.connection).await.unwrap();
+    assert_eq!(postponed, 300 - due);
 }
 
 #[tokio::test]
@@ -49,22 +50,22 @@ async fn rows_too_few_to_hide_others_stay_due() {
 }
 
 #[tokio::test]
-async fn while_readback_is_paused_they_wait_longer_and_say_why() {
+async fn while_readback_is_paused_they_wait_longer_with_that_reason() {
     let mut site = Site::with_unread(300).await;
     let request = BatchRequest {
         limits: ClaimLimits { commits: 1, readback_paused: true, ..ClaimLimits::default() },
-        ..asking(1, 0)
+        ..claiming(1, 0)
     };
     assert_eq!(names(&site.batch(NOW, &request).await.unwrap().commits()), ["behind"]);
     let latest = site.number("SELECT max(due_at) - 1700000100 FROM submissions").await.unwrap();
     assert!((31..=100).contains(&latest), "some wait about as long again as they waited: {latest}");
     let reason = "SELECT DISTINCT reason FROM submissions WHERE due_at > 1700000100";
     let reason = site.text(reason).await.unwrap();
-    assert_eq!(reason, "waits to be read before the next try: readback is paused");
+    assert_eq!(reason, "waits for a readback before the next try: readback is paused");
 }
 
 #[tokio::test]
-async fn as_many_are_read_back_as_wanted_while_rows_behind_them_are_sent() {
+async fn as_many_are_read_back_as_the_limit_allows_while_rows_behind_them_are_sent() {
     let mut site = Site::with_unread(300).await;
     let claims = site.write_and_claim(NOW, &[], 16, 5).await;
     assert_eq!((claims.readbacks().len(), names(&claims.commits())), (5, vec!["behind"]));
@@ -80,11 +81,11 @@ async fn thousands_of_them_hide_others_for_only_a_few_batches() {
     }
     assert!((300..700).contains(&batches[0].0) && batches[0].1 == 0, "a batch examines a part of them: {batches:?}");
     assert_eq!(batches.iter().map(|(_, commits)| commits).sum::<usize>(), 1, "{batches:?}");
-    assert_eq!(batches[8], (0, 0), "those that are left hide nothing: {batches:?}");
+    assert_eq!(batches[8], (0, 0), "the rest hides nothing: {batches:?}");
 }
 
 #[tokio::test]
-async fn each_batch_postpones_a_part_of_them_however_many_commits_are_wanted() {
+async fn each_batch_postpones_a_part_of_them_however_high_the_limit_of_commits() {
     let mut site = Site::with_unread(1500).await;
     assert!(site.write_and_claim(NOW, &[], 1000, 0).await.postponed > 1000);
     assert_eq!(names(&site.commits(NOW, 1000).await), ["behind"]);

@@ -1,4 +1,4 @@
-//! Recovery: what becomes of requests that nobody holds.
+//! Recovery: what becomes of orphaned requests.
 
 use super::*;
 
@@ -29,7 +29,7 @@ async fn submissions_claimed_by_a_batch_that_failed_and_landed_become_pending_ag
         ("pending", 0, Some("not sent: the claim was lost"))
     );
     assert_eq!(site.outcomes("b").await, [Some("not_sent".to_owned())]);
-    assert_eq!(names(&site.commits(5, 9).await), ["a", "b"], "they go out at once");
+    assert_eq!(names(&site.commits(5, 9).await), ["a", "b"], "they are due at once");
 }
 
 #[tokio::test]

@@ -16,18 +16,18 @@ async fn after(statements: &'static str) -> (Site, PathBuf) {
     (site, path)
 }
 
-fn told(flaws: &[Flaw]) -> Vec<String> {
+fn sentences(flaws: &[Flaw]) -> Vec<String> {
     flaws.iter().map(ToString::to_string).collect()
 }
 
 #[tokio::test]
-async fn a_rewritten_table_is_made_again_around_its_rows_with_what_others_added() {
+async fn a_rewritten_table_is_rebuilt_with_its_rows_and_with_what_others_added() {
     let (mut site, path) = after(REWRITE).await;
     sql(&path, "CREATE TABLE notes (text); CREATE INDEX theirs ON submissions (owner);
                 CREATE TRIGGER audit AFTER DELETE ON submissions BEGIN INSERT INTO notes VALUES (OLD.certificate_id); END;
                 UPDATE submissions SET state = 'failed' WHERE certificate_id = 'c'").await;
     let repaired = repair(&path, NOW).await.unwrap();
-    let fixed = told(&repaired.fixed);
+    let fixed = sentences(&repaired.fixed);
     assert!(fixed.contains(&"column submissions.certificate_id is altered".to_owned()), "{fixed:?}");
     assert!(fixed.contains(&"trigger submissions_moved is missing".to_owned()), "{fixed:?}");
     assert!(repaired.left.is_empty() && repaired.recounted && repaired.saved.is_none(), "{repaired:?}");
@@ -37,13 +37,13 @@ async fn a_rewritten_table_is_made_again_around_its_rows_with_what_others_added(
     let refused = site.queue.enqueue(&[new("a")]).await.unwrap();
     assert_eq!((refused.new, refused.known), (0, 1), "it is unique again");
     site.sql("DELETE FROM submissions WHERE certificate_id = 'c'").await;
-    assert_eq!(site.number("SELECT count(*) FROM notes").await, Some(1), "others' triggers are there still");
+    assert_eq!(site.number("SELECT count(*) FROM notes").await, Some(1), "triggers of others still exist");
     assert_eq!(
         site.number("SELECT count(*) FROM pragma_index_list('submissions') WHERE name = 'theirs'").await,
         Some(1)
     );
     site.enqueue(new("d")).await;
-    assert!(site.number("SELECT max(id) FROM submissions").await > Some(3), "no id is given out twice");
+    assert!(site.number("SELECT max(id) FROM submissions").await > Some(3), "no id is assigned twice");
 }
 
 #[tokio::test]
@@ -52,12 +52,12 @@ async fn the_copy_is_the_queue_as_it_was() {
     let copy = repair(&path, NOW).await.unwrap().copy.unwrap();
     assert_eq!(copy, site.directory.path().join("queue.db.before-repair-1700000000"));
     let mut copied = Queue::open(&copy, Opening::Looking).await.unwrap();
-    assert_eq!(told(&copied.flaws().await.unwrap()), ["trigger submissions_moved is missing"]);
+    assert_eq!(sentences(&copied.flaws().await.unwrap()), ["trigger submissions_moved is missing"]);
     assert_eq!(copied.counts().await.unwrap().of(State::Pending), 2);
 }
 
 #[tokio::test]
-async fn every_object_can_be_made_again_except_the_tables_that_record_what_happened() {
+async fn every_object_can_be_recreated_except_the_tables_that_record_what_happened() {
     let site = Site::new().await;
     let (path, mut queue) = (site.path(), site.queue);
     let objects = "SELECT type, name FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%'
@@ -97,10 +97,10 @@ async fn repaired_triggers_fire_in_their_original_order() {
 async fn lost_columns_and_tables_are_reported_and_the_rest_is_repaired() {
     let (_site, path) = after("ALTER TABLE requests DROP COLUMN duration_ms; DROP TRIGGER submissions_moved").await;
     let repaired = repair(&path, NOW).await.unwrap();
-    assert_eq!(told(&repaired.fixed), ["trigger submissions_moved is missing"]);
+    assert_eq!(sentences(&repaired.fixed), ["trigger submissions_moved is missing"]);
     let (flaw, reason) = &repaired.left[0];
     assert_eq!(flaw.to_string(), "column requests.duration_ms is missing");
-    assert!(reason.as_ref().unwrap().contains("gone with them; restore a backup"), "{reason:?}");
+    assert!(reason.as_ref().unwrap().contains("the missing columns are lost; restore a backup"), "{reason:?}");
 
     let (_site, path) = after("DROP TABLE submissions").await;
     let repaired = repair(&path, NOW).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_queue_loaded_from_a_dump_is_repaired_and_paused() {
 }
 
 #[tokio::test]
-async fn resolutions_are_made_again_from_the_submissions_that_operators_resolved() {
+async fn resolutions_are_recreated_from_the_submissions_that_operators_resolved() {
     let (_site, path) = after(
         "INSERT INTO submissions (certificate_id) VALUES ('mine');
          UPDATE submissions SET state = 'in_doubt' WHERE certificate_id = 'mine';

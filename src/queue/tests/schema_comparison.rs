@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// As a tool does that rewrites a table: the rows are kept, the constraints perhaps, and the triggers never.
+/// What a tool does that rewrites a table: it keeps the rows, perhaps the constraints, and never the triggers.
 pub(super) const REWRITE: &str = "PRAGMA legacy_alter_table = ON;
     CREATE TABLE \"submissions_new\" (\"id\" INTEGER PRIMARY KEY, \"certificate_id\" TEXT NOT NULL, \"verify_type\" TEXT,
       \"priority\" INTEGER NOT NULL DEFAULT '0', \"due_at\" INTEGER, \"reference\" TEXT, \"state\" TEXT NOT NULL DEFAULT 'pending',
@@ -31,7 +31,7 @@ async fn a_schema_is_intact_whatever_others_add_to_it() {
         "CREATE UNIQUE INDEX theirs ON submissions (reference)",
         "CREATE TRIGGER audit AFTER INSERT ON submissions BEGIN INSERT INTO notes VALUES (NEW.certificate_id); END",
         "ANALYZE",
-        // SQLite rewrites every text that names the table, and puts the name into quotes.
+        // SQLite rewrites every statement that names the table, and quotes the name.
         "ALTER TABLE submissions RENAME TO aside; ALTER TABLE aside RENAME TO submissions",
         "ALTER TABLE submissions DROP COLUMN remark",
         "VACUUM",
@@ -43,7 +43,7 @@ async fn a_schema_is_intact_whatever_others_add_to_it() {
 }
 
 #[tokio::test]
-async fn what_is_missing_or_altered_is_named() {
+async fn missing_and_altered_objects_are_named() {
     let cases = [
         ("DROP TRIGGER submissions_moved", "trigger submissions_moved is missing"),
         (
@@ -123,17 +123,17 @@ async fn a_batch_claims_nothing_once_a_trigger_is_gone_but_accepts_added_objects
     let mut site = Site::with(&["a", "b"]).await;
     site.queue.require_intact_schema().await.unwrap();
     sql(&site.path(), "ALTER TABLE submissions ADD COLUMN note TEXT").await;
-    let turned = site.batch(0, &asking(1, 0)).await.unwrap();
-    assert_eq!(names(&turned.commits()), ["a"]);
+    let report = site.batch(0, &claiming(1, 0)).await.unwrap();
+    assert_eq!(names(&report.commits()), ["a"]);
     sql(&site.path(), "DROP TRIGGER submissions_moved").await;
     for _ in 0..2 {
-        let error = site.batch(0, &asking(1, 0)).await.unwrap_err();
+        let error = site.batch(0, &claiming(1, 0)).await.unwrap_err();
         assert!(matches!(error, QueueError::Altered { .. }), "{error:?}");
         assert!(error.to_string().contains("trigger submissions_moved is missing"), "{error}");
     }
     assert_eq!(site.number("SELECT count(*) FROM requests").await, Some(1));
     site.queue.allow_altered_schema();
-    site.batch(2, &asking(0, 0)).await.unwrap();
+    site.batch(2, &claiming(0, 0)).await.unwrap();
 }
 
 #[tokio::test]

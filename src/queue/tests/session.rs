@@ -3,7 +3,7 @@
 use super::*;
 
 impl Site {
-    /// The queue and the run, handed over to a session.
+    /// Moves the queue and the run into a session.
     fn session(self) -> (tempfile::TempDir, Session) {
         let marker = RestoreMarker::open(self.queue.path()).unwrap();
         (self.directory, Session::new(self.queue, marker, self.run))
@@ -13,11 +13,11 @@ impl Site {
 #[tokio::test]
 async fn a_pruning_step_is_reported_even_if_nothing_else_changed() {
     let (_kept, mut session) = Site::with(&["a"]).await.session();
-    let looks = BatchRequest { only_if_changed: true, ..asking(0, 0) };
-    assert!(session.execute(&looks).await.unwrap().is_some(), "the first look");
-    assert!(session.execute(&looks).await.unwrap().is_none());
-    let prunes = BatchRequest { prune: Some(PruneStep { before: UnixMillis(1), after: 0 }), ..looks };
-    let report = session.execute(&prunes).await.unwrap().unwrap();
+    let if_changed = BatchRequest { only_if_changed: true, ..claiming(0, 0) };
+    assert!(session.execute(&if_changed).await.unwrap().is_some(), "the first batch");
+    assert!(session.execute(&if_changed).await.unwrap().is_none());
+    let pruning = BatchRequest { prune: Some(PruneStep { before: UnixMillis(1), after: 0 }), ..if_changed };
+    let report = session.execute(&pruning).await.unwrap().unwrap();
     assert_eq!(report.pruned, Some(Pruned { deleted: 0, up_to: None }));
 }
 
@@ -32,9 +32,9 @@ async fn a_batch_whose_wrong_counts_cannot_be_corrected_reports_its_claims() {
     )
     .await;
     let (_kept, mut session) = site.session();
-    let report = session.execute(&asking(1, 0)).await.unwrap().unwrap();
+    let report = session.execute(&claiming(1, 0)).await.unwrap().unwrap();
     assert_eq!(names(&report.claims), ["a"], "they are durable, so they must not be lost");
-    let error = session.execute(&asking(1, 0)).await.unwrap_err();
+    let error = session.execute(&claiming(1, 0)).await.unwrap_err();
     assert!(matches!(error, QueueError::Refused(_)), "before the next batch, which claims nothing: {error:?}");
 }
 
@@ -43,9 +43,9 @@ async fn wrong_counts_are_corrected_before_the_next_batch_even_if_nothing_else_c
     let mut site = Site::with(&["a", "b"]).await;
     site.sql("DROP TRIGGER state_counts_rules; UPDATE state_counts SET count = -5 WHERE state = 'pending'").await;
     let (_kept, mut session) = site.session();
-    let looks = BatchRequest { only_if_changed: true, ..asking(0, 0) };
-    let report = session.execute(&looks).await.unwrap().unwrap();
+    let if_changed = BatchRequest { only_if_changed: true, ..claiming(0, 0) };
+    let report = session.execute(&if_changed).await.unwrap().unwrap();
     assert_eq!((report.miscounted, report.counts.of(State::Pending)), (true, 1), "at least one");
-    let report = session.execute(&looks).await.unwrap().unwrap();
+    let report = session.execute(&if_changed).await.unwrap().unwrap();
     assert_eq!((report.miscounted, report.counts.of(State::Pending)), (false, 2));
 }

@@ -74,7 +74,7 @@ async fn no_query_of_the_status_reads_or_sorts_a_whole_table() {
         let one_code = steps.iter().any(|step| step.contains("submissions_error (state=? AND error_code=?)"));
         assert_eq!((next_code, one_code), (query == FREQUENT_ERRORS, query == FREQUENT_ERRORS), "{steps:#?}");
         let by_state = steps.iter().any(|step| step.contains("submissions_state"));
-        assert_eq!(by_state, query == OLDEST, "only the smallest number of a state comes first there: {steps:#?}");
+        assert_eq!(by_state, query == OLDEST, "only the lowest id of a state is the first entry there: {steps:#?}");
     }
 }
 
@@ -103,8 +103,8 @@ async fn failures_without_a_code_are_counted_too_and_every_count_is_bounded() {
     )
     .await;
     let errors = site.queue.status(BEGIN).await.unwrap().errors;
-    let told: Vec<_> = errors.iter().map(|error| (error.code.as_deref(), error.count, error.at_least)).collect();
-    assert_eq!(told, [(None, 10_000, true), (Some(error().code.as_str()), 1, false)]);
+    let counts: Vec<_> = errors.iter().map(|error| (error.code.as_deref(), error.count, error.at_least)).collect();
+    assert_eq!(counts, [(None, 10_000, true), (Some(error().code.as_str()), 1, false)]);
 }
 
 #[tokio::test]
@@ -119,15 +119,15 @@ async fn a_submission_is_shown_with_its_status_in_words() {
 }
 
 #[tokio::test]
-async fn the_history_of_a_certificate_is_in_order_and_its_own() {
+async fn the_history_of_a_certificate_has_its_own_requests_in_order() {
     let mut site = Site::with(&["a"]).await;
     site.commit(0, lost()).await;
     site.enqueue(new("b")).await;
     site.commit(1, receipt()).await;
     site.read_back(60, nothing_placed()).await;
     let lines = site.queue.history(&id("a")).await.unwrap();
-    let told: Vec<_> = lines.iter().map(|line| (line.number, line.kind.as_str(), line.started_at)).collect();
-    assert_eq!(told, [(1, "commit", BEGIN * 1000), (3, "read", (BEGIN + 60) * 1000)]);
+    let requests: Vec<_> = lines.iter().map(|line| (line.number, line.kind.as_str(), line.started_at)).collect();
+    assert_eq!(requests, [(1, "commit", BEGIN * 1000), (3, "read", (BEGIN + 60) * 1000)]);
     assert_eq!(site.queue.history(&id("b")).await.unwrap()[0].order_id.as_deref(), Some("SO1"));
     assert_eq!(site.queue.history(&id("unknown")).await.unwrap(), []);
 }

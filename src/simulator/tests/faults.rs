@@ -39,7 +39,7 @@ async fn a_client_gets_the_scripted_reply() {
 }
 
 #[tokio::test]
-async fn a_spoilt_reply_comes_after_the_order() {
+async fn a_corrupt_reply_comes_after_the_order() {
     let (simulator, client) = simulator().await;
     for (id, fault) in
         [("html", Fault::Html), ("half", Fault::HalfBody), ("bytes", Fault::NotUtf8), ("huge", Fault::HugeBody)]

@@ -1,4 +1,4 @@
-//! The chain of providers, as the settings order it.
+//! The chain of providers, in the order of the settings.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,14 +26,14 @@ pub(super) enum Provider {
 }
 
 impl Provider {
-    async fn look(&self, variable: &(dyn Fn(&str) -> Option<String> + Sync)) -> Result<Lookup, CredentialsError> {
+    async fn lookup(&self, variable: &(dyn Fn(&str) -> Option<String> + Sync)) -> Result<Lookup, CredentialsError> {
         match self {
-            Self::Systemd(Ok(directory)) => systemd::look(directory),
+            Self::Systemd(Ok(directory)) => systemd::lookup(directory),
             Self::Systemd(Err(why)) => Ok(Lookup::Nothing(why.clone())),
-            Self::Environment => environment::look(variable),
-            Self::VendorFile(path, profile) => vendor_file::look(path, profile),
-            Self::TccliFile(path) => tccli_file::look(path),
-            Self::Role(role) => role.look().await,
+            Self::Environment => environment::lookup(variable),
+            Self::VendorFile(path, profile) => vendor_file::lookup(path, profile),
+            Self::TccliFile(path) => tccli_file::lookup(path),
+            Self::Role(role) => role.lookup().await,
         }
     }
 
@@ -54,7 +54,7 @@ impl Provider {
             Self::VendorFile(path, profile) => {
                 format!("write secret_id and secret_key under [{profile}] into {}", path.display())
             }
-            Self::TccliFile(path) => format!("let tccli configure write {}", path.display()),
+            Self::TccliFile(path) => format!("run tccli configure, which writes {}", path.display()),
             Self::Role(_) => "bind a role to this machine".to_owned(),
         }
     }
@@ -63,7 +63,7 @@ impl Provider {
 /// Finds the credentials: the first provider that has any decides.
 ///
 /// # Errors
-/// When no provider has any, when the first that does has unusable ones, or when one can't be asked at present.
+/// When no provider has any, when the first that does has unusable ones, or when one doesn't respond.
 pub async fn find_credentials(
     settings: &CredentialSettings,
     variable: &(dyn Fn(&str) -> Option<String> + Sync),
@@ -77,7 +77,7 @@ pub(super) async fn find(
 ) -> Result<Found, CredentialsError> {
     let mut skipped = Vec::new();
     for provider in providers {
-        match provider.look(variable).await? {
+        match provider.lookup(variable).await? {
             Lookup::Found(found) => return Ok(Found { skipped, ..found }),
             Lookup::Nothing(why) => skipped.push(format!("{}: {why}", provider.name())),
         }
@@ -107,7 +107,7 @@ fn providers(
     })
 }
 
-/// The file that is configured, or else the vendor's files and then tccli's.
+/// The configured file; without one, the vendor's files and then tccli's.
 fn files(settings: &CredentialSettings, variable: &dyn Fn(&str) -> Option<String>) -> Vec<Provider> {
     let vendor_file = |path| Provider::VendorFile(path, settings.profile.clone());
     if let Some(file) = &settings.file {
@@ -118,7 +118,7 @@ fn files(settings: &CredentialSettings, variable: &dyn Fn(&str) -> Option<String
     vendor_file::paths(home.as_deref()).into_iter().map(vendor_file).chain(tccli).collect()
 }
 
-/// A simulated metadata service must be on this machine: credentials that travel a network unprotected could be anyone's.
+/// A simulated metadata service must be on this machine: over a network, plain HTTP could bring anyone's credentials.
 fn loopback(address: &str) -> Result<SocketAddr, CredentialsError> {
     let parsed = address.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
     parsed.ok_or_else(|| CredentialsError::MetadataAddress { variable: METADATA, value: address.to_owned() })

@@ -1,7 +1,7 @@
 //! The environment, with the names that the vendor's tools use.
 
 use super::error::CredentialsError;
-use super::keypair::{Credentials, given};
+use super::keypair::{Credentials, non_blank};
 use super::source::{Lookup, Source};
 
 const SECRET_ID: &str = "TENCENTCLOUD_SECRET_ID";
@@ -11,8 +11,8 @@ const TOKENS: [&str; 2] = ["TENCENTCLOUD_TOKEN", "TENCENTCLOUD_SESSION_TOKEN"];
 
 pub(super) const ADVICE: &str = "set TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY";
 
-pub(super) fn look(variable: &dyn Fn(&str) -> Option<String>) -> Result<Lookup, CredentialsError> {
-    let token = TOKENS.iter().find_map(|name| given(variable(name)));
+pub(super) fn lookup(variable: &dyn Fn(&str) -> Option<String>) -> Result<Lookup, CredentialsError> {
+    let token = TOKENS.iter().find_map(|name| non_blank(variable(name)));
     let found = Credentials::assemble(variable(SECRET_ID), variable(SECRET_KEY), token, (SECRET_ID, SECRET_KEY));
     Lookup::lasting(found, Source::Environment, format!("{SECRET_ID} is not set"))
 }

@@ -15,7 +15,7 @@ pub enum CredentialsError {
         /// What to do.
         advice: String,
     },
-    /// Half of a pair is missing, or a value can't be right.
+    /// Half of a pair is missing, or a value is invalid.
     #[error("the credentials in {place}: {problem}")]
     Unusable {
         /// Where they are.
@@ -42,8 +42,8 @@ pub enum CredentialsError {
         /// Its value.
         value: String,
     },
-    /// The metadata service doesn't give out credentials at present.
-    #[error("the machine's role gives no credentials at present: {0}")]
+    /// The metadata service has no usable credentials at present.
+    #[error("the machine's role is unavailable: {0}")]
     Unreachable(String),
 }
 
@@ -52,7 +52,7 @@ impl CredentialsError {
         Self::Unusable { place: place.to_string(), problem: problem.into() }
     }
 
-    /// Whether it may go away by itself.
+    /// Whether the problem may go away without a change of the settings.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unreachable(_))

@@ -1,5 +1,4 @@
-//! Credentials, made from the values that a provider found: both halves are there, and no value has a character that no key
-//! has.
+//! Credentials, checked: both halves are present, and every character is one that a key can have.
 
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::clock::{Now, UnixMillis};
 
-/// Temporary credentials that claim to last longer are taken to last this long. The vendor's last for hours.
+/// Longer lifetimes are capped to this. The vendor's temporary credentials last for hours.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// A key pair, and a token if it is temporary. `Debug` shows no secret.
@@ -18,7 +17,7 @@ pub struct Credentials {
     pub secret_id: String,
     /// Never leaves the process.
     pub secret_key: SecretString,
-    /// Goes with a temporary key pair.
+    /// The token of a temporary key pair.
     pub token: Option<SecretString>,
 }
 
@@ -39,7 +38,7 @@ impl Credentials {
     /// an empty value counts as missing.
     ///
     /// # Errors
-    /// What is wrong: half of the pair is missing, or a value can't be right. `names` are the provider's names of the two
+    /// What is wrong: half of the pair is missing, or a value is invalid. `names` are the provider's names of the two
     /// halves. No error shows a value.
     pub(super) fn assemble(
         secret_id: Option<String>,
@@ -47,12 +46,12 @@ impl Credentials {
         token: Option<String>,
         names: (&str, &str),
     ) -> Result<Option<Self>, String> {
-        match (given(secret_id), given(secret_key)) {
+        match (non_blank(secret_id), non_blank(secret_key)) {
             (None, None) => Ok(None),
             (None, Some(_)) => Err(format!("{} is missing", names.0)),
             (Some(_), None) => Err(format!("{} is missing", names.1)),
             (Some(secret_id), Some(secret_key)) => {
-                let token = given(token);
+                let token = non_blank(token);
                 check(names.0, &secret_id)?;
                 check(names.1, &secret_key)?;
                 check("the token", token.as_deref().unwrap_or_default())?;
@@ -69,11 +68,11 @@ pub(super) fn good_until(expires: UnixMillis, now: Now) -> Option<Instant> {
 }
 
 /// The value without whitespace around it, unless nothing is left.
-pub(super) fn given(value: Option<String>) -> Option<String> {
+pub(super) fn non_blank(value: Option<String>) -> Option<String> {
     value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
-/// Says what is wrong with a value, without showing it.
+/// Checks a value. The error doesn't show it.
 fn check(name: &str, value: &str) -> Result<(), String> {
     let quoted = |quote| value.starts_with(quote) || value.ends_with(quote);
     if quoted('"') || quoted('\'') {
@@ -82,6 +81,6 @@ fn check(name: &str, value: &str) -> Result<(), String> {
     if value.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(())
     } else {
-        Err(format!("{name} has characters that no key has"))
+        Err(format!("{name} has characters that a key can't have"))
     }
 }

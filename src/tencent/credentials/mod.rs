@@ -1,5 +1,5 @@
-//! Where the credentials come from: a chain of providers, one file each. The first provider that has credentials decides:
-//! what it has is good, or an error. Nothing is cached here; whoever wants newer credentials looks again.
+//! Where the credentials come from: a chain of providers, one file each. The first provider that has credentials
+//! decides: they are used, or are an error. Nothing is cached here; to refresh credentials, call again.
 
 mod chain;
 mod environment;
@@ -19,5 +19,5 @@ pub use error::CredentialsError;
 pub use keypair::Credentials;
 pub(super) use secret_file::read as read_secret;
 pub use source::{Found, Source};
-pub(super) use systemd::file as handed_over_file;
+pub(super) use systemd::file as systemd_credential_file;
 pub use vendor_file::parse_credentials;

@@ -1,8 +1,8 @@
-//! The role of the machine: the vendor's metadata service gives out temporary credentials for it.
+//! The role of the machine: the vendor's metadata service issues temporary credentials for it.
 //!
-//! The service speaks plain HTTP at a link-local address. Only on the vendor's own machines is that address known to be the
-//! vendor's: elsewhere, a neighbor who answers in its place would have us place orders in the neighbor's account. So
-//! elsewhere, the service is asked only if the settings demand it.
+//! The service speaks plain HTTP at a link-local address. Only on the vendor's own machines does that address certainly
+//! belong to the vendor. Elsewhere, a neighbor on the network could answer instead, and orders would be placed in the
+//! neighbor's account. So elsewhere, the service is asked only if the settings require it.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -24,16 +24,16 @@ use crate::tencent::http;
 
 const SERVICE: &str = "http://metadata.tencentyun.com";
 const PATH: &str = "/latest/meta-data/cam/security-credentials/";
-/// Where the kernel says who made the machine.
+/// Where the kernel reports the machine's maker.
 pub(super) const DMI: &str = "/sys/class/dmi/id";
 const MAKERS: [&str; 3] = ["sys_vendor", "chassis_vendor", "board_vendor"];
 const VENDOR: &str = "Tencent";
-/// Short: the service is on the machine itself, more or less.
+/// Short: the service is link-local.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest reply that is read: a genuine one has about a thousand bytes.
+/// The longest reply accepted. A genuine one has about a thousand bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
-/// Longer texts of others are cut in messages.
+/// Longer texts of the service are truncated in messages.
 const LONGEST_TEXT: usize = 100;
 
 /// A role, and the service that knows it.
@@ -42,7 +42,7 @@ pub(super) struct Role {
     /// `None` for whatever role the machine has.
     name: Option<String>,
     service: String,
-    /// Where to check that this is a machine of the vendor's, if that matters. See [`DMI`].
+    /// Where to check that the vendor made this machine, such as [`DMI`]; `None` for no check.
     dmi: Option<PathBuf>,
 }
 
@@ -52,9 +52,9 @@ impl Role {
         Self { name, service, dmi: dmi.map(Path::to_owned) }
     }
 
-    pub(super) async fn look(&self) -> Result<Lookup, CredentialsError> {
+    pub(super) async fn lookup(&self) -> Result<Lookup, CredentialsError> {
         if let Some(Err(why)) = self.dmi.as_deref().map(check_maker) {
-            let why = format!("not asked, since {why} (to ask all the same, set credentials.source = \"cvm-role\")");
+            let why = format!("not asked, since {why} (to ask anyway, set credentials.source = \"cvm-role\")");
             return Ok(Lookup::Nothing(why));
         }
         self.ask().await.map_err(|why| CredentialsError::Unreachable(format!("{} {why}", self.service)))
@@ -63,7 +63,7 @@ impl Role {
     /// Asks the service.
     ///
     /// # Errors
-    /// What is wrong, to be read after the service's name.
+    /// What is wrong, worded to follow the service's name.
     async fn ask(&self) -> Result<Lookup, String> {
         let client = http::client(CONNECT_TIMEOUT, TIMEOUT).build();
         let client = client.map_err(|error| format!("can't be asked: {}", describe(error)))?;
@@ -76,7 +76,7 @@ impl Role {
                 Some(_) | None => return nothing(""),
             },
         };
-        // Before they are asked for, so that they don't seem to last longer than they do.
+        // Read before the request, so that the lifetime isn't overestimated.
         let now = clock::now();
         let Some(reply) = self.get(&client, &name).await? else { return nothing(&format!(" {name}")) };
         let (credentials, expires) = temporary_credentials(&reply, now)?;
@@ -103,10 +103,10 @@ impl Role {
     }
 }
 
-/// Checks that the kernel says that the vendor made this machine.
+/// Checks that the kernel reports the vendor as the machine's maker.
 ///
 /// # Errors
-/// What speaks against it.
+/// What the kernel reports instead.
 fn check_maker(dmi: &Path) -> Result<(), String> {
     let makers = MAKERS.map(|file| fs::read(dmi.join(file)).map(|text| String::from_utf8_lossy(&text).into_owned()));
     if makers.iter().flatten().any(|maker| maker.contains(VENDOR)) {
@@ -116,14 +116,18 @@ fn check_maker(dmi: &Path) -> Result<(), String> {
     let [maker, ..] = makers;
     Err(match maker {
         Ok(maker) => format!("{} is \"{}\", not {VENDOR}", file.display(), printable(maker.trim(), LONGEST_TEXT)),
-        Err(error) => format!("{} doesn't say that {VENDOR} made this machine: {error}", file.display()),
+        Err(error) => format!("{} doesn't name {VENDOR}: {error}", file.display()),
     })
 }
 
 /// The first name in the list of roles. A machine has at most one.
 fn first_name(list: &str) -> Result<String, String> {
     let name = list.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    if is_role_name(name) { Ok(name.to_owned()) } else { Err("replied with something that is no role name".to_owned()) }
+    if is_role_name(name) {
+        Ok(name.to_owned())
+    } else {
+        Err("replied with something that is not a role name".to_owned())
+    }
 }
 
 /// The credentials in the service's reply, and when they expire.

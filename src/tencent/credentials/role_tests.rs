@@ -1,4 +1,4 @@
-//! What the metadata service may say, and what is made of it.
+//! Replies of the metadata service, and what they result in.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ use super::*;
 const CANARY: &str = "canaryKey0123456789";
 const AT: i64 = 1_551_113_065;
 
-fn at_service(name: Option<&str>, address: SocketAddr) -> Role {
+fn role_at(name: Option<&str>, address: SocketAddr) -> Role {
     Role::new(name.map(str::to_owned), Some(address), None)
 }
 
@@ -33,7 +33,7 @@ fn good() -> String {
 }
 
 #[test]
-fn a_success_has_keys_and_until_when_they_are_good() {
+fn a_successful_reply_has_credentials_and_their_expiry() {
     let now = at(AT);
     let (credentials, expires) = temporary_credentials(&good(), now).unwrap();
     assert_eq!((credentials.secret_id.as_str(), credentials.secret_key.expose_secret()), ("AKIDx", "key"));
@@ -42,7 +42,7 @@ fn a_success_has_keys_and_until_when_they_are_good() {
 }
 
 #[test]
-fn a_time_that_is_far_away_counts_as_a_day() {
+fn a_lifetime_is_capped_at_one_day() {
     for far in [AT + 864_000, i64::MAX] {
         let now = at(AT);
         let (_, expires) = temporary_credentials(&reply("i", "k", "t", &far.to_string(), "\"Success\""), now).unwrap();
@@ -51,7 +51,7 @@ fn a_time_that_is_far_away_counts_as_a_day() {
 }
 
 #[test]
-fn what_is_no_success_is_refused_by_what_is_wrong_and_without_its_values() {
+fn an_unusable_reply_is_explained_without_its_values() {
     let later = (AT + 3600).to_string();
     let success = "\"Success\"";
     let key = |key: &str| reply("i", key, "t", &later, success);
@@ -71,7 +71,7 @@ fn what_is_no_success_is_refused_by_what_is_wrong_and_without_its_values() {
         (reply("i", CANARY, " ", &later, success), "replied without a TmpSecretId, a TmpSecretKey or a Token"),
         (
             key("canaryKey0123456789 x"),
-            "replied with unusable credentials: TmpSecretKey has characters that no key has",
+            "replied with unusable credentials: TmpSecretKey has characters that a key can't have",
         ),
         (key("canaryKey0123456789\\n"), ""),
         (
@@ -94,7 +94,7 @@ fn what_is_no_success_is_refused_by_what_is_wrong_and_without_its_values() {
 
 proptest! {
     #[test]
-    fn no_answer_makes_the_reader_panic_or_lets_its_text_out(before in ".{0,40}", after in "\\PC{0,40}") {
+    fn no_reply_makes_the_parser_panic_or_leaks_its_text(before in ".{0,40}", after in "\\PC{0,40}") {
         let text = format!("{before}{{\"Code\":\"Success\",\"TmpSecretKey\":\"{CANARY} {after}\"}}");
         if let Err(why) = temporary_credentials(&text, at(AT)) {
             prop_assert!(!why.contains(CANARY) && !why.contains('\n'), "{why}");
@@ -102,14 +102,14 @@ proptest! {
     }
 }
 
-/// A service that answers each request in its turn with these bytes, and the paths that it was asked for.
-async fn service(answers: Vec<Vec<u8>>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+/// A service that answers each request with the next of these replies, and the paths that were requested.
+async fn service(replies: Vec<Vec<u8>>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&asked);
+    let paths = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&paths);
     tokio::spawn(async move {
-        for answer in answers {
+        for reply in replies {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
             while !request.ends_with(b"\r\n\r\n") {
@@ -118,10 +118,10 @@ async fn service(answers: Vec<Vec<u8>>) -> (SocketAddr, Arc<Mutex<Vec<String>>>)
             let request = String::from_utf8(request).unwrap();
             seen.lock().unwrap().push(request.split(' ').nth(1).unwrap().to_owned());
             // A client that has read enough may be gone.
-            stream.write_all(&answer).await.unwrap_or_default();
+            stream.write_all(&reply).await.unwrap_or_default();
         }
     });
-    (address, asked)
+    (address, paths)
 }
 
 fn http(status: &str, body: &str) -> Vec<u8> {
@@ -132,50 +132,50 @@ fn live() -> String {
     reply("AKIDx", "key", "token", &(clock::now().unix.seconds() + 3600).to_string(), "\"Success\"")
 }
 
-/// What a role gives, as an error's text where it gives none, with the service's address as ADDRESS.
-async fn asked(role: Role) -> Result<Source, String> {
+/// Looks up a role's credentials: their source, or the error with the service's address as ADDRESS.
+async fn source_of(role: Role) -> Result<Source, String> {
     let service = role.service.clone();
     let found = find(&[Provider::Role(role)], &|_| None).await;
     found.map(|found| found.source).map_err(|error| error.to_string().replace(&service, "ADDRESS"))
 }
 
 #[tokio::test]
-async fn the_machines_role_is_asked_for_by_name_and_then_for_its_keys() {
+async fn the_name_of_the_role_is_requested_first_and_then_its_credentials() {
     let (address, paths) = service(vec![http("200 OK", "certs\n"), http("200 OK", &live())]).await;
-    assert_eq!(asked(at_service(None, address)).await, Ok(Source::Role("certs".to_owned())));
+    assert_eq!(source_of(role_at(None, address)).await, Ok(Source::Role("certs".to_owned())));
     assert_eq!(*paths.lock().unwrap(), [PATH.to_owned(), format!("{PATH}certs")]);
 }
 
 #[tokio::test]
-async fn a_role_that_is_named_is_asked_for_its_keys_alone() {
+async fn for_a_configured_role_only_its_credentials_are_requested() {
     let (address, paths) = service(vec![http("200 OK", &live())]).await;
-    assert_eq!(asked(at_service(Some("mine"), address)).await, Ok(Source::Role("mine".to_owned())));
+    assert_eq!(source_of(role_at(Some("mine"), address)).await, Ok(Source::Role("mine".to_owned())));
     assert_eq!(*paths.lock().unwrap(), [format!("{PATH}mine")]);
 }
 
 #[tokio::test]
-async fn a_machine_without_a_role_has_no_credentials_and_that_does_not_pass() {
+async fn a_machine_without_a_role_is_a_permanent_error() {
     for list in [http("404 Not Found", "<html>"), http("200 OK", ""), http("200 OK", " \n")] {
         let (address, _) = service(vec![list]).await;
-        let error = find(&[Provider::Role(at_service(None, address))], &|_| None).await.unwrap_err();
+        let error = find(&[Provider::Role(role_at(None, address))], &|_| None).await.unwrap_err();
         assert!(!error.is_passing(), "{error}");
         assert!(error.to_string().contains("says that this machine has no role"), "{error}");
     }
     let (address, _) = service(vec![http("404 Not Found", "")]).await;
-    let error = asked(at_service(Some("mine"), address)).await.unwrap_err();
+    let error = source_of(role_at(Some("mine"), address)).await.unwrap_err();
     assert!(error.contains("ADDRESS says that this machine has no role mine"), "{error}");
 }
 
 #[tokio::test]
-async fn whatever_else_the_service_says_may_pass() {
+async fn every_other_bad_reply_is_a_transient_error() {
     let huge = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", 1 << 20, "x".repeat(20_000)).into_bytes();
     let elsewhere = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n".to_vec();
     let cases = [
         (http("500 Internal Server Error", CANARY), "replied with HTTP 500"),
         (http("403 Forbidden", CANARY), "replied with HTTP 403"),
         (elsewhere, "replied with HTTP 302"),
-        (http("200 OK", "<html>canaryKey0123456789</html>"), "replied with something that is no role name"),
-        (http("200 OK", "../user-data"), "replied with something that is no role name"),
+        (http("200 OK", "<html>canaryKey0123456789</html>"), "replied with something that is not a role name"),
+        (http("200 OK", "../user-data"), "replied with something that is not a role name"),
         (huge, "replied with more than 16 KiB"),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n\xff".to_vec(),
@@ -187,49 +187,49 @@ async fn whatever_else_the_service_says_may_pass() {
     ];
     for (answer, problem) in cases {
         let (address, _) = service(vec![answer]).await;
-        let error = find(&[Provider::Role(at_service(None, address))], &|_| None).await.unwrap_err();
+        let error = find(&[Provider::Role(role_at(None, address))], &|_| None).await.unwrap_err();
         let text = error.to_string();
-        let start = format!("the machine's role gives no credentials at present: http://{address} {problem}");
+        let start = format!("the machine's role is unavailable: http://{address} {problem}");
         assert!(error.is_passing() && text.starts_with(&start), "{problem}: {text}");
         assert!(!text.contains(CANARY) && !text.contains('\n'), "{text}");
     }
 }
 
 #[tokio::test]
-async fn a_service_that_is_down_may_come_up() {
+async fn a_service_that_is_down_is_reported_as_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let error = asked(at_service(None, address)).await.unwrap_err();
+    let error = source_of(role_at(None, address)).await.unwrap_err();
     assert!(error.contains("ADDRESS can't be reached: ") && error.contains("refused"), "{error}");
 }
 
-/// The clock is the test's, and goes on to the next timer whenever everybody waits: a slow answer costs no time here.
+/// Time is paused, and jumps to the next timer when every task waits, so the test takes no time.
 #[tokio::test(start_paused = true)]
-async fn a_service_that_does_not_answer_is_not_waited_for_for_long() {
+async fn a_service_that_does_not_answer_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let before = clock::now().instant;
-    let error = asked(at_service(None, address)).await.unwrap_err();
+    let error = source_of(role_at(None, address)).await.unwrap_err();
     assert!(error.contains("timed out"), "{error}");
     assert!(clock::now().instant - before <= TIMEOUT + CONNECT_TIMEOUT);
     drop(listener);
 }
 
 #[tokio::test]
-async fn under_auto_it_is_asked_on_the_vendors_machines_alone() {
+async fn under_auto_the_service_is_asked_only_on_the_vendors_machines() {
     let dmi = tempfile::tempdir().unwrap();
     let set = |file: &str, maker: &str| fs::write(dmi.path().join(file), maker).unwrap();
     let (address, paths) = service(vec![http("200 OK", "certs"), http("200 OK", &live())]).await;
     let role = || Role::new(None, Some(address), Some(dmi.path()));
-    let unknown = asked(role()).await.unwrap_err();
-    assert!(unknown.contains("not asked, since ") && unknown.contains("sys_vendor doesn't say"), "{unknown}");
+    let unknown = source_of(role()).await.unwrap_err();
+    assert!(unknown.contains("not asked, since ") && unknown.contains("sys_vendor doesn't name Tencent"), "{unknown}");
     set("sys_vendor", "QEMU\u{1b}[2J\n");
     set("chassis_vendor", "QEMU\n");
-    let other = asked(role()).await.unwrap_err();
+    let other = source_of(role()).await.unwrap_err();
     assert!(other.contains(r#"is "QEMU\u{1b}[2J", not Tencent"#), "{other}");
-    assert!(other.contains("to ask all the same, set credentials.source = \"cvm-role\""), "{other}");
-    assert!(paths.lock().unwrap().is_empty(), "nobody was asked");
+    assert!(other.contains("to ask anyway, set credentials.source = \"cvm-role\""), "{other}");
+    assert!(paths.lock().unwrap().is_empty(), "the service was not asked");
     set("chassis_vendor", "Tencent Cloud\n");
-    assert_eq!(asked(role()).await, Ok(Source::Role("certs".to_owned())));
+    assert_eq!(source_of(role()).await, Ok(Source::Role("certs".to_owned())));
 }

@@ -14,24 +14,24 @@ use super::source::Source;
 /// The permissions of users who are neither the owner nor in the group. Those of the group are the owner's decision:
 /// systemd itself makes credentials 0400, or 0440 with an access control list that names the service's user.
 const OTHERS: u32 = 0o007;
-/// The longest file that is read: one with several profiles has a few hundred bytes.
+/// The longest file accepted. One with several profiles has a few hundred bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// The text of a file, without a byte order mark; `None` if there is no file. It refuses files that other users can
-/// read, and whatever may have no end, such as a pipe.
+/// The text of a file, without a byte order mark; `None` if there is no file. Refuses files that other users can read,
+/// and anything that may have no end, such as a pipe.
 ///
 /// # Errors
-/// When the file is there and can't, or must not, be read.
+/// When the file exists, but can't or must not be read.
 pub(in crate::tencent) fn read(path: &Path) -> Result<Option<String>, CredentialsError> {
     read_unless(path, |file_mode| file_mode & OTHERS != 0)
 }
 
-/// The same, but the file's own mode doesn't matter if other users can't enter its directory. Some tools close their
+/// The same, but the file's own mode doesn't matter if other users can't enter its directory. Some tools restrict their
 /// directory, and leave the modes of their files to the umask.
 ///
 /// # Errors
 /// As [`read`].
-pub(super) fn read_in_closed_directory(path: &Path) -> Result<Option<String>, CredentialsError> {
+pub(super) fn read_in_private_directory(path: &Path) -> Result<Option<String>, CredentialsError> {
     let directory = fs::canonicalize(path).ok().and_then(|path| fs::metadata(path.parent()?).ok());
     let open_to_others = directory.is_none_or(|directory| directory.permissions().mode() & OTHERS != 0);
     read_unless(path, |file_mode| open_to_others && file_mode & OTHERS != 0)
@@ -56,7 +56,7 @@ fn read_unless(path: &Path, is_exposed: impl FnOnce(u32) -> bool) -> Result<Opti
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(error) => return Err(unreadable(error.into())),
     };
-    // Of the open file: the path may lead elsewhere by now.
+    // Check the open file: the path may lead elsewhere by now.
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(CredentialsError::unusable(&source, "it is not a regular file"));

@@ -20,7 +20,7 @@ pub enum Source {
     File(PathBuf),
     /// The machine's role, by its name.
     Role(String),
-    /// Nowhere: the caller brought them.
+    /// The caller provided them.
     Caller,
 }
 
@@ -53,11 +53,11 @@ impl fmt::Display for Source {
 pub struct Found {
     /// The credentials.
     pub credentials: Credentials,
-    /// Where they were.
+    /// Where they were found.
     pub source: Source,
     /// When temporary credentials expire, by the monotonic clock; `None` for permanent ones.
     pub expires: Option<Instant>,
-    /// The providers that were asked before and had none, each with the reason.
+    /// The providers that were asked before, and had none, each with the reason.
     pub skipped: Vec<String>,
 }
 
@@ -77,7 +77,7 @@ pub(super) enum Lookup {
 }
 
 impl Lookup {
-    /// Permanent credentials, if there are any; else why not.
+    /// Permanent credentials, or the reason why there are none.
     pub(super) fn lasting(
         assembled: Result<Option<Credentials>, String>,
         source: Source,

@@ -13,7 +13,7 @@ const SECRET_ID: &str = "secret_id";
 const SECRET_KEY: &str = "secret_key";
 const TOKEN: &str = "token";
 
-pub(super) const ADVICE: &str = "give the unit LoadCredential=secret_id:… and LoadCredential=secret_key:…";
+pub(super) const ADVICE: &str = "add LoadCredential=secret_id:… and LoadCredential=secret_key:… to the unit";
 
 /// The directory, if systemd made one.
 ///
@@ -33,7 +33,7 @@ pub(in crate::tencent) fn file(name: &str, variable: &dyn Fn(&str) -> Option<Str
 }
 
 /// The credentials in the directory's files `secret_id`, `secret_key` and, if it is there, `token`.
-pub(super) fn look(directory: &Path) -> Result<Lookup, CredentialsError> {
+pub(super) fn lookup(directory: &Path) -> Result<Lookup, CredentialsError> {
     let value = |name: &str| read(&directory.join(name));
     let found = Credentials::assemble(value(SECRET_ID)?, value(SECRET_KEY)?, value(TOKEN)?, (SECRET_ID, SECRET_KEY));
     let missing = format!("{} has neither {SECRET_ID} nor {SECRET_KEY}", directory.display());

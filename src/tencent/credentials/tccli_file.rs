@@ -1,5 +1,5 @@
-//! The file of the vendor's command-line tool: JSON, one for each profile. `tccli configure` writes permanent credentials
-//! into it, a login with tccli temporary ones, which every run of tccli renews.
+//! The files of the vendor's command-line tool: JSON, one for each profile. `tccli configure` writes permanent
+//! credentials; `tccli auth login` writes temporary ones, which every run of tccli renews.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::error::CredentialsError;
 use super::keypair::{Credentials, good_until};
-use super::secret_file::read_in_closed_directory;
+use super::secret_file::read_in_private_directory;
 use super::source::{Found, Lookup, Source};
 use crate::clock::{self, UnixMillis};
 
@@ -21,9 +21,9 @@ pub(super) fn path(home: &Path, profile: &str) -> PathBuf {
     home.join(".tccli").join(format!("{profile}.credential"))
 }
 
-pub(super) fn look(path: &Path) -> Result<Lookup, CredentialsError> {
-    match read_in_closed_directory(path)? {
-        Some(text) => of_json(&text, Source::File(path.to_owned())),
+pub(super) fn lookup(path: &Path) -> Result<Lookup, CredentialsError> {
+    match read_in_private_directory(path)? {
+        Some(text) => from_json(&text, Source::File(path.to_owned())),
         None => Ok(Lookup::Nothing("there is no such file".to_owned())),
     }
 }
@@ -33,7 +33,7 @@ pub(super) fn is_json(text: &str) -> bool {
     text.trim_start().starts_with('{')
 }
 
-pub(super) fn of_json(text: &str, source: Source) -> Result<Lookup, CredentialsError> {
+pub(super) fn from_json(text: &str, source: Source) -> Result<Lookup, CredentialsError> {
     // The parser's own error may show a value.
     let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(text) else {
         return Err(CredentialsError::unusable(&source, "the file is not a JSON object as tccli configure writes it"));
@@ -42,10 +42,10 @@ pub(super) fn of_json(text: &str, source: Source) -> Result<Lookup, CredentialsE
     let found = Credentials::assemble(value(NAMES.0), value(NAMES.1), value("token"), NAMES);
     let Some(credentials) = found.map_err(|problem| CredentialsError::unusable(&source, problem))? else {
         let uses_role = fields.get("type").and_then(Value::as_str) == Some(MACHINES_ROLE);
-        let why = if uses_role { "it names the machine's role" } else { "it has neither secretId nor secretKey" };
+        let why = if uses_role { "it refers to the machine's role" } else { "it has neither secretId nor secretKey" };
         return Ok(Lookup::Nothing(why.to_owned()));
     };
-    // Permanent credentials have no token; what is left of an earlier login says nothing about them.
+    // Permanent credentials have no token; an `expiresAt` beside them is left from an earlier login.
     let login = fields.get("expiresAt").filter(|_| credentials.token.is_some());
     let expires = login.map(|at| end_of_login(at, &source)).transpose()?;
     Ok(Lookup::Found(Found { expires, ..Found::lasting(credentials, source) }))

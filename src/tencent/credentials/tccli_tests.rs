@@ -11,9 +11,9 @@ use super::super::chain::{self, Provider};
 use super::*;
 
 const CANARY: &str = "canaryKey0123456789";
-const LASTING: &str = "{\n  \"secretId\": \"AKIDone\",\n  \"secretKey\": \"canaryKey0123456789\"\n}";
+const PERMANENT: &str = "{\n  \"secretId\": \"AKIDone\",\n  \"secretKey\": \"canaryKey0123456789\"\n}";
 
-/// The tool closes its directory, and leaves the mode of the file to the umask.
+/// Like the tool, restricts the directory, and leaves the mode of the file to the umask.
 fn file(text: &str) -> (TempDir, PathBuf) {
     let home = tempfile::tempdir().unwrap();
     let path = super::path(home.path(), "default");
@@ -48,8 +48,8 @@ fn login(seconds_left: i64) -> String {
 }
 
 #[tokio::test]
-async fn lasting_keys_are_what_tccli_configure_wrote() {
-    for text in [LASTING.to_owned(), LASTING.replace('{', "{\"type\": \"default\", \"expiresAt\": 1, ")] {
+async fn permanent_keys_are_those_that_tccli_configure_wrote() {
+    for text in [PERMANENT.to_owned(), PERMANENT.replace('{', "{\"type\": \"default\", \"expiresAt\": 1, ")] {
         let (_home, path) = file(&text);
         let found = find(Provider::TccliFile(path.clone())).await.unwrap();
         assert_eq!((found.credentials.secret_id.as_str(), found.source), ("AKIDone", Source::File(path)));
@@ -59,7 +59,7 @@ async fn lasting_keys_are_what_tccli_configure_wrote() {
 }
 
 #[tokio::test]
-async fn keys_of_a_login_are_good_until_it_says_so() {
+async fn keys_of_a_login_expire_when_the_file_says() {
     let (_home, path) = file(&login(3600));
     let before = clock::now().instant;
     let found = find(Provider::TccliFile(path)).await.unwrap();
@@ -69,17 +69,19 @@ async fn keys_of_a_login_are_good_until_it_says_so() {
 }
 
 #[tokio::test]
-async fn a_login_that_is_over_is_told_with_what_renews_it() {
+async fn an_expired_login_is_reported_with_its_remedy() {
     let error = refused(&login(-60)).await;
     assert!(error.starts_with("the credentials in the file FILE: the login expired at "), "{error}");
     assert!(error.ends_with("Run any tccli command to renew it, or tccli auth login to log in again"), "{error}");
 }
 
 #[tokio::test]
-async fn a_profile_without_keys_is_passed_over_and_told() {
+async fn a_profile_without_keys_is_skipped_with_the_reason() {
     let role = refused(r#"{"type": "cvm-role"}"#).await;
     assert!(
-        role.contains("the file FILE: it names the machine's role. To fix it: let tccli configure write FILE"),
+        role.contains(
+            "the file FILE: it refers to the machine's role. To fix it: run tccli configure, which writes FILE"
+        ),
         "{role}"
     );
     let none = refused(r#"{"secretId": "", "secretKey": ""}"#).await;
@@ -90,7 +92,7 @@ async fn a_profile_without_keys_is_passed_over_and_told() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_right_is_refused_without_its_values() {
+async fn an_invalid_file_is_refused_without_its_values() {
     let cases = [
         (r#"{"secretId": "AKIDone"}"#, "secretKey is missing"),
         (
@@ -98,7 +100,10 @@ async fn what_cannot_be_right_is_refused_without_its_values() {
             "the file is not a JSON object as tccli configure writes it",
         ),
         (r#"["canaryKey0123456789"]"#, "the file is not a JSON object as tccli configure writes it"),
-        (r#"{"secretId": "i", "secretKey": "canaryKey0123456789 x"}"#, "secretKey has characters that no key has"),
+        (
+            r#"{"secretId": "i", "secretKey": "canaryKey0123456789 x"}"#,
+            "secretKey has characters that a key can't have",
+        ),
         (
             r#"{"secretId": "i", "secretKey": "canaryKey0123456789", "token": "t", "expiresAt": "soon"}"#,
             "expiresAt is not a number of seconds",
@@ -110,8 +115,8 @@ async fn what_cannot_be_right_is_refused_without_its_values() {
 }
 
 #[tokio::test]
-async fn others_may_read_the_file_where_they_do_not_get_into_its_directory_and_nowhere_else() {
-    let (_home, path) = file(LASTING);
+async fn a_file_that_others_can_read_is_accepted_only_in_a_private_directory() {
+    let (_home, path) = file(PERMANENT);
     set_mode(path.parent().unwrap(), 0o755);
     assert!(matches!(find(Provider::TccliFile(path.clone())).await, Err(CredentialsError::Exposed(_))));
     set_mode(&path, 0o600);
@@ -119,8 +124,8 @@ async fn others_may_read_the_file_where_they_do_not_get_into_its_directory_and_n
 }
 
 #[tokio::test]
-async fn a_file_that_is_named_may_have_either_format() {
-    let (_home, path) = file(LASTING);
+async fn a_configured_file_may_have_either_format() {
+    let (_home, path) = file(PERMANENT);
     set_mode(&path, 0o600);
     let found = find(Provider::VendorFile(path, "any".to_owned())).await.unwrap();
     assert_eq!(found.credentials.secret_id, "AKIDone");

@@ -1,4 +1,4 @@
-//! Where credentials are looked for, and what is said of those that can't be right.
+//! Where credentials are looked for, and how unusable ones are reported.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -51,7 +51,7 @@ async fn refused(places: &[Provider]) -> String {
     find(places).await.unwrap_err().to_string()
 }
 
-/// What the environment with these values gives.
+/// The credentials that an environment with these values has.
 async fn from_environment(id: &str, key: &str, token: Option<&str>) -> Result<Credentials, CredentialsError> {
     let (id, key, token) = (id.to_owned(), key.to_owned(), token.map(str::to_owned));
     let variable = move |name: &str| match name {
@@ -81,7 +81,7 @@ fn parts(credentials: &Credentials) -> (&str, &str, Option<&str>) {
 }
 
 #[tokio::test]
-async fn the_first_place_that_has_any_decides_and_those_before_it_are_told_with_their_reasons() {
+async fn the_first_place_with_credentials_decides_and_those_before_it_are_listed_with_their_reasons() {
     let systemd = directory(&[("secret_id", b"fromSystemd"), ("secret_key", b"k")]);
     let (_directory, path) = file(PAIR, 0o600);
     let missing = path.with_file_name("missing");
@@ -115,7 +115,7 @@ async fn the_first_place_that_has_any_decides_and_those_before_it_are_told_with_
 }
 
 #[tokio::test]
-async fn nothing_anywhere_says_where_it_looked_and_what_to_do() {
+async fn without_any_credentials_the_error_lists_the_places_and_remedies() {
     let places = [
         Provider::Systemd(Err("$CREDENTIALS_DIRECTORY is not set".to_owned())),
         Provider::Environment,
@@ -125,14 +125,14 @@ async fn nothing_anywhere_says_where_it_looked_and_what_to_do() {
         refused(&places).await,
         "credentials.source: found no credentials. Looked at systemd: $CREDENTIALS_DIRECTORY is not set; \
          the environment: TENCENTCLOUD_SECRET_ID is not set; the file /nonexistent/credentials: there is no such file. \
-         To fix it: give the unit LoadCredential=secret_id:… and LoadCredential=secret_key:…; or set \
+         To fix it: add LoadCredential=secret_id:… and LoadCredential=secret_key:… to the unit; or set \
          TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY; or write secret_id and secret_key under [default] into \
          /nonexistent/credentials"
     );
 }
 
 #[tokio::test]
-async fn unusable_credentials_end_the_search_and_are_not_passed_over() {
+async fn unusable_credentials_end_the_search() {
     let half = directory(&[("secret_key", CANARY.as_bytes())]);
     let (_directory, path) = file(PAIR, 0o600);
     let error = refused(&[Provider::Systemd(Ok(half.path().to_owned())), vendor_file(&path)]).await;
@@ -140,7 +140,7 @@ async fn unusable_credentials_end_the_search_and_are_not_passed_over() {
 }
 
 #[test]
-fn the_vendors_places_are_the_users_own_file_and_then_the_systems() {
+fn the_vendors_file_of_the_user_comes_before_that_of_the_system() {
     let (own, system) = ("/home/me/.tencentcloud/credentials", "/etc/tencentcloud/credentials");
     assert_eq!(vendor_file::paths(None), [PathBuf::from(system)]);
     assert_eq!(vendor_file::paths(Some(Path::new("/home/me"))), [own, system].map(PathBuf::from));
@@ -148,7 +148,7 @@ fn the_vendors_places_are_the_users_own_file_and_then_the_systems() {
 }
 
 #[test]
-fn a_place_is_named_as_people_know_it() {
+fn each_source_has_a_readable_name() {
     let named = [
         (Source::Systemd("/run/c".into()), "systemd's directory /run/c"),
         (Source::Environment, "the environment"),
@@ -162,7 +162,7 @@ fn a_place_is_named_as_people_know_it() {
 }
 
 #[tokio::test]
-async fn systemd_hands_over_one_value_a_file() {
+async fn each_systemd_credential_is_one_value_in_one_file() {
     let credentials = from_systemd(&[("secret_id", b"id"), ("secret_key", b"key")]).await.unwrap();
     assert_eq!(parts(&credentials), ("id", "key", None));
     let edited: [(&str, &[u8]); 3] =
@@ -173,14 +173,14 @@ async fn systemd_hands_over_one_value_a_file() {
 }
 
 #[tokio::test]
-async fn what_systemd_hands_over_and_cannot_be_right_is_refused_by_the_files_name() {
+async fn an_invalid_systemd_credential_is_refused_with_its_name() {
     let place = "the credentials in systemd's directory DIRECTORY";
     let half: [(&str, &[u8]); 1] = [("secret_id", b"id")];
     assert_eq!(from_systemd(&half).await.unwrap_err(), format!("{place}: secret_key is missing"));
     let empty: [(&str, &[u8]); 2] = [("secret_id", b"\n"), ("secret_key", CANARY.as_bytes())];
     assert_eq!(from_systemd(&empty).await.unwrap_err(), format!("{place}: secret_id is missing"));
     let two: [(&str, &[u8]); 2] = [("secret_id", b"id"), ("secret_key", b"canaryKey0123456789\ncanaryKey0123456789")];
-    let problem = "secret_key has characters that no key has";
+    let problem = "secret_key has characters that a key can't have";
     assert_eq!(from_systemd(&two).await.unwrap_err(), format!("{place}: {problem}"));
     let bytes: [(&str, &[u8]); 2] = [("secret_id", b"id"), ("secret_key", b"\xff")];
     let problem = "the credentials in the file DIRECTORY/secret_key: the file is not UTF-8 text";
@@ -188,21 +188,21 @@ async fn what_systemd_hands_over_and_cannot_be_right_is_refused_by_the_files_nam
 }
 
 #[tokio::test]
-async fn what_systemd_makes_itself_is_taken_and_what_others_may_read_is_not() {
-    for (mode, taken) in [(0o400, true), (0o440, true), (0o600, true), (0o444, false), (0o404, false)] {
+async fn modes_that_systemd_sets_are_accepted_and_files_that_others_can_read_are_not() {
+    for (mode, accepted) in [(0o400, true), (0o440, true), (0o600, true), (0o444, false), (0o404, false)] {
         let directory = directory(&[("secret_id", b"id")]);
         let key = directory.path().join("secret_key");
         write(&key, "key", mode);
         match find(&[Provider::Systemd(Ok(directory.path().to_owned()))]).await {
-            Ok(_) => assert!(taken, "{mode:o}"),
-            Err(CredentialsError::Exposed(path)) => assert!(!taken && path == key, "{mode:o}"),
+            Ok(_) => assert!(accepted, "{mode:o}"),
+            Err(CredentialsError::Exposed(path)) => assert!(!accepted && path == key, "{mode:o}"),
             Err(error) => panic!("{mode:o}: {error}"),
         }
     }
 }
 
 #[tokio::test]
-async fn whatever_others_may_do_to_a_file_exposes_it_and_what_user_and_group_may_does_not() {
+async fn any_permission_of_others_exposes_a_file_and_those_of_user_and_group_do_not() {
     for mode in [0o600, 0o640, 0o660, 0o400] {
         assert!(from_file(PAIR, mode).await.is_ok(), "{mode:o}");
     }
@@ -212,7 +212,7 @@ async fn whatever_others_may_do_to_a_file_exposes_it_and_what_user_and_group_may
 }
 
 #[tokio::test]
-async fn a_file_that_is_missing_is_passed_over_and_one_that_cannot_be_looked_at_is_an_error() {
+async fn a_missing_file_is_skipped_and_an_unreadable_one_is_an_error() {
     let (directory, path) = file(PAIR, 0o600);
     for missing in [directory.path().join("missing"), path.join("within-a-file")] {
         assert!(find(&[vendor_file(&missing), vendor_file(&path)]).await.is_ok());
@@ -224,14 +224,14 @@ async fn a_file_that_is_missing_is_passed_over_and_one_that_cannot_be_looked_at_
 }
 
 #[tokio::test]
-async fn a_file_that_is_too_long_or_none_at_all_is_not_read() {
+async fn an_oversized_or_irregular_file_is_not_read() {
     let (directory, path) = file(&"#\n".repeat(40_000), 0o600);
     assert!(refused(&[vendor_file(&path)]).await.ends_with("it is longer than 64 KiB; is it the right file?"));
     assert!(refused(&[vendor_file(directory.path())]).await.ends_with("it is not a regular file"));
 }
 
 #[tokio::test]
-async fn blank_values_are_none_and_blanks_around_a_value_are_no_part_of_it() {
+async fn blank_values_count_as_missing_and_others_are_trimmed() {
     let credentials = from_environment(" id ", "\tkey\n", Some(" ")).await.unwrap();
     assert_eq!(parts(&credentials), ("id", "key", None));
     let error = from_environment(" ", "", None).await.unwrap_err();
@@ -239,7 +239,7 @@ async fn blank_values_are_none_and_blanks_around_a_value_are_no_part_of_it() {
 }
 
 #[tokio::test]
-async fn a_token_has_two_names_in_the_environment_and_a_blank_one_hides_none() {
+async fn a_token_has_two_names_in_the_environment_and_a_blank_one_is_ignored() {
     for blank in [None, Some(String::new())] {
         let variable = move |name: &str| match name {
             "TENCENTCLOUD_SECRET_ID" | "TENCENTCLOUD_SECRET_KEY" => Some("k".to_owned()),
@@ -253,13 +253,16 @@ async fn a_token_has_two_names_in_the_environment_and_a_blank_one_hides_none() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_right_is_refused_by_its_name() {
+async fn an_invalid_value_is_refused_with_its_name() {
     let cases = [
-        (from_environment("i d", "key", None).await, "TENCENTCLOUD_SECRET_ID has characters that no key has"),
-        (from_environment("id", "k\u{7f}y", None).await, "TENCENTCLOUD_SECRET_KEY has characters that no key has"),
+        (from_environment("i d", "key", None).await, "TENCENTCLOUD_SECRET_ID has characters that a key can't have"),
+        (
+            from_environment("id", "k\u{7f}y", None).await,
+            "TENCENTCLOUD_SECRET_KEY has characters that a key can't have",
+        ),
         (from_environment("id", "", None).await, "TENCENTCLOUD_SECRET_KEY is missing"),
         (from_environment("", CANARY, None).await, "TENCENTCLOUD_SECRET_ID is missing"),
-        (from_environment("id", "key", Some("t ken")).await, "the token has characters that no key has"),
+        (from_environment("id", "key", Some("t ken")).await, "the token has characters that a key can't have"),
         (from_file("[default]\nsecret_id = id\n", 0o600).await, "secret_key is missing"),
         (from_file("[default]\nsecret_key = key\n", 0o600).await, "secret_id is missing"),
     ];
@@ -270,7 +273,7 @@ async fn what_cannot_be_right_is_refused_by_its_name() {
 }
 
 #[tokio::test]
-async fn a_value_is_that_of_its_key_in_its_section() {
+async fn a_value_is_read_from_its_key_in_the_profiles_section() {
     let text = "secret_id = before\n[other]\nsecret_id = other\nsecret_key=o\n[ default ]\n; a comment\n\
                 secret_key_old = old\nsecret_key = a=b\nsecret_id = mine\ntoken = t\n[last]\nsecret_id = last\n";
     let (_directory, path) = file(text, 0o640);
@@ -283,7 +286,7 @@ async fn a_value_is_that_of_its_key_in_its_section() {
 }
 
 #[tokio::test]
-async fn a_file_without_the_section_says_what_it_has_instead() {
+async fn a_missing_section_is_reported_with_what_the_file_has() {
     let cases = [
         ("[default]\nregion = x\n", "it has neither secret_id nor secret_key in [default]"),
         ("", "it has neither secret_id nor secret_key in [default]"),
@@ -304,7 +307,7 @@ async fn a_file_without_the_section_says_what_it_has_instead() {
 }
 
 #[test]
-fn a_key_in_another_spelling_is_told_with_the_one_that_is_read() {
+fn a_misspelled_key_is_refused_with_the_right_spelling() {
     let spellings = [
         ("secretId", "secretId: write secret_id = …"),
         ("SecretId", "SecretId: write secret_id = …"),
@@ -336,19 +339,19 @@ fn parsed(bytes: &[u8]) -> Result<Option<Credentials>, String> {
 }
 
 #[test]
-fn a_file_may_come_from_another_system() {
+fn a_byte_order_mark_and_crlf_are_accepted() {
     let file = b"\xef\xbb\xbf[default]\r\nsecret_id = i\r\nsecret_key = k\r\ntoken=t\r\n";
     assert_eq!(parts(&parsed(file).unwrap().unwrap()), ("i", "k", Some("t")));
 }
 
 #[test]
-fn what_no_key_can_be_is_refused_with_what_is_wrong() {
+fn an_impossible_key_is_refused_with_the_reason() {
     let cases: [(&[u8], &str); 6] = [
         (b"[default]\nsecret_id = \"i\"\nsecret_key = k", "secret_id is in quotes; remove them"),
         (b"[default]\nsecret_id = i\nsecret_key = 'k'", "secret_key is in quotes; remove them"),
-        (b"[default]\nsecret_id = i\nsecret_key = k # mine", "secret_key has characters that no key has"),
-        (b"[default]\nsecret_id = i\nsecret_key = k\0", "secret_key has characters that no key has"),
-        (b"[default]\nsecret_id = i\nsecret_key = k\ntoken = t t", "the token has characters that no key has"),
+        (b"[default]\nsecret_id = i\nsecret_key = k # mine", "secret_key has characters that a key can't have"),
+        (b"[default]\nsecret_id = i\nsecret_key = k\0", "secret_key has characters that a key can't have"),
+        (b"[default]\nsecret_id = i\nsecret_key = k\ntoken = t t", "the token has characters that a key can't have"),
         (b"[default]\nsecret_id = i\nsecret_key = \xff", "the file is not UTF-8 text"),
     ];
     for (file, problem) in cases {
@@ -380,7 +383,7 @@ fn debug_shows_no_secret() {
 
 proptest! {
     #[test]
-    fn no_file_makes_the_parser_panic_or_lets_its_text_out(text in ".{0,200}") {
+    fn no_file_makes_the_parser_panic_or_leaks_its_text(text in ".{0,200}") {
         let text = format!("[default]\nsecret_id = {CANARY} {text}\nsecret_key = {CANARY}\u{7f}");
         let error = parse_credentials(text.as_bytes(), "default", &Source::File("f".into())).unwrap_err();
         prop_assert!(!error.to_string().contains(CANARY));

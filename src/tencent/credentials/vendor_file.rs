@@ -14,41 +14,41 @@ const SECRET_ID: &str = "secret_id";
 const SECRET_KEY: &str = "secret_key";
 const TOKEN: &str = "token";
 
-/// A message about a missing section names at most so many others, each cut to so many characters.
+/// A message about a missing section names at most this many others, each truncated to this many characters.
 const SECTIONS_SHOWN: usize = 5;
 const LONGEST_SECTION: usize = 64;
 
-/// Where the vendor's tools look: the user's own file, then the system's.
+/// Where the vendor's tools lookup: the user's own file, then the system's.
 pub(super) fn paths(home: Option<&Path>) -> Vec<PathBuf> {
     let own = home.map(|home| home.join(".tencentcloud/credentials"));
     own.into_iter().chain([PathBuf::from(SYSTEM_FILE)]).collect()
 }
 
-pub(super) fn look(path: &Path, profile: &str) -> Result<Lookup, CredentialsError> {
+pub(super) fn lookup(path: &Path, profile: &str) -> Result<Lookup, CredentialsError> {
     let source = Source::File(path.to_owned());
     let Some(text) = read(path)? else {
         return Ok(Lookup::Nothing("there is no such file".to_owned()));
     };
     if tccli_file::is_json(&text) {
-        return tccli_file::of_json(&text, source);
+        return tccli_file::from_json(&text, source);
     }
-    Lookup::lasting(of_section(&text, profile), source, why_nothing(&text, profile))
+    Lookup::lasting(from_section(&text, profile), source, why_nothing(&text, profile))
 }
 
-/// The credentials in a file of the vendor's format: `secret_id`, `secret_key` and perhaps `token` in the profile's section;
-/// `None` if the section has none of them. A byte order mark and line ends of either kind are fine.
+/// The credentials in a file of the vendor's format: `secret_id`, `secret_key` and perhaps `token` in the profile's
+/// section; `None` if the section has none of them. A byte order mark and both kinds of line endings are accepted.
 ///
 /// # Errors
-/// When the text isn't UTF-8, half of the pair is missing, or a name or value can't be right. No error shows a value.
+/// When the text isn't UTF-8, half of the pair is missing, or a name or value is invalid. No error shows a value.
 pub fn parse_credentials(
     bytes: &[u8],
     profile: &str,
     source: &Source,
 ) -> Result<Option<Credentials>, CredentialsError> {
-    of_section(text(bytes, source)?, profile).map_err(|problem| CredentialsError::unusable(source, problem))
+    from_section(text(bytes, source)?, profile).map_err(|problem| CredentialsError::unusable(source, problem))
 }
 
-fn of_section(text: &str, profile: &str) -> Result<Option<Credentials>, String> {
+fn from_section(text: &str, profile: &str) -> Result<Option<Credentials>, String> {
     let in_section = || entries(text).filter(|entry| entry.section == Some(profile));
     let value = |name| match in_section().find(|entry| entry.is(name)) {
         Some(entry) => Ok(Some(entry.value.to_owned())),
@@ -89,8 +89,8 @@ impl Entry<'_> {
         self.has_equals && self.name == name
     }
 
-    /// Whether the author meant this name and spelled it differently, such as `secretId`, `export TENCENTCLOUD_SECRET_ID`
-    /// or `SessionToken`. Ignoring such a line could end with the credentials of another account.
+    /// Whether this seems to be a misspelling of the name, such as `secretId`, `export TENCENTCLOUD_SECRET_ID` or
+    /// `SessionToken`. If such a line were ignored, the credentials of another account might be used.
     fn means(&self, name: &str) -> bool {
         let letters = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
         letters(self.name).ends_with(&letters(name))

@@ -1,5 +1,5 @@
-//! Asks a proxy for its reason. The HTTP client only says that a tunnel was refused, so the proxy is asked once more, for its
-//! status. If it grants the tunnel this time, the tunnel is closed: nothing is sent through it.
+//! Asks a proxy why it refused a tunnel. The HTTP client doesn't report the status, so the proxy is asked once more. If
+//! it grants the tunnel this time, the tunnel is closed: nothing is sent through it.
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -14,14 +14,14 @@ use super::connect_probe::connect_status;
 use super::route::Proxy;
 use crate::tencent::failure::{causes, describe, describe_tls, innermost, tls_error};
 
-/// Why there is no tunnel. The types have no other names.
+/// Why there is no tunnel. hyper-util doesn't export these types by name.
 type NoTunnel = <Tunnel<HttpConnector> as Service<hyper::Uri>>::Error;
 type NoSocks = <SocksV5<HttpConnector> as Service<hyper::Uri>>::Error;
 
-/// A request that was to go through a proxy.
+/// A request that should have gone through a proxy.
 pub(in crate::tencent) struct Attempt<'a> {
     pub(in crate::tencent) proxy: &'a Proxy,
-    /// Where the tunnel was to lead: `HOST:PORT`.
+    /// The target of the tunnel: `HOST:PORT`.
     pub(in crate::tencent) target: &'a str,
     /// Verifies a proxy that is reached over TLS.
     pub(in crate::tencent) tls: &'a rustls::ClientConfig,
@@ -66,7 +66,7 @@ fn refused_by_socks(proxy: &Proxy, target: &str, problem: &NoSocks) -> String {
             format!("the proxy {proxy} doesn't speak SOCKS 5; is it an HTTP proxy?")
         }
         NoSocks::DnsFailure | NoSocks::MissingHost | NoSocks::MissingPort | NoSocks::Serialize(_) | NoSocks::V4(_) => {
-            proxy.names(&problem.to_string())
+            proxy.describe(&problem.to_string())
         }
     }
 }
@@ -86,10 +86,10 @@ fn refused(proxy: &Proxy, target: &str, status: Option<StatusCode>) -> String {
             format!("the proxy {proxy} requires a user and a password (HTTP {code}): set api.proxy")
         }
         StatusCode::FORBIDDEN => {
-            format!("the proxy {proxy} forbids a tunnel to {target} (HTTP {code}): have it allowed there")
+            format!("the proxy {proxy} forbids a tunnel to {target} (HTTP {code}): allow it at the proxy")
         }
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-            format!("the proxy {proxy} can't reach {target} (HTTP {code}): find out why at the proxy")
+            format!("the proxy {proxy} can't reach {target} (HTTP {code}): check the proxy")
         }
         _ if status.is_success() => {
             format!("the proxy {proxy} refused a tunnel to {target}, then granted one (HTTP {code})")
@@ -106,16 +106,16 @@ fn behind(proxy: &Proxy, error: reqwest::Error) -> String {
         }
         Some(rustls::Error::InvalidMessage(_)) => ". The proxy may have sent a page instead of a tunnel",
         Some(_) => "",
-        None if causes(&error).any(is_end) => {
+        None if causes(&error).any(is_disconnect) => {
             ". It granted a tunnel and closed it before TLS was established; it may have sent a page instead"
         }
         None => "",
     };
-    format!("{}{advice}", proxy.names(&describe(error)))
+    format!("{}{advice}", proxy.describe(&describe(error)))
 }
 
 /// Whether the peer ended the connection.
-fn is_end(cause: &(dyn Error + 'static)) -> bool {
+fn is_disconnect(cause: &(dyn Error + 'static)) -> bool {
     let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
     matches!(kind, Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset))
 }

@@ -1,5 +1,5 @@
-//! The environment's variables for proxies, as curl reads them: names in small letters first, an empty value is none, and
-//! `NO_PROXY` lists hosts, domains, addresses and networks.
+//! The environment's variables for proxies, as curl reads them: lowercase names first, an empty value counts as unset,
+//! and `NO_PROXY` lists hosts, domains, addresses and networks.
 
 use hyper::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -7,7 +7,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use super::route::{Origin, Proxy, ProxyError, Route};
 use crate::config::ProxyUrl;
 
-/// `http_proxy` doesn't matter: only this machine is spoken to in plain HTTP, and never through a proxy.
+/// `http_proxy` is ignored: plain HTTP goes only to this machine, and never through a proxy.
 const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
@@ -16,7 +16,7 @@ pub(super) fn find(endpoint: &Uri, variable: &dyn Fn(&str) -> Option<String>) ->
         return Ok(Route::Direct("the environment has neither HTTPS_PROXY nor ALL_PROXY".to_owned()));
     };
     if let Some((exceptions, list)) = first(&EXCEPTIONS, variable)
-        && excepts(&list, endpoint)
+        && covers(&list, endpoint)
     {
         let host = endpoint.host().unwrap_or_default();
         return Ok(Route::Direct(format!("the environment has {name}, but {exceptions} names {host}")));
@@ -36,11 +36,11 @@ fn first(names: &[&'static str], variable: &dyn Fn(&str) -> Option<String>) -> O
 }
 
 /// Whether a list of exceptions covers the endpoint.
-fn excepts(list: &str, endpoint: &Uri) -> bool {
-    // curl also takes blanks between the entries, brackets around an address and a dot after a name, and a wildcard only as
-    // the whole list.
+fn covers(list: &str, endpoint: &Uri) -> bool {
+    // Like curl, accepts blanks between entries, brackets around an address and a dot after a name. A wildcard counts
+    // only as the whole list.
     let entries = list.split([',', ' ', '\t']).map(|entry| entry.trim_matches(['[', ']']).trim_end_matches('.'));
     let entries: Vec<&str> = entries.filter(|entry| *entry != "*" || list.trim() == "*").collect();
-    // The matcher bypasses the proxy, whichever it is, for what the list covers.
+    // The matcher returns no proxy for an endpoint that the list covers.
     Matcher::builder().all("http://proxy").no(entries.join(",")).build().intercept(endpoint).is_none()
 }

@@ -1,4 +1,4 @@
-//! Finds the route to the API: by the setting, or by the environment's variables if the setting says so.
+//! Finds the route to the API, from the setting or, if the setting says so, from the environment.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use hyper::Uri;
 use super::environment;
 use super::route::{Origin, Proxy, ProxyError, Route};
 use crate::config::{ProxySetting, ProxyUrl};
-use crate::tencent::credentials::{handed_over_file, read_secret};
+use crate::tencent::credentials::{read_secret, systemd_credential_file};
 
 /// The name of systemd's credential.
 const CREDENTIAL: &str = "proxy";
@@ -16,7 +16,7 @@ const CREDENTIAL: &str = "proxy";
 /// Finds the route to an endpoint. This machine is never reached through a proxy.
 ///
 /// # Errors
-/// When the proxy that is set can't be used: then nothing is sent, rather than sent directly.
+/// When the configured proxy can't be used. Then nothing is sent: requests never fall back to a direct connection.
 pub fn find_route(
     setting: &ProxySetting,
     endpoint: &str,
@@ -31,11 +31,11 @@ pub fn find_route(
         ProxySetting::Off => return Ok(Route::Direct("api.proxy is \"off\"".to_owned())),
         ProxySetting::Environment => return environment::find(&endpoint, variable),
         ProxySetting::Url(url) => (url.clone(), Origin::Configuration),
-        ProxySetting::File(path) => in_file(path.clone(), || ProxyError::Missing(path.clone()))?,
+        ProxySetting::File(path) => from_file(path.clone(), || ProxyError::Missing(path.clone()))?,
         ProxySetting::Systemd => {
-            let path = handed_over_file(CREDENTIAL, variable).map_err(ProxyError::NoCredential)?;
+            let path = systemd_credential_file(CREDENTIAL, variable).map_err(ProxyError::NoCredential)?;
             let missing = format!("there is no file {}", path.display());
-            in_file(path, || ProxyError::NoCredential(missing))?
+            from_file(path, || ProxyError::NoCredential(missing))?
         }
     };
     Ok(Route::Through(Proxy { url, origin }))
@@ -46,7 +46,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// The URL in a file.
-fn in_file(path: PathBuf, missing: impl FnOnce() -> ProxyError) -> Result<(ProxyUrl, Origin), ProxyError> {
+fn from_file(path: PathBuf, missing: impl FnOnce() -> ProxyError) -> Result<(ProxyUrl, Origin), ProxyError> {
     let text = read_secret(Path::new(&path))?.ok_or_else(missing)?;
     let url = ProxyUrl::parse(text.trim());
     let url = url.ok_or_else(|| ProxyError::NoUrl { place: format!("the content of {}", path.display()) })?;

@@ -1,7 +1,7 @@
 //! The route to the API: direct, or through a proxy.
 //!
-//! A proxy learns the API's name and nothing of what is sent: requests go through a tunnel, in TLS. What fails before the
-//! tunnel and TLS are established was not sent.
+//! A proxy learns the API's name, but nothing of the requests: they go through a tunnel, in TLS. A request that fails
+//! before the tunnel and TLS are established was not sent.
 
 mod connect_probe;
 mod diagnosis;

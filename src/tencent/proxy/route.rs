@@ -54,7 +54,7 @@ pub enum ProxyError {
     #[error("api.proxy: there is no file {}", .0.display())]
     Missing(PathBuf),
     /// systemd passed no such credential.
-    #[error("api.proxy is \"systemd\", and {0}: give the unit LoadCredential=proxy:/etc/certcommit/proxy")]
+    #[error("api.proxy is \"systemd\", and {0}: add LoadCredential=proxy:/etc/certcommit/proxy to the unit")]
     NoCredential(String),
 }
 
@@ -99,7 +99,7 @@ impl fmt::Display for Proxy {
 }
 
 impl Proxy {
-    /// The proxy as the HTTP client takes it; `None` if it doesn't. A client that ignored it would bypass the proxy
+    /// The proxy for the HTTP client; `None` if the client doesn't accept it, since it would then bypass the proxy
     /// silently.
     pub(in crate::tencent) fn for_client(&self) -> Option<reqwest::Proxy> {
         self.intercept()?;
@@ -107,14 +107,14 @@ impl Proxy {
         reqwest::Proxy::all(self.url.exposed()).ok()
     }
 
-    /// What the HTTP client reads in the URL: where to connect, and how to authenticate.
+    /// How the HTTP client reads the URL: where to connect, and how to authenticate.
     pub(super) fn intercept(&self) -> Option<Intercept> {
         let api = hyper::Uri::from_static("https://api");
         Matcher::builder().all(self.url.exposed()).build().intercept(&api)
     }
 
-    /// A reason, with the proxy that it came through.
-    pub(in crate::tencent) fn names(&self, why: &str) -> String {
+    /// A reason, with the proxy in front.
+    pub(in crate::tencent) fn describe(&self, why: &str) -> String {
         format!("through the proxy {self}: {why}")
     }
 }

@@ -24,21 +24,21 @@ fn route(variables: &[(&str, &str)]) -> String {
 
 #[test]
 fn the_environment_is_read_as_curl_reads_it() {
-    let (small, large) = (("https_proxy", "http://small:1"), ("HTTPS_PROXY", "http://large:1"));
-    let (small_all, large_all) = (("all_proxy", "socks5h://small-all:1"), ("ALL_PROXY", "large-all"));
-    assert_eq!(route(&[large_all, small_all, large, small]), "small:1, from the environment's https_proxy");
-    assert_eq!(route(&[large_all, small_all, large]), "large:1, from the environment's HTTPS_PROXY");
-    assert_eq!(route(&[large_all, small_all]), "small-all:1, from the environment's all_proxy");
-    assert_eq!(route(&[large_all]), "large-all:1080, from the environment's ALL_PROXY");
-    assert_eq!(route(&[("https_proxy", ""), large]), "large:1, from the environment's HTTPS_PROXY");
+    let (lower, upper) = (("https_proxy", "http://lower:1"), ("HTTPS_PROXY", "http://upper:1"));
+    let (lower_all, upper_all) = (("all_proxy", "socks5h://lower-all:1"), ("ALL_PROXY", "upper-all"));
+    assert_eq!(route(&[upper_all, lower_all, upper, lower]), "lower:1, from the environment's https_proxy");
+    assert_eq!(route(&[upper_all, lower_all, upper]), "upper:1, from the environment's HTTPS_PROXY");
+    assert_eq!(route(&[upper_all, lower_all]), "lower-all:1, from the environment's all_proxy");
+    assert_eq!(route(&[upper_all]), "upper-all:1080, from the environment's ALL_PROXY");
+    assert_eq!(route(&[("https_proxy", ""), upper]), "upper:1, from the environment's HTTPS_PROXY");
     let none = "none: the environment has neither HTTPS_PROXY nor ALL_PROXY";
     assert_eq!(route(&[]), none);
     assert_eq!(route(&[("http_proxy", "http://plain:1"), ("HTTP_PROXY", "http://plain:1")]), none);
 }
 
 #[test]
-fn the_environments_exceptions_are_those_that_curl_knows() {
-    let is_straight = |list: &str, endpoint: &str| {
+fn no_proxy_is_read_as_curl_reads_it() {
+    let is_direct = |list: &str, endpoint: &str| {
         let route = with(&[("HTTPS_PROXY", "http://proxy:1"), ("NO_PROXY", list)], endpoint).unwrap();
         route.starts_with("none: the environment has HTTPS_PROXY, but NO_PROXY names ")
     };
@@ -51,10 +51,10 @@ fn the_environments_exceptions_are_those_that_curl_knows() {
         "a.example, .com",
         "a.example tencentcloudapi.com",
     ] {
-        assert!(is_straight(list, API), "{list}");
+        assert!(is_direct(list, API), "{list}");
     }
     for list in ["", "cloudapi.com", "x.ssl.tencentcloudapi.com", "*.com", "10.0.0.0/8", ",", "."] {
-        assert!(!is_straight(list, API), "{list}");
+        assert!(!is_direct(list, API), "{list}");
     }
     let addresses = [
         ("10.1.2.3", "https://10.1.2.3", true),
@@ -69,15 +69,15 @@ fn the_environments_exceptions_are_those_that_curl_knows() {
         ("2001:db9::/32", "https://[2001:db8::1]", false),
         ("3", "https://10.1.2.3", false),
     ];
-    for (list, endpoint, straight) in addresses {
-        assert_eq!(is_straight(list, endpoint), straight, "{list} {endpoint}");
+    for (list, endpoint, direct) in addresses {
+        assert_eq!(is_direct(list, endpoint), direct, "{list} {endpoint}");
     }
     let both = [("HTTPS_PROXY", "http://proxy:1"), ("NO_PROXY", "a.example"), ("no_proxy", "*")];
-    assert!(route(&both).contains("no_proxy names"), "the small spelling counts");
+    assert!(route(&both).contains("no_proxy names"), "the lowercase name wins");
 }
 
 #[test]
-fn a_value_that_is_no_url_is_refused_by_its_variables_name_and_is_not_shown() {
+fn an_invalid_url_is_refused_with_its_variables_name_and_is_not_shown() {
     for value in ["http://user:canaryPassword", "ftp://canaryPassword@proxy", "socks4://proxy", "http://a b"] {
         let error = with(&[("HTTPS_PROXY", value)], API).unwrap_err();
         assert!(error.starts_with("the environment's HTTPS_PROXY is not the URL of a proxy: "), "{error}");
@@ -86,7 +86,7 @@ fn a_value_that_is_no_url_is_refused_by_its_variables_name_and_is_not_shown() {
 }
 
 #[test]
-fn what_is_on_this_machine_is_asked_straight_whatever_is_set() {
+fn this_machine_is_always_reached_directly() {
     let url = ProxySetting::Url(ProxyUrl::parse("http://proxy:1").unwrap());
     for endpoint in ["https://localhost:8443", "http://127.0.0.1:80", "https://127.8.9.1", "https://[::1]:443"] {
         let set = find_route(&url, endpoint, &|_| None).unwrap();
@@ -97,7 +97,7 @@ fn what_is_on_this_machine_is_asked_straight_whatever_is_set() {
 }
 
 #[test]
-fn the_configuration_counts_before_the_environment() {
+fn the_configuration_overrides_the_environment() {
     let variable = |_: &str| Some("http://other:1".to_owned());
     let url = ProxyUrl::parse(&format!("http://user:{CANARY}@proxy:1")).unwrap();
     let set = find_route(&ProxySetting::Url(url), API, &variable).unwrap();
@@ -108,21 +108,21 @@ fn the_configuration_counts_before_the_environment() {
 }
 
 #[test]
-fn a_file_holds_the_url_for_its_owner_alone() {
+fn a_file_with_the_url_must_be_private() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("proxy");
     let write = |text: &str, mode| {
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     };
-    let handed_over = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| directory.path().display().to_string());
+    let variable = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| directory.path().display().to_string());
     let found = |setting: &ProxySetting| {
-        let route = find_route(setting, API, &handed_over).map(|route| route.to_string());
+        let route = find_route(setting, API, &variable).map(|route| route.to_string());
         route.map_err(|error| error.to_string()).map_err(|text| text.replace(&path.display().to_string(), "FILE"))
     };
     let (named, systemd) = (ProxySetting::File(path.clone()), ProxySetting::Systemd);
     assert_eq!(found(&named).unwrap_err(), "api.proxy: there is no file FILE");
-    let advice = "give the unit LoadCredential=proxy:/etc/certcommit/proxy";
+    let advice = "add LoadCredential=proxy:/etc/certcommit/proxy to the unit";
     assert_eq!(found(&systemd).unwrap_err(), format!("api.proxy is \"systemd\", and there is no file FILE: {advice}"));
     let none = find_route(&systemd, API, &|_| None).unwrap_err().to_string();
     assert_eq!(none, format!("api.proxy is \"systemd\", and $CREDENTIALS_DIRECTORY is not set: {advice}"));
@@ -142,7 +142,7 @@ fn a_file_holds_the_url_for_its_owner_alone() {
 }
 
 #[test]
-fn the_http_client_takes_every_proxy_that_is_found() {
+fn the_http_client_accepts_every_proxy_that_is_found() {
     for scheme in ["http", "https", "socks5", "socks5h"] {
         for place in ["proxy", "10.0.0.1:1", "[2001:db8::1]:1", "my_proxy:1", "u%40:p%3A%2F'!$&()*+,;=~:@proxy:1"] {
             let url = ProxyUrl::parse(&format!("{scheme}://{place}")).unwrap();
@@ -153,9 +153,9 @@ fn the_http_client_takes_every_proxy_that_is_found() {
 }
 
 proptest! {
-    /// It would go past the proxy otherwise, without a word.
+    /// Otherwise, it would bypass the proxy silently.
     #[test]
-    fn the_http_client_takes_whatever_is_taken_for_a_url(user in "([!-~]{0,12}@)?", host in "[!-~]{1,12}", port in "(:[0-9]{1,5})?") {
+    fn the_http_client_accepts_every_url_that_the_configuration_accepts(user in "([!-~]{0,12}@)?", host in "[!-~]{1,12}", port in "(:[0-9]{1,5})?") {
         if let Some(url) = ProxyUrl::parse(&format!("http://{user}{host}{port}")) {
             let address = url.address().to_owned();
             let proxy = Proxy { url, origin: Origin::Configuration };

@@ -1,8 +1,8 @@
 //! Which file of a crate imports from which, read from the source text. Tests are left out.
 //!
-//! A path through a re-export leads on to the file that has the item. A file that only re-exports what its own children
-//! have, and doesn't name it otherwise, doesn't import it. Calls of methods aren't seen: whoever calls one has its type,
-//! which was imported somewhere.
+//! A path through a re-export resolves to the file that defines the item. A file that only re-exports an item of its own
+//! child, and doesn't use it, doesn't import it. Method calls aren't tracked: the caller has the type, which was imported
+//! somewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +13,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// A path in the source, such as `super::error::QueueError`.
 type Segments = Vec<String>;
 
-/// What follows these words is declared.
+/// Keywords that are followed by the name that they declare.
 const DECLARING: [&str; 8] = ["struct", "enum", "union", "trait", "type", "fn", "const", "static"];
 
 /// A name that a `use` brings into a file; `*` for all names.
@@ -23,7 +23,7 @@ struct Imported {
     is_public: bool,
 }
 
-/// A file as its tokens show it.
+/// What a file declares, imports and uses.
 #[derive(Default)]
 struct Source {
     declared: BTreeSet<String>,
@@ -59,7 +59,7 @@ impl Crate {
         files
     }
 
-    /// Adds a file by its path below the crate's folder, unless it is one of tests.
+    /// Adds a file by its path below the crate's folder, unless it contains tests.
     pub(super) fn add(&mut self, name: &str, text: &str) {
         let path = name.trim_end_matches(".rs").trim_end_matches("/mod");
         let module: Segments = path.split('/').filter(|part| *part != "lib").map(str::to_owned).collect();
@@ -87,14 +87,14 @@ impl Crate {
         imports
     }
 
-    /// Whether a file passes on what a child of its module has, and doesn't use it.
+    /// Whether a file only re-exports an item of its module's child, without using it.
     fn only_re_exports(&self, module: &[String], source: &Source, imported: &Imported) -> bool {
         let child = imported.path.iter().find(|segment| *segment != "self").cloned();
         let is_of_child = self.files.contains_key(&[module, child.as_slice()].concat());
         imported.is_public && is_of_child && !source.words.contains(&imported.name)
     }
 
-    /// The module of the file that has what a path in this module leads to; none if that isn't of this crate.
+    /// The module that defines the item of a path in this module; `None` if it is outside this crate.
     fn resolve(&self, module: &[String], path: &[String], depth: usize) -> Option<&Segments> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
@@ -116,11 +116,11 @@ impl Crate {
         }
     }
 
-    /// The module of the file that has what a path below this module leads to.
+    /// The module that defines the item of a path below this module.
     fn find(&self, module: &[String], path: &[String], depth: usize) -> Option<&Segments> {
-        const DEEPEST: usize = 16;
+        const MAX_DEPTH: usize = 16;
         let (module, (_, source)) = self.files.get_key_value(module)?;
-        let Some((first, rest)) = path.split_first().filter(|_| depth < DEEPEST) else { return Some(module) };
+        let Some((first, rest)) = path.split_first().filter(|_| depth < MAX_DEPTH) else { return Some(module) };
         let child = [module.as_slice(), std::slice::from_ref(first)].concat();
         if self.files.contains_key(&child) {
             return self.find(&child, rest, depth + 1);
@@ -132,8 +132,8 @@ impl Crate {
         let named = named.map(|imported| [imported.path.as_slice(), rest].concat());
         let globs = source.imported.iter().filter(|imported| imported.name == "*");
         let globbed = globs.map(|imported| [imported.path.as_slice(), path].concat());
-        let led_on = named.chain(globbed).find_map(|path| self.resolve(module, &path, depth + 1));
-        led_on.or(Some(module))
+        let resolved = named.chain(globbed).find_map(|path| self.resolve(module, &path, depth + 1));
+        resolved.or(Some(module))
     }
 }
 
@@ -149,7 +149,7 @@ impl Source {
                 // The rest of a path that starts outside this crate, as `::metrics::counter` does.
                 TokenTree::Punct(_) if colons(&tokens[at - 1..]) => at += 1 + length(&path(&after[1..])),
                 TokenTree::Ident(ident) if ident == "pub" => {
-                    // What it is visible in is no import.
+                    // The path of a `pub(in path)` is not an import.
                     at += usize::from(matches!(after.first(), Some(TokenTree::Group(_))));
                     is_public = true;
                     continue;
@@ -159,7 +159,7 @@ impl Source {
                     self.import(&[], tree, is_public);
                     at += tree.len();
                 }
-                // A child is declared, which is no import.
+                // The declaration of a child is not an import.
                 TokenTree::Ident(ident) if ident == "mod" => at += 1,
                 TokenTree::Ident(ident) if ident == "macro_rules" => self.declare(after.get(1)),
                 TokenTree::Ident(ident) if DECLARING.iter().any(|word| ident == word) => self.declare(after.first()),
@@ -182,11 +182,11 @@ impl Source {
         self.declared.extend(name.map(ToString::to_string));
     }
 
-    /// Takes in what stands between `use` and its semicolon, below a path.
+    /// Records the imports of a `use` tree below a path.
     fn import(&mut self, above: &[String], tree: &[TokenTree], is_public: bool) {
-        let own = path(tree);
-        let rest = &tree[(own.len() * 3).min(tree.len())..];
-        let path = [above, &own].concat();
+        let prefix = path(tree);
+        let rest = &tree[(prefix.len() * 3).min(tree.len())..];
+        let path = [above, &prefix].concat();
         match rest {
             [TokenTree::Group(group)] => {
                 let within: Vec<TokenTree> = group.stream().into_iter().collect();

@@ -1,5 +1,5 @@
-//! Batches on a queue of 150,000 rows in a file system in memory: the time of the program and SQLite, without the disk. The
-//! queue is so long that no row comes up twice, with a history to read.
+//! Batches on a queue of 150,000 rows in a file system in memory: the time of the program and of SQLite, without the disk. In a
+//! queue of this length, no row is claimed twice, so none has earlier requests to read.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ struct Bench {
 }
 
 /// The times of a batch that claims, and of one that writes the results.
-struct Took {
+struct RoundTimes {
     claiming: Duration,
     recording: Duration,
 }
@@ -44,19 +44,19 @@ impl Bench {
         Self { runtime, queue, run, policy }
     }
 
-    /// Claims this many rows, and gives them back: they go to the end of the queue.
-    fn round(&mut self, each: usize) -> Took {
+    /// Claims this many rows, and returns them: they go to the end of the queue.
+    fn round(&mut self, each: usize) -> RoundTimes {
         let Self { runtime, queue, run, policy } = self;
         runtime.block_on(async {
             let since = clock::now().instant;
             let claims = queue.batch(run, clock::now(), 0, &batch(Vec::new(), each, policy)).await.unwrap().claims;
             let claiming = clock::now().instant - since;
-            assert_eq!(claims.len(), each, "so many are due");
+            assert_eq!(claims.len(), each, "enough rows are due");
             let results = claims.into_iter().map(|claim| unsent(claim, policy)).collect();
             let recording = batch(results, 0, policy);
             let since = clock::now().instant;
             queue.batch(run, clock::now(), 0, &recording).await.unwrap();
-            Took { claiming, recording: clock::now().instant - since }
+            RoundTimes { claiming, recording: clock::now().instant - since }
         })
     }
 }
@@ -83,10 +83,10 @@ pub(super) fn claiming_and_recording(criterion: &mut Criterion) {
     for each in [1, 16] {
         let directory = tempfile::tempdir_in(MEMORY).unwrap();
         let mut bench = Bench::new(directory.path());
-        criterion.bench_function(&format!("a turn that claims {each}"), |bencher| {
+        criterion.bench_function(&format!("a batch that claims {each}"), |bencher| {
             bencher.iter_custom(|rounds| (0..rounds).map(|_| bench.round(each).claiming).sum());
         });
-        criterion.bench_function(&format!("a turn that records {each}"), |bencher| {
+        criterion.bench_function(&format!("a batch that records {each}"), |bencher| {
             bencher.iter_custom(|rounds| (0..rounds).map(|_| bench.round(each).recording).sum());
         });
     }

@@ -1,4 +1,4 @@
-//! A log line, with the program's own set-up.
+//! A log line, with the program's own setup.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -8,8 +8,8 @@ use certcommit::logging::{self, LogEvent, LogFormat, LogLevel};
 use criterion::Criterion;
 use rustix::stdio::dup2_stderr;
 
-/// The events of other programs are not logged.
-const OWN: &str = "certcommit::daemon";
+/// Events with other targets aren't logged.
+const TARGET: &str = "certcommit::daemon";
 
 /// Lines go to standard error, which is redirected to /dev/null meanwhile.
 pub(super) fn a_line(criterion: &mut Criterion) {
@@ -19,7 +19,7 @@ pub(super) fn a_line(criterion: &mut Criterion) {
     criterion.bench_function("a line of the log, in JSON", |bencher| {
         bencher.iter(|| {
             tracing::info!(
-                target: OWN,
+                target: TARGET,
                 event = LogEvent::Submitted.as_str(),
                 certificate_id = black_box("abcb1234"),
                 state = "submitted",

@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use certcommit::simulator::Options;
 
-use super::arrivals::fullest_second;
+use super::arrivals::worst_sliding_second;
 use super::bare_loop;
 use super::keep_awake::KeptAwake;
 use super::report::Figure;
 use super::support::{Bench, Process, bench_size, ids, text, within};
 
 const PER_SECOND: usize = 20;
-/// Commits until the daemon runs evenly.
-const GOING: usize = 3 * PER_SECOND;
-/// Rows left at the end, so that the end of the queue isn't measured.
-const LEFT: usize = 3 * PER_SECOND;
+/// Commits until the daemon's pace is even.
+const WARM_UP: usize = 3 * PER_SECOND;
+/// Rows left over, so that the end of the queue isn't measured.
+const LEFT_OVER: usize = 3 * PER_SECOND;
 
 pub(crate) async fn measure() -> Vec<Figure> {
     let mut figures = processor_and_memory().await;
@@ -39,19 +39,19 @@ impl AtWork {
         let options = Options { latency, jitter, rate_limit: None, ..Options::default() };
         let bench = Bench::to_measure_at(options, &[]).await;
         let measured = PER_SECOND * bench_size("COST_SECONDS", 60);
-        bench.enqueue(&ids(GOING + measured + LEFT)).await;
+        bench.enqueue(&ids(WARM_UP + measured + LEFT_OVER)).await;
         Self { bench, measured }
     }
 
-    /// Waits until the daemon runs evenly.
-    async fn going(&self) {
-        within(Duration::from_secs(60), "an even pace", self.bench.simulator.until_commits(GOING)).await;
+    /// Waits until the daemon's pace is even.
+    async fn warmed_up(&self) {
+        within(Duration::from_secs(60), "an even pace", self.bench.simulator.until_commits(WARM_UP)).await;
     }
 
     /// Waits until the measured commits have arrived.
     async fn done(&self) {
         let patience = Duration::from_secs(60) + Duration::from_millis(200) * u32::try_from(self.measured).unwrap();
-        within(patience, "all commits", self.bench.simulator.until_commits(GOING + self.measured)).await;
+        within(patience, "all commits", self.bench.simulator.until_commits(WARM_UP + self.measured)).await;
     }
 
     /// Starts a daemon under `strace`, which writes its syncs to a file and applies these options. The daemon is the started
@@ -62,9 +62,9 @@ impl AtWork {
         Process::spawn(self.bench.command_under(&[&strace, options].concat(), &["run"]))
     }
 
-    /// How many lines of the trace meet the condition.
-    fn traced_lines(&self, so: impl Fn(&str) -> bool) -> usize {
-        std::fs::read_to_string(self.bench.path("trace")).unwrap().lines().filter(|line| so(line)).count()
+    /// Counts the lines of the trace that meet the condition.
+    fn traced_lines(&self, condition: impl Fn(&str) -> bool) -> usize {
+        std::fs::read_to_string(self.bench.path("trace")).unwrap().lines().filter(|line| condition(line)).count()
     }
 
     fn syncs_so_far(&self) -> usize {
@@ -76,7 +76,7 @@ impl AtWork {
 async fn spent_and_memory() -> (f64, f64) {
     let work = AtWork::new().await;
     let daemon = work.bench.spawn(&["run"]);
-    work.going().await;
+    work.warmed_up().await;
     let before = daemon.processor_time();
     work.done().await;
     let spent = (daemon.processor_time() - before).as_secs_f64() * 1000.0 / as_f64(work.measured);
@@ -94,43 +94,43 @@ async fn processor_and_memory() -> Vec<Figure> {
     let bare_awake = bare_loop::processor_time_each().as_secs_f64() * 1000.0;
     drop(awake);
     vec![
-        Figure::told("processor time for each submission, at 20/s", format!("{spent:.3} ms")),
-        Figure::told("a bare loop's processor time for the same system calls", format!("{bare:.3} ms")),
-        Figure::told("the one, against the other", format!("{:.1} times", spent / bare)),
-        Figure::told("both, where the processors are kept awake", format!("{spent_awake:.3} ms, {bare_awake:.3} ms")),
-        Figure::wanted("most memory, at 20/s", format!("{memory:.1} MB"), "at most 15 MB", memory <= 15.0),
+        Figure::without_target("CPU time per submission, at 20/s", format!("{spent:.3} ms")),
+        Figure::without_target("CPU time of a bare loop of the same system calls", format!("{bare:.3} ms")),
+        Figure::without_target("ratio of the two", format!("{:.1} times", spent / bare)),
+        Figure::without_target("both, with the CPUs kept awake", format!("{spent_awake:.3} ms, {bare_awake:.3} ms")),
+        Figure::with_target("peak memory, at 20/s", format!("{memory:.1} MB"), "at most 15 MB", memory <= 15.0),
     ]
 }
 
 async fn syncs() -> Figure {
     let work = AtWork::new().await;
     let _daemon = work.traced(&[]);
-    work.going().await;
+    work.warmed_up().await;
     let before = work.syncs_so_far();
     work.done().await;
     let each = as_f64(work.syncs_so_far() - before) / as_f64(work.measured);
     // Zero would mean that the trace wasn't written.
     let met = each > 0.0 && each <= 0.3;
-    Figure::wanted("syncs for each submission, at 20/s", format!("{each:.2}"), "at most 0.3", met)
+    Figure::with_target("syncs per submission, at 20/s", format!("{each:.2}"), "at most 0.3", met)
 }
 
 async fn slow_syncs() -> Vec<Figure> {
     let work = AtWork::new().await;
     let _daemon = work.traced(&["-e", "inject=fsync,fdatasync:delay_exit=60ms"]);
-    work.going().await;
+    work.warmed_up().await;
     work.done().await;
     assert!(work.traced_lines(|line| line.contains("(DELAYED)")) > 0, "no sync was delayed");
-    let times = &work.bench.simulator.commit_times()[GOING..];
+    let times = &work.bench.simulator.commit_times()[WARM_UP..];
     let rate = certcommit::simulator::rate(times);
     let situation = "on a disk whose syncs take 60 ms";
     vec![
-        Figure::wanted(
-            format!("submissions a second {situation}"),
+        Figure::with_target(
+            format!("submissions per second, {situation}"),
             format!("{rate:.2}"),
             "at least 18.5",
             rate >= 18.5,
         ),
-        fullest_second(situation, times),
+        worst_sliding_second(situation, times),
     ]
 }
 

@@ -12,7 +12,7 @@ use sqlx::Connection as _;
 use super::report::Figure;
 use super::support::{Bench, bench_size};
 
-const WANTED: f64 = 2_000.0;
+const TARGET: f64 = 2_000.0;
 /// Requests per second: far more than any machine achieves.
 const LIFTED: u32 = 1_000_000;
 
@@ -21,24 +21,24 @@ pub(crate) async fn measure() -> Vec<Figure> {
     let options = Options { rate_limit: None, ..Options::default() };
     let bench = Bench::to_measure_at(options, &[]).await;
     fill(&bench, rows).await;
-    let began = spent_so_far();
+    let before = spent_so_far();
     let since = clock::now().instant;
     bench
         .run_until_empty_with(|settings| (settings.rate.per_second, settings.rate.guard) = (LIFTED, Duration::ZERO))
         .await;
-    let (wall, spent) = (clock::now().instant - since, spent_so_far() - began);
+    let (wall, spent) = (clock::now().instant - since, spent_so_far() - before);
     let times = bench.simulator.commit_times();
-    assert_eq!(times.len(), usize::try_from(rows).unwrap(), "each is sent once");
+    assert_eq!(times.len(), usize::try_from(rows).unwrap(), "each row is sent once");
     let rate = rate(&times);
     vec![
-        Figure::wanted(
-            format!("submissions a second without the limit, {rows} rows, two cores with the simulator's work"),
+        Figure::with_target(
+            format!("submissions per second without the limit, {rows} rows; the simulator shares the two cores"),
             format!("{rate:.0}"),
             "at least 2000",
-            rate >= WANTED,
+            rate >= TARGET,
         ),
-        Figure::told(
-            "processor time for each, the simulator's part included",
+        Figure::without_target(
+            "CPU time per submission, simulator included",
             format!(
                 "{:.3} ms, {:.2} cores",
                 spent.as_secs_f64() * 1000.0 / f64::from(rows),

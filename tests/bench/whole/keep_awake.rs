@@ -7,7 +7,7 @@ use std::thread::{available_parallelism, panicking};
 /// Loops until its parent is gone.
 const LOOP: &str = "while kill -0 $PPID; do i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; done";
 
-/// While it lives, no CPU sleeps.
+/// Keeps all CPUs awake until it is dropped.
 pub(crate) struct KeptAwake(Vec<Child>);
 
 impl KeptAwake {
@@ -22,7 +22,7 @@ impl Drop for KeptAwake {
     fn drop(&mut self) {
         for spinning in &mut self.0 {
             let ended = spinning.try_wait().unwrap();
-            assert!(ended.is_none() || panicking(), "a loop ended early ({ended:?}), and a processor slept");
+            assert!(ended.is_none() || panicking(), "a loop ended early ({ended:?}), so a CPU slept");
             spinning.kill().unwrap();
             spinning.wait().unwrap();
         }

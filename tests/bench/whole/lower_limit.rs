@@ -18,7 +18,7 @@ const JITTER: Duration = Duration::from_millis(20);
 const THROTTLED: &str = "RequestLimitExceeded";
 
 /// The pace has recovered when this many commits arrive in this time: one percent less than the guard allows.
-const BACK: (usize, Duration) = (193, Duration::from_secs(10));
+const RECOVERED: (usize, Duration) = (193, Duration::from_secs(10));
 /// The pace must recover within this time.
 const PATIENCE: u64 = 180;
 /// The cap.
@@ -37,7 +37,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
 }
 
 /// Submits under these limits, each for this many seconds, and then without one.
-async fn under(limits_in_words: &str, limits: Vec<(u32, u64)>) -> Vec<Figure> {
+async fn under(description: &str, limits: Vec<(u32, u64)>) -> Vec<Figure> {
     let options = Options { latency: LATENCY, jitter: JITTER, rate_limit: Some(limits[0].0), ..Options::default() };
     let bench = Bench::to_measure_at(options, &[]).await;
     let granted: u64 = limits.iter().map(|(limit, seconds)| u64::from(*limit) * seconds).sum();
@@ -52,31 +52,31 @@ async fn under(limits_in_words: &str, limits: Vec<(u32, u64)>) -> Vec<Figure> {
     }
     let commits = bench.simulator.commits();
     bench.simulator.set_rate_limit(None);
-    let back = timeout(Duration::from_secs(PATIENCE), until_back(&bench, clock::now().instant)).await;
-    figures(limits_in_words, granted, &commits, back.ok())
+    let recovery = timeout(Duration::from_secs(PATIENCE), until_recovered(&bench, clock::now().instant)).await;
+    figures(description, granted, &commits, recovery.ok())
 }
 
-fn figures(limits: &str, granted: u64, commits: &[Arrival], back: Option<Duration>) -> Vec<Figure> {
+fn figures(limits: &str, granted: u64, commits: &[Arrival], recovery: Option<Duration>) -> Vec<Figure> {
     let refused = as_f64(commits.iter().filter(|commit| got(THROTTLED)(commit)).count());
     let sent = as_f64(commits.len());
     let used = (sent - refused) / f64::from(u32::try_from(granted).unwrap());
     let throttled = refused / sent;
-    let took = back.map_or(format!("more than {PATIENCE} s"), |took| format!("{:.0} s", took.as_secs_f64()));
+    let took = recovery.map_or(format!("more than {PATIENCE} s"), |took| format!("{:.0} s", took.as_secs_f64()));
     vec![
-        Figure::wanted(format!("used of a true limit of {limits}"), percent(used), "at least 95 %", used >= 0.95),
-        Figure::wanted(format!("throttled at {limits}"), percent(throttled), "at most 2 %", throttled <= 0.02),
-        Figure::wanted(
-            format!("until the pace is back at 20, after {limits}"),
+        Figure::with_target(format!("use of a true limit of {limits}"), percent(used), "at least 95 %", used >= 0.95),
+        Figure::with_target(format!("throttled at {limits}"), percent(throttled), "at most 2 %", throttled <= 0.02),
+        Figure::with_target(
+            format!("time until the pace is back at 20/s, after {limits}"),
             took,
             "at most 120 s",
-            back.is_some_and(|took| took <= Duration::from_secs(120)),
+            recovery.is_some_and(|took| took <= Duration::from_secs(120)),
         ),
     ]
 }
 
-/// Waits until the pace has recovered. Returns how long after the limit was lifted that began.
-async fn until_back(bench: &Bench, lifted: Instant) -> Duration {
-    let (number, span) = BACK;
+/// Waits until the pace has recovered. Returns the time from lifting the limit until the recovered pace began.
+async fn until_recovered(bench: &Bench, lifted: Instant) -> Duration {
+    let (number, span) = RECOVERED;
     let before = bench.simulator.commits().len();
     // Reading all arrivals takes the simulator's lock; about once a second is enough.
     for count in ((before + number)..).step_by(20) {
@@ -87,7 +87,7 @@ async fn until_back(bench: &Bench, lifted: Instant) -> Duration {
             return first.duration_since(lifted);
         }
     }
-    unreachable!("there is no last number")
+    unreachable!("the range is infinite")
 }
 
 fn as_f64(count: usize) -> f64 {

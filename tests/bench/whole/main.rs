@@ -48,15 +48,15 @@ const SECTIONS: [Section; 9] = [
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Cargo adds an option of its own.
-    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if let Some(unknown) = asked.iter().find(|name| !SECTIONS.iter().any(|(known, _)| known == name)) {
-        eprintln!("there is no section {unknown}; there are: {}", SECTIONS.map(|(name, _)| name).join(", "));
+    // Cargo passes --bench.
+    let selected: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let Some(unknown) = selected.iter().find(|name| !SECTIONS.iter().any(|(known, _)| known == name)) {
+        eprintln!("unknown section {unknown}; expected one of: {}", SECTIONS.map(|(name, _)| name).join(", "));
         return ExitCode::from(2);
     }
     let mut figures = Vec::new();
     for (name, measure) in SECTIONS {
-        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+        if selected.is_empty() || selected.iter().any(|selected| selected == name) {
             eprintln!("measuring: {name}");
             figures.extend(measure().await);
         }

@@ -13,30 +13,30 @@ pub(crate) struct Figure {
     /// The value.
     pub(crate) measured: String,
     /// The target; empty if there is none.
-    pub(crate) wanted: String,
+    pub(crate) target: String,
     /// Whether the target is met.
     pub(crate) met: bool,
 }
 
 impl Figure {
     /// A figure with a target.
-    pub(crate) fn wanted(what: impl Into<String>, measured: impl Into<String>, wanted: &str, met: bool) -> Self {
-        Self { what: what.into(), measured: measured.into(), wanted: wanted.to_owned(), met }
+    pub(crate) fn with_target(what: impl Into<String>, measured: impl Into<String>, target: &str, met: bool) -> Self {
+        Self { what: what.into(), measured: measured.into(), target: target.to_owned(), met }
     }
 
     /// A figure without a target.
-    pub(crate) fn told(what: impl Into<String>, measured: impl Into<String>) -> Self {
-        Self { what: what.into(), measured: measured.into(), wanted: String::new(), met: true }
+    pub(crate) fn without_target(what: impl Into<String>, measured: impl Into<String>) -> Self {
+        Self { what: what.into(), measured: measured.into(), target: String::new(), met: true }
     }
 }
 
 /// All figures of a run, as a Markdown table.
 pub(crate) fn table(figures: &[Figure]) -> String {
     let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_header(["what", "measured", "wanted", ""]);
+    table.load_style(ASCII_MARKDOWN).set_header(["what", "measured", "target", ""]);
     for figure in figures {
         let verdict = if figure.met { "" } else { "MISSED" };
-        table.add_row([&figure.what, &figure.measured, &figure.wanted, verdict]);
+        table.add_row([&figure.what, &figure.measured, &figure.target, verdict]);
     }
     table.to_string()
 }

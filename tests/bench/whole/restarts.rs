@@ -10,15 +10,15 @@ use certcommit::simulator::Options;
 use fastrand::Rng;
 use tokio::time::sleep;
 
-use super::arrivals::fullest_second;
+use super::arrivals::worst_sliding_second;
 use super::report::Figure;
 use super::support::{Bench, Row, bench_size, ids, new_seed};
 
 /// More rows than the runs can submit.
-const ROWS_A_LIFE: usize = 40;
+const ROWS_PER_RUN: usize = 40;
 /// Includes the limiter's first window, so some runs end before they send.
-const LONGEST_LIFE_MS: u64 = 4_000;
-const SOONER: [(&str, &str); 2] = [("verify.settle", "2s"), ("verify.resend_after", "10s")];
+const LONGEST_RUN_MS: u64 = 4_000;
+const SHORT_WAITS: [(&str, &str); 2] = [("verify.settle", "2s"), ("verify.resend_after", "10s")];
 
 pub(crate) async fn measure() -> Vec<Figure> {
     let lives: usize = bench_size("LIVES", 50);
@@ -26,31 +26,31 @@ pub(crate) async fn measure() -> Vec<Figure> {
     let mut rng = Rng::with_seed(seed);
     let (latency, jitter) = (Duration::from_millis(300), Duration::from_millis(20));
     let options = Options { latency, jitter, rate_limit: None, seed, ..Options::default() };
-    let bench = Bench::to_measure_at(options, &SOONER).await;
-    let ids = ids(lives * ROWS_A_LIFE);
+    let bench = Bench::to_measure_at(options, &SHORT_WAITS).await;
+    let ids = ids(lives * ROWS_PER_RUN);
     bench.enqueue(&ids).await;
     for _ in 0..lives {
         let daemon = bench.spawn(&["run"]);
-        // The time of the kill is what is varied.
-        sleep(Duration::from_millis(rng.u64(0..=LONGEST_LIFE_MS))).await;
+        // Only the time of the kill varies.
+        sleep(Duration::from_millis(rng.u64(0..=LONGEST_RUN_MS))).await;
         daemon.kill();
     }
-    let killed_until = bench.simulator.commits().len();
+    let sent_before_kill = bench.simulator.commits().len();
     assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(0));
-    let again = bench.assert_each_repeat_explained().await;
+    let repeated = bench.assert_each_repeat_explained().await;
     let lost = lost(&bench).await;
-    let situation = format!("{lives} lives that were killed (seed {seed}), and one more");
+    let situation = format!("over {lives} killed runs (seed {seed}) and a last one");
     vec![
-        fullest_second(&situation, &bench.simulator.commit_times()),
-        Figure::wanted("submissions lost over them", lost.to_string(), "0", lost == 0),
-        Figure::told(
-            "commits sent until the last kill; again, and only after two reads",
-            format!("{killed_until}; {again}"),
+        worst_sliding_second(&situation, &bench.simulator.commit_times()),
+        Figure::with_target("submissions lost over these runs", lost.to_string(), "0", lost == 0),
+        Figure::without_target(
+            "commits sent before the last kill; repeated, each after the required reads",
+            format!("{sent_before_kill}; {repeated}"),
         ),
     ]
 }
 
-/// How many rows lack the one order that the API has for them.
+/// Counts the rows that don't have the one order that the API has for them.
 async fn lost(bench: &Bench) -> usize {
     let rows = bench.rows().await;
     let is_lost = |row: &&Row| {

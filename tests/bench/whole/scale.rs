@@ -43,34 +43,34 @@ pub(crate) async fn measure() -> Vec<Figure> {
     if let [smallest, .., largest] = peaks[..] {
         #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "kilobytes")]
         let ratio = largest as f64 / smallest as f64;
-        let what = "memory with the longest queue, against that with one row";
-        figures.push(Figure::told(what, format!("{ratio:.2} times")));
+        let what = "peak memory with the longest queue, relative to one row";
+        figures.push(Figure::without_target(what, format!("{ratio:.2} times")));
     }
     figures.extend(bulk::measure().await);
     figures
 }
 
 async fn bench() -> Bench {
-    // Only the daemon keeps the limit.
+    // Only the daemon enforces the limit.
     let options = Options { latency: Duration::from_millis(50), rate_limit: None, ..Options::default() };
     Bench::to_measure_at(options, &[]).await
 }
 
-/// Claims one row, and as many as a batch ever claims; on disk with syncs, and in memory without.
+/// Times batches that claim one row, and the most that a batch claims; on disk with syncs, and in memory without.
 async fn claiming(bench: &Bench, rows: i64) -> Vec<Figure> {
     let mut figures = Vec::new();
     for each in [1, 16].into_iter().filter(|each| *each == 1 || rows >= 1_000) {
-        let what = |part: &str| format!("{rows} rows: a turn that claims {each}, {part}");
+        let what = |part: &str| format!("{rows} rows: a batch that claims {each}, {part}");
         let in_memory = claims::measure(&bench.database(), Path::new(MEMORY), rows, each).await;
-        let figure = format!("{} ({} to write what became of them)", in_memory.claiming, in_memory.recording);
+        let figure = format!("{} ({} to write the results)", in_memory.claiming, in_memory.recording);
         let met = in_memory.claiming.p99 <= Duration::from_millis(1);
         figures.push(match each {
-            1 => Figure::wanted(what("less the sync"), figure, "p99 at most 1 ms", met),
-            _ => Figure::told(what("less the sync"), figure),
+            1 => Figure::with_target(what("without the sync"), figure, "p99 at most 1 ms", met),
+            _ => Figure::without_target(what("without the sync"), figure),
         });
         let directory = bench.database().parent().expect("it is in a directory").to_owned();
         let on_disk = claims::measure(&bench.database(), &directory, rows, each).await;
-        figures.push(Figure::told(what("with its sync"), on_disk.claiming.to_string()));
+        figures.push(Figure::without_target(what("with the sync"), on_disk.claiming.to_string()));
     }
     figures
 }
@@ -81,26 +81,26 @@ fn of_working(rows: i64, working: &Working) -> Vec<Figure> {
     #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "kilobytes")]
     let peak_mb = *peak_kb as f64 / 1000.0;
     vec![
-        Figure::wanted(
-            format!("{rows} rows: from the start of the process until it is ready, the longest of 3"),
+        Figure::with_target(
+            format!("{rows} rows: from start to ready, slowest of 3"),
             ms(ready),
             "at most 1 s",
             *ready <= Duration::from_secs(1),
         ),
-        Figure::wanted(
-            format!("{rows} rows: submissions a second"),
+        Figure::with_target(
+            format!("{rows} rows: submissions per second"),
             format!("{per_second:.2}"),
             "at least 19.4",
             *per_second >= FULL_PACE,
         ),
-        Figure::wanted(
-            format!("{rows} rows: most memory"),
+        Figure::with_target(
+            format!("{rows} rows: peak memory"),
             format!("{peak_mb:.1} MB"),
             "at most 15 MB",
             peak_mb <= 15.0,
         ),
-        Figure::wanted(
-            format!("{rows} rows: certcommit status beside it, the median of 5"),
+        Figure::with_target(
+            format!("{rows} rows: certcommit status meanwhile, median of 5"),
             ms(status),
             "at most 200 ms",
             *status <= Duration::from_millis(200),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use certcommit::simulator::Options;
 use tokio::net::TcpListener;
 
-use super::arrivals::{fullest_second, use_of_the_limit};
+use super::arrivals::{use_of_the_limit, worst_sliding_second};
 use super::report::{Figure, milliseconds};
 use super::support::{Authority, Bench, Distance, FaultProxy, Process, bench_size, ids, lateness, within};
 
@@ -16,20 +16,20 @@ const JITTER: Duration = Duration::from_millis(20);
 const FAR_AWAY: Distance = Distance { round_trip: Duration::from_millis(100), jitter: JITTER };
 const PER_SECOND: usize = 20;
 
-/// The figures of one situation, and how late timers were meanwhile.
+/// The figures of one situation, and the longest delay of a timer meanwhile.
 type Measured = (Vec<Figure>, Duration);
 
 pub(crate) async fn measure() -> Vec<Figure> {
-    let (fast, usual, slow, far) = tokio::join!(
-        answered_after("an API that answers after 5 ms", Duration::from_millis(5)),
-        answered_after("after 300 ms", Duration::from_millis(300)),
-        answered_after("after 3 s", Duration::from_secs(3)),
-        over_tls("over TLS, 100 ms away and cold"),
+    let (fast, medium, slow, far) = tokio::join!(
+        replying_after("replies after 5 ms", Duration::from_millis(5)),
+        replying_after("replies after 300 ms", Duration::from_millis(300)),
+        replying_after("replies after 3 s", Duration::from_secs(3)),
+        over_tls("cold TLS connections, 100 ms away"),
     );
-    let (figures, late): (Vec<_>, Vec<_>) = [fast, usual, slow, far].into_iter().unzip();
+    let (figures, late): (Vec<_>, Vec<_>) = [fast, medium, slow, far].into_iter().unzip();
     let late = late.into_iter().max().unwrap_or_default();
-    let told = Figure::told("how late the simulator's own timers were at most, all of these", milliseconds(late));
-    figures.into_iter().flatten().chain([told]).collect()
+    let delay = Figure::without_target("longest delay of the simulator's timers, all four runs", milliseconds(late));
+    figures.into_iter().flatten().chain([delay]).collect()
 }
 
 async fn bench(latency: Duration) -> Bench {
@@ -37,11 +37,11 @@ async fn bench(latency: Duration) -> Bench {
     Bench::to_measure_at(options, &[]).await
 }
 
-async fn answered_after(situation: &str, latency: Duration) -> Measured {
+async fn replying_after(situation: &str, latency: Duration) -> Measured {
     let bench = bench(latency).await;
     let seconds = fill(&bench).await;
     let daemon = bench.spawn(&["run"]);
-    at_work(&bench, daemon, situation, seconds).await
+    measure_run(&bench, daemon, situation, seconds).await
 }
 
 async fn over_tls(situation: &str) -> Measured {
@@ -59,7 +59,7 @@ async fn over_tls(situation: &str) -> Measured {
     let seconds = fill(&bench).await;
     let mut command = bench.command(&["run"]);
     command.env("SSL_CERT_FILE", bench.path("authority.pem"));
-    at_work(&bench, Process::spawn(command), situation, seconds).await
+    measure_run(&bench, Process::spawn(command), situation, seconds).await
 }
 
 /// Enqueues as many rows as the limit allows in the time. Returns the seconds.
@@ -69,7 +69,7 @@ async fn fill(bench: &Bench) -> usize {
     seconds
 }
 
-async fn at_work(bench: &Bench, daemon: Process, situation: &str, seconds: usize) -> Measured {
+async fn measure_run(bench: &Bench, daemon: Process, situation: &str, seconds: usize) -> Measured {
     let late = {
         let _there = bench.beside_the_api();
         lateness()
@@ -78,5 +78,5 @@ async fn at_work(bench: &Bench, daemon: Process, situation: &str, seconds: usize
     within(patience, situation, bench.simulator.until_commits(PER_SECOND * seconds)).await;
     daemon.kill();
     let times = bench.simulator.commit_times();
-    (vec![use_of_the_limit(situation, &times), fullest_second(situation, &times)], *late.borrow())
+    (vec![use_of_the_limit(situation, &times), worst_sliding_second(situation, &times)], *late.borrow())
 }

@@ -16,18 +16,18 @@ use super::support::{Bench, Process, bench_size, ids, within};
 /// A namespace without file notifications.
 const UNWATCHED: [&str; 5] =
     ["unshare", "-Ur", "sh", "-c", "echo 0 >/proc/sys/user/max_inotify_instances; exec \"$0\" \"$@\""];
-const APART_MS: std::ops::RangeInclusive<u64> = 150..=400;
+const INTERVAL_MS: std::ops::RangeInclusive<u64> = 150..=400;
 /// After this, the start's work is done, and the limiter's first window is over.
 const SETTLED: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(30);
 
 pub(crate) async fn measure() -> Vec<Figure> {
-    let watched = Idle::start("where files are watched", true).await;
-    let unwatched = Idle::start("where they can't be", false).await;
+    let watched = Idle::start("with file notifications", true).await;
+    let unwatched = Idle::start("without file notifications", false).await;
     let (watched_cost, unwatched_cost) = tokio::join!(watched.cost(), unwatched.cost());
     let mut figures = vec![watched_cost, unwatched_cost];
-    figures.extend(watched.woken("at most 10 ms", Duration::from_millis(10)).await);
-    figures.extend(unwatched.woken("at most 150 ms", Duration::from_millis(150)).await);
+    figures.extend(watched.pick_up("at most 10 ms", Duration::from_millis(10)).await);
+    figures.extend(unwatched.pick_up("at most 150 ms", Duration::from_millis(150)).await);
     figures
 }
 
@@ -49,20 +49,20 @@ impl Idle {
         Self { bench, daemon, situation }
     }
 
-    /// Its cost.
+    /// The CPU time that it takes.
     async fn cost(&self) -> Figure {
         let (before, since) = (self.daemon.processor_time(), clock::now().instant);
         sleep(Duration::from_secs(bench_size("IDLE_SECONDS", 60))).await;
         let part = (self.daemon.processor_time() - before).div_duration_f64(clock::now().instant - since);
-        let what = format!("of one core, when idle, {}", self.situation);
-        Figure::wanted(what, format!("{:.2} %", 100.0 * part), "at most 0.5 %", part <= 0.005)
+        let what = format!("CPU time when idle, as a share of one core, {}", self.situation);
+        Figure::with_target(what, format!("{:.2} %", 100.0 * part), "at most 0.5 %", part <= 0.005)
     }
 
     /// How soon it sends an enqueued row.
-    async fn woken(self, wanted: &str, at_most: Duration) -> Vec<Figure> {
+    async fn pick_up(self, target: &str, at_most: Duration) -> Vec<Figure> {
         let ids = ids(bench_size("INSERTS", 300));
         let inserts = insert(&self.bench, &ids).await;
-        within(SOON, "the last of them", self.bench.simulator.until_commits(ids.len())).await;
+        within(SOON, "the last commit", self.bench.simulator.until_commits(ids.len())).await;
         // A request may arrive before the INSERT has returned.
         let delays: Vec<Duration> = std::iter::zip(&ids, &inserts)
             .map(|(id, insert)| self.bench.simulator.commits_of(id)[0].at.saturating_duration_since(insert.returned))
@@ -72,10 +72,10 @@ impl Idle {
         let took = [0.5, 0.99, 1.0].map(|part| milliseconds(percentile(&took, part).unwrap_or(Duration::MAX)));
         let what = |part| format!("from an INSERT to the API, {}, {part} of {}", self.situation, ids.len());
         vec![
-            Figure::told(what("median"), milliseconds(at(0.5))),
-            Figure::wanted(what("99 %"), milliseconds(at(0.99)), wanted, at(0.99) <= at_most),
-            Figure::told(what("all"), milliseconds(at(1.0))),
-            Figure::told("these INSERTs themselves: median, 99 %, all", took.join(", ")),
+            Figure::without_target(what("median"), milliseconds(at(0.5))),
+            Figure::with_target(what("99th percentile"), milliseconds(at(0.99)), target, at(0.99) <= at_most),
+            Figure::without_target(what("slowest"), milliseconds(at(1.0))),
+            Figure::without_target("the INSERTs themselves: median, 99th percentile, slowest", took.join(", ")),
         ]
     }
 }
@@ -95,7 +95,7 @@ async fn insert(bench: &Bench, ids: &[String]) -> Vec<Insert> {
         let begun = clock::now().instant;
         sqlx::query(statement).bind(id).execute(&mut outside).await.unwrap();
         inserts.push(Insert { begun, returned: clock::now().instant });
-        sleep(Duration::from_millis(fastrand::u64(APART_MS))).await;
+        sleep(Duration::from_millis(fastrand::u64(INTERVAL_MS))).await;
     }
     inserts
 }

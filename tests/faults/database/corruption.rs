@@ -4,15 +4,15 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::{POLL, assert_sent_once, bench, later};
+use super::{POLL, assert_sent_once, bench, enqueue_later};
 use crate::support::{ids, in_time, output};
 
 #[tokio::test]
-async fn a_corrupt_or_newer_database_at_the_start_ends_the_program_with_65_and_stays_untouched() {
-    for (spoil, words) in [(true, "is corrupt"), (false, "was written by a newer certcommit")] {
+async fn a_corrupt_or_newer_database_ends_the_start_with_65_and_stays_untouched() {
+    for (is_corrupt, words) in [(true, "is corrupt"), (false, "was written by a newer certcommit")] {
         let bench = bench().await;
         bench.enqueue(&ids(3)).await;
-        if spoil {
+        if is_corrupt {
             overwrite(&bench.database(), 100..4096);
         } else {
             bench.sql("INSERT INTO _sqlx_migrations VALUES (99, 'later', 0, 1, x'00', 0)").await;
@@ -36,7 +36,7 @@ fn overwrite(path: &Path, bytes: std::ops::Range<u64>) {
 #[tokio::test]
 async fn a_database_that_becomes_corrupt_stops_sending_until_it_is_restored() {
     let (bench, ids) = (bench().await, ids(30));
-    later(&bench, 5_000).await;
+    enqueue_later(&bench, 5_000).await;
     bench.enqueue(&ids).await;
     bench.sql("UPDATE control SET paused = 1").await;
     let mut daemon = bench.spawn(&["run"]);

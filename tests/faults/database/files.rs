@@ -1,4 +1,4 @@
-//! The queue's files are moved under the daemon.
+//! The queue's files are moved while the daemon runs.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Others lock, move, restore, alter or damage the database while the daemon works on it.
+//! Other programs lock, move, restore, alter or damage the database while the daemon uses it.
 
 mod contention;
 mod corruption;
@@ -12,7 +12,7 @@ use certcommit::simulator::{Options, worst_second};
 
 use crate::support::Bench;
 
-/// How often a test polls what nothing reports.
+/// How often a test polls for a change that nothing reports.
 const POLL: Duration = Duration::from_millis(50);
 
 /// A bench with a slow API, so that a fault hits requests in flight.
@@ -23,14 +23,14 @@ async fn bench() -> Bench {
 
 async fn assert_sent_once(bench: &Bench, ids: &[impl AsRef<str>]) {
     bench.assert_each_submitted_once(ids).await;
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
     assert_eq!(bench.simulator.commits().len(), ids.len(), "nothing was sent again");
     let worst = worst_second(&bench.simulator.commit_times());
     assert!(worst <= 20, "{worst} in one second");
 }
 
 /// Enqueues this many rows that are not due.
-async fn later(bench: &Bench, rows: usize) {
+async fn enqueue_later(bench: &Bench, rows: usize) {
     bench
         .sql(&format!(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})

@@ -101,7 +101,7 @@ async fn a_backup_restored_without_a_marker_repeats_nothing() {
 
 #[tokio::test]
 async fn a_backup_restored_twice_starts_paused_twice() {
-    for with_mark in [true, false] {
+    for with_marker in [true, false] {
         let (bench, ids) = (bench().await, ids(6));
         bench.enqueue(&ids[..2]).await;
         bench.run_until_empty().await;
@@ -109,7 +109,7 @@ async fn a_backup_restored_twice_starts_paused_twice() {
         back_up(&bench).await;
         bench.run_until_empty().await;
         PLAIN.restore(&bench);
-        if !with_mark {
+        if !with_marker {
             fs::remove_file(bench.path("queue.db.mark")).unwrap();
         }
         let mut daemon = bench.start().await;

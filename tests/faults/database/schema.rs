@@ -1,4 +1,4 @@
-//! Others add to the schema, remove rules or tables, falsify the counts, or empty the queue.
+//! Other programs add to the schema, remove rules or tables, corrupt the counts, or empty the queue.
 
 use certcommit::daemon::Stop;
 
@@ -40,7 +40,7 @@ const DAMAGE: [(&str, &str, bool); 5] = [
 ];
 
 #[tokio::test]
-async fn a_missing_rule_or_table_stops_sending_and_the_daemon() {
+async fn a_missing_rule_or_table_stops_the_sending_and_the_daemon() {
     for (damage, flaw, fixed) in DAMAGE {
         let (bench, ids) = (bench().await, ids(30));
         bench.enqueue(&ids).await;
@@ -52,19 +52,19 @@ async fn a_missing_rule_or_table_stops_sending_and_the_daemon() {
         let (code, lines) = daemon.end().await;
         assert_eq!(code, Some(65), "{damage}: {lines:?}");
         let sent = bench.simulator.commits().len();
-        assert!((4..30).contains(&sent), "{sent} were sent before");
+        assert!((4..30).contains(&sent), "{sent} were sent before it stopped");
         let again = output(bench.command(&["run", "--until-empty"])).await;
         let stderr = String::from_utf8(again.stderr).unwrap();
         assert!(again.status.code() == Some(65) && stderr.contains(flaw), "{stderr}");
-        assert_eq!(bench.simulator.commits().len(), sent, "and nothing is sent by the next start");
+        assert_eq!(bench.simulator.commits().len(), sent, "the next start sends nothing either");
         if fixed {
             // Results of requests in flight are written, without their rule.
             let unwritten: i64 = bench.value("SELECT count(*) FROM requests WHERE finished_at IS NULL").await;
             assert_eq!(unwritten, 0, "{damage}");
             let repaired = output(bench.command(&["check", "--repair"])).await;
             let stdout = String::from_utf8(repaired.stdout).unwrap();
-            let made = flaw.replace("is missing", "is restored");
-            assert!(repaired.status.success() && stdout.contains(&made), "{stdout}");
+            let restored = flaw.replace("is missing", "is restored");
+            assert!(repaired.status.success() && stdout.contains(&restored), "{stdout}");
         } else {
             bench.sql(&damage.replace("RENAME TO aside", "").replace("TABLE ", "TABLE aside RENAME TO ")).await;
         }
@@ -86,15 +86,15 @@ async fn a_queue_is_empty_when_no_row_is_open_whatever_the_counts_say() {
             .await;
         let rule: String = bench.value("SELECT sql FROM kept").await;
         bench.sql(&format!("{rule}; DROP TABLE kept")).await;
-        let seen = String::from_utf8(output(bench.command(&["status"])).await.stdout).unwrap();
-        let damage = seen.contains("the counts in state_counts are wrong");
-        assert!(seen.contains("5 pending") == wrong && damage == wrong, "{seen}");
+        let status = String::from_utf8(output(bench.command(&["status"])).await.stdout).unwrap();
+        let damage = status.contains("the counts in state_counts are wrong");
+        assert!(status.contains("5 pending") == wrong && damage == wrong, "{status}");
         let checked = String::from_utf8(output(bench.command(&["check"])).await.stdout).unwrap();
         assert_eq!(checked.contains("state_counts are wrong"), wrong, "{checked}");
         bench.run_until_empty().await;
         assert_sent_once(&bench, &ids).await;
         let left: i64 = bench.value("SELECT count FROM state_counts WHERE state = 'pending'").await;
-        assert_eq!(left, 0, "counted again, at the latest when no row is left");
+        assert_eq!(left, 0, "the rows are counted again, at the latest when none is open");
     }
 }
 
@@ -111,10 +111,10 @@ async fn an_emptied_queue_starts_paused_and_is_reported() {
         .await;
     let emptied = "this database was emptied: 3 requests were made, and none of them is on record";
     for arguments in [&["check"][..], &["check", "--integrity"], &["status", "--json"]] {
-        let told = String::from_utf8(output(bench.command(arguments)).await.stdout).unwrap();
-        assert!(told.contains(emptied), "{arguments:?}: {told}");
+        let stdout = String::from_utf8(output(bench.command(arguments)).await.stdout).unwrap();
+        assert!(stdout.contains(emptied), "{arguments:?}: {stdout}");
     }
-    // People who find the queue empty enqueue everything again.
+    // Operators who find the queue empty enqueue everything again.
     bench.enqueue(&ids).await;
     let mut daemon = bench.start().await;
     let cause = daemon.until_paused().await;

@@ -35,7 +35,7 @@ async fn a_file_with_anything_in_it_enqueues_its_ids_and_refuses_the_rest_by_lin
                 command = from_file(&command, &file);
             }
             let (code, out, err) = run(command).await;
-            // The same again by standard input: known rows stay as they are.
+            // The second time, by standard input, the rows are known and stay unchanged.
             let expected = if path == "-" { printed.replace(" new, 0 known", " known") } else { printed.to_owned() };
             let out = if path == "-" { out.replace("0 new, ", "") } else { out };
             assert_eq!(out, expected, "{number}: {err}");
@@ -118,7 +118,7 @@ async fn a_database_path_may_have_any_characters() {
         };
         let id = format!("id-{}", name.len());
         assert_eq!(run(command(&["enqueue", &id])).await.0, Some(0), "{name:?}");
-        assert!(path.is_file(), "{name:?} is where it was asked for");
+        assert!(path.is_file(), "{name:?} is at the configured path");
         let (code, _, log) = run(command(&["run", "--until-empty"])).await;
         assert_eq!(code, Some(0), "{name:?}: {log}");
         assert_eq!(bench.simulator.orders_placed(&id), 1, "{name:?}");
@@ -158,19 +158,19 @@ async fn canceling_is_idempotent() {
         (&["cancel", "b", "a", "b", "a"], 0, &["1", "a: already canceled"]),
         (&["cancel", "unknown", "a", "unknown"], 1, &["0", "unknown: not in the queue", "a: already canceled"]),
     ];
-    for (arguments, expected, told) in steps {
+    for (arguments, expected, lines) in steps {
         let (code, printed, errors) = run(bench.command(arguments)).await;
         assert_eq!((code, errors.as_str()), (Some(expected), ""), "{arguments:?}: {printed}");
-        let told = told.iter().enumerate();
-        let told: Vec<_> =
-            told.map(|(at, line)| if at == 0 { format!("{line} {CANCELED}") } else { (*line).to_owned() }).collect();
-        assert_eq!(printed.lines().collect::<Vec<_>>(), told, "{arguments:?}");
+        let lines = lines.iter().enumerate();
+        let lines: Vec<_> =
+            lines.map(|(at, line)| if at == 0 { format!("{line} {CANCELED}") } else { (*line).to_owned() }).collect();
+        assert_eq!(printed.lines().collect::<Vec<_>>(), lines, "{arguments:?}");
     }
     assert_eq!(bench.count("canceled").await, 2);
 }
 
 #[tokio::test]
-async fn submissions_that_can_t_be_moved_are_listed_with_their_state_and_the_others_are_moved() {
+async fn submissions_that_cannot_change_state_are_listed_and_the_others_change_state() {
     let bench = Bench::new().await;
     bench.enqueue(&["sent"]).await;
     bench.run_until_empty().await;

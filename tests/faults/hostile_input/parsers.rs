@@ -6,7 +6,7 @@ use proptest::prelude::*;
 #[path = "../../fuzz/properties.rs"]
 mod properties;
 
-/// Replies with right, wrong and missing fields, sometimes with one byte replaced.
+/// Replies with valid, invalid and missing fields, sometimes with one byte replaced.
 fn replies() -> impl Strategy<Value = Vec<u8>> {
     let one_of = |values: &[&'static str]| prop::sample::select(values.to_vec());
     let order_id = one_of(&[r#""SO1""#, r#""SO1""#, "null", r#""""#, r#""SO\u001b""#, "7", r#""\ud800""#]);
@@ -22,11 +22,11 @@ fn replies() -> impl Strategy<Value = Vec<u8>> {
         prop::option::weighted(0.8, text.prop_map(|value| format!(r#""RequestId":{value}"#))),
         prop::option::weighted(0.4, error.prop_map(|value| format!(r#""Error":{value}"#))),
     );
-    let spoilt = prop::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>()));
-    (fields, spoilt).prop_map(|((order_id, status, request_id, error), spoilt)| {
+    let corruption = prop::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>()));
+    (fields, corruption).prop_map(|((order_id, status, request_id, error), corruption)| {
         let fields: Vec<String> = [order_id, status, request_id, error].into_iter().flatten().collect();
         let mut bytes = format!(r#"{{"Response":{{{}}}}}"#, fields.join(",")).into_bytes();
-        if let Some((at, byte)) = spoilt {
+        if let Some((at, byte)) = corruption {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }

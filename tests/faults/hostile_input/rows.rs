@@ -5,37 +5,37 @@ use certcommit::simulator::Options;
 use certcommit::submission::State;
 use serde_json::Value;
 
-use super::{EVIL, harmless, look, run};
+use super::{HOSTILE, assert_harmless, run, show_queue};
 use crate::support::{Bench, Process};
 
 #[tokio::test]
 async fn any_pause_reason_pauses_and_is_shown_on_one_line() {
-    let evil = EVIL.replace('\'', "''").replace('\0', "");
+    let hostile = HOSTILE.replace('\'', "''").replace('\0', "");
     let reasons =
-        [format!("'{evil}'"), "printf('%.65536c', 'x') || char(10)".into(), "CAST(x'61ff0a1b' AS TEXT)".into()];
+        [format!("'{hostile}'"), "printf('%.65536c', 'x') || char(10)".into(), "CAST(x'61ff0a1b' AS TEXT)".into()];
     for format in ["json", "text"] {
         let bench = Bench::with(Options::default(), &[("log.format", format)]).await;
         let mut daemon = bench.spawn(&["run"]);
-        has(&mut daemon, " ready").await;
+        until_text(&mut daemon, " ready").await;
         for reason in &reasons {
             bench.sql(&format!("UPDATE control SET paused = 1, pause_reason = {reason}")).await;
-            let line = has(&mut daemon, "an operator paused the queue").await;
-            harmless(format, line.into_bytes());
-            let seen = look(&bench, &[]).await;
+            let line = until_text(&mut daemon, "an operator paused the queue").await;
+            assert_harmless(format, line.into_bytes());
+            let seen = show_queue(&bench, &[]).await;
             assert!(seen.contains("PAUSED       by hand; "), "{seen}");
             let (code, printed, _) = run(bench.command(&["resume"])).await;
             assert_eq!((code, printed.as_str()), (Some(0), "resumed\n"));
-            has(&mut daemon, "resumed by an operator").await;
+            until_text(&mut daemon, "resumed by an operator").await;
         }
         bench.sql("INSERT INTO submissions (certificate_id) VALUES ('after')").await;
-        has(&mut daemon, "submitted after").await;
+        until_text(&mut daemon, "submitted after").await;
         daemon.signal("TERM");
         assert_eq!(daemon.end().await.0, Some(0));
     }
 }
 
 /// Waits for the next log line with these words, in either format.
-async fn has(daemon: &mut Process, words: &str) -> String {
+async fn until_text(daemon: &mut Process, words: &str) -> String {
     let line = daemon.until_line(words, |line| text_of(line).contains(words)).await;
     text_of(&line)
 }
@@ -51,15 +51,15 @@ fn text_of(line: &Value) -> String {
 #[tokio::test]
 async fn a_hostile_reference_is_kept_and_does_no_harm() {
     let bench = Bench::new().await;
-    let evil: String = EVIL.replace('\'', "''").replace('\0', "");
-    bench.sql(&format!("INSERT INTO submissions (certificate_id, reference) VALUES ('abcd', '{evil}')")).await;
+    let hostile: String = HOSTILE.replace('\'', "''").replace('\0', "");
+    bench.sql(&format!("INSERT INTO submissions (certificate_id, reference) VALUES ('abcd', '{hostile}')")).await;
     bench.sql("INSERT INTO submissions (certificate_id, reference) VALUES ('efgh', CAST(x'ff1b0a' AS TEXT))").await;
     let (code, _, log) = run(bench.command(&["run", "--until-empty"])).await;
     assert_eq!(code, Some(0), "{log}");
-    look(&bench, &["abcd", "efgh"]).await;
+    show_queue(&bench, &["abcd", "efgh"]).await;
     bench.assert_each_submitted_once(&["abcd", "efgh"]).await;
     let kept: String = bench.value("SELECT reference FROM submissions WHERE certificate_id = 'abcd'").await;
-    assert_eq!(kept, EVIL.replace('\0', ""));
+    assert_eq!(kept, HOSTILE.replace('\0', ""));
 }
 
 /// Rows that the rules refuse: columns and values.
@@ -84,7 +84,7 @@ const NEVER_DUE: [(&str, &str); 3] = [
     ("certificate_id, created_at, due_at", "'created', 'long ago', 9999999999"),
 ];
 
-/// Inserts rows without the rules for inserting.
+/// Inserts rows past the rules for inserting.
 async fn smuggle(bench: &Bench, rows: &[(&str, &str)]) {
     let rules: String = bench.value("SELECT sql FROM sqlite_master WHERE name = 'submissions_insert_rules'").await;
     let inserts =
@@ -111,17 +111,17 @@ async fn rows_that_bypassed_the_rules_stay_unchanged_and_others_are_sent() {
     daemon.signal("TERM");
     let (code, log) = daemon.end().await;
     assert_eq!(code, Some(0));
-    let told = log.iter().filter(|line| line["submission"].is_i64()).count();
-    assert_eq!(told, poison, "the log tells of each, once");
+    let reported = log.iter().filter(|line| line["submission"].is_i64()).count();
+    assert_eq!(reported, poison, "each is logged once");
     let due: i64 = bench.value("SELECT count(*) FROM submissions WHERE state = 'pending' AND due_at < 9e9").await;
     assert_eq!(usize::try_from(due), Ok(poison), "nothing is canceled");
     let good: i64 = bench.value("SELECT count(*) FROM submissions WHERE state = 'submitted'").await;
     assert_eq!((good, bench.simulator.commits().len()), (2, 2), "the others were sent, and none of these");
-    look(&bench, &["good-1", "tries", "created"]).await;
+    show_queue(&bench, &["good-1", "tries", "created"]).await;
 }
 
 #[tokio::test]
-async fn a_row_that_no_rule_lets_move_is_reported_once_and_others_are_sent() {
+async fn a_row_that_a_trigger_keeps_from_moving_is_reported_once_and_others_are_sent() {
     let bench = Bench::new().await;
     smuggle(&bench, &[("certificate_id, priority", "'stuck', 0"), ("certificate_id", "'bad id'")]).await;
     bench
@@ -137,8 +137,8 @@ async fn a_row_that_no_rule_lets_move_is_reported_once_and_others_are_sent() {
         bench.enqueue(&[id]).await;
         daemon.until_event("submitted").await;
     }
-    let told = daemon.seen().iter().filter(|line| line["submission"].is_i64()).count();
-    assert_eq!(told, 2, "each once: {:#?}", daemon.seen());
+    let reported = daemon.seen().iter().filter(|line| line["submission"].is_i64()).count();
+    assert_eq!(reported, 2, "each once: {:#?}", daemon.seen());
     bench.sql("DROP TRIGGER mine").await;
     daemon.until_line("the row that was stuck", |line| line["certificate_id"] == "stuck").await;
     daemon.signal("TERM");
@@ -153,11 +153,11 @@ async fn nonsense_in_the_daemons_own_row_is_overwritten() {
     let nonsense = "UPDATE daemon SET pid = 'x', version = x'ff1b', started_at = 'then', heartbeat_at = x'00',
                            mode = char(27) || '[2J', why = CAST(x'ff0a' AS TEXT), pace = 'fast'";
     bench.sql(nonsense).await;
-    look(&bench, &["abcd"]).await;
+    show_queue(&bench, &["abcd"]).await;
     let mut daemon = bench.start().await;
     daemon.until_count(State::Submitted, 1).await;
     bench.sql(nonsense).await;
-    look(&bench, &["abcd"]).await;
+    show_queue(&bench, &["abcd"]).await;
     bench.enqueue(&["efgh"]).await;
     daemon.until_count(State::Submitted, 2).await;
     daemon.stop(Stop::Soon).await;

@@ -36,38 +36,39 @@ async fn a_refused_connection_costs_no_try() {
 #[tokio::test]
 async fn a_host_that_drops_packets_costs_no_try() {
     let mut bench = Bench::new().await;
-    let (listener, waiting) = full_listener().await;
+    let (listener, queued) = full_listener().await;
     bench.set("api.endpoint", &format!("http://{}", listener.local_addr().unwrap()));
     bench.set("api.connect_timeout", "400ms");
     bench.enqueue(&ids(8)).await;
     let daemon = bench.spawn(&["run"]);
     let mut proxy = None;
     assert_waits_until_fixed(&bench, daemon, &["timed out"], async || {
-        drop(waiting);
+        drop(queued);
         proxy = Some(FaultProxy::on(listener, &bench.simulator, None, Distance::default()));
     })
     .await;
 }
 
-/// A socket that drops connection attempts, as a host that is gone does, and the connections that fill it.
+/// A listener with a full backlog, which drops connection attempts as an unreachable host does, and the connections that fill
+/// it.
 async fn full_listener() -> (TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let listener = socket.listen(1).unwrap();
-    let mut waiting = Vec::new();
-    let patience = Duration::from_millis(300);
+    let mut queued = Vec::new();
+    let timeout = Duration::from_millis(300);
     let address = listener.local_addr().unwrap();
-    while let Ok(stream) = tokio::time::timeout(patience, TcpStream::connect(address)).await {
-        waiting.push(stream.unwrap());
+    while let Ok(stream) = tokio::time::timeout(timeout, TcpStream::connect(address)).await {
+        queued.push(stream.unwrap());
     }
-    (listener, waiting)
+    (listener, queued)
 }
 
 #[tokio::test]
-async fn a_server_that_never_replies_pauses_the_queue_and_what_was_sent_is_read_back() {
+async fn a_server_that_never_replies_pauses_the_queue_and_sent_requests_are_read_back() {
     let (mut bench, proxy) = bench().await;
     bench.set("api.request_timeout", "1s");
-    proxy.greet(Greeting::Silence);
+    proxy.greet(Greeting::Hang);
     let ids = ids(12);
     bench.enqueue(&ids).await;
     let mut daemon = bench.spawn(&["run"]);
@@ -81,40 +82,37 @@ async fn a_server_that_never_replies_pauses_the_queue_and_what_was_sent_is_read_
     daemon.signal("TERM");
     assert_eq!(daemon.end().await.0, Some(0));
     bench.assert_each_submitted_once(&ids).await;
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
     assert_eq!(bench.simulator.commits().len(), ids.len());
 }
 
 #[tokio::test]
-async fn a_connection_lost_during_a_request_leaves_it_in_doubt_and_it_is_not_repeated_unread() {
-    let fates =
+async fn a_connection_lost_during_a_request_leaves_it_in_doubt_and_it_is_not_repeated_without_a_readback() {
+    let cases =
         [("vanished", Act::Hang, "timed out"), ("closed", Act::Close, "connection closed before message completed")];
     let (mut bench, proxy) = bench().await;
     bench.set("api.request_timeout", "3s");
     let mut daemon = bench.spawn(&["run"]);
-    for (id, fate, _) in &fates {
+    for (id, act, _) in &cases {
         submit(&bench, &mut daemon, &format!("before-{id}")).await;
-        proxy.script(id, Answer::Withheld(vec![fate.clone()]));
+        proxy.script(id, Answer::Withheld(vec![act.clone()]));
         submit(&bench, &mut daemon, id).await;
     }
     daemon.signal("TERM");
     let (_, lines) = daemon.end().await;
-    for (id, _, says) in &fates {
+    for (id, _, says) in &cases {
         let line = message_of(&lines, "in_doubt", id);
         assert!(line.contains(says), "{line}");
         let requests: Vec<_> =
             proxy.received().into_iter().filter(|request| request.certificate_id.ends_with(id)).collect();
         let connections: Vec<usize> = requests.iter().map(|request| request.connection).collect();
         let [before, lost, read, read_again, sent_again] = connections[..] else { panic!("{requests:#?}") };
-        assert_eq!(before, lost, "the connection stood before");
-        assert!(
-            [read, read_again, sent_again].iter().all(|later| *later != lost),
-            "it isn't used again: {connections:?}"
-        );
+        assert_eq!(before, lost, "the connection was open before");
+        assert!([read, read_again, sent_again].iter().all(|later| *later != lost), "it isn't reused: {connections:?}");
         assert_eq!(proxy.commits_of(id).len(), 2);
         bench.assert_each_submitted_once(&[id]).await;
     }
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
 }
 
 #[tokio::test]
@@ -149,7 +147,7 @@ async fn a_server_that_closes_after_each_reply_gets_no_request_twice() {
     bench.enqueue(&ids).await;
     bench.run_until_empty().await;
     bench.assert_each_submitted_once(&ids).await;
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
 }
 
 #[tokio::test]
@@ -168,7 +166,8 @@ async fn a_duplicate_reply_is_not_taken_for_the_reply_to_the_next_request() {
 
 #[tokio::test]
 async fn a_late_duplicate_reply_is_not_taken_for_the_reply_to_the_next_request() {
-    let late: ReplyScript = |reply| vec![Act::Again, Act::Wait(Duration::from_millis(500)), Act::Send(reply.whole())];
+    let late: ReplyScript =
+        |reply| vec![Act::SendAgain, Act::Wait(Duration::from_millis(500)), Act::Send(reply.whole())];
     let (bench, proxy) = bench().await;
     proxy.script("next", Answer::Forwarded(late));
     let mut daemon = bench.spawn(&["run"]);

@@ -47,7 +47,7 @@ async fn no_commit_is_repeated_before_its_signature_has_expired() {
     bench.enqueue(&ids).await;
     bench.run_until_empty().await;
     bench.assert_each_submitted_once(&ids).await;
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
     for id in &ids {
         assert_eq!((bench.simulator.commits_of(id).len(), bench.simulator.reads_of(id).len()), (2, 2), "{id}");
     }
@@ -74,7 +74,7 @@ async fn an_order_placed_even_later_is_found_when_the_second_commit_is_refused()
     let (code, lines) = bench.spawn(&["run", "--until-empty"]).end().await;
     assert_eq!(code, Some(0));
     bench.assert_each_submitted_once(&["abcb1234"]).await;
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
     let answers: Vec<String> = bench.simulator.commits().into_iter().map(|commit| commit.answer).collect();
     assert_eq!(answers[1..], [STATUS_REFUSED]);
     assert_eq!(bench.row("abcb1234").await.resolved_by.as_deref(), Some("readback"));

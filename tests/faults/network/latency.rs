@@ -9,7 +9,7 @@ use certcommit::simulator::{Options, rate, worst_second};
 use tokio::net::TcpListener;
 
 use crate::support::{
-    Authority, Bench, ConnectProxy, Distance, FaultProxy, Process, Reception, ids, lateness, test_size,
+    Authority, Bench, ConnectProxy, Distance, FaultProxy, Process, TunnelReply, ids, lateness, test_size,
 };
 
 const CAP: usize = 20;
@@ -49,7 +49,7 @@ async fn cold_tls_connections_neither_break_the_limit_nor_reduce_the_rate() {
     );
     assert_eq!(times.len(), rows);
     assert!(worst <= CAP, "{worst} in one second, at a guard of {guard} ms; timers were up to {late} ms late");
-    assert!(worst > CAP / 2, "a delay doesn't slow it down, yet no second saw more than {worst}");
+    assert!(worst > CAP / 2, "latency must not lower the rate, yet the best second had {worst}");
 }
 
 /// Requests that a proxy holds back depart together. Even that must be within the limit.
@@ -63,7 +63,7 @@ async fn a_proxy_that_grants_its_tunnels_all_at_once_does_not_break_the_limit() 
     authority.write(&bench.path("authority.pem"));
     let api = FaultProxy::with_tls(&bench.simulator, authority.server(HOST)).await;
     let proxy = ConnectProxy::to(api.port()).await;
-    proxy.receive(Reception::TunnelOnceAsked(CAP));
+    proxy.reply_with(TunnelReply::GrantAfterRequests(CAP));
     bench.set("api.endpoint", &format!("https://{HOST}"));
     bench.set("api.proxy", &proxy.url());
     let ids = ids(3 * CAP);
@@ -80,7 +80,7 @@ async fn a_proxy_that_grants_its_tunnels_all_at_once_does_not_break_the_limit() 
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_far_away_neither_breaks_the_limit_nor_costs_the_rate() {
+async fn a_proxy_that_is_far_away_neither_breaks_the_limit_nor_reduces_the_rate() {
     const HOST: &str = "ssl.certcommit.invalid";
     let rows: usize = test_size("ROWS", 60);
     let guard: u64 = test_size("GUARD_MS", 150);
@@ -114,7 +114,7 @@ async fn a_proxy_that_is_far_away_neither_breaks_the_limit_nor_costs_the_rate() 
         proxy.tunnels(),
     );
     assert_eq!(times.len(), rows);
-    assert!(proxy.tunnels() < rows, "{} tunnels are used again", proxy.tunnels());
+    assert!(proxy.tunnels() < rows, "tunnels are reused, yet {} were opened", proxy.tunnels());
     assert!(worst <= CAP, "{worst} in one second, at a guard of {guard} ms; timers were up to {late} ms late");
-    assert!(worst > CAP / 2, "a delay doesn't slow it down, yet no second saw more than {worst}");
+    assert!(worst > CAP / 2, "latency must not lower the rate, yet the best second had {worst}");
 }

@@ -21,7 +21,7 @@ async fn stop(daemon: Process) -> Vec<serde_json::Value> {
     daemon.end().await.1
 }
 
-/// From the second on, each request on the connection gets the reply to the one before. The third request waits for a
+/// From the second request on, each one on the connection gets the reply to the previous one. The third request waits for a
 /// connection meanwhile, since new ones are never established.
 #[tokio::test]
 async fn a_request_waiting_for_an_out_of_step_connection_gets_no_other_requests_reply() {
@@ -36,9 +36,9 @@ async fn a_request_waiting_for_an_out_of_step_connection_gets_no_other_requests_
     let mut daemon = Process::spawn(command);
     bench.enqueue(&["first"]).await;
     until_submitted(&mut daemon, 1).await;
-    proxy.greet(Greeting::Silence);
+    proxy.greet(Greeting::Hang);
     let behind: ReplyScript = |reply| {
-        vec![Act::UntilConnections(2), Act::Again, Act::Wait(Duration::from_millis(500)), Act::Send(reply.whole())]
+        vec![Act::UntilConnections(2), Act::SendAgain, Act::Wait(Duration::from_millis(500)), Act::Send(reply.whole())]
     };
     proxy.script("next", Answer::Forwarded(behind));
     bench.enqueue(&["next", "waiting"]).await;
@@ -48,9 +48,9 @@ async fn a_request_waiting_for_an_out_of_step_connection_gets_no_other_requests_
     let line = message_of(&stop(daemon).await, "in_doubt", "next");
     assert!(line.contains(REPEATED), "{line}");
     bench.assert_each_submitted_once(&["first", "next", "waiting"]).await;
-    let of = |id| proxy.commits_of(id)[0].connection;
-    assert_eq!(of("first"), of("next"));
-    assert_ne!(of("next"), of("waiting"), "it isn't used again");
+    let connection_of = |id| proxy.commits_of(id)[0].connection;
+    assert_eq!(connection_of("first"), connection_of("next"));
+    assert_ne!(connection_of("next"), connection_of("waiting"), "it isn't reused");
 }
 
 #[tokio::test]
@@ -63,32 +63,33 @@ async fn a_reply_repeated_on_another_connection_puts_all_requests_in_flight_in_d
     bench.enqueue(&["refused"]).await;
     daemon.until_event("failed").await;
     let late: ReplyScript = |reply| vec![Act::Wait(Duration::from_secs(1)), Act::Send(reply.whole())];
-    proxy.script("on-the-way", Answer::Forwarded(late));
+    proxy.script("in-flight", Answer::Forwarded(late));
     proxy.script("crossed", Answer::Withheld(vec![Act::UntilRequests(3), Act::Send(refusal("r"))]));
-    bench.enqueue(&["on-the-way", "crossed"]).await;
+    bench.enqueue(&["in-flight", "crossed"]).await;
     until_submitted(&mut daemon, 2).await;
     let lines = stop(daemon).await;
     let line = message_of(&lines, "in_doubt", "crossed");
     assert!(line.contains(REPEATED), "{line}");
-    let line = message_of(&lines, "in_doubt", "on-the-way");
+    let line = message_of(&lines, "in_doubt", "in-flight");
     assert!(line.contains("replies came to the wrong requests"), "{line}");
-    let of = |id| proxy.commits_of(id)[0].connection;
-    assert_eq!((of("refused"), of("crossed")), (1, 2));
-    assert_eq!(of("on-the-way"), 1);
-    bench.assert_each_submitted_once(&["on-the-way", "crossed"]).await;
-    bench.assert_nothing_blind().await;
+    let connection_of = |id| proxy.commits_of(id)[0].connection;
+    assert_eq!((connection_of("refused"), connection_of("crossed")), (1, 2));
+    assert_eq!(connection_of("in-flight"), 1);
+    bench.assert_each_submitted_once(&["in-flight", "crossed"]).await;
+    bench.assert_nothing_resent_blindly().await;
 }
 
 /// A page from a middlebox doesn't say which request it is for, so a copy of it couldn't be recognized.
 #[tokio::test]
-async fn a_connection_with_a_reply_without_a_request_id_is_not_used_again() {
+async fn a_connection_is_not_reused_after_a_reply_without_a_request_id() {
     let mut bench = Bench::new().await;
     bench.set("pause.after", "1000");
     let proxy = FaultProxy::start(&bench.simulator).await;
     bench.set("api.endpoint", &proxy.endpoint());
     let page = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\n\r\nbusy";
     proxy.script("page", Answer::Withheld(vec![Act::Send(page.to_vec())]));
-    let again: ReplyScript = |reply| vec![Act::Again, Act::Wait(Duration::from_millis(500)), Act::Send(reply.whole())];
+    let again: ReplyScript =
+        |reply| vec![Act::SendAgain, Act::Wait(Duration::from_millis(500)), Act::Send(reply.whole())];
     proxy.script("next", Answer::Forwarded(again));
     let mut daemon = bench.spawn(&["run"]);
     bench.enqueue(&["page"]).await;

@@ -1,5 +1,5 @@
-//! Proxies: what fails before the tunnel and TLS are established was not sent, what fails afterwards is in doubt, and either way
-//! the log names the proxy.
+//! Proxies: a request that fails before the tunnel and TLS are established was not sent; one that fails afterwards is in doubt.
+//! Either way, the log names the proxy.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,7 +9,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::{assert_waits_until_fixed, message_of, until_submitted};
 use crate::support::{
-    Act, Answer, Authority, Bench, ConnectProxy, FaultProxy, Process, Reception, SocksProxy, ids, output,
+    Act, Answer, Authority, Bench, ConnectProxy, FaultProxy, Process, SocksProxy, TunnelReply, ids, output,
 };
 
 /// A name that only the proxy resolves.
@@ -58,12 +58,13 @@ impl Behind {
         Process::spawn(self.command(&["run"]))
     }
 
-    /// Asserts that nothing is sent while the proxy answers like this, that the log gives the reason in these words and names the
+    /// Asserts that nothing is sent while the proxy replies like this, that the log gives the reason in these words and names the
     /// proxy, and that everything is sent once tunnels are granted.
-    async fn assert_waits_for_tunnels(self, reception: Reception, says: &[&str]) {
-        self.proxy.receive(reception);
+    async fn assert_waits_for_tunnels(self, reply: TunnelReply, says: &[&str]) {
+        self.proxy.reply_with(reply);
         let address = self.proxy.address();
-        self.assert_waits_until(&[says, &[&address]].concat(), |proxy, _, _| proxy.receive(Reception::Tunnel)).await;
+        self.assert_waits_until(&[says, &[&address]].concat(), |proxy, _, _| proxy.reply_with(TunnelReply::Grant))
+            .await;
     }
 
     async fn assert_waits_until(self, says: &[&str], fix: impl FnOnce(&ConnectProxy, &FaultProxy, Arc<ServerConfig>)) {
@@ -92,33 +93,33 @@ async fn orders_go_through_a_proxys_tunnel_which_is_reused() {
     daemon.signal("TERM");
     assert_eq!(daemon.end().await.0, Some(0));
     behind.bench.assert_each_submitted_once(&ids).await;
-    let asked = behind.proxy.asked();
-    assert_eq!((asked.len(), behind.proxy.tunnels(), behind.api.connections()), (1, 1, 1), "{asked:#?}");
-    assert!(asked[0].starts_with(&format!("CONNECT {HOST}:443 HTTP/1.1\r\n")), "{asked:#?}");
+    let requests = behind.proxy.requests();
+    assert_eq!((requests.len(), behind.proxy.tunnels(), behind.api.connections()), (1, 1, 1), "{requests:#?}");
+    assert!(requests[0].starts_with(&format!("CONNECT {HOST}:443 HTTP/1.1\r\n")), "{requests:#?}");
     assert_eq!(behind.bench.simulator.arrivals().len(), ids.len());
 }
 
 #[tokio::test]
 async fn a_proxy_that_requires_a_password_costs_no_try() {
-    let wants = Reception::TunnelFor("Basic dXNlcjpwYXNzd29yZA==");
+    let reply = TunnelReply::GrantTo("Basic dXNlcjpwYXNzd29yZA==");
     let says = ["requires a user and a password (HTTP 407): set api.proxy"];
-    Behind::new().await.assert_waits_for_tunnels(wants, &says).await;
+    Behind::new().await.assert_waits_for_tunnels(reply, &says).await;
 }
 
 #[tokio::test]
 async fn a_proxy_that_rejects_the_password_costs_no_try() {
     let behind = Behind::new().await;
     let url = behind.proxy.url().replace("http://", "http://user:wrong@");
-    let wants = Reception::TunnelFor("Basic dXNlcjpwYXNzd29yZA==");
+    let reply = TunnelReply::GrantTo("Basic dXNlcjpwYXNzd29yZA==");
     let says = ["rejects the user or the password (HTTP 407): correct api.proxy"];
-    behind.set("api.proxy", &url).assert_waits_for_tunnels(wants, &says).await;
+    behind.set("api.proxy", &url).assert_waits_for_tunnels(reply, &says).await;
 }
 
 #[tokio::test]
 async fn a_proxy_that_forbids_the_tunnel_costs_no_try() {
-    let forbids = Reception::Say("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    let reply = TunnelReply::Send("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
     let says = ["forbids a tunnel to ssl.certcommit.invalid:443 (HTTP 403)"];
-    Behind::new().await.assert_waits_for_tunnels(forbids, &says).await;
+    Behind::new().await.assert_waits_for_tunnels(reply, &says).await;
 }
 
 #[tokio::test]
@@ -129,7 +130,7 @@ async fn a_proxy_that_can_not_resolve_or_reach_the_api_costs_no_try() {
         ("504", "HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n"),
     ] {
         let says = format!("can't reach {HOST}:443 (HTTP {status})");
-        Behind::new().await.assert_waits_for_tunnels(Reception::Say(answer), &[&says]).await;
+        Behind::new().await.assert_waits_for_tunnels(TunnelReply::Send(answer), &[&says]).await;
     }
 }
 
@@ -137,20 +138,20 @@ async fn a_proxy_that_can_not_resolve_or_reach_the_api_costs_no_try() {
 async fn a_page_instead_of_a_tunnel_costs_no_try() {
     Behind::new()
         .await
-        .assert_waits_for_tunnels(Reception::Say(HTML), &["through the proxy ", "it may have sent a page instead"])
+        .assert_waits_for_tunnels(TunnelReply::Send(HTML), &["through the proxy ", "it may have sent a page instead"])
         .await;
 }
 
 #[tokio::test]
 async fn a_proxy_that_does_not_speak_http_costs_no_try() {
     let says = ["refuses a tunnel to ssl.certcommit.invalid:443 and doesn't speak HTTP; is it an HTTP proxy?"];
-    Behind::new().await.assert_waits_for_tunnels(Reception::Say("220 mail.example ESMTP\r\n"), &says).await;
+    Behind::new().await.assert_waits_for_tunnels(TunnelReply::Send("220 mail.example ESMTP\r\n"), &says).await;
 }
 
 #[tokio::test]
 async fn a_proxy_that_cuts_the_connection_before_the_tunnel_costs_no_try() {
     let says = ["closed the connection when asked for a tunnel to ssl.certcommit.invalid:443"];
-    Behind::new().await.assert_waits_for_tunnels(Reception::Cut, &says).await;
+    Behind::new().await.assert_waits_for_tunnels(TunnelReply::Close, &says).await;
 }
 
 #[tokio::test]
@@ -158,7 +159,7 @@ async fn a_tunnel_cut_before_tls_costs_no_try() {
     Behind::new()
         .await
         .assert_waits_for_tunnels(
-            Reception::CutAtFirstByte,
+            TunnelReply::GrantThenClose,
             &["It granted a tunnel and closed it before TLS was established"],
         )
         .await;
@@ -167,7 +168,7 @@ async fn a_tunnel_cut_before_tls_costs_no_try() {
 #[tokio::test]
 async fn a_proxy_that_does_not_reply_costs_no_try() {
     let behind = Behind::new().await.set("api.connect_timeout", "500ms");
-    behind.assert_waits_for_tunnels(Reception::Silence, &["through the proxy ", "timed out"]).await;
+    behind.assert_waits_for_tunnels(TunnelReply::Hang, &["through the proxy ", "timed out"]).await;
 }
 
 #[tokio::test]
@@ -215,24 +216,24 @@ async fn a_proxy_may_intercept_tls_with_an_authority_that_is_trusted_here() {
 #[tokio::test]
 async fn a_failure_after_departure_in_the_tunnel_is_in_doubt_and_names_the_proxy() {
     let behind = Behind::new().await;
-    let fates = [
+    let cases = [
         ("cut", vec![Act::Close], "connection closed before message completed"),
-        ("page", vec![Act::Send(HTML.into())], "the answer was not JSON, or not all of it"),
+        ("page", vec![Act::Send(HTML.into())], "the reply was not JSON, or was cut off"),
         (
             "bad-gateway",
             vec![Act::Send(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n".to_vec())],
-            "the answer was HTTP 502",
+            "the reply was HTTP 502",
         ),
     ];
     let mut daemon = behind.spawn();
-    for (id, fate, _) in &fates {
-        behind.api.script(id, Answer::Withheld(fate.clone()));
+    for (id, acts, _) in &cases {
+        behind.api.script(id, Answer::Withheld(acts.clone()));
         behind.bench.enqueue(&[id]).await;
     }
-    until_submitted(&mut daemon, fates.len()).await;
+    until_submitted(&mut daemon, cases.len()).await;
     daemon.signal("TERM");
     let (_, lines) = daemon.end().await;
-    for (id, _, says) in &fates {
+    for (id, _, says) in &cases {
         let line = message_of(&lines, "in_doubt", id);
         assert!(
             line.contains(&format!("through the proxy {}: ", behind.proxy.address())) && line.contains(says),
@@ -240,7 +241,7 @@ async fn a_failure_after_departure_in_the_tunnel_is_in_doubt_and_names_the_proxy
         );
         behind.bench.assert_each_submitted_once(&[id]).await;
     }
-    behind.bench.assert_nothing_blind().await;
+    behind.bench.assert_nothing_resent_blindly().await;
 }
 
 #[tokio::test]
@@ -254,17 +255,17 @@ async fn a_tls_proxy_must_have_a_trusted_certificate() {
     assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
     behind.bench.assert_each_submitted_once(&ids(3)).await;
 
-    secure.receive(Reception::Say("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"));
+    secure.reply_with(TunnelReply::Send("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"));
     let refused = output(behind.command(&["check", "--online"])).await;
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(said.contains("forbids a tunnel to ssl.certcommit.invalid:443 (HTTP 403)"), "{said}");
+    let stderr = String::from_utf8(refused.stderr).unwrap();
+    assert!(stderr.contains("forbids a tunnel to ssl.certcommit.invalid:443 (HTTP 403)"), "{stderr}");
 
     let mut unknown = behind.bench.command(&["check", "--online"]);
     let other = behind.bench.path("other.pem");
     Authority::new("Another").write(&other);
     unknown.env("SSL_CERT_FILE", other);
-    let said = String::from_utf8(output(unknown).await.stderr).unwrap();
-    assert!(said.contains("failed: the server's certificate is not trusted"), "{said}");
+    let stderr = String::from_utf8(output(unknown).await.stderr).unwrap();
+    assert!(stderr.contains("failed: the server's certificate is not trusted"), "{stderr}");
 }
 
 #[tokio::test]
@@ -276,17 +277,17 @@ async fn a_socks_proxy_resolves_the_name_and_checks_the_password() {
     let ended = output(behind.command(&["run", "--until-empty"])).await;
     assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
     behind.bench.assert_each_submitted_once(&ids(3)).await;
-    assert!(socks.asked().iter().all(|asked| *asked == format!("{HOST}:443")), "{:?}", socks.asked());
+    assert!(socks.requests().iter().all(|request| *request == format!("{HOST}:443")), "{:?}", socks.requests());
 
     let mut refused = behind.command(&["check", "--online"]);
     refused.env("CERTCOMMIT__API__PROXY", format!("socks5h://user:wrong@{}", socks.address()));
-    let said = String::from_utf8(output(refused).await.stderr).unwrap();
+    let stderr = String::from_utf8(output(refused).await.stderr).unwrap();
     let words = format!("the proxy {} refuses a connection to {HOST}:443: credentials not accepted", socks.address());
-    assert!(said.contains(&words) && said.contains("set api.proxy"), "{said}");
+    assert!(stderr.contains(&words) && stderr.contains("set api.proxy"), "{stderr}");
 }
 
 #[tokio::test]
-async fn the_environments_proxy_is_used_and_its_exceptions_are_reached_directly() {
+async fn the_environments_proxy_is_used_except_for_hosts_in_no_proxy() {
     let behind = Behind::unset().await;
     let check = |variables: &[(&str, &str)]| {
         let mut command = behind.command(&["check", "--online"]);
@@ -294,22 +295,22 @@ async fn the_environments_proxy_is_used_and_its_exceptions_are_reached_directly(
         command
     };
     let url = behind.proxy.url();
-    let told = output(check(&[("HTTPS_PROXY", &url)])).await;
-    let said = String::from_utf8(told.stdout).unwrap();
+    let proxied = output(check(&[("HTTPS_PROXY", &url)])).await;
+    let stdout = String::from_utf8(proxied.stdout).unwrap();
     let line = format!("proxy          {}, from the environment's HTTPS_PROXY\n", behind.proxy.address());
-    assert!(told.status.success() && said.contains(&line), "{said}{}", String::from_utf8_lossy(&told.stderr));
-    assert!(said.contains("api            reached"), "{said}");
+    assert!(proxied.status.success() && stdout.contains(&line), "{stdout}{}", String::from_utf8_lossy(&proxied.stderr));
+    assert!(stdout.contains("api            reached"), "{stdout}");
     assert_eq!(behind.proxy.tunnels(), 1);
 
-    let straight = output(check(&[("HTTPS_PROXY", &url), ("NO_PROXY", ".certcommit.invalid")])).await;
-    let said = String::from_utf8(straight.stdout).unwrap();
-    assert!(said.contains("but NO_PROXY names ssl.certcommit.invalid\n"), "{said}");
-    let said = String::from_utf8(straight.stderr).unwrap();
-    assert!(said.contains("failed to lookup address") && !said.contains("proxy"), "{said}");
+    let direct = output(check(&[("HTTPS_PROXY", &url), ("NO_PROXY", ".certcommit.invalid")])).await;
+    let stdout = String::from_utf8(direct.stdout).unwrap();
+    assert!(stdout.contains("but NO_PROXY names ssl.certcommit.invalid\n"), "{stdout}");
+    let stderr = String::from_utf8(direct.stderr).unwrap();
+    assert!(stderr.contains("failed to lookup address") && !stderr.contains("proxy"), "{stderr}");
 
     let wrong = output(check(&[("HTTPS_PROXY", "ftp://user:canary@proxy")])).await;
-    let said = String::from_utf8(wrong.stderr).unwrap();
-    assert!(said.contains("HTTPS_PROXY is not the URL of a proxy") && !said.contains("canary"), "{said}");
+    let stderr = String::from_utf8(wrong.stderr).unwrap();
+    assert!(stderr.contains("HTTPS_PROXY is not the URL of a proxy") && !stderr.contains("canary"), "{stderr}");
     assert_eq!((wrong.status.code(), behind.proxy.tunnels()), (Some(78), 1));
 }
 
@@ -329,5 +330,5 @@ async fn this_machine_and_the_metadata_service_are_never_reached_through_a_proxy
     let ended = output(command).await;
     assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
     bench.assert_each_submitted_once(&ids(3)).await;
-    assert!(proxy.asked().is_empty(), "{:?}", proxy.asked());
+    assert!(proxy.requests().is_empty(), "{:?}", proxy.requests());
 }

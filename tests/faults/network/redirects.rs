@@ -25,12 +25,12 @@ async fn a_redirect_is_not_followed() {
     assert_eq!(code, Some(0));
     for id in &ids {
         let line = super::message_of(&lines, "in_doubt", id);
-        let says = format!("the answer was HTTP {}, which is not the API's", id.trim_start_matches("redirect-"));
+        let says = format!("the reply was HTTP {}, but the API always sends 200", id.trim_start_matches("redirect-"));
         assert!(line.contains(&says), "{line}");
         assert_eq!(proxy.commits_of(id).len(), 2, "{id}");
     }
     bench.assert_each_submitted_once(&ids).await;
-    bench.assert_nothing_blind().await;
-    let refused = elsewhere.accept().expect_err("nobody came");
+    bench.assert_nothing_resent_blindly().await;
+    let refused = elsewhere.accept().expect_err("no request followed the redirect");
     assert_eq!(refused.kind(), std::io::ErrorKind::WouldBlock);
 }

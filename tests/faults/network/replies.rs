@@ -1,4 +1,4 @@
-//! The order is placed, and the reply is spoilt.
+//! The order is placed, and the reply is broken.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -18,7 +18,7 @@ const MEMORY_KB: u64 = 64 * 1024;
 const KERNEL_BUFFERS: usize = 15 * 1024 * 1024;
 
 /// What happens to a reply, and what the log says.
-struct Fate {
+struct BrokenReply {
     id: &'static str,
     answer: ReplyScript,
     says: &'static str,
@@ -33,31 +33,31 @@ fn announcing(length: usize) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n")
 }
 
-/// After these, nobody knows whether the order was placed.
-const SPOILT: &[Fate] = &[
-    Fate { id: "unanswered", answer: |_| vec![Act::Close], says: "connection closed before message completed" },
-    Fate {
+/// Replies that leave it unknown whether the order was placed.
+const BROKEN: &[BrokenReply] = &[
+    BrokenReply { id: "unanswered", answer: |_| vec![Act::Close], says: "connection closed before message completed" },
+    BrokenReply {
         id: "cut-in-head",
         answer: |reply| vec![Act::Send(reply.head[..20].to_vec()), Act::Close],
         says: "connection closed before message completed",
     },
-    Fate {
+    BrokenReply {
         id: "cut-in-body",
         answer: |reply| vec![Act::Send(reply.head.clone()), Act::Send(reply.body[..20].to_vec()), Act::Close],
         says: "end of file before message length reached",
     },
-    Fate { id: "silent", answer: |_| vec![Act::Hang], says: TIMED_OUT },
-    Fate {
+    BrokenReply { id: "silent", answer: |_| vec![Act::Hang], says: TIMED_OUT },
+    BrokenReply {
         id: "one-byte-a-second",
         answer: |reply| vec![Act::Slowly(reply.whole(), Duration::from_secs(1))],
         says: TIMED_OUT,
     },
-    Fate {
+    BrokenReply {
         id: "one-byte-of-body-a-second",
         answer: |reply| vec![Act::Send(reply.head.clone()), Act::Slowly(reply.body.clone(), Duration::from_secs(1))],
         says: TIMED_OUT,
     },
-    Fate {
+    BrokenReply {
         id: "body-without-end",
         answer: |_| {
             let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
@@ -66,9 +66,9 @@ const SPOILT: &[Fate] = &[
                 Act::Forever(chunk.into(), Duration::ZERO),
             ]
         },
-        says: "the answer was longer than 1 MiB",
+        says: "the reply was longer than 1 MiB",
     },
-    Fate {
+    BrokenReply {
         id: "body-without-end-slowly",
         answer: |_| {
             vec![
@@ -78,7 +78,7 @@ const SPOILT: &[Fate] = &[
         },
         says: TIMED_OUT,
     },
-    Fate {
+    BrokenReply {
         id: "head-without-end",
         answer: |_| {
             let line = format!("X-Padding: {}\r\n", "x".repeat(1000));
@@ -86,27 +86,27 @@ const SPOILT: &[Fate] = &[
         },
         says: "message head is too large",
     },
-    Fate {
+    BrokenReply {
         id: "information-without-end",
         answer: |_| vec![Act::Forever(b"HTTP/1.1 102 Processing\r\n\r\n".to_vec(), Duration::from_millis(20))],
         says: TIMED_OUT,
     },
-    Fate {
+    BrokenReply {
         id: "length-too-short",
         answer: |reply| vec![Act::Send(with_head(&announcing(reply.body.len() - 1), reply))],
-        says: "the answer was not JSON, or not all of it",
+        says: "the reply was not JSON, or was cut off",
     },
-    Fate {
+    BrokenReply {
         id: "length-too-long-and-closed",
         answer: |reply| vec![Act::Send(with_head(&announcing(reply.body.len() + 1), reply)), Act::Close],
         says: "end of file before message length reached",
     },
-    Fate {
+    BrokenReply {
         id: "length-too-long-and-silent",
         answer: |reply| vec![Act::Send(with_head(&announcing(reply.body.len() + 1), reply)), Act::Hang],
         says: TIMED_OUT,
     },
-    Fate {
+    BrokenReply {
         id: "two-lengths",
         answer: |reply| {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: {}\r\n\r\n", reply.body.len());
@@ -114,33 +114,33 @@ const SPOILT: &[Fate] = &[
         },
         says: "invalid content-length parsed",
     },
-    Fate {
+    BrokenReply {
         id: "no-length-at-all",
         answer: |reply| vec![Act::Send(with_head("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", reply))],
-        says: "the answer was not JSON, or not all of it",
+        says: "the reply was not JSON, or was cut off",
     },
-    Fate {
+    BrokenReply {
         id: "chunk-without-size",
         answer: |reply| vec![Act::Send(with_head("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", reply))],
         says: "Invalid chunk size line",
     },
-    Fate {
+    BrokenReply {
         id: "other-protocol",
         answer: |_| vec![Act::Send(b"SSH-2.0-OpenSSH_10.0\r\n\r\n".to_vec()), Act::Hang],
         says: "invalid HTTP version parsed",
     },
-    Fate {
+    BrokenReply {
         id: "old-http-cut",
         answer: |reply| {
             let whole = with_head("HTTP/1.0 200 OK\r\n\r\n", reply);
             vec![Act::Send(whole[..whole.len() - 1].to_vec()), Act::Close]
         },
-        says: "the answer was not JSON, or not all of it",
+        says: "the reply was not JSON, or was cut off",
     },
-    Fate { id: "gzip-bomb", answer: |_| vec![Act::Send(BOMB.clone())], says: "the answer was not UTF-8" },
+    BrokenReply { id: "gzip-bomb", answer: |_| vec![Act::Send(BOMB.clone())], says: "the reply was not UTF-8" },
 ];
 
-/// After these, the reply is still valid.
+/// Unusual replies that are still valid.
 const UNUSUAL: &[(&str, ReplyScript)] = &[
     ("old-http", |reply| vec![Act::Send(with_head("HTTP/1.0 200 OK\r\n\r\n", reply)), Act::Close]),
     ("byte-by-byte", |reply| vec![Act::Slowly(reply.whole(), Duration::from_millis(1))]),
@@ -172,17 +172,17 @@ static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| {
 });
 
 #[tokio::test]
-async fn a_spoilt_reply_leaves_the_order_in_doubt_and_it_is_read_back_once() {
+async fn a_broken_reply_leaves_the_order_in_doubt_and_it_is_read_back_once() {
     let mut bench = Bench::new().await;
     let proxy = FaultProxy::start(&bench.simulator).await;
     LazyLock::force(&BOMB);
     bench.set("api.endpoint", &proxy.endpoint());
     bench.set("api.request_timeout", "3s");
     bench.set("pause.after", "1000");
-    for fate in SPOILT {
-        proxy.script(fate.id, Answer::Forwarded(fate.answer));
+    for reply in BROKEN {
+        proxy.script(reply.id, Answer::Forwarded(reply.answer));
     }
-    let ids: Vec<&str> = SPOILT.iter().map(|fate| fate.id).collect();
+    let ids: Vec<&str> = BROKEN.iter().map(|reply| reply.id).collect();
     bench.enqueue(&ids).await;
     let mut daemon = bench.spawn(&["run"]);
     for _ in &ids {
@@ -193,16 +193,16 @@ async fn a_spoilt_reply_leaves_the_order_in_doubt_and_it_is_read_back_once() {
     let (code, lines) = daemon.end().await;
     assert_eq!(code, Some(0));
     bench.assert_each_submitted_once(&ids).await;
-    bench.assert_nothing_blind().await;
-    for Fate { id, says, .. } in SPOILT {
+    bench.assert_nothing_resent_blindly().await;
+    for BrokenReply { id, says, .. } in BROKEN {
         let line = message_of(&lines, "in_doubt", id);
         assert!(line.contains(says) && line.contains("it is read back"), "{line}");
         let row = bench.row(id).await;
         assert_eq!((row.tries, row.resolved_by.as_deref()), (1, Some("readback")), "{row:?}");
         assert_eq!(proxy.commits_of(id).len(), 1, "{id}");
     }
-    println!("{} bytes of endless replies were read; peak memory {peak} kB", proxy.endless_bytes());
-    assert!(proxy.endless_bytes() < 1024 * 1024 + KERNEL_BUFFERS, "{} bytes were taken", proxy.endless_bytes());
+    println!("{} bytes of endless replies were sent; peak memory {peak} kB", proxy.endless_bytes());
+    assert!(proxy.endless_bytes() < 1024 * 1024 + KERNEL_BUFFERS, "{} bytes were sent", proxy.endless_bytes());
     assert!(peak < MEMORY_KB, "{peak} kB at the peak");
 }
 
@@ -244,7 +244,7 @@ async fn a_reply_before_the_request_was_read_is_not_believed() {
     bench.set("api.endpoint", &proxy.endpoint());
     bench.set("pause.after", "1000");
     let page = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy";
-    proxy.greet(Greeting::Say(page.into()));
+    proxy.greet(Greeting::Send(page.into()));
     bench.enqueue(&["abcb1234"]).await;
     let mut daemon = bench.spawn(&["run"]);
     daemon.until_event("in_doubt").await;
@@ -253,9 +253,9 @@ async fn a_reply_before_the_request_was_read_is_not_believed() {
     daemon.signal("TERM");
     let (_, lines) = daemon.end().await;
     let line = message_of(&lines, "in_doubt", "abcb1234");
-    assert!(line.contains("HTTP 503, which is not the API's"), "{line}");
+    assert!(line.contains("HTTP 503, but the API always sends 200"), "{line}");
     bench.assert_each_submitted_once(&["abcb1234"]).await;
-    bench.assert_nothing_blind().await;
+    bench.assert_nothing_resent_blindly().await;
     assert_eq!(bench.row("abcb1234").await.tries, 2);
 }
 

@@ -23,10 +23,10 @@ impl Tinyproxy {
         let hosts = bench.path("hosts");
         std::fs::write(&hosts, format!("127.0.0.1 localhost {HOST}\n")).unwrap();
         // It can't choose a free port itself: this one was free a moment ago.
-        let own = ConnectProxy::listener().await.local_addr().unwrap().port();
+        let own_port = ConnectProxy::listener().await.local_addr().unwrap().port();
         let configuration = bench.path("tinyproxy.conf");
         let lines = format!(
-            "Port {own}\nListen 127.0.0.1\nTimeout 60\nLogLevel Info\nBasicAuth {USER} {PASSWORD}\nConnectPort {port}\n"
+            "Port {own_port}\nListen 127.0.0.1\nTimeout 60\nLogLevel Info\nBasicAuth {USER} {PASSWORD}\nConnectPort {port}\n"
         );
         std::fs::write(&configuration, lines).unwrap();
         let run = format!("mount --bind {} /etc/hosts && exec tinyproxy -d -c {}", text(&hosts), text(&configuration));
@@ -36,9 +36,9 @@ impl Tinyproxy {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let ready = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("Accepting connections")));
         assert!(ready.is_some(), "tinyproxy is installed and starts");
-        // It keeps writing, and must not find a closed pipe.
+        // It keeps writing, and must not meet a closed pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, port: own }
+        Self { child, port: own_port }
     }
 
     fn url(&self, password: &str) -> String {
@@ -79,15 +79,15 @@ async fn orders_go_through_a_real_proxy_whose_password_is_never_shown() {
         command
     };
     let path = text(&file(&bench, &tinyproxy.url(PASSWORD)));
-    let mut said = Vec::new();
+    let mut outputs = Vec::new();
     let ended = output(command(&["run", "--until-empty"], &format!("file:{path}"))).await;
     assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
     bench.assert_each_submitted_once(&ids).await;
-    said.extend([ended.stdout, ended.stderr]);
+    outputs.extend([ended.stdout, ended.stderr]);
     let received = api.received();
     assert!(
         !received.iter().any(|request| request.head.contains("proxy-")),
-        "that is for the proxy alone: {received:#?}"
+        "those headers are for the proxy alone: {received:#?}"
     );
 
     let elsewhere = format!("https://{HOST}:1");
@@ -105,18 +105,18 @@ async fn orders_go_through_a_real_proxy_whose_password_is_never_shown() {
     for (proxy, endpoint, words, code) in cases {
         let mut command = command(&["check", "--online"], proxy);
         command.envs(endpoint.map(|endpoint| ("CERTCOMMIT__API__ENDPOINT", endpoint)));
-        let told = output(command).await;
-        let text = String::from_utf8([told.stdout.clone(), told.stderr.clone()].concat()).unwrap();
-        assert!(text.contains(words) && told.status.code() == code, "{words}: {text}");
-        said.extend([told.stdout, told.stderr]);
+        let checked = output(command).await;
+        let text = String::from_utf8([checked.stdout.clone(), checked.stderr.clone()].concat()).unwrap();
+        assert!(text.contains(words) && checked.status.code() == code, "{words}: {text}");
+        outputs.extend([checked.stdout, checked.stderr]);
     }
 
     for name in ["queue.db", "queue.db-wal", "queue.db.mark", "queue.db.lock"] {
-        said.extend(std::fs::read(bench.path(name)));
+        outputs.extend(std::fs::read(bench.path(name)));
     }
     let basic = "Q2FuYXJ5VXNlcjRUejpDYW5hcnlQYXNzd29yZDdReA==";
     for secret in [USER, PASSWORD, basic] {
-        let shown = |text: &Vec<u8>| text.windows(secret.len()).any(|window| window == secret.as_bytes());
-        assert!(!said.iter().any(shown), "{secret} is shown");
+        let leaks = |text: &Vec<u8>| text.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!outputs.iter().any(leaks), "{secret} leaked");
     }
 }

@@ -100,14 +100,14 @@ async fn a_server_with_another_hosts_certificate_gets_no_request() {
 #[tokio::test]
 async fn a_connection_cut_in_the_handshake_costs_no_try() {
     let secure = Secure::with(|authority| authority.server(HOST)).await;
-    secure.proxy.greet(Greeting::Cut);
+    secure.proxy.greet(Greeting::Close);
     secure.assert_waits_for_the_right_server(&["client error (Connect): "]).await;
 }
 
 #[tokio::test]
 async fn a_handshake_that_hangs_costs_no_try() {
     let mut secure = Secure::with(|authority| authority.server(HOST)).await;
-    secure.proxy.greet(Greeting::Silence);
+    secure.proxy.greet(Greeting::Hang);
     secure.bench.set("api.connect_timeout", "500ms");
     secure.assert_waits_for_the_right_server(&["timed out"]).await;
 }
@@ -115,7 +115,7 @@ async fn a_handshake_that_hangs_costs_no_try() {
 #[tokio::test]
 async fn a_server_without_tls_gets_no_request() {
     let secure = Secure::with(|authority| authority.server(HOST)).await;
-    secure.proxy.greet(Greeting::Say(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_vec()));
+    secure.proxy.greet(Greeting::Send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_vec()));
     secure.assert_waits_for_the_right_server(&["TLS failed: received corrupt message"]).await;
 }
 

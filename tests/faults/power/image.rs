@@ -13,9 +13,9 @@ const SECTOR: usize = 512;
 /// How a disk handles a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Syncs {
-    /// As promised.
+    /// It syncs.
     Kept,
-    /// It says that it is done, and does nothing.
+    /// It reports success, and does nothing.
     Ignored,
 }
 
@@ -30,7 +30,7 @@ pub(super) enum Survival {
     Some(f64),
 }
 
-/// A change of a file that is not synced yet, and the number of its event.
+/// A change of a file that is not synced yet, with the number of its event.
 #[derive(Debug, Clone)]
 enum Change {
     Write { event: usize, offset: usize, bytes: Vec<u8> },
@@ -82,7 +82,7 @@ impl Disk {
     }
 
     /// Applies the next event.
-    pub(super) fn follow(&mut self, event: &Event) {
+    pub(super) fn apply(&mut self, event: &Event) {
         let number = self.events;
         self.events += 1;
         match event {
@@ -103,7 +103,7 @@ impl Disk {
                 self.change(file, Change::Truncate { event: number, length: *length });
             }
             Event::Sync { file, begun } if self.syncs == Syncs::Kept => {
-                // A file without a name may be synced, but nobody will find it.
+                // A file without a name may be synced, but no program can find it.
                 if let Some(file) = self.names.get(file) {
                     self.files[*file].sync(*begun);
                 }
@@ -111,43 +111,45 @@ impl Disk {
             Event::SyncDirectory { begun } if self.syncs == Syncs::Kept => {
                 let safe = self.renamings.partition_point(|renaming| renaming.event < *begun);
                 for renaming in self.renamings.drain(..safe) {
-                    apply(&renaming, &mut self.synced);
+                    renaming.apply_to(&mut self.synced);
                 }
             }
-            Event::Sync { .. } | Event::SyncDirectory { .. } | Event::Send { .. } | Event::Told { .. } => {}
+            Event::Sync { .. } | Event::SyncDirectory { .. } | Event::Send { .. } | Event::Reported { .. } => {}
         }
     }
 
     fn rename(&mut self, event: usize, name: &str, to: Option<usize>) {
         let renaming = Renaming { event, name: name.to_owned(), to };
-        apply(&renaming, &mut self.names);
+        renaming.apply_to(&mut self.names);
         self.renamings.push(renaming);
     }
 
     fn change(&mut self, name: &str, change: Change) {
-        let file = self.names.get(name).unwrap_or_else(|| panic!("{name} is written and was not created"));
+        let file = self.names.get(name).unwrap_or_else(|| panic!("{name} was written, but not created"));
         self.files[*file].changes.push(change);
     }
 
     /// Writes what the disk may hold after a power cut at this moment into an empty directory.
-    pub(super) fn fail(&self, survival: Survival, random: &mut Rng, directory: &Path) {
+    pub(super) fn cut_power(&self, survival: Survival, random: &mut Rng, directory: &Path) {
         let mut names = self.synced.clone();
         for renaming in &self.renamings {
             if survival.survives(random) {
-                apply(renaming, &mut names);
+                renaming.apply_to(&mut names);
             }
         }
         for (name, file) in names {
-            std::fs::write(directory.join(name), self.files[file].fail(survival, random)).unwrap();
+            std::fs::write(directory.join(name), self.files[file].after_power_cut(survival, random)).unwrap();
         }
     }
 }
 
-fn apply(renaming: &Renaming, names: &mut BTreeMap<String, usize>) {
-    match renaming.to {
-        Some(file) => names.insert(renaming.name.clone(), file),
-        None => names.remove(&renaming.name),
-    };
+impl Renaming {
+    fn apply_to(&self, names: &mut BTreeMap<String, usize>) {
+        match self.to {
+            Some(file) => names.insert(self.name.clone(), file),
+            None => names.remove(&self.name),
+        };
+    }
 }
 
 impl Survival {
@@ -171,7 +173,7 @@ impl File {
         }
     }
 
-    fn fail(&self, survival: Survival, random: &mut Rng) -> Vec<u8> {
+    fn after_power_cut(&self, survival: Survival, random: &mut Rng) -> Vec<u8> {
         let mut contents = self.synced.clone();
         for change in &self.changes {
             match change {
@@ -206,7 +208,7 @@ fn put(contents: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     contents[offset..end].copy_from_slice(bytes);
 }
 
-/// The parts of a write that the disk writes whole, each with its offset.
+/// The sectors of a write, each with its offset.
 fn sectors(offset: usize, bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = offset;
     let mut rest = bytes;

@@ -50,7 +50,7 @@ struct Recording {
     ids: Vec<String>,
 }
 
-/// What had irrevocably happened when the power failed.
+/// What had irrevocably happened before the power cut.
 struct Known {
     /// How many commits were sent, by certificate.
     sent: HashMap<String, i64>,
@@ -63,15 +63,15 @@ async fn record_work(rows: usize) -> Recording {
     let ids = ids(rows);
     let bench = unreliable(&ids).await;
     bench.enqueue(&ids).await;
-    assert!(!bench.path("queue.db-wal").exists(), "the queue is in one file when nobody has it open");
+    assert!(!bench.path("queue.db-wal").exists(), "the queue is in one file when no process has it open");
     let recording = record(&bench, &[], ids).await;
     bench.assert_each_submitted_once(&recording.ids).await;
     recording
 }
 
-/// Records others who enqueue with and without a daemon, a daemon that creates the database, one that is killed, and one that
-/// recovers.
-async fn record_company(rows: usize) -> Recording {
+/// Records commands that enqueue with and without a daemon, a daemon that creates the database, one that is killed, and one
+/// that recovers.
+async fn record_commands(rows: usize) -> Recording {
     const SCRIPT: &str = r#"
         certcommit() { "$0" "$@"; }
         enqueue() { certcommit "$@" enqueue --file "$HOME-$list"; }
@@ -92,8 +92,12 @@ async fn record_company(rows: usize) -> Recording {
         std::fs::write(bench.path(&format!("home-{list}")), ids.join("\n")).unwrap();
     }
     let recording = record(&bench, &["sh", "-c", SCRIPT], ids).await;
-    let told = |event: &Event| if let Event::Told { rows } = event { *rows } else { 0 };
-    assert_eq!(recording.events.iter().map(told).sum::<usize>(), rows, "what people were told is in the recording");
+    let reported = |event: &Event| if let Event::Reported { rows } = event { *rows } else { 0 };
+    assert_eq!(
+        recording.events.iter().map(reported).sum::<usize>(),
+        rows,
+        "each report of enqueued rows is in the recording"
+    );
     bench.assert_each_submitted_once(&recording.ids).await;
     recording
 }
@@ -150,38 +154,45 @@ struct Moments {
 }
 
 /// Cuts the power at each of these moments, with this many images. Returns what was wrong.
-fn fail_at(moments: &Moments, recording: &Recording, syncs: Syncs, images: usize, random: &mut Rng) -> Vec<String> {
+fn cut_power_at(
+    moments: &Moments,
+    recording: &Recording,
+    syncs: Syncs,
+    images: usize,
+    random: &mut Rng,
+) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut disk = Disk::new(syncs, recording.before.clone());
     let mut known = Known { sent: HashMap::new(), enqueued: recording.enqueued };
-    let mut safe = 0;
+    let mut durable = 0;
     let mut wrong = Vec::new();
     for moment in 0..=recording.events.len() {
-        let ours = moment % moments.step == moments.first;
-        for _ in 0..if ours { images } else { 0 } {
+        let is_ours = moment % moments.step == moments.first;
+        for _ in 0..if is_ours { images } else { 0 } {
             let survival = SURVIVALS[random.usize(..SURVIVALS.len())];
             let directory = scratch();
-            disk.fail(survival, random, directory.path());
+            disk.cut_power(survival, random, directory.path());
             if random.bool() {
-                // The index of the write-ahead log is mapped, not written: anything may be left of it.
-                let rubbish: Vec<u8> = (0..INDEX_BYTES).map(|_| random.u8(..)).collect();
-                std::fs::write(directory.path().join("queue.db-shm"), rubbish).unwrap();
+                // The index of the write-ahead log is mapped, not written, so it may hold anything.
+                let garbage: Vec<u8> = (0..INDEX_BYTES).map(|_| random.u8(..)).collect();
+                std::fs::write(directory.path().join("queue.db-shm"), garbage).unwrap();
             }
             let found = runtime.block_on(start_on(directory.path(), recording, &known));
             match found {
-                Ok(submitted) if submitted < safe => wrong
-                    .push(format!("event {moment}, {survival:?}: {submitted} are submitted, and {safe} were, safely")),
-                Ok(submitted) if survival == Survival::None => safe = submitted,
+                Ok(submitted) if submitted < durable => wrong.push(format!(
+                    "event {moment}, {survival:?}: {submitted} are submitted, but {durable} were durably"
+                )),
+                Ok(submitted) if survival == Survival::None => durable = submitted,
                 Ok(_) => {}
                 Err(error) => wrong.push(format!("event {moment}, {survival:?}: {error}")),
             }
         }
         if let Some(event) = recording.events.get(moment) {
-            disk.follow(event);
+            disk.apply(event);
             if let Event::Send { certificate_id } = event {
                 *known.sent.entry(certificate_id.clone()).or_default() += 1;
             }
-            if let Event::Told { rows } = event {
+            if let Event::Reported { rows } = event {
                 known.enqueued += rows;
             }
         }
@@ -189,8 +200,8 @@ fn fail_at(moments: &Moments, recording: &Recording, syncs: Syncs, images: usize
     wrong
 }
 
-/// Cuts the power once at each of these moments, and checks that the database is in a whole state.
-fn between_states(
+/// Cuts the power once at each of these moments, and checks that no transaction is half there.
+fn find_partial_states(
     moments: &Moments,
     recording: &Recording,
     states: &States,
@@ -204,12 +215,14 @@ fn between_states(
             let survival = SURVIVALS[random.usize(..SURVIVALS.len())];
             match states::after_power_cut(&disk, survival, random) {
                 Ok(state) if states.allow(state, moment) => {}
-                Ok(_) => wrong.push(format!("event {moment}, {survival:?}: a state that wasn't safe, nor under way")),
+                Ok(_) => {
+                    wrong.push(format!("event {moment}, {survival:?}: neither the last durable state nor the next"))
+                }
                 Err(error) => wrong.push(format!("event {moment}, {survival:?}: {error}")),
             }
         }
         if let Some(event) = recording.events.get(moment) {
-            disk.follow(event);
+            disk.apply(event);
         }
     }
     wrong
@@ -237,22 +250,23 @@ async fn start_on(directory: &Path, recording: &Recording, known: &Known) -> Res
     drop(daemon::start(settings, source).await.map_err(|error| error.to_string())?);
     let options = SqliteConnectOptions::new().filename(&database);
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(|error| error.to_string())?;
-    let looked = look(&mut connection, recording, known).await;
+    let checked = check(&mut connection, recording, known).await;
     connection.close().await.unwrap();
-    looked
+    checked
 }
 
-async fn look(connection: &mut SqliteConnection, recording: &Recording, known: &Known) -> Result<i64, String> {
-    let integrity: String = one(connection, "PRAGMA integrity_check(1)").await;
+/// Checks the database of a daemon that started on an image. Returns how many rows are submitted.
+async fn check(connection: &mut SqliteConnection, recording: &Recording, known: &Known) -> Result<i64, String> {
+    let integrity: String = query_one(connection, "PRAGMA integrity_check(1)").await;
     if integrity != "ok" {
         return Err(format!("the database is corrupt: {integrity}"));
     }
-    let paused: bool = one(connection, "SELECT paused FROM control").await;
+    let paused: bool = query_one(connection, "SELECT paused FROM control").await;
     if paused {
-        let why: String = one(connection, "SELECT pause_reason FROM control").await;
+        let why: String = query_one(connection, "SELECT pause_reason FROM control").await;
         return Err(format!("it starts paused: {why}"));
     }
-    let rows: i64 = one(connection, "SELECT count(*) FROM submissions").await;
+    let rows: i64 = query_one(connection, "SELECT count(*) FROM submissions").await;
     if !usize::try_from(rows).is_ok_and(|rows| (known.enqueued..=recording.ids.len()).contains(&rows)) {
         return Err(format!("{rows} rows are left of {}", known.enqueued));
     }
@@ -280,18 +294,18 @@ async fn look(connection: &mut SqliteConnection, recording: &Recording, known: &
     .unwrap();
     match blind {
         Some(id) => Err(format!("{id} would be sent again without having been read back")),
-        None => Ok(one(connection, "SELECT count(*) FROM submissions WHERE state = 'submitted'").await),
+        None => Ok(query_one(connection, "SELECT count(*) FROM submissions WHERE state = 'submitted'").await),
     }
 }
 
-async fn one<T>(connection: &mut SqliteConnection, query: &'static str) -> T
+async fn query_one<T>(connection: &mut SqliteConnection, query: &'static str) -> T
 where
     T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin,
 {
     sqlx::query_scalar(query).fetch_one(connection).await.unwrap()
 }
 
-/// Cuts the power at every moment of the recording, with at least this many images, in parallel, and asserts that each is good.
+/// Cuts the power at every moment of the recording, with at least this many images, in parallel, and asserts that each is right.
 fn assert_survives(recording: Recording, images: usize) {
     let (states, recording, seed) = (Arc::new(States::of(&recording)), Arc::new(recording), seed());
     let moments = recording.events.len() + 1;
@@ -301,8 +315,8 @@ fn assert_survives(recording: Recording, images: usize) {
         let (recording, states) = (Arc::clone(&recording), Arc::clone(&states));
         std::thread::spawn(move || {
             let (moments, mut random) = (Moments { first, step }, Rng::with_seed(seed));
-            let mut wrong = fail_at(&moments, &recording, Syncs::Kept, each, &mut random);
-            wrong.extend(between_states(&moments, &recording, &states, Syncs::Kept, &mut random));
+            let mut wrong = cut_power_at(&moments, &recording, Syncs::Kept, each, &mut random);
+            wrong.extend(find_partial_states(&moments, &recording, &states, Syncs::Kept, &mut random));
             wrong
         })
     });
@@ -312,34 +326,34 @@ fn assert_survives(recording: Recording, images: usize) {
     assert!(wrong.is_empty(), "{} images are wrong; the first: {}", wrong.len(), wrong[0]);
 }
 
-fn now<T>(future: impl Future<Output = T>) -> T {
+fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 #[test]
 fn after_a_power_cut_every_commit_that_was_sent_is_on_record() {
-    assert_survives(now(record_work(test_size("ROWS", ROWS))), test_size("IMAGES", IMAGES));
+    assert_survives(block_on(record_work(test_size("ROWS", ROWS))), test_size("IMAGES", IMAGES));
 }
 
 #[test]
 fn a_power_cut_loses_no_row_that_was_reported_as_enqueued() {
-    assert_survives(now(record_company(test_size("ROWS", ROWS / 2))), test_size("IMAGES", IMAGES / 2));
+    assert_survives(block_on(record_commands(test_size("ROWS", ROWS / 2))), test_size("IMAGES", IMAGES / 2));
 }
 
 #[test]
 fn a_first_start_interrupted_by_a_power_cut_can_be_repeated() {
-    assert_survives(now(record_first_start()), test_size("IMAGES", IMAGES) / 10);
+    assert_survives(block_on(record_first_start()), test_size("IMAGES", IMAGES) / 10);
 }
 
 #[test]
 fn a_disk_that_lies_about_syncs_loses_commits_and_the_images_show_it() {
-    let recording = now(record_work(4));
+    let recording = block_on(record_work(4));
     let all = Moments { first: 0, step: 1 };
-    let wrong = fail_at(&all, &recording, Syncs::Ignored, 1, &mut Rng::with_seed(0));
+    let wrong = cut_power_at(&all, &recording, Syncs::Ignored, 1, &mut Rng::with_seed(0));
     assert!(wrong.iter().any(|wrong| wrong.contains("1 commits were sent, and 0 are on record")), "{wrong:?}");
     let states = States::of(&recording);
-    let wrong = between_states(&all, &recording, &states, Syncs::Ignored, &mut Rng::with_seed(0));
-    assert!(wrong.iter().any(|wrong| wrong.contains("a state that wasn't safe")), "{wrong:?}");
+    let wrong = find_partial_states(&all, &recording, &states, Syncs::Ignored, &mut Rng::with_seed(0));
+    assert!(wrong.iter().any(|wrong| wrong.contains("neither the last durable state")), "{wrong:?}");
 }
 
 #[tokio::test]
@@ -347,10 +361,10 @@ async fn a_restore_marker_that_lags_behind_its_database_is_updated_by_the_next_s
     let bench = Bench::new().await;
     bench.enqueue(&ids(2)).await;
     bench.run_until_empty().await;
-    let mark = || RestoreMarker::open(&bench.database()).unwrap().number();
-    assert_eq!(mark(), Some(2));
+    let marker = || RestoreMarker::open(&bench.database()).unwrap().number();
+    assert_eq!(marker(), Some(2));
     std::fs::write(bench.path("queue.db.mark"), format!("{:020}\n", 1)).unwrap();
     bench.start().await.stop(Stop::Soon).await;
-    assert_eq!(mark(), Some(2));
+    assert_eq!(marker(), Some(2));
     assert_eq!(bench.value::<i64>("SELECT paused FROM control").await, 0);
 }

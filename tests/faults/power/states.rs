@@ -1,5 +1,5 @@
-//! The states of a database after each transaction, as people and the daemon see them. A power cut leaves the last durable state
-//! or the one in progress, and nothing in between.
+//! The states of a database after each transaction, as operators and the daemon see them. A power cut leaves the last durable
+//! state or the one in progress, and nothing in between.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::image::{Disk, Survival, Syncs};
 use super::trace::Event;
-use super::{Recording, now, scratch};
+use super::{Recording, block_on, scratch};
 
 const STATE: &str = "SELECT json_array(
   (SELECT json_group_array(json_array(id, certificate_id, state, tries, due_at, order_id, status, request_id, error_code,
@@ -29,7 +29,7 @@ impl States {
         let mut disk = Disk::new(Syncs::Kept, recording.before.clone());
         let mut states = vec![(0, after_power_cut(&disk, Survival::All, &mut Rng::with_seed(0)).unwrap())];
         for (number, event) in (1..).zip(&recording.events) {
-            disk.follow(event);
+            disk.apply(event);
             if let Event::Sync { .. } = event {
                 let state = after_power_cut(&disk, Survival::All, &mut Rng::with_seed(0)).unwrap();
                 if states.last().is_none_or(|(_, last)| *last != state) {
@@ -50,8 +50,8 @@ impl States {
 /// The state of a database, as a hash.
 pub(super) fn after_power_cut(disk: &Disk, survival: Survival, random: &mut Rng) -> Result<u64, sqlx::Error> {
     let directory = scratch();
-    disk.fail(survival, random, directory.path());
-    now(state(&directory.path().join("queue.db")))
+    disk.cut_power(survival, random, directory.path());
+    block_on(state(&directory.path().join("queue.db")))
 }
 
 async fn state(database: &Path) -> Result<u64, sqlx::Error> {
@@ -59,9 +59,9 @@ async fn state(database: &Path) -> Result<u64, sqlx::Error> {
         return Ok(0);
     }
     let mut connection = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(database)).await?;
-    let made = "SELECT count(*) > 0 FROM sqlite_master WHERE name = 'state_counts'";
+    let has_schema = "SELECT count(*) > 0 FROM sqlite_master WHERE name = 'state_counts'";
     let mut state = 0;
-    if sqlx::query_scalar(made).fetch_one(&mut connection).await? {
+    if sqlx::query_scalar(has_schema).fetch_one(&mut connection).await? {
         let text: String = sqlx::query_scalar(STATE).fetch_one(&mut connection).await?;
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);

@@ -26,7 +26,7 @@ pub(super) enum Event {
     /// The first byte of a commit for this certificate may have been sent.
     Send { certificate_id: String },
     /// This many rows were reported as enqueued.
-    Told { rows: usize },
+    Reported { rows: usize },
 }
 
 /// A call that had not returned when another thread's was recorded.
@@ -39,7 +39,7 @@ struct Reader<'a> {
     directory: &'a Path,
     events: Vec<Event>,
     unfinished: HashMap<String, Unfinished>,
-    /// Where in `events` a commit's head was sent on a socket, while its body was not seen yet.
+    /// By socket: the index in `events` of a commit whose head was sent, and whose body was not seen yet.
     heads: HashMap<String, usize>,
     names: Vec<String>,
 }
@@ -52,7 +52,7 @@ pub(super) fn read(recording: &str, directory: &Path, names: &[&str]) -> Vec<Eve
         let (thread, call) = line.split_once(' ').expect("a line begins with its thread");
         reader.line(thread, call.trim_start());
     }
-    assert!(reader.heads.is_empty(), "a commit's head was sent, and no body");
+    assert!(reader.heads.is_empty(), "a commit's head was sent without its body");
     reader.events
 }
 
@@ -66,7 +66,7 @@ impl Reader<'_> {
             }
         } else if call.starts_with("<... ") {
             let Some(Unfinished { text, begun }) = self.unfinished.remove(thread) else { return };
-            let (_, rest) = call.split_once("resumed>").expect("it says that it resumed");
+            let (_, rest) = call.split_once("resumed>").expect("a resumed call");
             self.returned(&format!("{text}{rest}"), begun);
         } else if !self.write(call) {
             self.returned(call, self.events.len());
@@ -86,8 +86,8 @@ impl Reader<'_> {
                 }
             }
             "write" | "writev" | "sendto" | "sendmsg" => {
-                assert_eq!(self.file(arguments), None, "{call}: where to?");
-                self.events.extend(told(arguments));
+                assert_eq!(self.file(arguments), None, "{call}: the queue's files are written with pwrite64");
+                self.events.extend(report(arguments));
                 if let Some(socket) = path(arguments).filter(|path| path.starts_with("socket:")) {
                     self.send(&socket, &texts(arguments));
                 }
@@ -106,7 +106,7 @@ impl Reader<'_> {
         }
         let Some((_, rest)) = text.split_once(r#"{"CertificateId":""#) else { return };
         if let Some(at) = self.heads.remove(socket) {
-            let certificate_id = rest.split('"').next().expect("it has an end").to_owned();
+            let certificate_id = rest.split('"').next().expect("an ID has an end").to_owned();
             self.events[at] = Event::Send { certificate_id };
         }
     }
@@ -128,7 +128,7 @@ impl Reader<'_> {
                 }
             }
             "renameat2" => {
-                let mut names = arguments.split('"').skip(1).step_by(2).map(|path| self.within(&escaped(path)));
+                let mut names = arguments.split('"').skip(1).step_by(2).map(|path| self.within(&decoded(path)));
                 if let (Some(Some(from)), Some(Some(to))) = (names.next(), names.next()) {
                     self.names.retain(|name| *name != from);
                     self.names.push(to.clone());
@@ -138,13 +138,13 @@ impl Reader<'_> {
             "ftruncate" => {
                 if let Some(file) = self.file(arguments) {
                     let (_, length) = arguments.split_once(">, ").expect("a length follows");
-                    let length = length.split(')').next().expect("it has an end");
+                    let length = length.split(')').next().expect("a length has an end");
                     let length = length.parse().expect("a length is a number");
                     self.events.push(Event::Truncate { file, length });
                 }
             }
             "fsync" | "fdatasync" => {
-                let synced = path(arguments).expect("it has a path");
+                let synced = path(arguments).expect("a synced file has a path");
                 if Path::new(&synced) == self.directory {
                     self.events.push(Event::SyncDirectory { begun });
                 } else if let Some(file) = self.within(&synced) {
@@ -177,22 +177,22 @@ impl Reader<'_> {
 }
 
 /// The report of `certcommit enqueue`: "3 new, 0 known, 0 refused".
-fn told(arguments: &str) -> Option<Event> {
+fn report(arguments: &str) -> Option<Event> {
     arguments.starts_with("1<").then_some(())?;
     let text = texts(arguments);
     let rows = std::str::from_utf8(&text).ok()?.split_once(" new, ")?.0.parse().ok()?;
-    Some(Event::Told { rows })
+    Some(Event::Reported { rows })
 }
 
 /// The path that a call's first argument refers to.
 fn path(arguments: &str) -> Option<String> {
     let (_, rest) = arguments.split_once('<')?;
     let (path, _) = rest.split_once('>')?;
-    Some(escaped(path))
+    Some(decoded(path))
 }
 
 /// A path written as `\x2f\x74`.
-fn escaped(path: &str) -> String {
+fn decoded(path: &str) -> String {
     String::from_utf8_lossy(&unescape(path)).into_owned()
 }
 

@@ -1,4 +1,4 @@
-//! The reader of configurations: file and environment.
+//! The parser of the configuration: file and environment.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The reader of credentials files.
+//! The parser of credentials files.
 
 #![no_main]
 

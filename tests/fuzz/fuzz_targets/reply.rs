@@ -1,4 +1,5 @@
-//! The reader of the API's replies. The first two bytes are the HTTP status; the rest is read as the API's own, too.
+//! The parser of the API's replies. The whole input is the body of a reply with HTTP status 200; then its first two bytes are
+//! the status, and the rest is the body.
 
 #![no_main]
 

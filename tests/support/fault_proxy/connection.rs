@@ -27,7 +27,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         shared.changes.send_replace(());
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
-            // Many tests are about connections that break.
+            // Errors are expected: many tests break connections.
             serve(stream, number, &shared).await.unwrap_or_default();
             shared.state().closed += 1;
             shared.changes.send_replace(());
@@ -41,10 +41,10 @@ async fn serve(mut stream: TcpStream, number: usize, shared: &Shared) -> io::Res
         (state.greeting.clone(), state.tls.clone())
     };
     match greeting {
-        Greeting::Cut => return Ok(()),
-        Greeting::Silence => return until_closed(&mut stream).await,
-        Greeting::Say(words) => {
-            stream.write_all(&words).await?;
+        Greeting::Close => return Ok(()),
+        Greeting::Hang => return until_closed(&mut stream).await,
+        Greeting::Send(bytes) => {
+            stream.write_all(&bytes).await?;
             return until_closed(&mut stream).await;
         }
         Greeting::Serve => {}
@@ -71,7 +71,7 @@ async fn converse_in_tls(
 async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, number: usize, shared: &Shared) -> io::Result<()> {
     let mut hang_up = shared.hang_up.subscribe();
     let mut rest = Vec::new();
-    let mut last = Vec::new();
+    let mut last_sent = Vec::new();
     loop {
         let message = tokio::select! {
             message = read_message(&mut stream, &mut rest) => message?,
@@ -88,9 +88,9 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, number: usize
             match act {
                 Act::Send(bytes) => {
                     send(&mut stream, &bytes).await?;
-                    last = bytes;
+                    last_sent = bytes;
                 }
-                Act::Again => send(&mut stream, &last).await?,
+                Act::SendAgain => send(&mut stream, &last_sent).await?,
                 Act::Slowly(bytes, pause) => {
                     for byte in bytes {
                         sleep(pause).await;

@@ -1,4 +1,4 @@
-//! HTTP messages, as far as the fault proxy has to tell where one ends.
+//! HTTP messages, parsed only far enough to find where each one ends.
 
 use std::io;
 
@@ -9,7 +9,7 @@ pub(super) struct Message {
     pub(super) body: Vec<u8>,
 }
 
-/// Reads a message with a `Content-Length`; `None` if the peer is done. What follows the message stays in `rest`.
+/// Reads a message with a `Content-Length`; `None` if the peer closed the connection. Bytes after the message stay in `rest`.
 pub(super) async fn read_message(
     stream: &mut (impl AsyncRead + Unpin),
     rest: &mut Vec<u8>,

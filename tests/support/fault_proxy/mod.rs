@@ -1,4 +1,4 @@
-//! A reverse proxy in front of the simulator that spoils connections and replies as a test scripts it. It forwards each
+//! A reverse proxy in front of the simulator that breaks connections and replies as a test scripts it. It forwards each
 //! request unchanged, so the order is really placed.
 
 mod connection;
@@ -45,7 +45,7 @@ struct Shared {
     state: Mutex<State>,
     /// Fires at each request, and when a connection opens or closes.
     changes: watch::Sender<()>,
-    /// Fires when idle connections have to be closed.
+    /// Fires to close idle connections.
     hang_up: watch::Sender<()>,
 }
 
@@ -109,22 +109,22 @@ impl FaultProxy {
         format!("http://{}", self.address)
     }
 
-    /// Changes how new connections are met.
+    /// Changes how new connections are handled.
     pub(crate) fn greet(&self, greeting: Greeting) {
         self.shared.state().greeting = greeting;
     }
 
-    /// Changes the TLS server, and so the certificate, that new connections meet.
+    /// Changes the TLS server, and so the certificate, of new connections.
     pub(crate) fn set_tls(&self, tls: Arc<ServerConfig>) {
         self.shared.state().tls = Some(tls);
     }
 
-    /// Scripts the next commit of this certificate, after those scripted before.
+    /// Scripts the next commit of this certificate; several calls script several commits in order.
     pub(crate) fn script(&self, id: &str, answer: Answer) {
         self.shared.state().scripts.entry(id.to_owned()).or_default().push_back(answer);
     }
 
-    /// Closes the connections that have no request under way.
+    /// Closes the connections that have no request in flight.
     pub(crate) fn close_idle(&self) {
         self.shared.hang_up.send_replace(());
     }
@@ -150,7 +150,7 @@ impl FaultProxy {
         self.shared.state().received.clone()
     }
 
-    /// How many bytes of endless replies the clients took.
+    /// How many bytes of endless replies were sent.
     pub(crate) fn endless_bytes(&self) -> usize {
         self.shared.state().endless_bytes
     }
@@ -195,7 +195,7 @@ impl Shared {
         }
     }
 
-    /// Records a request, and returns what becomes of it.
+    /// Records a request, and returns what to do with it.
     fn receive(&self, message: &Message, connection: usize) -> Answer {
         let body: Value = serde_json::from_slice(&message.body).unwrap();
         let certificate_id = body["CertificateId"].as_str().unwrap().to_owned();

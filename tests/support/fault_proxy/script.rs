@@ -1,18 +1,18 @@
-//! What a test can script: how a connection is met, and what becomes of a request and its reply.
+//! What a test can script: how a connection is handled, and what happens to a request and its reply.
 
 use std::time::Duration;
 
-/// How a new connection is met.
+/// How a new connection is handled.
 #[derive(Debug, Clone)]
 pub(crate) enum Greeting {
     /// Serve its requests.
     Serve,
     /// Accept and close it.
-    Cut,
+    Close,
     /// Accept it and do nothing.
-    Silence,
+    Hang,
     /// Send this before reading anything, and leave closing to the client.
-    Say(Vec<u8>),
+    Send(Vec<u8>),
 }
 
 /// The simulator's reply.
@@ -28,12 +28,12 @@ impl Reply {
     }
 }
 
-/// One step of what the client gets.
+/// One step of a reply.
 #[derive(Debug, Clone)]
 pub(crate) enum Act {
     Send(Vec<u8>),
-    /// Send the last thing sent on this connection once more.
-    Again,
+    /// Send again what was last sent on this connection.
+    SendAgain,
     /// Send byte by byte, with this pause before each.
     Slowly(Vec<u8>, Duration),
     /// Send over and over, with this pause in between.
@@ -43,7 +43,7 @@ pub(crate) enum Act {
     UntilConnections(usize),
     /// Wait until this many requests have arrived.
     UntilRequests(usize),
-    /// Send nothing more for as long as the client waits.
+    /// Send nothing more until the client closes the connection.
     Hang,
     Close,
 }
@@ -51,9 +51,9 @@ pub(crate) enum Act {
 /// Turns the simulator's reply into what the client gets.
 pub(crate) type ReplyScript = fn(&Reply) -> Vec<Act>;
 
-/// What becomes of one request. After the last act, the connection is kept for the next request.
+/// What happens to one request. After the last act, the connection is kept for the next request.
 pub(crate) enum Answer {
-    /// The simulator gets the request, and this is done with its reply.
+    /// The simulator gets the request, and this script turns its reply into acts.
     Forwarded(ReplyScript),
     /// The simulator never gets the request.
     Withheld(Vec<Act>),

@@ -1,4 +1,4 @@
-# What goes wrong in a night, and that nothing is lost of it, and nothing done twice.
+# Failures of the daemon. Each time, nothing is lost, and nothing is committed twice.
 
 scenarios+=(a_loop_that_hangs_is_killed_by_the_watchdog)
 a_loop_that_hangs_is_killed_by_the_watchdog() {
@@ -8,7 +8,7 @@ a_loop_that_hangs_is_killed_by_the_watchdog() {
   enqueue hung 60
   eventually 'some are submitted' are_submitted 10
   inside systemctl kill --kill-whom main --signal STOP certcommit
-  eventually 'it was started again' is_property certcommit NRestarts 1
+  eventually 'the service has restarted' is_property certcommit NRestarts 1
   eventually 'the journal says why' inside sh -c "journalctl --unit certcommit | grep --quiet 'Watchdog timeout'"
   eventually 'all are submitted' are_submitted 60
   expect_each_once 60
@@ -19,31 +19,31 @@ drop_in() {
   inside systemctl daemon-reload
 }
 
-scenarios+=(a_daemon_that_is_killed_goes_on_where_it_was)
-a_daemon_that_is_killed_goes_on_where_it_was() {
+scenarios+=(a_killed_daemon_resumes_where_it_stopped)
+a_killed_daemon_resumes_where_it_stopped() {
   serve 200
   enqueue killed 100
   local kills
   for kills in 1 2 3; do
     eventually 'more are submitted' are_submitted $((kills * 15))
     inside systemctl kill --kill-whom main --signal KILL certcommit
-    eventually 'it was started again' is_property certcommit NRestarts "$kills"
+    eventually 'the service has restarted' is_property certcommit NRestarts "$kills"
   done
   eventually 'all are submitted' are_submitted 100
-  (("$(sql "SELECT count(*) FROM requests WHERE kind = 'read'")" > 0)) || fail 'no kill met a request on the way'
+  (("$(sql "SELECT count(*) FROM requests WHERE kind = 'read'")" > 0)) || fail 'no kill hit a request in flight'
   expect_each_once 100
 }
 
-scenarios+=(a_stop_waits_for_what_is_on_the_way)
-a_stop_waits_for_what_is_on_the_way() {
+scenarios+=(a_stop_waits_for_requests_in_flight)
+a_stop_waits_for_requests_in_flight() {
   serve 2000
   enqueue stopped 60
-  # By then, two seconds' worth of requests is on the way.
+  # By then, requests of two seconds are in flight.
   eventually 'the first is submitted' are_submitted 1
   inside systemctl stop certcommit
   expect 'the service' "$(property certcommit ActiveState) $(property certcommit Result)" 'inactive success'
-  expect 'rows on the way' "$(sql "SELECT count(*) FROM submissions WHERE state IN ('in_flight', 'in_doubt')")" 0
-  expect 'commits without an end' "$(sql 'SELECT count(*) FROM requests WHERE finished_at IS NULL')" 0
+  expect 'rows in flight or in doubt' "$(sql "SELECT count(*) FROM submissions WHERE state IN ('in_flight', 'in_doubt')")" 0
+  expect 'unfinished requests' "$(sql 'SELECT count(*) FROM requests WHERE finished_at IS NULL')" 0
   local before
   before="$(submitted)"
   ((before > 0 && before < 60)) || fail "$before were submitted"

@@ -1,4 +1,4 @@
-# The everyday: people enqueue, the service submits, and whoever watches sees it.
+# Daily operation: people enqueue, the service submits, and operators watch.
 
 scenarios+=(a_member_of_the_group_enqueues_and_others_can_not)
 a_member_of_the_group_enqueues_and_others_can_not() {
@@ -6,7 +6,7 @@ a_member_of_the_group_enqueues_and_others_can_not() {
   simulate
   configure
   give_credentials
-  # Also before the service has ever run: the queue is made for the group.
+  # A member can enqueue before the first start: the queue is created for the group.
   as alice certcommit enqueue early-0001 > /dev/null
   expect 'the queue' "$(inside stat --format '%a %U:%G' "$QUEUE")" '660 alice:certcommit'
   inside systemctl start certcommit
@@ -14,26 +14,26 @@ a_member_of_the_group_enqueues_and_others_can_not() {
   eventually 'both are submitted' are_submitted 2
   expect_part 'the report' "$(sql "SELECT * FROM submission_report WHERE certificate_id = 'member-0001'")" 'SO0000'
   if as bob sqlite3 "$QUEUE" "INSERT INTO submissions (certificate_id) VALUES ('other-0001')" 2> /dev/null; then
-    fail 'bob can enqueue'
+    fail 'bob enqueued'
   fi
-  local said code=0
-  said="$(as bob certcommit status 2>&1)" || code=$?
+  local output code=0
+  output="$(as bob certcommit status 2>&1)" || code=$?
   expect 'the exit code' "$code" 77
-  expect_part 'what bob is told' "$said" 'a member of the group certcommit'
+  expect_part 'the error' "$output" 'a member of the group certcommit'
   expect_each_once 2
 }
 
-scenarios+=(systemctl_status_tells_how_far_it_is)
-systemctl_status_tells_how_far_it_is() {
+scenarios+=(systemctl_status_shows_progress)
+systemctl_status_shows_progress() {
   serve
   enqueue status 100
-  eventually 'it tells the time left' status_has ' left; '
+  eventually 'the status has the time left' status_has ' left; '
   inside systemctl status --no-pager --lines 0 certcommit | grep Status: | sed 's/^ */        /'
-  eventually 'it is idle' status_has 'idle: 100 submitted, 0 failed, 0 held'
+  eventually 'the status is idle' status_has 'idle: 100 submitted, 0 failed, 0 held'
   as alice certcommit pause 'maintenance at the CA' > /dev/null
-  eventually 'it tells why it is paused' status_has 'maintenance at the CA'
+  eventually 'the status says why it is paused' status_has 'maintenance at the CA'
   as alice certcommit resume > /dev/null
-  eventually 'it goes on' status_has 'idle: 100 submitted'
+  eventually 'the queue resumes' status_has 'idle: 100 submitted'
   expect_each_once 100
 }
 
@@ -52,9 +52,9 @@ the_journal_is_searched_by_field_and_by_priority() {
   expect 'lines of one certificate' "$(journal CERTCOMMIT_CERTIFICATE_ID=journal-0007 | wc -l)" 1
   expect_part 'its line' "$(journal CERTCOMMIT_CERTIFICATE_ID=journal-0007)" 'submitted journal-0007: order '
   expect_part 'warnings' "$(journal --priority warning)" 'maintenance at the CA'
-  expect 'submissions among the warnings' "$(journal --priority warning CERTCOMMIT_EVENT=submitted | wc -l)" 0
+  expect 'warnings about submissions' "$(journal --priority warning CERTCOMMIT_EVENT=submitted | wc -l)" 0
   expect 'errors' "$(journal --priority err | wc -l)" 0
-  # The program that watches gets each line whole.
+  # A monitoring program gets every field.
   expect_part 'as JSON' "$(inside journalctl --unit certcommit --output json CERTCOMMIT_CERTIFICATE_ID=journal-0007)" \
     '"CERTCOMMIT_REQUEST_ID"'
 }
@@ -67,8 +67,8 @@ journal_has() {
   [[ -n "$(journal "$@")" ]]
 }
 
-scenarios+=(a_reload_brings_other_settings_into_force_and_a_bad_file_changes_nothing)
-a_reload_brings_other_settings_into_force_and_a_bad_file_changes_nothing() {
+scenarios+=(a_reload_applies_new_settings_and_a_bad_file_changes_nothing)
+a_reload_applies_new_settings_and_a_bad_file_changes_nothing() {
   serve
   local pid
   pid="$(property certcommit MainPID)"
@@ -80,14 +80,14 @@ a_reload_brings_other_settings_into_force_and_a_bad_file_changes_nothing() {
   expect_part 'what has changed' "$(journal CERTCOMMIT_EVENT=reloaded)" 'rate.per_second from "20" to "5"'
   expect 'the service' "$(property certcommit ActiveState) $(property certcommit SubState)" 'active running'
 
-  # A bad file is refused before the daemon is asked, and by the daemon, if it is asked all the same.
+  # systemctl rejects a bad file before it signals the daemon, and the daemon rejects it too.
   configure '' '' 21
   if inside systemctl reload certcommit 2> /dev/null; then
     fail 'a bad file was accepted'
   fi
   inside systemctl kill --kill-whom main --signal HUP certcommit
   eventually 'the refusal is an error' journal_has --priority err CERTCOMMIT_EVENT=reloaded
-  expect_part 'what is wrong' "$(journal --priority err CERTCOMMIT_EVENT=reloaded)" rate.per_second
+  expect_part 'the key' "$(journal --priority err CERTCOMMIT_EVENT=reloaded)" rate.per_second
   configure
   inside systemctl reload certcommit
   eventually 'all are submitted' are_submitted 60
@@ -96,8 +96,8 @@ a_reload_brings_other_settings_into_force_and_a_bad_file_changes_nothing() {
   expect_each_once 60
 }
 
-scenarios+=(several_accounts_stand_side_by_side)
-several_accounts_stand_side_by_side() {
+scenarios+=(several_accounts_run_side_by_side)
+several_accounts_run_side_by_side() {
   install
   simulate
   give_credentials
@@ -112,7 +112,7 @@ several_accounts_stand_side_by_side() {
   done
   for instance in one two; do
     eventually "$instance is done" are_submitted 20 "/var/lib/certcommit/$instance/queue.db"
-    eventually "the status of $instance tells it" status_has '20 submitted' "certcommit@$instance"
+    eventually "the status of $instance says so" status_has '20 submitted' "certcommit@$instance"
     expect "the directory of $instance" "$(inside stat --format %a "/var/lib/certcommit/$instance")" 2770
     expect "certificates of $instance" \
       "$(sql "SELECT count(*) FROM submissions WHERE certificate_id LIKE '$instance-%'" \
@@ -121,12 +121,12 @@ several_accounts_stand_side_by_side() {
   expect_part 'the rate of one' "$(inside journalctl --unit certcommit@one)" 'at most 5 requests a second'
   expect_part 'the rate of two' "$(inside journalctl --unit certcommit@two)" 'at most 10 requests a second'
 
-  # An instance that is not told its database doesn't take another's.
+  # An instance without database.path doesn't use another's queue.
   write /etc/certcommit/three.toml < /dev/null
   if inside systemctl start certcommit@three 2> /dev/null; then
-    fail 'an instance took the queue of the plain service'
+    fail 'an instance used the queue of the plain service'
   fi
   inside systemctl stop certcommit@three
-  inside test ! -e "$QUEUE" || fail 'it made the queue of the plain service'
+  inside test ! -e "$QUEUE" || fail 'it created the queue of the plain service'
   inside journalctl --no-pager --output cat --unit certcommit@three | grep "$QUEUE" | tail -n 1 | sed 's/^/        /'
 }

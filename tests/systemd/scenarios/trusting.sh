@@ -1,11 +1,11 @@
-# Where the keys come from.
+# The sources of the keys.
 
 scenarios+=(credentials_come_from_systemd)
 credentials_come_from_systemd() {
   install
   simulate
   configure
-  keys_of_the_simulator
+  write_key_files
   drop_in LoadCredential=secret_id:/etc/certcommit/secret_id LoadCredential=secret_key:/etc/certcommit/secret_key
   inside systemctl start certcommit
   enqueue loaded 5
@@ -20,7 +20,7 @@ credentials_come_from_systemd() {
     fi
   done
 
-  # A file that is missing is systemd's error, before certcommit has begun.
+  # If a file is missing, systemd reports the error and doesn't start certcommit.
   inside rm /etc/certcommit/secret_key
   if inside systemctl restart certcommit 2> /dev/null; then
     fail 'it started without its key'
@@ -34,7 +34,7 @@ credentials_are_encrypted_for_this_machine() {
   install
   simulate
   configure
-  keys_of_the_simulator
+  write_key_files
   inside systemd-creds encrypt --with-key=host --name=secret_key /etc/certcommit/secret_key /etc/certcommit/secret_key.cred
   inside rm /etc/certcommit/secret_key
   drop_in LoadCredential=secret_id:/etc/certcommit/secret_id \
@@ -45,8 +45,8 @@ credentials_are_encrypted_for_this_machine() {
   expect_each_once 5
 }
 
-scenarios+=(a_metadata_service_that_is_down_pauses_the_queue_and_no_more)
-a_metadata_service_that_is_down_pauses_the_queue_and_no_more() {
+scenarios+=(a_metadata_service_that_is_down_only_pauses_the_queue)
+a_metadata_service_that_is_down_only_pauses_the_queue() {
   install
   simulate
   configure
@@ -55,10 +55,10 @@ a_metadata_service_that_is_down_pauses_the_queue_and_no_more() {
   drop_in Environment=CERTCOMMIT_METADATA=127.0.0.1:9
   inside systemctl start certcommit
   enqueue unpaid 5
-  eventually 'it tells why it is paused' status_has 'paused with 5 open'
+  eventually 'the status says why it is paused' status_has 'paused with 5 open'
   property certcommit StatusText | sed 's/^/        /'
   expect 'the service' "$(property certcommit ActiveState) $(property certcommit NRestarts)" 'active 0'
-  # Keys from elsewhere, by a reload: it goes on.
+  # A reload brings keys from another source, and the queue resumes.
   configure
   give_credentials
   inside systemctl reload certcommit
@@ -66,11 +66,11 @@ a_metadata_service_that_is_down_pauses_the_queue_and_no_more() {
   expect_each_once 5
 }
 
-# The simulator's keys in files that root alone can read.
-keys_of_the_simulator() {
+# Writes the simulator's keys to files that only root can read.
+write_key_files() {
   local key
   for key in secret_id secret_key; do
-    simulators "${key^^}" | write "/etc/certcommit/$key"
+    simulator_key "${key^^}" | write "/etc/certcommit/$key"
     inside chmod 0600 "/etc/certcommit/$key"
   done
 }

@@ -1,4 +1,4 @@
-"""The API's call, through the official SDK, as all peers in Python make it."""
+"""The API call, through the official SDK, for all peers in Python."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 from tencentcloud.ssl.v20191205 import models, ssl_client
 
-# The CA is busy, the backend erred, over the limit: nothing was placed, or may be tried again.
+# The CA is busy, the backend failed, or the rate is over the limit: no order was placed, or a retry is safe.
 RETRIABLE = ("FailedOperation.NetworkError", "InternalError.BackendResponseError", "RequestLimitExceeded")
 
 _clients = threading.local()
@@ -24,7 +24,7 @@ class Refused(Exception):
 
 
 def _client():
-    # A client of each thread's own: the SDK doesn't promise that one can be shared.
+    # One client per thread: the SDK doesn't promise that a client can be shared.
     if not hasattr(_clients, "client"):
         scheme, host = os.environ["BENCH_ENDPOINT"].split("://")
         http = HttpProfile(protocol=scheme, endpoint=host, keepAlive=True)

@@ -11,10 +11,10 @@ from api import Refused, Retriable, commit
 from feeding import feed
 
 FOLDER = os.path.dirname(os.environ["BENCH_DATABASE"])
-# Enough for answers that take 0.8 s.
+# Enough for replies that take 0.8 s.
 THREADS = 16
 
-# The default is a second. The setting of that name breaks this transport: it hands it on to SQLAlchemy, which refuses
+# The default is a second. The setting of that name breaks this transport, which passes it on to SQLAlchemy, which rejects
 # it.
 Transport.polling_interval = 0.1
 
@@ -22,8 +22,7 @@ app = Celery(
     "celery_peer", broker=f"sqla+sqlite:///{FOLDER}/broker.db", backend=f"db+sqlite:///{FOLDER}/results.db"
 )
 app.conf.update(
-    # As the documentation advises where no task may be lost: acknowledge once it's done, take no more than are worked
-    # on.
+    # As the documentation advises where no task may be lost: acknowledge a task when it's done, and don't prefetch.
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,

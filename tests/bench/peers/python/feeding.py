@@ -1,6 +1,6 @@
-"""Feeding a queue from outside.
+"""Feeds a queue from outside.
 
-Each line of standard input names certificates, and is answered once they are enqueued.
+Enqueues the certificates on each line of standard input, then prints "ok".
 """
 
 import sys

@@ -9,7 +9,7 @@ from huey import CancelExecution, SqliteHuey
 from api import Refused, Retriable, commit
 from feeding import feed
 
-# Enough for answers that take 0.4 s. More would contend more for the counter of the limit.
+# Enough for replies that take 0.4 s. More threads would contend more for the limit's counter.
 THREADS = 8
 
 huey = SqliteHuey("certificates", filename=os.environ["BENCH_DATABASE"])
@@ -37,7 +37,7 @@ def about():
 if __name__ == "__main__":
     match sys.argv[1]:
         case "work":
-            # Polls ten times a second, without ever polling less.
+            # Polls ten times a second, without backing off.
             huey.create_consumer(workers=THREADS, initial_delay=0.1, max_delay=0.1, backoff=1.0, periodic=False).run()
         case "feed":
             feed(enqueue)

@@ -1,4 +1,4 @@
-"""Enqueues for certcommit, as any outside program does: by an INSERT."""
+"""Enqueues for certcommit with an INSERT, as any outside program does."""
 
 import os
 import sqlite3

@@ -42,7 +42,7 @@ def submit(row, results):
         results.put((id, "failed", None, None, None, str(error)))
 
 
-def write_back(connection, results, on_the_way):
+def write_back(connection, results, in_flight):
     try:
         while True:
             id, state, order_id, status, request_id, error = results.get_nowait()
@@ -54,7 +54,7 @@ def write_back(connection, results, on_the_way):
                        WHERE id = ?""",
                     (state, MAX_TRIES, state, order_id, status, request_id, error, id),
                 )
-            on_the_way.discard(id)
+            in_flight.discard(id)
     except Empty:
         pass
 
@@ -62,23 +62,23 @@ def write_back(connection, results, on_the_way):
 def work():
     import api  # noqa: F401  the SDK takes a while to load
 
-    connection, results, on_the_way, waiting = connect(), SimpleQueue(), set(), []
+    connection, results, in_flight, waiting = connect(), SimpleQueue(), set(), []
     with ThreadPoolExecutor(THREADS) as pool:
         while True:
-            write_back(connection, results, on_the_way)
+            write_back(connection, results, in_flight)
             if not waiting:
                 rows = connection.execute(
                     "SELECT id, certificate_id FROM certificates WHERE state = 'pending' ORDER BY id LIMIT ?",
-                    (BATCH + len(on_the_way),),
+                    (BATCH + len(in_flight),),
                 )
-                waiting = [row for row in rows if row[0] not in on_the_way][::-1]
-            if waiting and len(on_the_way) < THREADS:
+                waiting = [row for row in rows if row[0] not in in_flight][::-1]
+            if waiting and len(in_flight) < THREADS:
                 row = waiting.pop()
-                on_the_way.add(row[0])
+                in_flight.add(row[0])
                 pool.submit(submit, row, results)
                 time.sleep(PACE)
             else:
-                time.sleep(PACE if on_the_way else IDLE)
+                time.sleep(PACE if in_flight else IDLE)
 
 
 def enqueue(connection, ids):

@@ -9,8 +9,8 @@ use super::site::Site;
 /// The running process.
 pub(super) struct Feeder {
     process: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
 }
 
 impl Feeder {
@@ -18,17 +18,17 @@ impl Feeder {
         let mut command = peer.feeder(site);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", command.get_program()));
-        let orders = process.stdin.take().unwrap();
-        let answers = BufReader::new(process.stdout.take().unwrap());
-        Self { process, orders, answers }
+        let input = process.stdin.take().unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        Self { process, input, output }
     }
 
     /// Enqueues these certificates, and returns once they are in the queue.
     pub(super) fn enqueue(&mut self, certificates: &[String]) {
-        writeln!(self.orders, "{}", certificates.join(" ")).unwrap();
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer).unwrap();
-        assert_eq!(answer, "ok\n", "the feeder enqueues what it is told");
+        writeln!(self.input, "{}", certificates.join(" ")).unwrap();
+        let mut reply = String::new();
+        self.output.read_line(&mut reply).unwrap();
+        assert_eq!(reply, "ok\n", "the feeder confirms");
     }
 }
 

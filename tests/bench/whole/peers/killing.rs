@@ -14,7 +14,7 @@ use super::worker::Worker;
 const ROWS: usize = 200;
 const LATENCY: Duration = Duration::from_millis(300);
 const QUIET: Duration = Duration::from_secs(30);
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The result.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Kill {
     pub(super) worst_second: usize,
     /// The longest delay of the simulator.
     pub(super) held_up: Duration,
-    /// From the new start until each of these has a result; `None` if that never happened.
+    /// From the new start until each taken certificate has a result; `None` if that never happened.
     pub(super) recovery: Option<Duration>,
 }
 
@@ -58,7 +58,7 @@ pub(super) async fn measure(peer: Peer) -> Kill {
         if unsettled == 0 || now - last > peer.patience() {
             break unsettled;
         }
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     };
     let simulator = &site.server.simulator;
     Kill {

@@ -3,7 +3,7 @@
 //! `tests/bench/peers/install` installs them; `tests/bench/peers/README.md` describes each and how it is tuned. `BENCH_PEERS`
 //! selects some (`certcommit,apalis,celery,huey,sdk`), `BENCH_PEER_ROWS` (200,2000) and `BENCH_PEER_LATENCIES` (50,300, in ms)
 //! set the work, `BENCH_PEER_PICKUPS` (25) how many rows are enqueued one by one. 2,000 rows take 100 s for each peer and
-//! latency; everything takes half an hour.
+//! latency; everything takes 45 minutes.
 
 mod feeder;
 mod killing;
@@ -25,12 +25,12 @@ use peer::Peer;
 use table::Measured;
 use working::Work;
 
-/// The cap that all are configured to keep, and that the server enforces.
+/// The cap that every peer is configured for, and that the server enforces.
 const CAP: u32 = 20;
 
 pub(crate) async fn measure() -> Vec<Figure> {
     if !peer::installed() {
-        return vec![Figure::told("side by side", "left out: tests/bench/peers/install was not run")];
+        return vec![Figure::without_target("peers", "skipped: run tests/bench/peers/install first")];
     }
     let peers: Vec<Peer> = listed("PEERS", "certcommit,apalis,celery,huey,sdk");
     let rows: Vec<usize> = listed("PEER_ROWS", "200,2000");
@@ -67,18 +67,18 @@ async fn measured(peer: Peer, rows: &[usize], latencies: &[u64], pickups: u32) -
 }
 
 /// With a longer delay of the simulator, a run is invalid.
-const MOST_HELD_UP: Duration = Duration::from_millis(100);
+const MAX_DELAY: Duration = Duration::from_millis(100);
 
-/// Whether the run is valid, and certcommit's own promises. The table shows the others.
+/// Whether the run is valid, and whether certcommit keeps its promises. The table has the rest.
 fn figures(all: &[Measured]) -> Vec<Figure> {
     let works = all.iter().flat_map(|one| one.works.iter().map(|work| work.held_up));
     let others = all.iter().flat_map(|one| [one.pickup.held_up, one.kill.held_up]);
     let held_up = works.chain(others).max().unwrap_or_default();
-    let mut figures = vec![Figure::wanted(
-        "side by side: longest that the simulator was held up; if missed, measure again",
+    let mut figures = vec![Figure::with_target(
+        "peers: longest delay of the simulator; if missed, measure again",
         format!("{:.1} ms", held_up.as_secs_f64() * 1000.0),
         "at most 100 ms",
-        held_up <= MOST_HELD_UP,
+        held_up <= MAX_DELAY,
     )];
     let (own, others): (Vec<_>, Vec<_>) = all.iter().partition(|one| one.peer == Peer::Certcommit);
     figures.extend(own.into_iter().flat_map(|own| promises(own, &others)));
@@ -91,15 +91,15 @@ fn promises(own: &Measured, others: &[&Measured]) -> Vec<Figure> {
     let is_cheapest = |(index, work): (usize, &Work)| others.iter().all(|other| work.cost < other.works[index].cost);
     let cheapest = own.works.iter().enumerate().filter(|work| is_cheapest(*work)).count();
     vec![
-        Figure::wanted(
-            "side by side: works in which certcommit takes the least processor time",
+        Figure::with_target(
+            "peers: runs in which certcommit takes the least CPU time",
             format!("{cheapest} of {}", own.works.len()),
             "all",
             cheapest == own.works.len(),
         ),
-        Figure::wanted("side by side: worst second of certcommit", worst.to_string(), "at most 20", worst <= 20),
-        Figure::wanted(
-            "side by side: lost and repeated by certcommit after kill -9",
+        Figure::with_target("peers: worst sliding second of certcommit", worst.to_string(), "at most 20", worst <= 20),
+        Figure::with_target(
+            "peers: lost and repeated by certcommit after kill -9",
             format!("{lost} and {repeated}"),
             "0 and 0",
             lost == 0 && repeated == 0,
@@ -109,5 +109,5 @@ fn promises(own: &Measured, others: &[&Measured]) -> Vec<Figure> {
 
 fn listed<T: FromStr>(name: &str, default: &str) -> Vec<T> {
     let list: String = bench_size(name, default.to_owned());
-    list.split(',').map(|item| item.parse().unwrap_or_else(|_| panic!("BENCH_{name}: what is {item}?"))).collect()
+    list.split(',').map(|item| item.parse().unwrap_or_else(|_| panic!("BENCH_{name}: unknown item {item}"))).collect()
 }

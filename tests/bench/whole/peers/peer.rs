@@ -53,7 +53,7 @@ impl Peer {
         }
     }
 
-    /// Longer than the peer takes at most to recover what a dead worker had taken.
+    /// Longer than the peer ever takes to recover what a dead worker had taken.
     pub(super) fn patience(self) -> Duration {
         Duration::from_secs(match self {
             // It reads back after verify.settle, 60 s, and commits what has no order only after verify.resend_after,
@@ -86,13 +86,13 @@ impl Peer {
         self.program(site, "feed")
     }
 
-    fn program(self, site: &Site, does: &str) -> Command {
+    fn program(self, site: &Site, subcommand: &str) -> Command {
         match self {
-            Self::Apalis => site.command(apalis(), &[does]),
-            Self::Certcommit => python(site, "insert.py", does),
-            Self::Celery => python(site, "celery_peer.py", does),
-            Self::Huey => python(site, "huey_peer.py", does),
-            Self::Sdk => python(site, "sdk.py", does),
+            Self::Apalis => site.command(apalis(), &[subcommand]),
+            Self::Certcommit => python(site, "insert.py", subcommand),
+            Self::Celery => python(site, "celery_peer.py", subcommand),
+            Self::Huey => python(site, "huey_peer.py", subcommand),
+            Self::Sdk => python(site, "sdk.py", subcommand),
         }
     }
 
@@ -143,18 +143,18 @@ impl Peer {
 
 /// `bench-00001`, `bench-00002`, and so on.
 pub(super) fn certificate(number: usize) -> String {
-    format!("{MARK}{number:05}")
+    format!("{PREFIX}{number:05}")
 }
 
-const MARK: &str = "bench-";
+const PREFIX: &str = "bench-";
 
 /// The certificate in a cell, whatever the peer wraps it in.
 fn named_in(cell: &[u8]) -> Option<String> {
-    let begin = cell.windows(MARK.len()).position(|part| part == MARK.as_bytes())?;
-    Some(String::from_utf8_lossy(cell.get(begin..begin + MARK.len() + 5)?).into_owned())
+    let begin = cell.windows(PREFIX.len()).position(|part| part == PREFIX.as_bytes())?;
+    Some(String::from_utf8_lossy(cell.get(begin..begin + PREFIX.len() + 5)?).into_owned())
 }
 
-/// Reads through a connection that is closed at once, as another process would.
+/// Opens and closes a connection for each read, as another process would.
 async fn certificates(site: &Site, (file, select): (&str, &'static str)) -> HashSet<String> {
     let options = SqliteConnectOptions::new().filename(site.path(file)).busy_timeout(Duration::from_secs(10));
     let Ok(mut connection) = SqliteConnection::connect_with(&options).await else { return HashSet::new() };
@@ -182,9 +182,9 @@ fn apalis() -> PathBuf {
     folder().join("apalis/release/apalis-peer")
 }
 
-fn python(site: &Site, program: &str, does: &str) -> Command {
+fn python(site: &Site, program: &str, subcommand: &str) -> Command {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/peers/python").join(program);
-    let mut command = site.command(folder().join("venv/bin/python"), &[path.to_str().unwrap(), does]);
+    let mut command = site.command(folder().join("venv/bin/python"), &[path.to_str().unwrap(), subcommand]);
     command.env("PYTHONPYCACHEPREFIX", folder().join("pycache"));
     command
 }

@@ -11,7 +11,7 @@ use super::site::Site;
 use super::worker::Worker;
 
 const LATENCY: Duration = Duration::from_millis(50);
-/// The longest time that is waited for, and reported.
+/// The longest wait; reported if nothing arrives.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// After this, the worker's start is over.
 const SETTLING: Duration = Duration::from_secs(3);

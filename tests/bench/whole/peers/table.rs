@@ -1,4 +1,4 @@
-//! All peers in one table for a README: a column for each, a line for each figure.
+//! A Markdown table of all peers: a column for each, a row for each figure.
 
 use std::time::Duration;
 
@@ -35,17 +35,17 @@ pub(super) fn of(all: &[Measured]) -> String {
     for (index, work) in first.works.iter().enumerate() {
         let work = format!("{} certificates at {} ms: ", work.rows, work.latency.as_millis());
         let of = |measured: &Measured, cell: &dyn Fn(&Work) -> String| cell(&measured.works[index]);
-        line(format!("{work}worst second"), &|one| of(one, &|work| work.worst_second.to_string()));
+        line(format!("{work}worst sliding second"), &|one| of(one, &|work| work.worst_second.to_string()));
         line(format!("{work}use of the limit"), &|one| of(one, &use_of_limit));
         line(format!("{work}throttled"), &|one| of(one, &|work| format!("{} of {}", work.throttled, work.requests)));
-        line(format!("{work}simulator held up"), &|one| of(one, &|work| milliseconds(work.held_up)));
-        line(format!("{work}processor time each"), &|one| {
-            of(one, &|work| against(work.cost, first.works[index].cost, milliseconds(work.cost)))
+        line(format!("{work}longest delay of the simulator"), &|one| of(one, &|work| milliseconds(work.held_up)));
+        line(format!("{work}CPU time per submission"), &|one| {
+            of(one, &|work| with_ratio(work.cost, first.works[index].cost, milliseconds(work.cost)))
         });
     }
     line("memory".to_owned(), &|one| {
         let (own, other) = (memory(first), memory(one));
-        against(Duration::from_millis(other), Duration::from_millis(own), format!("{:.1} MB", kilobytes(other)))
+        with_ratio(Duration::from_millis(other), Duration::from_millis(own), format!("{:.1} MB", kilobytes(other)))
     });
     line("pick-up, median and longest".to_owned(), &|one| {
         format!("{}, {}", milliseconds(one.pickup.median), milliseconds(one.pickup.longest))
@@ -53,12 +53,12 @@ pub(super) fn of(all: &[Measured]) -> String {
     line("kill -9: taken, no result yet".to_owned(), &|one| one.kill.taken.to_string());
     line("kill -9: lost".to_owned(), &|one| one.kill.lost.to_string());
     line("kill -9: committed again".to_owned(), &|one| one.kill.repeated.to_string());
-    line("kill -9: without a result for ever".to_owned(), &|one| one.kill.unsettled.to_string());
-    line("kill -9: worst second".to_owned(), &|one| one.kill.worst_second.to_string());
+    line("kill -9: without a result forever".to_owned(), &|one| one.kill.unsettled.to_string());
+    line("kill -9: worst sliding second".to_owned(), &|one| one.kill.worst_second.to_string());
     line("kill -9: time to recover".to_owned(), &|one| recovery(&one.kill));
     line("power loss, as configured".to_owned(), &|one| power_loss(&one.about).to_owned());
     line("journal_mode, synchronous".to_owned(), &|one| settings(&one.about));
-    line("syncs for each".to_owned(), &|one| format!("{:.2}", one.syncs));
+    line("syncs per submission".to_owned(), &|one| format!("{:.2}", one.syncs));
     table.to_string()
 }
 
@@ -72,8 +72,8 @@ fn use_of_limit(work: &Work) -> String {
 }
 
 /// A cost, and its ratio to the first peer's.
-fn against(cost: Duration, first: Duration, told: String) -> String {
-    if cost == first || first.is_zero() { told } else { format!("{told} ({:.1}x)", cost.div_duration_f64(first)) }
+fn with_ratio(cost: Duration, first: Duration, text: String) -> String {
+    if cost == first || first.is_zero() { text } else { format!("{text} ({:.1}x)", cost.div_duration_f64(first)) }
 }
 
 fn milliseconds(duration: Duration) -> String {

@@ -15,7 +15,7 @@ use super::super::support::processor_time;
 use super::site::Site;
 
 /// How often the cost is read. What a thread does after the last reading is missed.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A running worker, in a process group of its own.
 pub(super) struct Worker {
@@ -44,8 +44,8 @@ impl Worker {
             let (group, cost, ended) = (process.id(), Arc::clone(&cost), Arc::clone(&ended));
             move || {
                 while !ended.load(Ordering::Relaxed) {
-                    cost.lock().unwrap().look_at(group);
-                    std::thread::sleep(LOOK_INTERVAL);
+                    cost.lock().unwrap().update(group);
+                    std::thread::sleep(POLL_INTERVAL);
                 }
             }
         });
@@ -55,7 +55,7 @@ impl Worker {
     /// The CPU time so far.
     pub(super) fn processor_time(&self) -> Duration {
         let mut cost = self.cost.lock().unwrap();
-        cost.look_at(self.process.id());
+        cost.update(self.process.id());
         cost.threads.values().sum()
     }
 
@@ -81,7 +81,7 @@ impl Drop for Worker {
 }
 
 impl Cost {
-    fn look_at(&mut self, group: u32) {
+    fn update(&mut self, group: u32) {
         let mut memory = 0;
         for process in members(group) {
             memory += peak_memory(&process).unwrap_or_default();

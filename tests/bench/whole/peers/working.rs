@@ -15,7 +15,7 @@ use super::worker::Worker;
 const QUIET: Duration = Duration::from_secs(30);
 /// How long writing the last results may take.
 const WRITING_BACK: Duration = Duration::from_secs(10);
-const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The result.
 #[derive(Debug)]
@@ -77,6 +77,6 @@ fn is_throttled(arrival: &Arrival) -> bool {
 async fn until_written_back(peer: Peer, site: &Site, orders: usize) {
     let since = clock::now().instant;
     while peer.settled(site).await.len() < orders && clock::now().instant - since < WRITING_BACK {
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

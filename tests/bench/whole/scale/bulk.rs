@@ -17,12 +17,12 @@ use super::working::{start, stop};
 const BATCH: i64 = 5_000;
 const PATIENCE: Duration = Duration::from_secs(5);
 const CAP: f64 = 20.0;
-/// The size of the queue before.
+/// The size of the queue at the start.
 const ROWS: i64 = 1_000_000;
 
 /// SQLite's default: a writer checkpoints after this many pages, and releases the lock meanwhile.
 const CHECKPOINTS: &str = "1000";
-/// A writer that never checkpoints takes the lock again at once, which is harder to keep pace with.
+/// A writer that never checkpoints takes the lock again at once, so the daemon rarely gets it.
 const NO_CHECKPOINTS: &str = "0";
 
 /// What the bulk writer observed.
@@ -36,12 +36,12 @@ struct Bulk {
 
 pub(super) async fn measure() -> Vec<Figure> {
     let rows: i64 = bench_size("SCALE_BULK", 1_000_000);
-    let what = format!("while somebody enqueues {rows} rows, {BATCH} a transaction");
+    let what = format!("while another process enqueues {rows} rows, {BATCH} per transaction");
     let (bulk, pace) = beside(rows, CHECKPOINTS).await;
     let mut figures = figures(rows, &what, &bulk, &pace);
     let (_, pace) = beside(rows / 5, NO_CHECKPOINTS).await;
-    figures.push(Figure::told(
-        "use of the cap beside one who checkpoints nothing, and so never lets go",
+    figures.push(Figure::without_target(
+        "use of the limit beside a writer that never checkpoints, and so never releases the lock",
         pace.to_string(),
     ));
     figures
@@ -65,21 +65,26 @@ fn figures(rows: i64, what: &str, bulk: &Bulk, pace: &Pace) -> Vec<Figure> {
     #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "millions")]
     let per_second = rows as f64 / (bulk.to - bulk.from).as_secs_f64();
     vec![
-        Figure::wanted(format!("use of the cap {what}"), pace.to_string(), "at least 97 %", pace.use_of_cap >= 0.97),
-        Figure::wanted(
-            format!("worst second {what}"),
+        Figure::with_target(
+            format!("use of the limit {what}"),
+            pace.to_string(),
+            "at least 97 %",
+            pace.use_of_cap >= 0.97,
+        ),
+        Figure::with_target(
+            format!("worst sliding second {what}"),
             pace.worst_second.to_string(),
             "at most 20",
             pace.worst_second <= 20,
         ),
-        Figure::wanted(
-            "their transactions that were refused the lock",
+        Figure::with_target(
+            "its transactions that didn't get the lock",
             bulk.refused.to_string(),
             "none",
             bulk.refused == 0,
         ),
-        Figure::told(
-            "their rows a second meanwhile",
+        Figure::without_target(
+            "its rows per second",
             format!("{per_second:.0}, the slowest transaction {} ms", bulk.slowest.as_millis()),
         ),
     ]
@@ -136,7 +141,7 @@ async fn enqueue(bench: &Bench, rows: i64, checkpoints: &'static str) -> Bulk {
 }
 
 async fn insert(connection: &mut SqliteConnection, after: i64, up_to: i64) -> Result<(), sqlx::Error> {
-    // Numbers that no other row has.
+    // No other row has these numbers.
     let statement = format!(
         "WITH RECURSIVE n(i) AS (SELECT 1000000001 + ? UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000 + ?)
          INSERT INTO submissions (certificate_id, priority) SELECT {ID}, i % 4 FROM n"

@@ -15,7 +15,7 @@ use super::super::report::percentile;
 
 /// A shared machine is sometimes slow for many batches in a row, so the median of five series' 99th percentiles counts.
 const SERIES: usize = 500;
-const TURNS: usize = 5 * SERIES;
+const BATCHES: usize = 5 * SERIES;
 
 /// The times of batches of one kind.
 pub(super) struct Times {
@@ -23,14 +23,14 @@ pub(super) struct Times {
     pub(super) p99: Duration,
 }
 
-/// The times of batches.
-pub(super) struct Turns {
+/// The times of both kinds of batches.
+pub(super) struct BatchTimes {
     pub(super) claiming: Times,
     pub(super) recording: Times,
 }
 
 /// Claims this many rows per batch, on a copy of the database in this directory.
-pub(super) async fn measure(database: &Path, directory: &Path, rows: i64, each: usize) -> Turns {
+pub(super) async fn measure(database: &Path, directory: &Path, rows: i64, each: usize) -> BatchTimes {
     let directory = tempfile::tempdir_in(directory).unwrap();
     let copy = directory.path().join("queue.db");
     std::fs::copy(database, &copy).expect("there is room for a copy");
@@ -42,22 +42,23 @@ pub(super) async fn measure(database: &Path, directory: &Path, rows: i64, each: 
     queue.begin_run(&run).await.unwrap();
     let (mut claiming, mut recording) = (Vec::new(), Vec::new());
     let mut newest = rows;
-    for _ in 0..TURNS {
+    for _ in 0..BATCHES {
         let since = clock::now().instant;
         let claims = queue.batch(&run, clock::now(), 0, &batch(Vec::new(), each, &policy)).await.unwrap().claims;
         claiming.push(clock::now().instant - since);
-        assert_eq!(claims.len(), each, "so many are due");
+        assert_eq!(claims.len(), each, "enough rows are due");
         let results = claims.iter().map(|claim| submitted(claim, &policy)).collect();
         let request = batch(results, 0, &policy);
         let since = clock::now().instant;
         queue.batch(&run, clock::now(), 0, &request).await.unwrap();
         recording.push(clock::now().instant - since);
-        let again: Vec<NewSubmission> = claims.iter().zip(newest..).map(|(_, number)| submission(number + 1)).collect();
-        newest += i64::try_from(again.len()).unwrap();
-        queue.enqueue(&again).await.unwrap();
+        let replacements: Vec<NewSubmission> =
+            claims.iter().zip(newest..).map(|(_, number)| submission(number + 1)).collect();
+        newest += i64::try_from(replacements.len()).unwrap();
+        queue.enqueue(&replacements).await.unwrap();
     }
     queue.close().await.unwrap();
-    Turns { claiming: Times::of(&claiming), recording: Times::of(&recording) }
+    BatchTimes { claiming: Times::of(&claiming), recording: Times::of(&recording) }
 }
 
 fn batch(results: Vec<Completed>, commits: usize, policy: &Policy) -> BatchRequest {
@@ -82,7 +83,7 @@ fn submission(number: i64) -> NewSubmission {
 
 impl Times {
     fn of(times: &[Duration]) -> Self {
-        let at = |times: &[Duration], part| percentile(times, part).expect("there were turns");
+        let at = |times: &[Duration], part| percentile(times, part).expect("there were batches");
         let p99s: Vec<Duration> = times.chunks(SERIES).map(|series| at(series, 0.99)).collect();
         Self { p50: at(times, 0.5), p99: at(&p99s, 0.5) }
     }

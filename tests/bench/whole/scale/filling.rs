@@ -21,7 +21,7 @@ pub(super) const ID: &str = "printf('%08x', (i * 2654435761) & 4294967295)";
 /// twenty is submitted and one in a hundred failed, with their requests on record.
 pub(super) async fn fill(bench: &Bench, rows: i64) {
     let mut connection = bench.connect().await;
-    // It needn't survive a power cut, and each page is written once.
+    // The data needn't survive a power loss, and each page is written once.
     run(&mut connection, "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA cache_size = -2000000").await;
     let mut done = 0;
     while done < rows {
@@ -41,7 +41,7 @@ pub(super) async fn fill(bench: &Bench, rows: i64) {
 }
 
 async fn insert(connection: &mut SqliteConnection, rows: i64, after: i64, up_to: i64) {
-    // 7919 is prime and divides none of the sizes, so each distance from now occurs once.
+    // 7919 is prime and divides none of the sizes, so no two rows are equally far from now.
     let statement = format!(
         "WITH RECURSIVE n(i) AS (SELECT ? + 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
          INSERT INTO submissions (certificate_id, priority, due_at)
@@ -58,7 +58,7 @@ async fn insert(connection: &mut SqliteConnection, rows: i64, after: i64, up_to:
         .unwrap();
 }
 
-/// The steps that finish a commit, for all of these rows at once.
+/// The statements that claim and finish a commit, for all matching rows at once.
 fn finish(which: &str, state: &str, result: &str) -> String {
     format!(
         "BEGIN;

@@ -45,15 +45,15 @@ pub(super) async fn measure(bench: &Bench, rows: i64) -> Working {
     let mut statuses = Vec::new();
     for _ in 0..5 {
         let since = clock::now().instant;
-        let shown = output(bench.command(&["status"])).await;
+        let status = output(bench.command(&["status"])).await;
         statuses.push(clock::now().instant - since);
-        assert!(shown.status.success(), "{shown:?}");
+        assert!(status.status.success(), "{status:?}");
     }
     let peak_kb = daemon.peak_memory_kb();
     let log = stop(daemon).await;
     if per_second < FULL_PACE {
         let unusual = log.iter().filter(|line| event_of(line) != "submitted");
-        unusual.for_each(|line| eprintln!("{rows} rows, slowly: {line}"));
+        unusual.for_each(|line| eprintln!("{rows} rows, below the target: {line}"));
     }
     Working { ready: ready.max(took), peak_kb, per_second, status: percentile(&statuses, 0.5).expect("there are five") }
 }

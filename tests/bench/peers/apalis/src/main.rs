@@ -1,8 +1,7 @@
 //! certcommit's work, done with apalis and its SQLite storage.
 //!
-//! `work` runs the worker; `feed` enqueues the certificates of each line of standard input, and answers each line once
-//! they are enqueued; `about` tells versions and the settings of the database. The environment has BENCH_DATABASE,
-//! BENCH_ENDPOINT and the keys.
+//! `work` runs the worker. `feed` enqueues the certificates on each line of standard input, then prints `ok`. `about` prints
+//! the version and the settings of the database. The environment has BENCH_DATABASE, BENCH_ENDPOINT and the keys.
 
 use std::io::BufRead as _;
 use std::sync::Arc;
@@ -15,12 +14,12 @@ use certcommit::tencent::{Action, Client, ClientSettings, Credentials};
 
 const QUEUE: &str = "certificates";
 const MAX_TRIES: usize = 8;
-/// An outside process's tasks are found by polling alone; its update hook sees its own process's.
+/// Only polling finds tasks from other processes; the update hook sees only its own process's.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// A worker that is silent for two of these is dead, and its tasks go to another. The default is 30 s.
+/// A worker that misses two is considered dead, and its tasks go to another. The default is 30 s.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// One in 50 ms, rather than twenty in a second: its windows begin anew, and twenty at the end of one and twenty at the
-/// beginning of the next are forty in a sliding second.
+/// One per 50 ms, rather than twenty per second: its windows are consecutive, so twenty at the end of one and twenty at the
+/// start of the next make forty in a sliding second.
 const PACE: (u64, Duration) = (1, Duration::from_millis(50));
 
 struct Api {
@@ -39,12 +38,12 @@ async fn main() -> Result<(), BoxDynError> {
         Some("work") => work(storage).await,
         Some("feed") => feed(storage).await,
         Some("about") => about(&pool).await,
-        _ => Err("work, feed or about".into()),
+        _ => Err("usage: apalis-peer work|feed|about".into()),
     }
 }
 
 async fn work(storage: SqliteStorage<String>) -> Result<(), BoxDynError> {
-    // A name that no worker had: one that died holds its name until its heartbeat is missed.
+    // A unique name: a dead worker holds its name until its heartbeat is missed.
     let worker = WorkerBuilder::new(format!("worker-{}", std::process::id()))
         .backend(storage.poll_with_interval(POLL_INTERVAL))
         .data(Arc::new(api()?))
@@ -53,8 +52,8 @@ async fn work(storage: SqliteStorage<String>) -> Result<(), BoxDynError> {
     Ok(worker.run().await?)
 }
 
-/// A task that returns an error is tried again through the queue, and so through the limit; the layer that retries in
-/// place would go past it.
+/// A task that returns an error is retried through the queue, and so within the limit. The retry layer, which retries in
+/// place, would bypass the limit.
 async fn commit(certificate_id: String, api: Data<Arc<Api>>) -> Result<String, BoxDynError> {
     let id = certificate_id.parse().map_err(AbortError::new)?;
     let outcome = api.client.request(RequestKind::Commit, &api.credentials, &id, None, |_| {}).await.outcome;
@@ -77,21 +76,21 @@ async fn feed(mut storage: SqliteStorage<String>) -> Result<(), BoxDynError> {
     Ok(())
 }
 
-/// The storage's `setup` says what to do about power loss to the one connection of the pool that it happens to get; the
-/// others keep SQLite's default. What a worker risks is what its most careless connection does.
+/// The storage's `setup` sets `synchronous` on only one connection of the pool; the others keep SQLite's default. A worker is
+/// only as safe as its least safe connection, so this prints the lowest value.
 async fn about(pool: &SqlitePool) -> Result<(), BoxDynError> {
-    // Connections come back to the pool a moment after they were used.
+    // Connections return to the pool shortly after their use.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let mut connections = Vec::new();
     for _ in 0..pool.size() {
         connections.push(pool.acquire().await?);
     }
-    let (mut journal, mut careless) = (String::new(), i64::MAX);
+    let (mut journal, mut lowest) = (String::new(), i64::MAX);
     for connection in &mut connections {
         journal = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut **connection).await?;
-        careless = careless.min(sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut **connection).await?);
+        lowest = lowest.min(sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut **connection).await?);
     }
-    println!("apalis-sqlite 1.0.0\t{journal}\t{careless}");
+    println!("apalis-sqlite 1.0.0\t{journal}\t{lowest}");
     Ok(())
 }
 

@@ -9,8 +9,8 @@ use super::run::Run;
 use crate::clock::Now;
 use crate::submission::{CertificateId, Evidence, OutcomeClass, RequestKind, VerifyPolicy, effects};
 
-/// No more requests of one certificate than this are read, except the newest commit; what was before counts as in doubt.
-const MOST_REQUESTS: usize = 500;
+/// At most this many requests of a certificate are read, and its newest commit. Earlier ones count as in doubt.
+const MAX_REQUESTS: usize = 500;
 
 /// A request on record.
 struct Request {
@@ -21,7 +21,7 @@ struct Request {
 }
 
 /// A row of `requests`: its number, kind, outcome, `run_id` and `run_ms`.
-type Line = (i64, String, Option<String>, String, i64);
+type RequestRow = (i64, String, Option<String>, String, i64);
 
 /// Gathers the evidence for a certificate.
 pub(super) async fn evidence(
@@ -31,7 +31,7 @@ pub(super) async fn evidence(
     now: Now,
     verify: &VerifyPolicy,
 ) -> Result<Evidence, QueueError> {
-    let mut lines: Vec<Line> = sqlx::query_as(
+    let mut rows: Vec<RequestRow> = sqlx::query_as(
         // The index has each kind in the order of the numbers, so the two are merged without sorting.
         "SELECT number, kind, outcome, run_id, run_ms FROM requests WHERE certificate_id = ?1 AND kind = 'commit'
          UNION ALL
@@ -39,15 +39,15 @@ pub(super) async fn evidence(
           ORDER BY number DESC LIMIT CAST(?2 AS INTEGER)",
     )
     .bind(certificate_id.as_str())
-    .bind(i64::try_from(MOST_REQUESTS).unwrap_or(i64::MAX))
+    .bind(i64::try_from(MAX_REQUESTS).unwrap_or(i64::MAX))
     .fetch_all(&mut *connection)
     .await
     .map_err(QueueError::of("reading the record of requests"))?;
-    let complete = lines.len() < MOST_REQUESTS;
-    if !complete && !lines.iter().any(|(_, kind, ..)| kind == RequestKind::Commit.as_str()) {
-        lines.extend(newest_commit(connection, certificate_id).await?);
+    let complete = rows.len() < MAX_REQUESTS;
+    if !complete && !rows.iter().any(|(_, kind, ..)| kind == RequestKind::Commit.as_str()) {
+        rows.extend(newest_commit(connection, certificate_id).await?);
     }
-    let requests = lines.into_iter().rev().map(Request::from);
+    let requests = rows.into_iter().rev().map(Request::from);
     let evidence = weigh(requests, complete, (&run.id, run.millis_at(now)), verify);
     let placed = evidence.placed || is_order_on_record(connection, certificate_id).await?;
     Ok(Evidence { placed, ..evidence })
@@ -58,7 +58,7 @@ pub(super) fn none(run: &Run, now: Now) -> Evidence {
     Evidence { age: since_start(run.millis_at(now)), ..Evidence::none() }
 }
 
-/// Whether an order is on record, of whatever age, or was established by an operator.
+/// Whether an order is on record, of whatever age, or established by an operator.
 async fn is_order_on_record(
     connection: &mut SqliteConnection,
     certificate_id: &CertificateId,
@@ -77,7 +77,7 @@ async fn is_order_on_record(
 async fn newest_commit(
     connection: &mut SqliteConnection,
     certificate_id: &CertificateId,
-) -> Result<Option<Line>, QueueError> {
+) -> Result<Option<RequestRow>, QueueError> {
     sqlx::query_as(
         "SELECT number, kind, outcome, run_id, run_ms FROM requests WHERE certificate_id = ? AND kind = 'commit'
           ORDER BY number DESC LIMIT 1",
@@ -88,9 +88,9 @@ async fn newest_commit(
     .map_err(QueueError::of("reading the record of requests"))
 }
 
-impl From<Line> for Request {
+impl From<RequestRow> for Request {
     /// An outcome that is missing, or that this version doesn't know, proves nothing.
-    fn from((_, kind, outcome, run_id, run_ms): Line) -> Self {
+    fn from((_, kind, outcome, run_id, run_ms): RequestRow) -> Self {
         let kind = kind.parse().unwrap_or(RequestKind::Readback);
         let outcome = outcome.and_then(|outcome| outcome.parse().ok()).unwrap_or(OutcomeClass::unknown(kind));
         Self { kind, outcome, run_id, run_ms }
@@ -133,7 +133,7 @@ impl Request {
     }
 }
 
-/// The least time that passed between two moments: between runs, the time since the start of the later one.
+/// The time that passed between two moments; between moments of two runs, a lower bound: the time since the later run started.
 fn elapsed((run_then, then): Moment<'_>, (run_now, now): Moment<'_>) -> Duration {
     since_start(if run_then == run_now { now.saturating_sub(then) } else { now })
 }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_readback_counts_by_the_least_time_that_passed_since_the_commit() {
+    fn a_readback_counts_by_a_lower_bound_of_the_time_since_the_commit() {
         let counted = |commit_ms, read_run, read_ms| {
             let doubt = commit(OutcomeClass::InDoubt, "this", commit_ms);
             let evidence = weighed(vec![doubt, negative(read_run, read_ms)]);

@@ -4,14 +4,14 @@ use super::diagnosis::{Condition, Diagnosis};
 use crate::clock::UnixMillis;
 use crate::submission::State;
 
-/// Where the text begins.
-const LABEL: usize = 13;
-/// From nothing to the most.
+/// The column where the text begins.
+const LABEL_WIDTH: usize = 13;
+/// From the least to the most.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// A minute in which nothing succeeded.
-const NOTHING: char = '·';
+const NO_BAR: char = '·';
 
-/// How much a line wants to be seen.
+/// How urgent a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
@@ -20,7 +20,7 @@ pub(super) enum Tone {
     Alarm,
 }
 
-/// A line: its label, and what it tells.
+/// A line: a label and a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) tone: Tone,
@@ -37,11 +37,11 @@ impl Line {
         Self { tone, ..self }
     }
 
-    /// The line as it is printed, in at most so many characters.
-    pub(super) fn print(&self, width: usize, colours: bool) -> String {
-        let label: String = format!("{:LABEL$}", self.label).chars().take(width).collect();
+    /// The line as it is printed, truncated to `width` characters.
+    pub(super) fn print(&self, width: usize, colors: bool) -> String {
+        let label: String = format!("{:LABEL_WIDTH$}", self.label).chars().take(width).collect();
         let text: String = self.text.chars().take(width.saturating_sub(label.chars().count())).collect();
-        let painted = match (colours, self.tone) {
+        let painted = match (colors, self.tone) {
             (false, _) | (_, Tone::Plain) => label,
             (true, Tone::Good) => format!("\u{1b}[1;32m{label}\u{1b}[0m"),
             (true, Tone::Attention) => format!("\u{1b}[1;33m{label}\u{1b}[0m"),
@@ -51,8 +51,8 @@ impl Line {
     }
 }
 
-/// Everything, the most urgent first, in lines of at most this width.
-pub(super) fn view(diagnosis: &Diagnosis, width: usize) -> Vec<Line> {
+/// All lines, the most urgent first, wrapped at this width.
+pub(super) fn lines_of(diagnosis: &Diagnosis, width: usize) -> Vec<Line> {
     let mut lines = vec![headline(diagnosis)];
     lines.extend(diagnosis.damage().map(|damage| Line::new("damage", damage).toned(Tone::Alarm)));
     lines.extend(diagnosis.why().map(|why| Line::new("why", why)));
@@ -83,7 +83,9 @@ fn headline(diagnosis: &Diagnosis) -> Line {
     let alarm = if open > 0 { Tone::Alarm } else { Tone::Plain };
     match diagnosis.condition() {
         Condition::Running => Line::new("RUNNING", format!("up{since}{process}")).toned(Tone::Good),
-        Condition::PausedByHand => Line::new("PAUSED", format!("by hand; up{since}{process}")).toned(Tone::Attention),
+        Condition::PausedByOperator => {
+            Line::new("PAUSED", format!("by hand; up{since}{process}")).toned(Tone::Attention)
+        }
         Condition::PausedAtStart => {
             Line::new("PAUSED", format!("by certcommit, until you resume it; up{since}{process}"))
                 .toned(Tone::Attention)
@@ -94,32 +96,32 @@ fn headline(diagnosis: &Diagnosis) -> Line {
         Condition::ReadbackPaused => {
             Line::new("RUNNING", format!("without readback; up{since}{process}")).toned(Tone::Alarm)
         }
-        Condition::Stopping => Line::new("STOPPING", format!("waits for requests on the way{process}")),
+        Condition::Stopping => Line::new("STOPPING", format!("waiting for requests in flight{process}")),
         Condition::Silent => {
             let silent = duration(diagnosis.silent_for());
-            Line::new("SILENT", format!("it lives and has written nothing for {silent}{process}")).toned(Tone::Alarm)
+            Line::new("SILENT", format!("alive, but has written nothing for {silent}{process}")).toned(Tone::Alarm)
         }
-        Condition::Starting => Line::new("STARTING", "it holds the queue and has not begun"),
-        Condition::Ended => Line::new("NOT RUNNING", format!("{waiting}it ended in good order")).toned(alarm),
+        Condition::Starting => Line::new("STARTING", "holds the queue, but has written nothing yet"),
+        Condition::Stopped => Line::new("NOT RUNNING", format!("{waiting}it shut down cleanly")).toned(alarm),
         Condition::Died => {
-            Line::new("NOT RUNNING", format!("{waiting}it did NOT end in good order")).toned(Tone::Alarm)
+            Line::new("NOT RUNNING", format!("{waiting}it did NOT shut down cleanly")).toned(Tone::Alarm)
         }
         Condition::NeverRan => {
-            Line::new("NOT RUNNING", format!("{waiting}no daemon ever ran on this queue")).toned(alarm)
+            Line::new("NOT RUNNING", format!("{waiting}no daemon has ever run on this queue")).toned(alarm)
         }
     }
 }
 
 fn counts(diagnosis: &Diagnosis) -> [Line; 2] {
-    let told = |states: &[State]| {
+    let list = |states: &[State]| {
         let counts = states.iter().map(|state| {
             format!("{} {}", grouped(diagnosis.status.counts.of(*state)), state.as_str().replace('_', " "))
         });
         counts.collect::<Vec<_>>().join(", ")
     };
     [
-        Line::new("open", told(&[State::Pending, State::InFlight, State::InDoubt])),
-        Line::new("closed", told(&[State::Submitted, State::Failed, State::Held, State::Canceled])),
+        Line::new("open", list(&[State::Pending, State::InFlight, State::InDoubt])),
+        Line::new("closed", list(&[State::Submitted, State::Failed, State::Held, State::Canceled])),
     ]
 }
 
@@ -132,22 +134,22 @@ fn rate(diagnosis: &Diagnosis) -> [Line; 2] {
     ]
 }
 
-/// A bar a minute, against the best of them.
+/// One bar per minute, scaled to the best minute.
 fn chart(per_minute: &[i64]) -> String {
-    let most = per_minute.iter().copied().max().unwrap_or(0);
+    let max = per_minute.iter().copied().max().unwrap_or(0);
     let bar = |count: i64| {
-        let step = (count * 8 - 1).checked_div(most).and_then(|step| usize::try_from(step).ok());
-        step.filter(|_| count > 0).and_then(|step| BARS.get(step)).copied().unwrap_or(NOTHING)
+        let step = (count * 8 - 1).checked_div(max).and_then(|step| usize::try_from(step).ok());
+        step.filter(|_| count > 0).and_then(|step| BARS.get(step)).copied().unwrap_or(NO_BAR)
     };
     per_minute.iter().copied().map(bar).collect()
 }
 
 fn time_left(diagnosis: &Diagnosis) -> Option<Line> {
     let left = diagnosis.time_left()?;
-    let text = if let Some(unread) = diagnosis.unread() {
-        format!("unknown: {} in doubt wait to be read back", grouped(unread))
-    } else if !diagnosis.goes_on() {
-        format!("about {} of work, once it goes on", duration(diagnosis.work()))
+    let text = if let Some(in_doubt) = diagnosis.stuck_in_doubt() {
+        format!("unknown: {} in doubt can't be read back", grouped(in_doubt))
+    } else if !diagnosis.sends_commits() {
+        format!("about {} of work, once it resumes", duration(diagnosis.work()))
     } else if diagnosis.status.last_due.is_some_and(|due| due - diagnosis.now >= left) {
         format!(
             "not before {}, when the last is due; about {} of work",
@@ -164,7 +166,7 @@ fn oldest(diagnosis: &Diagnosis) -> Option<Line> {
     let oldest = diagnosis.status.oldest.as_ref()?;
     let age = duration(diagnosis.now - oldest.created_at);
     let (id, state) = (&oldest.certificate_id, oldest.state.replace('_', " "));
-    Some(Line::new("oldest open", format!("{id}, {state}, enqueued {age} ago; its story: certcommit history {id}")))
+    Some(Line::new("oldest open", format!("{id}, {state}, enqueued {age} ago; details: certcommit history {id}")))
 }
 
 fn errors(diagnosis: &Diagnosis) -> Vec<Line> {
@@ -172,21 +174,21 @@ fn errors(diagnosis: &Diagnosis) -> Vec<Line> {
     let errors = diagnosis.status.errors.iter().enumerate();
     errors
         .map(|(index, error)| {
-            let code = error.code.as_deref().unwrap_or("no code: given up for what was read, or by hand");
+            let code = error.code.as_deref().unwrap_or("no code: failed after a readback, or by an operator");
             let more = if error.at_least { "+" } else { "" };
             Line::new(label(index), format!("{}{more} {code}", grouped(error.count)))
         })
         .collect()
 }
 
-/// A line in as many as it takes, broken between words. A word that is too long is left to the terminal.
+/// Wraps a line between words. A word that is wider than a line isn't broken.
 fn wrapped(line: &Line, width: usize) -> Vec<Line> {
-    let room = width.saturating_sub(LABEL).max(20);
+    let text_width = width.saturating_sub(LABEL_WIDTH).max(20);
     let mut texts = vec![String::new()];
     for word in line.text.split(' ') {
         match texts.last_mut() {
             Some(last) if last.is_empty() => last.push_str(word),
-            Some(last) if last.chars().count() + 1 + word.chars().count() <= room => {
+            Some(last) if last.chars().count() + 1 + word.chars().count() <= text_width => {
                 last.push(' ');
                 last.push_str(word);
             }
@@ -213,7 +215,7 @@ pub(super) fn duration(seconds: i64) -> String {
     }
 }
 
-/// A number with its thousands apart.
+/// A number with commas between its thousands.
 fn grouped(number: i64) -> String {
     let digits = number.to_string();
     let length = digits.len();
@@ -222,5 +224,5 @@ fn grouped(number: i64) -> String {
 }
 
 #[cfg(test)]
-#[path = "view_tests.rs"]
+#[path = "text_tests.rs"]
 mod tests;

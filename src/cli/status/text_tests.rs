@@ -9,8 +9,8 @@ fn text(text: &str) -> UntrustedText {
     UntrustedText::of(text)
 }
 
-/// A daemon at work, in the middle of a long queue.
-fn at_work() -> Diagnosis {
+/// A running daemon, in the middle of a long queue.
+fn running() -> Diagnosis {
     let counts: [(State, i64); 6] = [
         (State::Pending, 123_456),
         (State::InFlight, 12),
@@ -45,17 +45,17 @@ fn at_work() -> Diagnosis {
     Diagnosis { status, flaws: Vec::new(), gap: None, read_only: false, alive: true, now: NOW, cap: 20, reads_cap: 10 }
 }
 
-fn shown(diagnosis: &Diagnosis) -> String {
-    view(diagnosis, 80).iter().map(|line| line.print(80, false)).collect::<Vec<_>>().join("\n")
+fn printed(diagnosis: &Diagnosis) -> String {
+    lines_of(diagnosis, 80).iter().map(|line| line.print(80, false)).collect::<Vec<_>>().join("\n")
 }
 
-/// The first lines, up to the counts.
+/// The lines above the counts.
 fn top(diagnosis: &Diagnosis) -> String {
-    shown(diagnosis).split_once("\nopen ").unwrap().0.to_owned()
+    printed(diagnosis).split_once("\nopen ").unwrap().0.to_owned()
 }
 
 #[test]
-fn a_daemon_at_work_is_seen_at_a_glance() {
+fn a_running_daemon_is_shown_with_its_whole_queue() {
     let expected = "\
 RUNNING      up for 3 h 12 min, process 4756
 open         123,456 pending, 12 in flight, 3 in doubt
@@ -63,16 +63,16 @@ closed       87,120 submitted, 17 failed, 0 held, 0 canceled
 rate         19.5/s in the last minute, at most 20/s
              ·▁▃▅██████████████████████████ the last 30 minutes
 time left    about 1 h 45 min, until 2023-11-14T23:58:52Z
-oldest open  abcb1234, in doubt, enqueued 2 h 5 min ago; its story: certcommit
+oldest open  abcb1234, in doubt, enqueued 2 h 5 min ago; details: certcommit
              history abcb1234
 failed with  10,000+ FailedOperation.CertificateNotFound
-             5 no code: given up for what was read, or by hand";
-    assert_eq!(shown(&at_work()), expected);
+             5 no code: failed after a readback, or by an operator";
+    assert_eq!(printed(&running()), expected);
 }
 
 #[test]
 fn a_pause_says_why_and_what_to_do() {
-    let mut by_hand = at_work();
+    let mut by_hand = running();
     by_hand.status.control = Control { paused: true, pause_reason: Some(text("maintenance")), ..Control::default() };
     by_hand.status.daemon.mode = text("paused_by_operator");
     let expected = "\
@@ -80,7 +80,7 @@ PAUSED       by hand; up for 3 h 12 min, process 4756
 why          an operator paused the queue: maintenance
 do           once the operator's reason is over: certcommit resume";
     assert_eq!(top(&by_hand), expected);
-    assert!(shown(&by_hand).contains("time left    about 1 h 45 min of work, once it goes on"));
+    assert!(printed(&by_hand).contains("time left    about 1 h 45 min of work, once it resumes"));
 
     let mut restored = by_hand.clone();
     restored.status.control.pause_code = Some(text("restored_dump"));
@@ -90,7 +90,7 @@ do           once the operator's reason is over: certcommit resume";
     restored.status.control.pause_code = Some(text("something_newer"));
     assert!(top(&restored).contains("why          an operator paused the queue: maintenance"), "{}", top(&restored));
 
-    let mut fault = at_work();
+    let mut fault = running();
     fault.status.daemon.mode = text("paused_by_fault");
     fault.status.daemon.why = Some(text("the API can't be reached: connection refused"));
     fault.status.daemon.why_code = Some(text("api_unreachable"));
@@ -108,75 +108,80 @@ do           once the operator's reason is over: certcommit resume";
 }
 
 #[test]
-fn reading_that_is_paused_is_told_while_the_rest_goes_on() {
-    let mut diagnosis = at_work();
+fn a_paused_readback_is_shown_while_commits_continue() {
+    let mut diagnosis = running();
     let error = r#"{"error":{"code":"UnauthorizedOperation","message":"no","request_id":null}}"#;
     diagnosis.status.daemon.why = Some(text("readback is paused: denied"));
     diagnosis.status.daemon.why_code = Some(text("readback_denied"));
     diagnosis.status.daemon.why_parameters = Some(Parameters::of(error));
-    let told = shown(&diagnosis);
+    let output = printed(&diagnosis);
     assert!(
-        told.starts_with("RUNNING      without readback; up ") && told.contains("ssl:DescribeCertificate"),
-        "{told}"
+        output.starts_with("RUNNING      without readback; up ") && output.contains("ssl:DescribeCertificate"),
+        "{output}"
     );
-    assert!(told.contains("time left    unknown: 3 in doubt wait to be read back"), "{told}");
+    assert!(output.contains("time left    unknown: 3 in doubt can't be read back"), "{output}");
     diagnosis.status.counts = [(State::Pending, 123_471)].into_iter().collect();
-    assert!(shown(&diagnosis).contains("time left    about 1 h 45 min, until "), "{}", shown(&diagnosis));
+    assert!(printed(&diagnosis).contains("time left    about 1 h 45 min, until "), "{}", printed(&diagnosis));
 }
 
 #[test]
-fn a_daemon_that_is_dead_while_submissions_wait_can_not_be_missed() {
-    let mut died = at_work();
+fn a_dead_daemon_is_an_alarm_while_submissions_wait() {
+    let mut died = running();
     died.alive = false;
     let expected = "\
-NOT RUNNING  123,471 waiting to be submitted; it did NOT end in good order
+NOT RUNNING  123,471 waiting to be submitted; it did NOT shut down cleanly
 do           systemctl status certcommit; journalctl -u certcommit -p warning;
              systemctl start certcommit";
     assert_eq!(top(&died), expected);
-    assert!(view(&died, 80)[0].print(80, true).starts_with("\u{1b}[1;41;97mNOT RUNNING"), "in red");
+    assert!(lines_of(&died, 80)[0].print(80, true).starts_with("\u{1b}[1;41;97mNOT RUNNING"), "in red");
 
     let mut ended = died.clone();
     ended.status.daemon.mode = text("stopped");
-    assert!(top(&ended).contains("submitted; it ended in good order\ndo           systemctl start"), "{}", top(&ended));
+    assert!(top(&ended).contains("submitted; it shut down cleanly\ndo           systemctl start"), "{}", top(&ended));
     ended.status.counts = Counts::default();
     ended.status.next_due = None;
-    assert_eq!(top(&ended), "NOT RUNNING  it ended in good order", "then it is no alarm");
-    assert_eq!(view(&ended, 80)[0].tone, Tone::Plain);
+    assert_eq!(top(&ended), "NOT RUNNING  it shut down cleanly");
+    assert_eq!(lines_of(&ended, 80)[0].tone, Tone::Plain, "with an empty queue, it is no alarm");
 
     let mut new = died;
     new.status.daemon = DaemonRow { mode: text("stopped"), ..DaemonRow::default() };
-    assert!(top(&new).starts_with("NOT RUNNING  123,471 waiting to be submitted; no daemon ever ran"), "{}", top(&new));
+    assert!(
+        top(&new).starts_with("NOT RUNNING  123,471 waiting to be submitted; no daemon has ever run"),
+        "{}",
+        top(&new)
+    );
 }
 
 #[test]
-fn a_daemon_that_lives_and_writes_nothing_is_told() {
-    let mut diagnosis = at_work();
+fn a_daemon_that_is_alive_but_writes_nothing_is_silent() {
+    let mut diagnosis = running();
     diagnosis.status.daemon.heartbeat_at = Some(NOW - 36);
     let top = top(&diagnosis);
-    assert!(top.starts_with("SILENT       it lives and has written nothing for 36 s"), "{top}");
+    assert!(top.starts_with("SILENT       alive, but has written nothing for 36 s"), "{top}");
     assert!(top.contains("is the disk full"), "{top}");
     diagnosis.status.daemon.heartbeat_at = Some(NOW - 30);
-    assert!(shown(&diagnosis).starts_with("RUNNING "));
+    assert!(printed(&diagnosis).starts_with("RUNNING "));
 }
 
 #[test]
-fn what_is_due_later_is_not_done_before_it_is_due() {
-    let mut diagnosis = at_work();
+fn the_time_left_includes_the_wait_for_due_times() {
+    let mut diagnosis = running();
     diagnosis.status.counts = [(State::Pending, 100)].into_iter().collect();
-    assert_eq!(diagnosis.time_left(), Some(6), "all of them now");
+    assert_eq!(diagnosis.time_left(), Some(6), "all are due now");
     (diagnosis.status.next_due, diagnosis.status.last_due) = (Some(NOW + 1000), Some(NOW + 1000));
-    assert_eq!(diagnosis.time_left(), Some(1006), "they begin when they are due");
+    assert_eq!(diagnosis.time_left(), Some(1006), "none starts before it is due");
     (diagnosis.status.next_due, diagnosis.status.last_due) = (Some(NOW), Some(NOW + 86_400));
     assert_eq!(diagnosis.time_left(), Some(86_400));
-    let told = "time left    not before 2023-11-15T22:13:20Z, when the last is due; about 6 s of\n             work";
-    assert!(shown(&diagnosis).contains(told), "{}", shown(&diagnosis));
+    let expected =
+        "time left    not before 2023-11-15T22:13:20Z, when the last is due; about 6 s of\n             work";
+    assert!(printed(&diagnosis).contains(expected), "{}", printed(&diagnosis));
     diagnosis.status.counts = Counts::default();
     assert_eq!(diagnosis.time_left(), None);
 }
 
 #[test]
-fn the_pace_is_the_daemons_own_as_long_as_it_lives() {
-    let mut diagnosis = at_work();
+fn the_pace_is_the_daemons_own_while_it_is_alive() {
+    let mut diagnosis = running();
     diagnosis.status.counts = [(State::Pending, 1000)].into_iter().collect();
     diagnosis.status.daemon.pace = Some(10.0);
     assert_eq!(diagnosis.work(), 101);
@@ -188,17 +193,17 @@ fn the_pace_is_the_daemons_own_as_long_as_it_lives() {
 }
 
 #[test]
-fn what_is_in_doubt_takes_as_long_as_reading_it_twice() {
-    let mut diagnosis = at_work();
+fn a_submission_in_doubt_takes_two_readbacks() {
+    let mut diagnosis = running();
     diagnosis.status.counts = [(State::InDoubt, 200_000)].into_iter().collect();
-    assert!(shown(&diagnosis).contains("time left    about 11 h 6 min, until 2023-11-15T09:20:01Z"));
+    assert!(printed(&diagnosis).contains("time left    about 11 h 6 min, until 2023-11-15T09:20:01Z"));
     diagnosis.reads_cap = 5;
     assert_eq!(diagnosis.time_left(), Some(80_001));
 }
 
 #[test]
-fn what_is_wrong_with_the_database_is_told_before_all_else() {
-    let mut diagnosis = at_work();
+fn damage_is_shown_right_below_the_headline() {
+    let mut diagnosis = running();
     diagnosis.gap = Some(RestoreGap::Emptied { made: 308 });
     diagnosis.status.miscounted = true;
     let expected = "\
@@ -213,37 +218,40 @@ damage       this database was emptied: 308 requests were made, and none of them
 }
 
 #[test]
-fn a_read_only_mount_is_told_unless_a_daemon_is_at_work_all_the_same() {
-    let mut diagnosis = at_work();
+fn a_read_only_mount_is_shown_unless_a_daemon_works_despite_it() {
+    let mut diagnosis = running();
     diagnosis.read_only = true;
-    assert!(!shown(&diagnosis).contains("read-only"), "it is mounted so for those who look");
+    assert!(!printed(&diagnosis).contains("read-only"), "the daemon has another mount");
     diagnosis.alive = false;
-    let shown = shown(&diagnosis);
-    assert!(shown.contains("damage       the filesystem of the queue is mounted read-only"), "{shown}");
-    assert!(shown.contains("do           find out why (dmesg, if a disk failed), and mount it read-write"), "{shown}");
+    let output = printed(&diagnosis);
+    assert!(output.contains("damage       the filesystem of the queue is mounted read-only"), "{output}");
+    assert!(
+        output.contains("do           find out why (dmesg, if a disk failed), and mount it read-write"),
+        "{output}"
+    );
 }
 
 #[test]
-fn what_is_held_says_how_to_decide() {
-    let mut diagnosis = at_work();
+fn held_submissions_come_with_the_next_step() {
+    let mut diagnosis = running();
     diagnosis.status.counts = [(State::Held, 2)].into_iter().collect();
-    let shown = shown(&diagnosis);
-    assert!(shown.contains("\nheld         2 for you to decide: SELECT certificate_id, reason FROM"), "{shown}");
+    let output = printed(&diagnosis);
+    assert!(output.contains("\nheld         2 for you to decide: SELECT certificate_id, reason FROM"), "{output}");
 }
 
 #[test]
-fn no_line_is_wider_than_it_may_be() {
-    let mut diagnosis = at_work();
+fn no_line_is_wider_than_the_terminal() {
+    let mut diagnosis = running();
     diagnosis.status.daemon.why = Some(text(&format!("reading back is paused: {}", "words ".repeat(100))));
     for width in [10, 40, 60, 80] {
-        for line in view(&diagnosis, width) {
+        for line in lines_of(&diagnosis, width) {
             assert!(line.print(width, false).chars().count() <= width, "{width}: {line:?}");
         }
     }
 }
 
 #[test]
-fn a_duration_is_told_in_the_unit_that_fits_and_a_number_with_its_thousands_apart() {
+fn durations_have_fitting_units_and_numbers_have_commas() {
     assert_eq!([duration(-5), duration(59), duration(61)], ["0 s", "59 s", "1 min"]);
     assert_eq!([duration(3_661), duration(200_000)], ["1 h 1 min", "2 days"]);
     assert_eq!([grouped(0), grouped(999), grouped(1000), grouped(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
