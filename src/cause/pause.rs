@@ -194,7 +194,7 @@ impl PauseCause {
             | Self::RestoredUnmarked { .. }
             | Self::RestoredBackup { .. }
             | Self::RestoredDump => AFTER_A_RESTORE,
-            Self::ControlLost => "find out whether somebody had paused the queue, and why; then: certcommit resume",
+            Self::ControlLost => "find out whether an operator had paused the queue, and why; then: certcommit resume",
             Self::UncleanShutdown { .. } | Self::HeartbeatInFuture { .. } => IF_RESTORED,
             Self::NoCredentials { .. } | Self::CredentialsExpired { .. } => KEYS_ARE_ASKED_FOR,
             Self::CredentialsRejected { keys, .. } => return keys.replace(),

@@ -59,7 +59,7 @@ fn the_catalogue_says_what_each_code_means_in_a_sentence_of_its_own() {
 }
 
 #[test]
-fn sentences_are_told_apart() {
+fn no_two_causes_have_the_same_sentence() {
     let sentences: BTreeSet<String> = every_cause().iter().map(Cause::to_string).collect();
     assert_eq!(sentences.len(), every_cause().len());
 }
@@ -91,7 +91,7 @@ fn rejected_keys_have_one_remedy_by_their_source() {
 }
 
 #[test]
-fn a_clock_that_is_off_is_told_with_both_times() {
+fn a_clock_that_is_off_is_described_with_both_times() {
     let skew = |theirs| {
         let error = ApiError::new("AuthFailure.SignatureExpire", "expired", Some("r-1"));
         PauseCause::ClockSkew { error, ours: 1_551_113_065, theirs }.to_string()

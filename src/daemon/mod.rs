@@ -1,9 +1,9 @@
 //! The event loop and its components: they claim, pace, send and record requests, and pause and stop the daemon.
 //!
-//! Each component owns its state, takes events in, returns values, and knows when it has to be woken; only the
-//! [event loop](event_loop) calls components. Claims, results and the heartbeat share batches: while requests are in flight,
-//! a result waits for theirs, less than half a second; and while a batch waits for the disk, claims that are durable are sent
-//! in their slots. What becomes of a row is decided in [`submission::next_state`](crate::submission::next_state). Nothing is
+//! Each component owns its state, takes events in, returns values, and knows when it has to be woken; only `event_loop`
+//! calls components. Claims, results and the heartbeat share batches: while requests are in flight, a result waits for
+//! theirs, less than half a second; and while a batch waits for the disk, claims that are durable are sent in their
+//! slots. What becomes of a row is decided in [`submission::next_state`](crate::submission::next_state). Nothing is
 //! retried here: a row that is to be tried again is due again.
 
 mod batch_schedule;

@@ -32,7 +32,7 @@ impl StopReason {
     /// For the log.
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Self::Asked => "it was told to",
+            Self::Asked => "it was asked to",
             Self::NothingLeft => "nothing is left to do",
             Self::Fault => "it can't go on",
             Self::Database => "the database ends it",

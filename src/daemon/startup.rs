@@ -151,7 +151,7 @@ async fn open(database: &DatabaseSettings) -> Result<(DaemonLock, Queue), QueueE
     }
     if let Some(kind) = queue.unsafe_filesystem() {
         tracing::warn!(
-            "{} lies on a filesystem ({kind}) that another program or the machine's host serves, as \
+            "{} is on a filesystem ({kind}) that another program or the machine's host serves, as \
              database.unsafe_filesystem allows: nothing on the other side may open the queue, and locks hold only if \
              whoever serves it makes them hold",
             queue.path().display(),
