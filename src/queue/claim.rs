@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnection;
 
-use super::due::{self, DueLimits, DueRow, HIGHEST_PRIORITY, PRIORITIES, Valid};
+use super::due_order::{self, DueLimits, DueRow, HIGHEST_PRIORITY, PRIORITIES, Valid};
 use super::error::QueueError;
 use super::postpone::{self, Obstacle, Waiting};
 use super::recorded_evidence;
@@ -128,7 +128,7 @@ impl Selection<'_> {
         let first_priority = HIGHEST_PRIORITY - i64::from(probe.unwrap_or(0)) % PRIORITIES;
         let pending = if probe.is_some() { usize::MAX } else { of_each_priority };
         let limits = DueLimits { in_doubt, of_each_priority, pending, first_priority };
-        let due = due::due(self.connection, self.now, limits).await?;
+        let due = due_order::due(self.connection, self.now, limits).await?;
         self.select_in_doubt(&due.in_doubt).await?;
         self.select_pending(&due.pending).await?;
         if due.pending.len() < of_each_priority {
@@ -137,7 +137,7 @@ impl Selection<'_> {
         let of_each_priority = of_each_priority + readbacks + READBACK_FIRST_MARGIN;
         let limits = DueLimits { in_doubt: 0, of_each_priority, pending: usize::MAX, first_priority };
         while self.has_room_for(RequestKind::Commit) {
-            let due = due::due(self.connection, self.now, limits).await?;
+            let due = due_order::due(self.connection, self.now, limits).await?;
             self.select_pending(&due.pending).await?;
             let is_all = !due.may_hide_others(of_each_priority);
             if is_all || !self.postpone_waiting().await? || self.seen.len() >= MAX_EXAMINED {

@@ -7,7 +7,7 @@
 //! | what | files, each before those that it builds on |
 //! | --- | --- |
 //! | a queue as a whole | `open`, `repair`, `backup`, `integrity`, `application_id`, `connection` |
-//! | the daemon's work | `session`, `batch`, `recover`, `partial_results`, `claim`, `due`, `evidence`, `postpone`, `complete`, `write_mode`, `savepoint`, `prune`, `clock_step`, `snapshot`, `run` |
+//! | the daemon's work | `session`, `batch`, `recover`, `partial_results`, `claim`, `due_order`, `recorded_evidence`, `postpone`, `complete`, `write_mode`, `savepoint`, `prune`, `clock_step`, `snapshot`, `run` |
 //! | what operators do and see | `admin`, `status`, `history`, `restore_gap`, `state_counts`, `counts`, `stored_cause`, `untrusted_text` |
 //! | the schema | `schema/`: `rebuild`, `comparison`, `objects`, `tokens`, `migrations` |
 //! | files | `paths`, and `files/`: `wal_watcher`, `daemon_lock`, `restore_marker`, `file_identity`, `shared_file`, `location`, `permission`, `filesystem` |
@@ -22,7 +22,7 @@ mod clock_step;
 mod complete;
 mod connection;
 mod counts;
-mod due;
+mod due_order;
 mod error;
 mod files;
 mod history;

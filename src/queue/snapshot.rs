@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use sqlx::sqlite::SqliteConnection;
 
 use super::counts::Counts;
-use super::due::{IDLE, for_each_priority};
+use super::due_order::{IDLE, for_each_priority};
 use super::error::QueueError;
 use super::run::{Control, Holder};
 use crate::submission::State;

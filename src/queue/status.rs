@@ -2,7 +2,7 @@
 
 use super::connection::Queue;
 use super::counts::Counts;
-use super::due::PRIORITIES;
+use super::due_order::PRIORITIES;
 use super::error::QueueError;
 use super::run::Control;
 use super::snapshot::{Snapshot, snapshot};

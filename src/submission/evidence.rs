@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::effects::{READBACKS_TO_RESEND, Shows, effects};
 use super::outcome_class::{OutcomeClass, RequestKind};
+use super::outcome_effects::{READBACKS_TO_RESEND, Shows, effects};
 use super::policy::VerifyPolicy;
 
 /// What the record of requests shows for a certificate, when a request for it goes out.

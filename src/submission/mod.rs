@@ -6,20 +6,20 @@
 
 mod certificate;
 mod certificate_status;
-mod effects;
 mod evidence;
 mod outcome;
 mod outcome_class;
+mod outcome_effects;
 mod policy;
 mod state;
 mod transition;
 
 pub use certificate::{CertificateId, InvalidCertificateId, VerifyType};
 pub use certificate_status::CertificateStatus;
-pub use effects::{Effects, FaultKind, HealthSignal, RateSignal, Shows, effects};
 pub use evidence::Evidence;
 pub use outcome::Outcome;
 pub use outcome_class::{OutcomeClass, RequestKind};
+pub use outcome_effects::{Effects, FaultKind, HealthSignal, RateSignal, Shows, effects};
 pub use policy::{RetryPolicy, VerifyPolicy};
 pub use state::{ResolvedBy, State};
 pub use transition::{Change, Event, Policy, Row, next_state};

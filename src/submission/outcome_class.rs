@@ -1,4 +1,4 @@
-//! The classes of outcomes. What each means is in [`effects`](super::effects()); the table of error codes that have them is in
+//! The classes of outcomes. What each means is in [`effects`](super::effects); the table of error codes that have them is in
 //! [`tencent`](crate::tencent).
 
 use crate::named_enum::named_enum;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::effects::{Effects, READBACKS_TO_RESEND, Shows, effects};
 use super::evidence::Evidence;
 use super::outcome::Outcome;
 use super::outcome_class::{OutcomeClass, RequestKind};
+use super::outcome_effects::{Effects, READBACKS_TO_RESEND, Shows, effects};
 use super::policy::{RetryPolicy, VerifyPolicy};
 use super::state::{ResolvedBy, State};
 use crate::cause::{ApiError, Quote, RowCause};

@@ -1,6 +1,6 @@
 //! What operators do with the queue.
 
-use super::super::due::{HIGHEST_PRIORITY, PRIORITIES};
+use super::super::due_order::{HIGHEST_PRIORITY, PRIORITIES};
 use super::*;
 use crate::submission::VerifyType;
 
