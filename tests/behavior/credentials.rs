@@ -181,9 +181,9 @@ async fn expired_temporary_credentials_pause_the_queue_until_there_are_new_ones(
 async fn claims_made_while_the_credentials_expire_are_given_back_and_cost_no_try() {
     let bench = bench("cvm-role").await;
     // No result causes a batch before the credentials expire.
-    bench.simulator.set_latency(Duration::from_secs(2), Duration::ZERO);
+    bench.simulator.set_latency(Duration::from_secs(5), Duration::ZERO);
     let metadata = bench.simulator.metadata(Some("certs")).await.unwrap();
-    metadata.set_lifetime(Duration::from_secs(3));
+    metadata.set_lifetime(Duration::from_secs(6));
     let ids = ids(60);
     bench.enqueue(&ids).await;
     let mut daemon = Process::spawn(with_metadata(bench.command_without_credentials(&["run"]), &metadata));

@@ -250,7 +250,9 @@ fn has_code(cause: Option<&Cause>, code: &str) -> bool {
 
 #[tokio::test]
 async fn a_held_row_that_is_retried_is_read_back_first() {
-    let bench = bench().await;
+    let mut bench = bench().await;
+    bench.set("verify.settle", "1s");
+    bench.set("verify.resend_after", "2s");
     bench.simulator.script_commits("unclear", vec![Fault::CutAfter]);
     bench.simulator.script_reads("unclear", vec![shows(Some("SO1"), 99)]);
     bench.simulator.script_commits("refused", vec![Fault::Error(STATUS_REFUSED.to_owned())]);
