@@ -57,7 +57,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Every code that is stored, with its meaning, as the README has them.
+    /// Every code that is stored, with its meaning, as `docs/CAUSES.md` has them.
     pub fn catalogue() -> impl Iterator<Item = (&'static str, &'static str)> {
         let all = [PauseCause::CATALOGUE, RowCause::CATALOGUE];
         all.into_iter().flatten().map(|(code, meaning)| (*code, meaning.trim()))

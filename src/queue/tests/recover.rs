@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// A user's rule that rejects every change of one submission.
+const AUDIT: &str = "CREATE TRIGGER audit BEFORE UPDATE ON submissions WHEN OLD.certificate_id = 'a'
+  BEGIN SELECT RAISE(ABORT, 'not in the audit table'); END";
+
 #[tokio::test]
 async fn submissions_that_an_earlier_run_left_in_flight_become_in_doubt_and_never_pending() {
     let mut site = Site::with(&["a", "b"]).await;
@@ -46,11 +50,7 @@ async fn requests_that_this_run_holds_are_left_alone() {
 async fn an_orphan_that_a_rule_keeps_from_being_settled_does_not_affect_the_others() {
     let mut site = Site::with(&["a", "b"]).await;
     let claims = site.commits(0, 2).await;
-    site.sql(
-        "CREATE TRIGGER audit BEFORE UPDATE ON submissions WHEN OLD.certificate_id = 'a'
-         BEGIN SELECT RAISE(ABORT, 'not in the audit table'); END",
-    )
-    .await;
+    site.sql(AUDIT).await;
     site.restart().await;
     let recovered = site.queue.recover(&site.run, site.at(5), &[], &POLICY).await.unwrap();
     assert_eq!(
@@ -154,11 +154,7 @@ async fn a_partial_result_that_a_rule_keeps_from_being_completed_is_reported_and
     write_partial_result(&mut site, "submitted").await;
     site.enqueue(new("b")).await;
     site.commits(1, 1).await;
-    site.sql(
-        "CREATE TRIGGER audit BEFORE UPDATE ON submissions WHEN OLD.certificate_id = 'a'
-         BEGIN SELECT RAISE(ABORT, 'not in the audit table'); END",
-    )
-    .await;
+    site.sql(AUDIT).await;
     site.restart().await;
     let recovered = site.queue.recover(&site.run, site.at(5), &[], &POLICY).await.unwrap();
     assert_eq!(recovered.rejected, [rejected_write(1, "a", Some(1), "not in the audit table")]);
