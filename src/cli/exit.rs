@@ -129,6 +129,7 @@ impl From<QueueError> for Failure {
             | QueueError::Empty(_)
             | QueueError::Outdated { .. }
             | QueueError::Uncompared
+            | QueueError::DepartureMarker { .. }
             | QueueError::Busy { .. }
             | QueueError::ReadOnlyFilesystem { .. }
             | QueueError::Full(_)

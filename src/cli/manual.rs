@@ -47,6 +47,10 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("/var/lib/certcommit/queue.db.lock", "Held by the daemon, since only one may run per queue."),
     (
+        "/run/certcommit/*.departures",
+        "In memory: the number of the newest commit that was handed to the network. After a crash, it tells which were not.",
+    ),
+    (
         "$CREDENTIALS_DIRECTORY/secret_id, secret_key, token",
         "The credentials that systemd passes with LoadCredential= or LoadCredentialEncrypted=.",
     ),

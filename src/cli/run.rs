@@ -12,6 +12,7 @@ use super::progress_bar::Bar;
 use crate::config::{ConfigError, Settings};
 use crate::daemon::{self, CredentialSource, Ended, Progress, Reloading, Stop, Until};
 use crate::logging::{self, LogLevel};
+use crate::queue::RuntimeDirectories;
 use crate::submission::State;
 
 #[derive(Debug, clap::Args)]
@@ -56,7 +57,8 @@ pub(super) async fn run_daemon(
     let (reload, reloading) = reloading.unzip();
     // Installed before the start. A signal during the start lets the start finish, and then stops the run at once.
     let signals = tokio::spawn(obey_signals(stop, reload)?);
-    let mut daemon = daemon::start(settings, source).await?;
+    let runtime = RuntimeDirectories::of_process(|name| std::env::var_os(name));
+    let mut daemon = daemon::start(settings, source, &runtime).await?;
     if let Some(reloading) = reloading {
         daemon = daemon.reloading(reloading);
     }

@@ -319,11 +319,11 @@ impl BatchWriter {
         Ok(Finished { report, rejected: self.rejected })
     }
 
-    /// Ends without the database, and returns how many results are not written. If only some of its rules are gone, results
-    /// can still be written, and the next run sends nothing twice that is on record.
-    pub(super) async fn give_up(mut self, are_rules_gone: bool, policy: Policy) -> usize {
+    /// Ends with a fault, and returns how many results are not written. If the database still takes results, although some of
+    /// its rules may be gone, they are written, and the next run sends nothing twice that is on record.
+    pub(super) async fn give_up(mut self, takes_results: bool, policy: Policy) -> usize {
         self.collect_all().await;
-        if !are_rules_gone {
+        if !takes_results {
             return self.results.len();
         }
         match self.execute_last(BatchRequest { waive_rules: true, ..BatchRequest::new(policy) }).await {

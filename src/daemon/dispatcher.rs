@@ -9,13 +9,14 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
 use super::circuit_breaker::{BreakerChange, BreakerPolicy, Observation};
+use super::early_readbacks::EarlyReadbacks;
 use super::pipeline::{Pipeline, PipelineSettings};
 use super::request_outcome::{self, Context};
-use crate::cause::{KeySource, RowCause};
+use crate::cause::{KeySource, Quote, RowCause};
 use crate::clock::{self, Now};
 use crate::config::Settings;
 use crate::pacing::Limits;
-use crate::queue::{Claim, ClaimLimits, Completed, FileIdentity, Paces, QueueError};
+use crate::queue::{Claim, ClaimLimits, Completed, DepartureMarker, FileIdentity, Paces, QueueError};
 use crate::submission::{RateSignal, RequestKind};
 use crate::tencent::{Client, Credentials, Exchange};
 
@@ -44,19 +45,23 @@ pub(super) struct Ended {
 pub(super) struct Dispatcher {
     pub(super) commits: Pipeline,
     pub(super) readbacks: Pipeline,
+    early_readbacks: EarlyReadbacks,
     client: Arc<Client>,
+    pub(super) marker: Option<DepartureMarker>,
     requests: JoinSet<Exchange>,
     departed: mpsc::UnboundedSender<Departure>,
     departures: mpsc::UnboundedReceiver<Departure>,
 }
 
 impl Dispatcher {
-    pub(super) fn new(client: Client, settings: &Settings, started: Instant) -> Self {
+    pub(super) fn new(client: Client, marker: Option<DepartureMarker>, settings: &Settings, started: Instant) -> Self {
         let (departed, departures) = mpsc::unbounded_channel();
         Self {
             commits: Pipeline::new(pipeline(settings, settings.rate.per_second), started),
             readbacks: Pipeline::new(pipeline(settings, settings.verify.per_second), started),
+            early_readbacks: EarlyReadbacks::default(),
             client: Arc::new(client),
+            marker,
             requests: JoinSet::new(),
             departed,
             departures,
@@ -116,6 +121,7 @@ impl Dispatcher {
             readbacks: self.readbacks.room(now).min(most),
             skip,
             probe: self.commits.breaker.probe(),
+            early_readbacks_in: self.early_readbacks.allowed_in(now),
             readback_paused: self.readbacks.breaker.fault().is_some(),
         }
     }
@@ -142,10 +148,11 @@ impl Dispatcher {
         returned(excess, &RowCause::PausedUnsent, context).collect()
     }
 
-    /// Sends claims that have a slot. Before each commit, checks that the database's file is still the one that is open.
+    /// Sends claims that have a slot. Before each commit, checks that the database's file is still the one that is open, and
+    /// raises the departure marker.
     ///
     /// # Errors
-    /// When it isn't: the result of the claim that was not sent, and the reason.
+    /// When it isn't, or the marker can't be written: the result of the claim that was not sent, and the reason.
     pub(super) fn send(
         &mut self,
         credentials: &Arc<Credentials>,
@@ -154,14 +161,24 @@ impl Dispatcher {
     ) -> Result<(), Box<(Completed, QueueError)>> {
         for kind in [RequestKind::Commit, RequestKind::Readback] {
             while let Some(claim) = self.pipeline_mut(kind).next(clock::now().instant) {
-                if let (RequestKind::Commit, Err(error)) = (kind, file.check()) {
-                    let unsent = request_outcome::returned(claim, RowCause::DatabaseMovedUnsent, context);
+                if kind == RequestKind::Commit
+                    && let Err(error) = self.clear_for_departure(claim.request, file)
+                {
+                    let has_moved = matches!(error, QueueError::Replaced(_) | QueueError::Linked { .. });
+                    let why = || RowCause::NotSent { why: Quote::new(&error.to_string()) };
+                    let cause = if has_moved { RowCause::DatabaseMovedUnsent } else { why() };
+                    let unsent = request_outcome::returned(claim, cause, context);
                     return Err(Box::new((unsent, error)));
                 }
                 self.spawn(claim, Arc::clone(credentials));
             }
         }
         Ok(())
+    }
+
+    fn clear_for_departure(&mut self, request: i64, file: &FileIdentity) -> Result<(), QueueError> {
+        file.check()?;
+        self.marker.as_mut().map_or(Ok(()), |marker| marker.advance(request))
     }
 
     fn spawn(&mut self, claim: Claim, credentials: Arc<Credentials>) {
@@ -215,6 +232,7 @@ impl Dispatcher {
             RateSignal::Silent => {}
         }
         let breaker = pipeline.breaker.observe(&observation, now.instant);
+        self.early_readbacks.observe(&result, &context.policy.verify, now.instant);
         Some(Ended { result, breaker })
     }
 

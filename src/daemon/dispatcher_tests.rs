@@ -13,7 +13,7 @@ use super::request_outcome::Context;
 use super::startup::client_settings;
 use crate::cause::{KeySource, PauseCause, RowCause};
 use crate::clock::Now;
-use crate::queue::{Completed, Queue, QueueError};
+use crate::queue::{Completed, Queue, QueueError, RuntimeDirectories};
 use crate::submission::{FaultKind, HealthSignal, OutcomeClass, RateSignal, RequestKind, State};
 use crate::tencent::{Client, Credentials};
 
@@ -24,7 +24,7 @@ fn dispatcher() -> (Dispatcher, Context) {
     let (mut settings, context) = (settings(), context());
     settings.api.endpoint = "http://127.0.0.1:1".to_owned();
     let client = Client::new(client_settings(&settings, None)).unwrap();
-    (Dispatcher::new(client, &settings, context.now.instant), context)
+    (Dispatcher::new(client, None, &settings, context.now.instant), context)
 }
 
 fn later(context: Context, by: Duration) -> Context {
@@ -118,6 +118,19 @@ async fn a_commit_does_not_go_out_once_the_database_was_replaced() {
     assert!(matches!(error, QueueError::Replaced(_)), "{error}");
     assert_eq!(unsent.change.unwrap().cause, Some(RowCause::DatabaseMovedUnsent));
     assert_eq!((dispatcher.in_flight(), dispatcher.held().collect::<Vec<_>>()), (0, vec![2]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_departs_after_the_marker_has_its_number() {
+    let (mut dispatcher, context, _directory, queue) = with_queue().await;
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let runtime = RuntimeDirectories::of_process(|name| (name == "RUNTIME_DIRECTORY").then(|| memory.path().into()));
+    dispatcher.marker = Some(runtime.create(queue.files(), "this").unwrap());
+    dispatcher.accept(vec![claim(Commit, 1)], [None; 2], context);
+    dispatcher.send(&credentials(), queue.files(), context).unwrap();
+    dispatcher.marker = None;
+    let departures = runtime.departures(queue.files());
+    assert!(!departures.exclude("this", 1) && departures.exclude("this", 2));
 }
 
 /// A dispatcher whose first slot is open, and a queue.

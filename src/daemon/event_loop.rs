@@ -86,7 +86,7 @@ impl EventLoop {
         Self {
             wal: WalWatcher::on(queue.path()),
             batches: BatchWriter::new(Session::new(queue, marker, run), rejected, now),
-            dispatcher: Dispatcher::new(client, &settings, now),
+            dispatcher: Dispatcher::new(client, daemon.departures, &settings, now),
             credentials,
             maintenance: Maintenance::new(&settings, file.database().to_owned(), daemon.ended_badly, now),
             shutdown: Shutdown::new(until, stop),
@@ -380,8 +380,8 @@ impl EventLoop {
         let refused = match self.shutdown.outcome() {
             Ok(refused) => refused,
             Err(error) => {
-                let is_altered = matches!(error, QueueError::Altered { .. });
-                let unwritten = self.batches.give_up(is_altered, self.settings.policy()).await;
+                let takes_results = matches!(error, QueueError::Altered { .. } | QueueError::DepartureMarker { .. });
+                let unwritten = self.batches.give_up(takes_results, self.settings.policy()).await;
                 return Err(log_stopped_by(error, unwritten));
             }
         };

@@ -20,6 +20,7 @@ mod credentials_tests;
 mod dispatcher;
 #[cfg(test)]
 mod dispatcher_tests;
+mod early_readbacks;
 mod event_loop;
 #[cfg(test)]
 mod fixtures;

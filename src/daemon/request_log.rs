@@ -45,6 +45,7 @@ pub(super) fn log(completed: &Completed, now: UnixMillis) {
 /// The event of the line.
 fn event(completed: &Completed) -> LogEvent {
     let to = completed.change.as_ref().map(|change| change.to);
+    let has_error = completed.outcome.error.is_some();
     match (to, completed.claim.kind, completed.outcome.class) {
         (Some(State::Submitted), ..) => LogEvent::Submitted,
         (Some(State::Failed), ..) => LogEvent::Failed,
@@ -52,10 +53,15 @@ fn event(completed: &Completed) -> LogEvent {
         (_, _, OutcomeClass::Throttled) => LogEvent::Throttled,
         (Some(State::InDoubt), RequestKind::Commit, _) => LogEvent::InDoubt,
         (_, RequestKind::Commit, _) => LogEvent::Retrying,
+        (_, RequestKind::Readback, OutcomeClass::Early) if has_error => LogEvent::InDoubt,
         (
             _,
             RequestKind::Readback,
-            OutcomeClass::Committed | OutcomeClass::NotCommitted | OutcomeClass::DeadEnd | OutcomeClass::Unclear,
+            OutcomeClass::Committed
+            | OutcomeClass::NotCommitted
+            | OutcomeClass::DeadEnd
+            | OutcomeClass::Unclear
+            | OutcomeClass::Early,
         ) => LogEvent::Verified,
         (_, RequestKind::Readback, _) => LogEvent::InDoubt,
     }

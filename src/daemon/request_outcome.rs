@@ -7,7 +7,8 @@ use crate::cause::{KeySource, PauseCause, Quote, RowCause};
 use crate::clock::Now;
 use crate::queue::{Claim, Completed};
 use crate::submission::{
-    Event, FaultKind, HealthSignal, Outcome, OutcomeClass, Policy, RateSignal, RequestKind, effects, next_state,
+    Event, FaultKind, HealthSignal, Outcome, OutcomeClass, Policy, RateSignal, RequestKind, VerifyPolicy, effects,
+    next_state,
 };
 use crate::tencent::{ClockSkew, Exchange};
 
@@ -28,6 +29,7 @@ pub(super) struct Context {
 /// The result of a request that ended with this exchange.
 pub(super) fn ended(claim: Claim, exchange: &Exchange, breaker: &CircuitBreaker, context: Context) -> Completed {
     let outcome = for_the_account(exchange.outcome.clone(), claim.kind, breaker);
+    let outcome = by_evidence(outcome, &claim, &context.policy.verify);
     let change = next_state(&claim.row, claim.kind, &Event::Ended(outcome.clone()), &context.policy, context.dice);
     Completed {
         outcome,
@@ -46,6 +48,16 @@ fn for_the_account(outcome: Outcome, kind: RequestKind, breaker: &CircuitBreaker
     match &outcome.error {
         Some(error) if is_denied && breaker.denies(&error.code) => Outcome { class: OutcomeClass::Account, ..outcome },
         _ => outcome,
+    }
+}
+
+/// A readback that shows no order proves that only once an order has had time to show.
+fn by_evidence(outcome: Outcome, claim: &Claim, verify: &VerifyPolicy) -> Outcome {
+    match claim.kind {
+        RequestKind::Commit => outcome,
+        RequestKind::Readback => {
+            Outcome { class: claim.row.evidence.class_of_readback(outcome.class, verify), ..outcome }
+        }
     }
 }
 

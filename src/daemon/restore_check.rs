@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cause::PauseCause;
 use crate::clock::UnixMillis;
-use crate::queue::{LastRun, Queue, QueueError, RestoreGap, RestoreMarker};
+use crate::queue::{Departures, LastRun, Queue, QueueError, RestoreGap, RestoreMarker};
 
 /// A machine or a daemon that dies is back within minutes. If the last run didn't end in good order, and its last heartbeat is
 /// older than this, the database may be a snapshot or a copy of the files.
@@ -12,21 +12,22 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(15 * 60);
 /// How far this machine's clock may be behind the last heartbeat: as far off as the API accepts.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
-/// Pauses the queue if its restore marker, or the end of the last run, shows that it may have been restored. The event loop logs
-/// the pause.
+/// Pauses the queue if its restore marker, or the end of the last run, shows that it may have been restored. Returns whether it
+/// may. The event loop logs the pause.
 pub(super) async fn check(
     queue: &mut Queue,
     marker: &mut RestoreMarker,
+    departures: &Departures,
     last: Option<LastRun>,
     now: UnixMillis,
-) -> Result<(), QueueError> {
-    if lags_behind(queue, marker).await? {
-        return Ok(());
+) -> Result<bool, QueueError> {
+    if lags_behind(queue, marker, departures).await? {
+        return Ok(true);
     }
     // The database and the marker agree, as they also do if both were restored.
-    let Some(cause) = last.and_then(|last| restored_cause(last, now)) else { return Ok(()) };
+    let Some(cause) = last.and_then(|last| restored_cause(last, now)) else { return Ok(false) };
     let cause = cause.into();
-    queue.set_paused(Some(&cause)).await
+    queue.set_paused(Some(&cause)).await.map(|()| true)
 }
 
 /// Why the database may be older than its last run, if it may be.
@@ -46,8 +47,14 @@ fn restored_cause(last: LastRun, now: UnixMillis) -> Option<PauseCause> {
 /// Pauses a database that lags behind its marker, or was emptied, since it doesn't know what was sent. Its request numbers
 /// continue from the marker, which never goes back: the same backup, restored again, is noticed again. Returns whether it was
 /// paused.
-async fn lags_behind(queue: &mut Queue, marker: &mut RestoreMarker) -> Result<bool, QueueError> {
-    let Some(gap) = queue.gap(marker.number()).await? else {
+async fn lags_behind(
+    queue: &mut Queue,
+    marker: &mut RestoreMarker,
+    departures: &Departures,
+) -> Result<bool, QueueError> {
+    // If both files were restored, the departures, which are in memory, may know of newer requests.
+    let made = marker.number().map(|number| number.max(departures.newest().unwrap_or_default()));
+    let Some(gap) = queue.gap(made).await? else {
         // The marker's last writes were lost with the power, or the daemon died just before them.
         let newest = queue.newest_request().await?;
         if marker.number() != Some(newest) {

@@ -11,7 +11,10 @@ use super::systemd::ServiceManager;
 use crate::clock;
 use crate::config::{ActionName, DatabaseSettings, Settings};
 use crate::logging::LogEvent;
-use crate::queue::{DaemonLock, Opening, Queue, QueueError, Recovered, RestoreMarker, Run};
+use crate::queue::{
+    DaemonLock, DepartureMarker, Departures, FileIdentity, Opening, Queue, QueueError, Recovered, RestoreMarker, Run,
+    RuntimeDirectories,
+};
 use crate::tencent::{Action, Client, CredentialsError, InvalidEndpoint, Proxy, ProxyError, Route, find_route};
 
 /// Why the daemon can't start.
@@ -45,6 +48,8 @@ pub struct Daemon {
     pub(super) settings: Settings,
     pub(super) queue: Queue,
     pub(super) marker: RestoreMarker,
+    /// None if there is no place for it.
+    pub(super) departures: Option<DepartureMarker>,
     pub(super) run: Run,
     pub(super) client: Client,
     pub(super) credentials: CredentialStore,
@@ -73,11 +78,15 @@ impl Daemon {
 }
 
 /// Prepares a run: takes the lock, opens and migrates the database, and settles what the last run left. If the source of the
-/// credentials doesn't respond, the run waits for it.
+/// credentials doesn't respond, the run waits for it. `runtime` is where the departure markers are.
 ///
 /// # Errors
 /// See [`StartError`].
-pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemon, StartError> {
+pub async fn start(
+    settings: Settings,
+    source: CredentialSource,
+    runtime: &RuntimeDirectories,
+) -> Result<Daemon, StartError> {
     let credentials = CredentialStore::obtain(source).await?;
     let route = api_route(&settings)?;
     let client = Client::new(client_settings(&settings, route.clone().proxy()))?;
@@ -111,10 +120,20 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
         tracing::info!("the credentials come from {}", credentials.describe(clock::now().instant));
     }
     let last = queue.last_run().await?;
-    restore_check::check(&mut queue, &mut marker, last, clock::now().unix).await?;
+    let departures = runtime.departures(queue.files());
+    let may_be_restored = restore_check::check(&mut queue, &mut marker, &departures, last, clock::now().unix).await?;
     let ended_badly = last.is_some_and(|last| !last.in_good_order);
     queue.begin_run(&run).await?;
-    let recovered = queue.recover(&run, clock::now(), &[], &settings.policy()).await?;
+    // The file may have another history than the marker.
+    let departures = if may_be_restored { Departures::default() } else { departures };
+    let recovered = queue.recover(&run, clock::now(), &[], &departures, &settings.policy()).await?;
+    if recovered.never_sent > 0 {
+        tracing::info!(
+            count = recovered.never_sent,
+            "{} submissions were claimed and never sent when the last run ended; they are pending again",
+            recovered.never_sent,
+        );
+    }
     if recovered.in_doubt > 0 {
         tracing::warn!(
             event = LogEvent::InDoubt.as_str(),
@@ -123,6 +142,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
             recovered.in_doubt,
         );
     }
+    let departures = create_marker(runtime, queue.files(), &run);
     // The clock of the last run, or of the program that enqueued, may have been ahead.
     queue.follow_clock(clock::now()).await?;
     queue.shorten_busy_timeout().await?;
@@ -130,6 +150,7 @@ pub async fn start(settings: Settings, source: CredentialSource) -> Result<Daemo
         settings,
         queue,
         marker,
+        departures,
         run,
         client,
         credentials,
@@ -158,6 +179,23 @@ async fn open(database: &DatabaseSettings) -> Result<(DaemonLock, Queue), QueueE
         );
     }
     Ok((lock, queue))
+}
+
+/// Starts the marker of this run. Without it, the daemon works as well, and a crash costs more readbacks.
+fn create_marker(runtime: &RuntimeDirectories, database: &FileIdentity, run: &Run) -> Option<DepartureMarker> {
+    match runtime.create(database, &run.id) {
+        Ok(marker) => {
+            tracing::debug!("the departure marker is {}", marker.path().display());
+            Some(marker)
+        }
+        Err(error) => {
+            tracing::info!(
+                "no directory in memory is fit for the departure marker ({error}), so after a crash, everything that was \
+                 claimed is read back before it is sent"
+            );
+            None
+        }
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<MetricsServer, StartError> {

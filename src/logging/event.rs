@@ -41,7 +41,7 @@ events! {
         [CertificateId State Cause Try Outcome OrderId Status RequestId ErrorCode ErrorMessage HttpStatus DurationMs];
     InDoubt = "in_doubt", WARN, "A commit may have placed an order; the certificate is read back.",
         [CertificateId State Cause Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue Count];
-    Verified = "verified", INFO, "A certificate was read back, and the result decides what happens next.",
+    Verified = "verified", INFO, "A certificate was read back, and the reply shows its status.",
         [CertificateId State Cause Try Outcome OrderId Status RequestId HttpStatus DurationMs NextDue];
     Held = "held", WARN, "The daemon can't decide what a readback means; an operator has to.",
         [CertificateId State Cause Try Outcome OrderId Status RequestId ErrorCode ErrorMessage HttpStatus DurationMs];

@@ -2,6 +2,7 @@
 //! request and, for a commit, moves the submission to in flight.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnection;
@@ -22,7 +23,7 @@ const READBACK_FIRST_MARGIN: usize = 32;
 const MAX_EXAMINED: usize = 512;
 /// A second selection looks past rows whose claims a rule rejected.
 const ROUNDS: usize = 2;
-/// A selection looks past this many unsettled rows in doubt, which are due only if the clock was set forward.
+/// A selection looks past this many unsettled rows in doubt, and makes those due later that it doesn't select.
 const UNSETTLED_MARGIN: usize = 64;
 
 /// A submission for which a request is about to be sent.
@@ -54,6 +55,8 @@ pub struct ClaimLimits {
     /// The number of the probe, counted from 0, if the commit is one. Probes rotate through the priorities: the result for
     /// one certificate says nothing about the others.
     pub probe: Option<u32>,
+    /// How soon rows in doubt may be read back before they have settled.
+    pub early_readbacks_in: Duration,
     /// Whether readback is paused, so that rows that need a readback before their next try wait longer.
     pub readback_paused: bool,
 }
@@ -105,7 +108,7 @@ struct Selection<'a> {
     seen: HashSet<i64>,
     /// Rows to claim.
     selected: Vec<Selected>,
-    /// Rows that need a readback before their next try, and can't be read back now.
+    /// Rows that need a readback, and can't be read back now.
     waiting: Vec<Waiting>,
     claims: Claims,
 }
@@ -182,17 +185,32 @@ impl Selection<'_> {
         Ok(true)
     }
 
+    /// Selects rows in doubt. Readbacks that can decide come first. A row that hasn't settled is read back once, which may
+    /// show its order already.
     async fn select_in_doubt(&mut self, rows: &[DueRow]) -> Result<(), QueueError> {
+        let mut unsettled = Vec::new();
         for row in rows {
             if !self.has_room_for(RequestKind::Readback) {
                 break;
             }
             let Some((valid, evidence)) = self.examine(row).await? else { continue };
-            if evidence.has_settled(self.verify.settle) {
+            if evidence.settles_in(self.verify).is_zero() {
                 self.take(row.id, RequestKind::Readback, State::InDoubt, valid, evidence);
+            } else {
+                unsettled.push((row.id, valid, evidence));
             }
         }
-        Ok(())
+        for (submission, valid, evidence) in unsettled {
+            let settles_in = evidence.settles_in(self.verify);
+            let is_read = evidence.was_read_early;
+            let due_in = if is_read { settles_in } else { self.limits.early_readbacks_in.min(settles_in) };
+            if due_in.is_zero() && self.has_room_for(RequestKind::Readback) {
+                self.take(submission, RequestKind::Readback, State::InDoubt, valid, evidence);
+            } else {
+                self.waiting.push(Waiting::in_doubt(submission, due_in));
+            }
+        }
+        self.postpone_waiting().await.map(drop)
     }
 
     /// Selects the rows that can be sent now. For a row that needs a readback first, selects the readback if it can be sent now.

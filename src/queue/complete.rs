@@ -89,6 +89,11 @@ impl Completion {
         self
     }
 
+    /// Whether it also changes a submission.
+    pub(super) fn changes_a_row(&self) -> bool {
+        self.change.is_some()
+    }
+
     pub(super) fn of(completed: &Completed, run: &Run, now: UnixMillis) -> Self {
         let Completed { claim, outcome, http_status, sent, finished, duration, change } = completed;
         let Claim { request, submission, certificate_id, row, .. } = claim;
@@ -107,6 +112,7 @@ impl Completion {
 /// What becomes of a submission, as the statement takes it. Columns that are left out are null there.
 fn row_change(from: State, change: &Change, now: UnixMillis) -> Value {
     let due_at = if change.due_in.is_zero() { now.seconds() } else { now.plus(change.due_in).seconds_rounded_up() };
+    let due_at = (!change.keeps_due_time).then_some(due_at);
     let cause = change.cause.clone().map(Cause::from);
     let mut columns = json!({
         "from": from.as_str(),
@@ -176,7 +182,8 @@ impl Write for CompletionWrite {
                 AND certificate_id = coalesce(new ->> 'certificate_id', certificate_id);
              UPDATE submissions
                 SET state = new ->> 'to', tries = tries + (new ->> 'spends'),
-                    due_at = CASE WHEN new ->> 'to' = 'pending' AND due_at > new ->> 'updated_at'
+                    due_at = CASE WHEN new ->> 'due_at' IS NULL THEN due_at
+                                  WHEN new ->> 'to' = 'pending' AND due_at > new ->> 'updated_at'
                                   THEN max(due_at, new ->> 'due_at') ELSE new ->> 'due_at' END,
                     order_id = coalesce(new ->> 'order_id', order_id), status = coalesce(new ->> 'status', status),
                     request_id = coalesce(new ->> 'request_id', request_id),

@@ -190,6 +190,14 @@ pub enum QueueError {
         /// The newest request made.
         made: i64,
     },
+    /// The departure marker can't be written, so no commit may be sent.
+    #[error("the departure marker {path} can't be written: {error}. Nothing more is sent")]
+    DepartureMarker {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// Another process kept the database locked for longer than SQLite waits.
     #[error("another process keeps the database locked{0}")]
     Busy(Fault),
@@ -295,6 +303,9 @@ impl QueueError {
             }
             Self::Rewound { .. } => {
                 ("database_rewound", "start again: the queue will be paused, and the reason says what to do".into())
+            }
+            Self::DepartureMarker { .. } => {
+                ("departure_marker", "start again: the next run makes a new one, or works without".into())
             }
             Self::Busy(_) => ("database_locked", "find the program that leaves a transaction open".into()),
             Self::Damaged(_) => {

@@ -10,7 +10,7 @@
 //! | the daemon's work | `session`, `batch`, `recover`, `partial_results`, `claim`, `due_order`, `recorded_evidence`, `postpone`, `complete`, `write_mode`, `savepoint`, `prune`, `clock_step`, `snapshot`, `run` |
 //! | what operators do and see | `admin`, `status`, `history`, `restore_gap`, `state_counts`, `counts`, `stored_cause`, `untrusted_text` |
 //! | the schema | `schema/`: `rebuild`, `comparison`, `objects`, `tokens`, `migrations` |
-//! | files | `paths`, and `files/`: `wal_watcher`, `daemon_lock`, `restore_marker`, `file_identity`, `shared_file`, `location`, `permission`, `filesystem` |
+//! | files | `paths`, and `files/`: `wal_watcher`, `daemon_lock`, `departure_marker`, `restore_marker`, `file_identity`, `shared_file`, `location`, `permission`, `filesystem` |
 //! | errors | `result_code`, `error`, `rejected_write` |
 
 mod admin;
@@ -58,6 +58,7 @@ pub use connection::Queue;
 pub use counts::{Counts, Paces};
 pub use error::{Fault, QueueError, SALVAGE, SchemaVersions};
 pub use files::daemon_lock::{DaemonLock, daemon_lives};
+pub use files::departure_marker::{DepartureMarker, Departures, NoMarker, RuntimeDirectories};
 pub use files::file_identity::FileIdentity;
 pub use files::location::Target;
 pub use files::restore_marker::RestoreMarker;

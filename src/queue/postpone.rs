@@ -1,5 +1,5 @@
-//! Postponing pending rows that need a readback before their next try and can't be read back now. There may be many of
-//! them, due before all others: where they hide rows that can be sent, they are made due later.
+//! Postponing rows that need a readback and can't be read back now. There may be many of them, due before all others: where
+//! they hide rows that can be sent or read back, they are made due later.
 
 use std::time::Duration;
 
@@ -38,7 +38,8 @@ pub(super) struct Waiting {
     /// A random part of this is added. The longer a row has waited, the longer it waits again, so that the number of
     /// postponements doesn't grow with the number of rows.
     spread: u64,
-    cause: RowCause,
+    /// None: as before.
+    cause: Option<RowCause>,
 }
 
 impl Waiting {
@@ -49,13 +50,18 @@ impl Waiting {
             Obstacle::Queued => (1, spread(LONGEST_QUEUED), RowCause::ReadbackQueued),
             Obstacle::Paused => (1, spread(LONGEST_PAUSED), RowCause::ReadbackUnavailable),
         };
-        Self { submission, at_least, spread, cause }
+        Self { submission, at_least, spread, cause: Some(cause) }
+    }
+
+    /// A row in doubt that may be read back after this time.
+    pub(super) fn in_doubt(submission: i64, due_in: Duration) -> Self {
+        Self { submission, at_least: due_in.as_secs() + 1, spread: 1, cause: None }
     }
 
     fn to_json(&self) -> Value {
         let Self { submission, at_least, spread, cause } = self;
-        json!({ "submission": submission, "at_least": at_least, "spread": spread, "reason": cause.to_string(),
-                "reason_code": cause.code() })
+        json!({ "submission": submission, "at_least": at_least, "spread": spread,
+                "reason": cause.as_ref().map(RowCause::to_string), "reason_code": cause.as_ref().map(RowCause::code) })
     }
 }
 
@@ -70,10 +76,11 @@ pub(super) async fn postpone(
         sqlx::query(
             // The plus makes SQLite look up these rows instead of searching all pending ones.
             "UPDATE submissions
-                SET due_at = ?2 + (new ->> 'at_least') + abs(random() % (new ->> 'spread')), reason = new ->> 'reason',
-                    reason_code = new ->> 'reason_code', reason_parameters = NULL, updated_at = ?2
+                SET due_at = ?2 + (new ->> 'at_least') + abs(random() % (new ->> 'spread')),
+                    reason = coalesce(new ->> 'reason', reason), reason_code = coalesce(new ->> 'reason_code', reason_code),
+                    reason_parameters = CASE WHEN new ->> 'reason' IS NULL THEN reason_parameters END, updated_at = ?2
                FROM (SELECT value AS new, value ->> 'submission' AS submission FROM jsonb_each(?1))
-              WHERE id = submission AND +state = 'pending'",
+              WHERE id = submission AND +state IN ('pending', 'in_doubt')",
         )
         .bind(waiting)
         .bind(now.unix.seconds())

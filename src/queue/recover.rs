@@ -5,6 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::complete::{Completion, CompletionWrite};
 use super::connection::Queue;
 use super::error::QueueError;
+use super::files::departure_marker::Departures;
 use super::partial_results::partial_results;
 use super::rejected_write::RejectedWrite;
 use super::run::{self, Run, pause};
@@ -19,6 +20,8 @@ use crate::submission::{Event, Evidence, Policy, RequestKind, Row, State, next_s
 pub struct Recovered {
     /// Submissions that an earlier run left in flight; they are in doubt now.
     pub in_doubt: u64,
+    /// Submissions that an earlier run had claimed and never sent; they are pending again.
+    pub never_sent: u64,
     /// Submissions that this run claimed in a batch that reported an error but landed; they are pending again.
     pub returned: u64,
     /// Submissions whose row lacked the recorded result of its commit; the row has it now.
@@ -41,8 +44,9 @@ struct Orphan {
 impl Queue {
     /// Settles every unfinished request except the `held` ones, which are this run's and in flight.
     ///
-    /// A commit of an earlier run may have been sent: its submission becomes in doubt. A commit of this run that isn't held
-    /// was claimed by a batch whose COMMIT reported an error but landed; it was never sent.
+    /// A commit of an earlier run may have been sent, unless the `departures` exclude it: its submission becomes in doubt. A
+    /// commit of this run that isn't held was claimed by a batch whose COMMIT reported an error but landed; it was never
+    /// sent.
     ///
     /// # Errors
     /// When the database fails, or another daemon took the queue over.
@@ -51,11 +55,12 @@ impl Queue {
         run: &Run,
         now: Now,
         held: &[i64],
+        departures: &Departures,
         policy: &Policy,
     ) -> Result<Recovered, QueueError> {
         let (mut skipped, mut rejected) = (held.to_vec(), Vec::new());
         loop {
-            match self.recover_all_but(&skipped, run, now, policy).await {
+            match self.recover_all_but(&skipped, run, now, departures, policy).await {
                 Err(QueueError::RolledBack { refused: Some(write), .. }) if write.request.is_some() => {
                     skipped.extend(write.request);
                     rejected.push(*write);
@@ -75,6 +80,7 @@ impl Queue {
         held: &[i64],
         run: &Run,
         now: Now,
+        departures: &Departures,
         policy: &Policy,
     ) -> Result<Recovered, QueueError> {
         self.files().check()?;
@@ -82,15 +88,19 @@ impl Queue {
             run::check(connection, run).await?;
             let mut recovered = Recovered::default();
             let orphans = orphans(connection, held).await?;
-            let settled: Vec<_> = orphans.into_iter().map(|orphan| orphan.settle(run, now, policy)).collect();
-            let (completions, states): (Vec<_>, Vec<_>) = settled.into_iter().unzip();
+            let settled = orphans.into_iter().map(|orphan| {
+                let fate = orphan.fate(run, departures);
+                (orphan.settle(fate, now, policy), fate)
+            });
+            let (completions, fates): (Vec<_>, Vec<_>) = settled.unzip();
             let written = write(connection, WriteMode::OneByOne, &completions, &CompletionWrite).await?;
-            for (written, to) in written.into_iter().zip(states) {
-                match (written, to) {
-                    (Ok(()), Some(State::InDoubt)) => recovered.in_doubt += 1,
-                    (Ok(()), Some(_)) => recovered.returned += 1,
-                    (Ok(()), None) => {}
+            for ((written, completion), fate) in written.into_iter().zip(&completions).zip(fates) {
+                match (written, fate) {
                     (Err(rejected), _) => recovered.rejected.push(rejected),
+                    (Ok(()), _) if !completion.changes_a_row() => {}
+                    (Ok(()), Fate::MaybeSent) => recovered.in_doubt += 1,
+                    (Ok(()), Fate::NeverSent) => recovered.never_sent += 1,
+                    (Ok(()), Fate::ClaimLost) => recovered.returned += 1,
                 }
             }
             let mut completions = Vec::new();
@@ -150,22 +160,45 @@ impl Queue {
     }
 }
 
+/// What became of an orphaned request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// A transaction of this run lost it: it was never sent.
+    ClaimLost,
+    /// An earlier run never sent it.
+    NeverSent,
+    /// An earlier run may have sent it.
+    MaybeSent,
+}
+
 impl Orphan {
-    /// Its completion, and the state of its submission afterwards, if that changes.
-    fn settle(self, run: &Run, now: Now, policy: &Policy) -> (Completion, Option<State>) {
-        let is_ours = self.run_id == run.id;
-        let event = if is_ours { Event::Returned(RowCause::ClaimLost) } else { Event::Interrupted };
+    fn fate(&self, run: &Run, departures: &Departures) -> Fate {
+        if self.run_id == run.id {
+            Fate::ClaimLost
+        } else if departures.exclude(&self.run_id, self.number) {
+            Fate::NeverSent
+        } else {
+            Fate::MaybeSent
+        }
+    }
+
+    /// Its completion.
+    fn settle(self, fate: Fate, now: Now, policy: &Policy) -> Completion {
+        let event = match fate {
+            Fate::ClaimLost => Event::Returned(RowCause::ClaimLost),
+            Fate::NeverSent => Event::Returned(RowCause::CrashedUnsent),
+            Fate::MaybeSent => Event::Interrupted,
+        };
         let kind = self.kind.parse().unwrap_or(RequestKind::Readback);
         let completion =
             Completion::of_request(self.number, self.certificate_id.to_string(), &event.outcome(kind), now.unix);
         let (Ok(certificate_id), Some(submission)) = (self.certificate_id.parse(), self.submission) else {
-            return (completion, None);
+            return completion;
         };
         let row = Row { state: State::InFlight, tries: self.tries.unwrap_or_default(), evidence: Evidence::none() };
         // This decision has no backoff, so it needs no random number.
-        let Some(change) = next_state(&row, kind, &event, policy, 0.0) else { return (completion, None) };
-        let completion = completion.with_change(submission, &certificate_id, row.state, Some(&change), now.unix);
-        (completion, Some(change.to))
+        let Some(change) = next_state(&row, kind, &event, policy, 0.0) else { return completion };
+        completion.with_change(submission, &certificate_id, row.state, Some(&change), now.unix)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::batch::{BatchReport, BatchRequest, PruneStep};
 use super::connection::Queue;
 use super::error::QueueError;
+use super::files::departure_marker::Departures;
 use super::files::restore_marker::RestoreMarker;
 use super::prune::Pruned;
 use super::recover::Recovered;
@@ -98,7 +99,7 @@ impl Session {
         // The requests of these results were sent, even if they aren't in the list.
         let results = request.results.iter().map(|result| result.claim.request);
         let held: Vec<i64> = in_flight.iter().copied().chain(results).collect();
-        self.queue.recover(&self.run, clock::now(), &held, &request.policy).await
+        self.queue.recover(&self.run, clock::now(), &held, &Departures::default(), &request.policy).await
     }
 
     /// Corrects the counts if the last batch found them wrong. Not right after that batch: an error would hide its claims.

@@ -5,6 +5,7 @@ mod batch;
 mod claim;
 mod clock_step;
 mod complete;
+mod early_readbacks;
 mod errors;
 mod integrity;
 mod lock_and_marker;
@@ -139,6 +140,12 @@ impl Site {
     fn at(&self, seconds: u64) -> Now {
         let since = Duration::from_secs(seconds);
         Now { unix: self.run.started.unix.plus(since), instant: self.run.started.instant + since }
+    }
+
+    /// Recovers, without knowing what departed.
+    async fn recover(&mut self, seconds: u64, held: &[i64]) -> Recovered {
+        let now = self.at(seconds);
+        self.queue.recover(&self.run, now, held, &Departures::default(), &POLICY).await.unwrap()
     }
 
     /// The daemon dies, and another one starts.

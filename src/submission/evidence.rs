@@ -22,8 +22,10 @@ pub struct Evidence {
     pub negative_readbacks: u32,
     /// Whether one of them came so late that the commit can't be executed any more.
     pub late_readback: bool,
-    /// Readbacks of any outcome since that commit.
+    /// Readbacks of any outcome since that commit had had time to take effect.
     pub readbacks: u32,
+    /// Whether a readback before that time showed no order.
+    pub was_read_early: bool,
     /// Whether a commit before that one may have been executed and was never disproved.
     pub earlier_in_doubt: bool,
     /// Whether an order is on record.
@@ -40,6 +42,7 @@ impl Evidence {
             negative_readbacks: 0,
             late_readback: false,
             readbacks: 0,
+            was_read_early: false,
             earlier_in_doubt: false,
             placed: false,
         }
@@ -67,12 +70,20 @@ impl Evidence {
         self.earlier_in_doubt || self.last_commit == Some(OutcomeClass::InDoubt)
     }
 
-    /// Whether a commit whose outcome isn't known has had this long to take effect, and to show: a readback that comes
-    /// earlier proves nothing. By monotonic time: a clock that was set forward lets nothing settle.
+    /// How long until a commit whose outcome isn't known has had time to take effect, and to show. By monotonic time: a clock
+    /// that was set forward lets nothing settle.
     #[must_use]
-    pub fn has_settled(&self, settle: Duration) -> bool {
-        let open = matches!(self.last_commit, Some(OutcomeClass::InDoubt | OutcomeClass::BackendError));
-        !open || self.age >= settle
+    pub fn settles_in(&self, policy: &VerifyPolicy) -> Duration {
+        self.settles_after(policy).saturating_sub(self.age)
+    }
+
+    /// The class of a readback's outcome by this evidence. Before the last commit has settled, a readback is conclusive only
+    /// if it shows an order: whatever else it shows may change.
+    #[must_use]
+    pub fn class_of_readback(&self, shown: OutcomeClass, policy: &VerifyPolicy) -> OutcomeClass {
+        let shows = effects(RequestKind::Readback, shown).shows;
+        let is_early = !self.settles_in(policy).is_zero() && matches!(shows, Shows::NoOrder | Shows::Other);
+        if is_early { OutcomeClass::Early } else { shown }
     }
 
     /// How long until a readback that shows no order counts.
@@ -95,6 +106,7 @@ impl Evidence {
             negative_readbacks: 0,
             late_readback: false,
             readbacks: 0,
+            was_read_early: false,
             earlier_in_doubt: !self.is_disproved(),
             placed: self.placed || effects.shows == Shows::Order,
         }
@@ -103,8 +115,12 @@ impl Evidence {
     /// The evidence after one more readback, which ended like this and went out so long after the newest commit was signed.
     #[must_use]
     pub fn with_readback(&self, class: OutcomeClass, since: Duration, policy: &VerifyPolicy) -> Self {
+        let shows = effects(RequestKind::Readback, class).shows;
+        if since < self.settles_after(policy) && shows != Shows::Order {
+            return Self { was_read_early: self.was_read_early || class == OutcomeClass::Early, ..self.clone() };
+        }
         let readback = Self { readbacks: self.readbacks + 1, ..self.clone() };
-        match effects(RequestKind::Readback, class).shows {
+        match shows {
             Shows::NoOrder if since >= self.shows_after(policy) => Self {
                 negative_readbacks: self.negative_readbacks + 1,
                 late_readback: self.late_readback || since >= policy.resend_after,
@@ -113,6 +129,14 @@ impl Evidence {
             Shows::Order => Self { negative_readbacks: 0, late_readback: false, placed: true, ..readback },
             Shows::Other => Self { negative_readbacks: 0, late_readback: false, ..readback },
             Shows::NoOrder | Shows::Nothing => readback,
+        }
+    }
+
+    /// How long after the newest commit it may still take effect.
+    fn settles_after(&self, policy: &VerifyPolicy) -> Duration {
+        match self.last_commit {
+            Some(OutcomeClass::InDoubt | OutcomeClass::BackendError) => policy.settle,
+            _ => Duration::ZERO,
         }
     }
 

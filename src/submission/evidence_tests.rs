@@ -142,16 +142,48 @@ fn a_commit_is_the_last_one_with_its_own_age() {
 
 #[test]
 fn what_is_in_doubt_settles_by_monotonic_time_however_often_it_was_read() {
-    let settle = Duration::from_secs(60);
-    let settled = |last_commit, age, readbacks| {
+    let settles_in = |last_commit, age, readbacks| {
         let age = Duration::from_secs(age);
-        Evidence { last_commit: Some(last_commit), age, readbacks, ..Evidence::none() }.has_settled(settle)
+        Evidence { last_commit: Some(last_commit), age, readbacks, ..Evidence::none() }.settles_in(&POLICY).as_secs()
     };
     for class in [OutcomeClass::InDoubt, OutcomeClass::BackendError] {
-        assert!(!settled(class, 59, 0) && settled(class, 60, 0) && !settled(class, 59, 1), "{class:?}");
+        assert_eq!(
+            [(59, 0), (60, 0), (59, 1)].map(|(age, reads)| settles_in(class, age, reads)),
+            [1, 0, 1],
+            "{class:?}"
+        );
     }
     for class in [OutcomeClass::StatusRefused, OutcomeClass::Retry] {
-        assert!(settled(class, 0, 0), "the server has answered");
+        assert_eq!(settles_in(class, 0, 0), 0, "the server has answered");
     }
-    assert!(Evidence::none().has_settled(settle), "it was never sent");
+    assert!(Evidence::none().settles_in(&POLICY).is_zero(), "it was never sent");
+}
+
+#[test]
+fn a_readback_before_settling_is_early_unless_it_shows_an_order_or_failed() {
+    use OutcomeClass::{
+        Account, Committed, DeadEnd, Denied, Early, Failed, NotCommitted, NotSent, Retry, Throttled, Unclear,
+    };
+    let seen = |age, shown| {
+        let evidence = Evidence { age: Duration::from_secs(age), ..after(&[DOUBT]) };
+        evidence.class_of_readback(shown, &POLICY)
+    };
+    for shown in [NotCommitted, DeadEnd, Unclear, Failed] {
+        assert_eq!((seen(59, shown), seen(60, shown)), (Early, shown), "{shown:?}");
+    }
+    for shown in [Committed, Retry, Throttled, Account, Denied, NotSent] {
+        assert_eq!(seen(0, shown), shown);
+    }
+}
+
+#[test]
+fn an_early_readback_counts_for_nothing_and_voids_nothing() {
+    let early = Step::Read(OutcomeClass::Early, 1);
+    let read = after(&[DOUBT, early]);
+    assert_eq!(read, Evidence { was_read_early: true, ..after(&[DOUBT]) });
+    assert_eq!(after(&[DOUBT, Step::Read(OutcomeClass::Retry, 1)]), after(&[DOUBT]), "it moves no backoff");
+    assert!(!after(&[DOUBT, early, LATE]).is_disproved() && after(&[DOUBT, early, SETTLED, LATE]).is_disproved());
+    assert!(after(&[DOUBT, SETTLED, early, LATE]).is_disproved());
+    assert!(!after(&[DOUBT, early, DOUBT]).was_read_early, "the next commit is read early, too");
+    assert!(after(&[DOUBT, Step::Read(OutcomeClass::Committed, 1)]).placed);
 }

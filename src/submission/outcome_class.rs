@@ -44,6 +44,8 @@ named_enum! {
         DeadEnd = "dead_end",
         /// Readback: an unknown status, or an order and a status that contradict each other.
         Unclear = "unclear",
+        /// Readback: it came before an order had had time to show, and showed none, so it proves nothing.
+        Early = "early",
     }
 }
 
@@ -67,6 +69,7 @@ impl OutcomeClass {
             RequestKind::Readback => &[
                 Self::Committed,
                 Self::NotCommitted,
+                Self::Early,
                 Self::DeadEnd,
                 Self::Unclear,
                 Self::Retry,

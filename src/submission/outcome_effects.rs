@@ -109,6 +109,7 @@ pub const fn effects(kind: RequestKind, class: OutcomeClass) -> Effects {
         (Readback, Class::DeadEnd)      => row(Held,      FREE, 0, Other,   Granted,            Healthy),
         (Readback, Class::Unclear)      => row(Held,      FREE, 0, Other,   Granted,            Healthy),
         (Readback, Class::Failed)       => row(Held,      FREE, 0, Other,   Granted,            Healthy),
+        (Readback, Class::Early)        => row(InDoubt,   FREE, 0, Nothing, Granted,            Healthy),
         (Readback, Class::Throttled)    => row(InDoubt,   FREE, 0, Nothing, Exhausted,          HealthSignal::Silent),
         (Readback, Class::Account)      => row(InDoubt,   FREE, 0, Nothing, RateSignal::Silent, Fault(Account)),
         (Readback, Class::Denied)       => row(InDoubt,   FREE, 0, Nothing, Granted,            Fault(Denied)),

@@ -28,7 +28,8 @@ impl RetryPolicy {
 /// The waits of the in-doubt protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VerifyPolicy {
-    /// From a commit of unknown outcome to its first readback: the commit may still take effect.
+    /// From a commit of unknown outcome to the first readback that counts if it shows no order: the commit may still take
+    /// effect.
     pub settle: Duration,
     /// From signing a commit to the readback that may allow another one. A signature is valid for 300 s, and lost packets are
     /// sent again: more than both together is safe.

@@ -63,6 +63,8 @@ pub struct Change {
     pub spends_try: bool,
     /// How long from now until it is due.
     pub due_in: Duration,
+    /// Whether it is due as before instead, so that it keeps its place in the queue.
+    pub keeps_due_time: bool,
     /// The CA's order number.
     pub order_id: Option<String>,
     /// The certificate's status.
@@ -86,7 +88,7 @@ pub fn next_state(row: &Row, kind: RequestKind, event: &Event, policy: &Policy, 
     match (row.state, kind, event) {
         (State::InFlight, RequestKind::Commit, Event::Ended(outcome)) => Some(decide.after_commit(outcome)),
         (State::InFlight, RequestKind::Commit, Event::Returned(cause)) => {
-            Some(Change::to(State::Pending).because(cause.clone()))
+            Some(Change { keeps_due_time: true, ..Change::to(State::Pending) }.because(cause.clone()))
         }
         (State::InFlight, RequestKind::Commit, Event::Interrupted) => {
             Some(decide.after_commit(&event.outcome(kind)).because(RowCause::Interrupted))
@@ -124,9 +126,8 @@ impl Decision<'_> {
             | OutcomeClass::Committed
             | OutcomeClass::NotCommitted
             | OutcomeClass::DeadEnd
-            | OutcomeClass::Unclear => {
-                change.due_in(self.policy.verify.settle).because(RowCause::OutcomeUnknown { why: outcome.why() })
-            }
+            | OutcomeClass::Unclear
+            | OutcomeClass::Early => change.because(RowCause::OutcomeUnknown { why: outcome.why() }),
         }
     }
 
@@ -144,7 +145,11 @@ impl Decision<'_> {
 
     /// The readback of a row in doubt ended.
     fn after_readback(&self, outcome: &Outcome) -> Change {
-        let to = effects(RequestKind::Readback, outcome.class).to;
+        let Effects { to, shows, .. } = effects(RequestKind::Readback, outcome.class);
+        let settles_in = self.row.evidence.settles_in(&self.policy.verify);
+        if !settles_in.is_zero() && shows != Shows::Order {
+            return in_doubt(settles_in, self.cause_of_early_readback(outcome));
+        }
         let change = Change::to(to).keep(outcome);
         let found = Quote::new(&outcome.describe());
         match outcome.class {
@@ -167,10 +172,20 @@ impl Decision<'_> {
             | OutcomeClass::Submitted
             | OutcomeClass::BackendError
             | OutcomeClass::StatusRefused
-            | OutcomeClass::InDoubt => Change::to(to)
+            | OutcomeClass::InDoubt
+            | OutcomeClass::Early => Change::to(to)
                 .due_in(self.backoff(self.row.evidence.readbacks + 1))
                 .because(cause_of_failed_readback(outcome)),
         }
+    }
+
+    /// Why a readback has to be repeated that came before an order had had time to show.
+    fn cause_of_early_readback(&self, outcome: &Outcome) -> RowCause {
+        let class = self.row.evidence.class_of_readback(outcome.class, &self.policy.verify);
+        if class == OutcomeClass::Early {
+            return RowCause::NothingFoundEarly { found: outcome.why() };
+        }
+        cause_of_failed_readback(outcome)
     }
 
     /// The readback shows no order.
@@ -286,6 +301,7 @@ impl Change {
             to: state,
             spends_try: false,
             due_in: Duration::ZERO,
+            keeps_due_time: false,
             order_id: None,
             status: None,
             request_id: None,

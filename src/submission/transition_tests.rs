@@ -256,15 +256,32 @@ fn a_retry_waits_longer_each_time() {
 }
 
 #[test]
-fn a_row_in_doubt_is_read_after_settling_and_again_when_it_may_be_resent() {
+fn a_row_in_doubt_is_read_at_once_and_after_settling_and_again_when_it_may_be_resent() {
     let in_flight = row(State::InFlight, 0, Evidence::none());
-    let lost = after(&in_flight, &committed(lost())).unwrap();
-    assert_eq!(lost.due_in, POLICY.verify.settle);
+    for event in [committed(lost()), interrupted()] {
+        assert_eq!(after(&in_flight, &event).unwrap().due_in, Duration::ZERO);
+    }
+    let early = after_read(&row(State::InDoubt, 1, doubt(0, Duration::from_secs(1))), seen(None, Some(13)));
+    assert_eq!(early.due_in, Duration::from_secs(59));
     let last = row(State::InFlight, 2, Evidence::none());
     let backend = after(&last, &committed(refused(OutcomeClass::BackendError))).unwrap();
     assert_eq!(backend.due_in, POLICY.verify.settle);
     let first = after_read(&row(State::InDoubt, 1, doubt(0, Duration::from_secs(60))), seen(None, Some(13)));
     assert_eq!(first.due_in, Duration::from_secs(540));
+}
+
+#[test]
+fn before_a_commit_has_settled_a_readback_decides_nothing_unless_it_shows_the_order() {
+    for class in [OutcomeClass::InDoubt, OutcomeClass::BackendError] {
+        let row = row(State::InDoubt, 3, commit(class, Duration::from_secs(1)));
+        for outcome in reads() {
+            let change = after_read(&row, outcome.clone());
+            let has_order = outcome.class == OutcomeClass::Committed;
+            let later = (State::InDoubt, Duration::from_secs(59));
+            let expected = if has_order { (State::Submitted, Duration::ZERO) } else { later };
+            assert_eq!((change.to, change.due_in), expected, "{outcome:?}");
+        }
+    }
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! Whatever is killed, replaced or restored, no row is lost and no order is placed twice.
 
+use std::path::Path;
 use std::time::Duration;
 
 use certcommit::daemon::Stop;
 use certcommit::simulator::{Options, worst_second};
 use certcommit::submission::State;
+use sqlx::Connection as _;
 
 use crate::support::{Bench, event_of, ids, in_time, output};
 
@@ -37,6 +39,96 @@ async fn a_daemon_killed_repeatedly_loses_nothing_and_repeats_nothing() {
     bench.assert_nothing_resent_blindly().await;
     let worst = worst_second(&bench.simulator.commit_times());
     assert!(worst <= 20, "{worst} in one second");
+}
+
+#[tokio::test]
+async fn after_a_crash_what_landed_is_found_at_once_and_what_was_never_sent_is_sent_at_once() {
+    let mut bench = bench().await;
+    bench.set("verify.settle", "1h");
+    bench.set("verify.resend_after", "2h");
+    let ids = ids(40);
+    bench.enqueue(&ids).await;
+    let daemon = bench.spawn(&["run"]);
+    in_time("some commits", bench.simulator.until_commits(8)).await;
+    daemon.kill();
+    let in_flight = bench.count("in_flight").await;
+    let (code, lines) = bench.spawn(&["run", "--until-empty"]).end().await;
+    assert_eq!(code, Some(0), "{lines:?}");
+    bench.assert_each_submitted_once(&ids).await;
+    assert_eq!(bench.simulator.commits().len(), 40, "nothing was sent twice");
+    let count = |outcome: &'static str| bench.value::<i64>(outcome);
+    let never_sent = count("SELECT count(*) FROM requests WHERE kind = 'commit' AND outcome = 'not_sent'").await;
+    let in_doubt = count("SELECT count(*) FROM requests WHERE kind = 'commit' AND outcome = 'in_doubt'").await;
+    assert!(never_sent > 0 && in_doubt > 0, "{never_sent} and {in_doubt} of {in_flight}");
+    assert_eq!(usize::try_from(never_sent + in_doubt).unwrap(), in_flight);
+}
+
+#[tokio::test]
+async fn without_a_departure_marker_all_that_was_claimed_is_read_back() {
+    for lost in [|path: &Path| std::fs::remove_file(path).unwrap(), |path: &Path| std::fs::write(path, "").unwrap()] {
+        let bench = bench().await;
+        let ids = ids(40);
+        bench.enqueue(&ids).await;
+        let daemon = bench.spawn(&["run"]);
+        in_time("some commits", bench.simulator.until_commits(8)).await;
+        daemon.kill();
+        lost(&bench.departure_marker());
+        let in_flight = i64::try_from(bench.count("in_flight").await).unwrap();
+        assert_eq!(bench.spawn(&["run", "--until-empty"]).end().await.0, Some(0));
+        let in_doubt = "SELECT count(*) FROM requests WHERE kind = 'commit' AND outcome = 'in_doubt'";
+        assert_eq!(bench.value::<i64>(in_doubt).await, in_flight);
+        bench.assert_each_submitted_once(&ids).await;
+        bench.assert_nothing_resent_blindly().await;
+    }
+}
+
+#[tokio::test]
+async fn after_a_restore_in_place_the_queue_is_paused_and_all_that_was_in_flight_is_in_doubt() {
+    let bench = bench().await;
+    bench.enqueue(&ids(60)).await;
+    let daemon = bench.spawn(&["run"]);
+    in_time("some commits", bench.simulator.until_commits(8)).await;
+    // All files at one moment, as in a snapshot of the disk.
+    let mut other = bench.connect().await;
+    sqlx::raw_sql("PRAGMA wal_checkpoint; BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let files =
+        ["queue.db", "queue.db-wal", "queue.db.mark"].map(|name| (name, std::fs::read(bench.path(name)).unwrap()));
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    in_time("more commits", bench.simulator.until_commits(30)).await;
+    daemon.kill();
+    std::fs::remove_file(bench.path("queue.db-shm")).unwrap();
+    for (name, content) in files {
+        // The same files, with the content of before.
+        std::fs::write(bench.path(name), content).unwrap();
+    }
+    let in_flight = bench.count("in_flight").await;
+    assert!(in_flight > 0, "the snapshot has claims");
+    let mut daemon = bench.spawn(&["run"]);
+    assert_eq!(daemon.until_event("paused").await["cause"], "restored_behind");
+    daemon.kill();
+    let in_doubt = "SELECT count(*) FROM requests WHERE kind = 'commit' AND outcome = 'in_doubt'";
+    assert_eq!(usize::try_from(bench.value::<i64>(in_doubt).await).unwrap(), in_flight);
+}
+
+#[tokio::test]
+async fn a_copy_of_the_queue_takes_nothing_from_the_departure_marker_of_the_original() {
+    let mut bench = bench().await;
+    bench.enqueue(&ids(40)).await;
+    let daemon = bench.spawn(&["run"]);
+    in_time("some commits", bench.simulator.until_commits(8)).await;
+    daemon.kill();
+    let in_flight = bench.count("in_flight").await;
+    std::fs::create_dir(bench.path("copy")).unwrap();
+    for name in ["queue.db", "queue.db.mark"] {
+        std::fs::copy(bench.path(name), bench.path("copy").join(name)).unwrap();
+    }
+    let copy = bench.path("copy").join("queue.db");
+    bench.set("database.path", copy.to_str().unwrap());
+    let mut daemon = bench.spawn(&["run"]);
+    let line = daemon.until_event("in_doubt").await;
+    assert_eq!(line["count"].as_u64(), Some(u64::try_from(in_flight).unwrap()), "{line}");
+    daemon.kill();
 }
 
 #[tokio::test]

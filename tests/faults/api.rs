@@ -233,7 +233,9 @@ async fn an_unknown_code_is_handled_as_its_family_and_never_repeated_blindly() {
     for code in doubtful {
         assert_eq!(bench.row(&id(code, "after")).await.resolved_by.as_deref(), Some("readback"), "{code}");
         assert_eq!(bench.simulator.commits_of(&id(code, "after")).len(), 1, "{code}");
-        assert_eq!(bench.simulator.reads_of(&id(code, "without")).len(), 2, "{code}: read twice before the resend");
+        // An early one may come before them.
+        let reads = bench.simulator.reads_of(&id(code, "without")).len();
+        assert!((2..=3).contains(&reads), "{code}: {reads} reads before the resend");
     }
     for code in temporary {
         assert_eq!(bench.row(&id(code, "without")).await.tries, 1, "{code} spends no try");

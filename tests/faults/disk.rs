@@ -135,6 +135,23 @@ async fn a_restore_marker_that_cannot_be_written_stops_sending_without_repeated_
 }
 
 #[tokio::test]
+async fn without_its_departure_marker_no_commit_is_sent_and_the_daemon_ends_with_74() {
+    let bench = bench().await;
+    let daemon = bench.spawn(&["run"]);
+    in_time("some commits", bench.simulator.until_commits(4)).await;
+    let mut fault = Injection::begin(&daemon, "pwrite64:error=ENOSPC", &[&bench.departure_marker()]).await;
+    fault.until_hits(1).await;
+    let (code, lines) = daemon.end().await;
+    assert_eq!(code, Some(74), "{lines:#?}");
+    let sent = bench.simulator.commits().len();
+    let (code, lines) = bench.spawn(&["run", "--until-empty"]).end().await;
+    assert_eq!(code, Some(0), "{lines:#?}");
+    assert!(sent < ROWS, "the fault hit midway");
+    assert!(!lines.iter().any(|line| event_of(line) == "in_doubt"), "what wasn't sent was returned: {lines:#?}");
+    assert_all_well(&bench).await;
+}
+
+#[tokio::test]
 async fn a_full_disk_stops_sending_until_space_is_freed() {
     let bench = bench().await;
     let disk = SmallDisk::with_queue(&bench, "1m");

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use certcommit::config::Settings;
 use certcommit::daemon::{self, CredentialSource, Stop};
+use certcommit::queue::RuntimeDirectories;
 use certcommit::simulator::{Fault, Options, ReadFault};
 use certcommit::tencent::Credentials;
 
@@ -217,7 +218,7 @@ async fn debug_output_shows_no_secret() {
     let source = CredentialSource::of(found());
     assert_clean("a source", format!("{source:?}").as_bytes(), &[ID, KEY, TOKEN]);
     assert_clean("credentials", format!("{:?} {:#?}", found(), found()).as_bytes(), &[KEY, TOKEN]);
-    let daemon = daemon::start(settings, source).await.unwrap();
+    let daemon = daemon::start(settings, source, &RuntimeDirectories::default()).await.unwrap();
     assert_clean("a daemon", format!("{daemon:?} {daemon:#?}").as_bytes(), &[KEY, TOKEN]);
     drop(daemon);
     bench.start().await.stop(Stop::Soon).await;

@@ -44,6 +44,7 @@ fn the_template_unit_differs_only_where_the_instance_is_named() {
             "ExecReload=/usr/bin/certcommit --config /etc/certcommit/%i.toml check --configuration",
         ),
         ("StateDirectory=certcommit", "StateDirectory=certcommit/%i"),
+        ("RuntimeDirectory=certcommit", "RuntimeDirectory=certcommit/%i"),
     ];
     assert_eq!(different, expected);
 }

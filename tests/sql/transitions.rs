@@ -129,9 +129,11 @@ async fn the_outcome_decides_where_a_row_in_flight_may_go() {
             OutcomeClass::Throttled | OutcomeClass::Account | OutcomeClass::NotSent => &[State::Pending],
             OutcomeClass::Denied | OutcomeClass::Failed => &[State::Failed],
             OutcomeClass::StatusRefused | OutcomeClass::InDoubt => &[State::InDoubt],
-            OutcomeClass::Committed | OutcomeClass::NotCommitted | OutcomeClass::DeadEnd | OutcomeClass::Unclear => {
-                unreachable!("a commit never has {class:?}")
-            }
+            OutcomeClass::Committed
+            | OutcomeClass::NotCommitted
+            | OutcomeClass::DeadEnd
+            | OutcomeClass::Unclear
+            | OutcomeClass::Early => unreachable!("a commit never has {class:?}"),
         };
         for to in State::ALL.into_iter().filter(|to| *to != State::InFlight) {
             let id = format!("{}-{to}", class.as_str());
@@ -164,6 +166,7 @@ async fn the_readbacks_decide_where_a_row_in_doubt_may_go() {
             OutcomeClass::Committed => &[State::Submitted, State::Failed, State::Held],
             OutcomeClass::NotCommitted | OutcomeClass::DeadEnd | OutcomeClass::Failed => &[State::Failed, State::Held],
             OutcomeClass::Unclear
+            | OutcomeClass::Early
             | OutcomeClass::Retry
             | OutcomeClass::Throttled
             | OutcomeClass::Account

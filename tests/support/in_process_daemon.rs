@@ -7,7 +7,7 @@ use std::time::Duration;
 use certcommit::cause::Cause;
 use certcommit::config::Settings;
 use certcommit::daemon::{self, CredentialSource, Daemon, Ended, Progress, Stop, Until};
-use certcommit::queue::QueueError;
+use certcommit::queue::{QueueError, RuntimeDirectories};
 use certcommit::submission::State;
 use certcommit::tencent::Credentials;
 use tokio::sync::watch;
@@ -51,7 +51,7 @@ impl Bench {
 
     /// A daemon with this source of credentials.
     async fn daemon_with(&self, source: CredentialSource) -> Daemon {
-        daemon::start(self.load_settings(), source).await.unwrap()
+        daemon::start(self.load_settings(), source, &RuntimeDirectories::default()).await.unwrap()
     }
 
     /// Starts a daemon.
@@ -85,7 +85,7 @@ impl Bench {
     pub(crate) async fn run_until_empty_with(&self, change: impl FnOnce(&mut Settings)) -> Ended {
         let mut settings = self.load_settings();
         change(&mut settings);
-        let daemon = daemon::start(settings, self.credentials()).await.unwrap();
+        let daemon = daemon::start(settings, self.credentials(), &RuntimeDirectories::default()).await.unwrap();
         let (_stop, stop_requests) = watch::channel(Stop::No);
         let (progress_sender, _progress) = watch::channel(Progress::default());
         in_time("the end of the queue", daemon.run(Until::Empty, stop_requests, progress_sender)).await.unwrap()

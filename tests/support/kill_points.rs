@@ -19,7 +19,11 @@ const SIGKILL: i32 = 9;
 /// often would always be killed before the others.
 const CHANGING: [&str; 5] = ["pwrite64", "fsync", "fdatasync", "ftruncate", "unlink"];
 
-/// A system call. If it changes the disk, also the file: its name in the database's directory, empty for the directory.
+/// The departure marker, whose name differs from queue to queue.
+pub(crate) const MARKER: &str = "departures";
+
+/// A system call. If it changes a file, also which: its name in the database's directory, empty for the directory; or the
+/// departure marker.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Call {
     pub(crate) name: String,
@@ -41,7 +45,7 @@ impl Call {
     }
 
     /// The thread and the call in a line of strace's output.
-    fn entered<'a>(line: &'a str, directory: &str) -> Option<(&'a str, Self)> {
+    fn entered<'a>(line: &'a str, directory: &str, marker: &str) -> Option<(&'a str, Self)> {
         let (thread, what) = line.split_once(' ')?;
         let (name, arguments) = what.trim_start().split_once('(')?;
         let named = !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
@@ -49,8 +53,10 @@ impl Call {
         if !CHANGING.contains(&name) {
             return Some((thread, Self::named(name)));
         }
-        let (_, rest) = arguments.split_once(directory)?;
-        let file = rest.split(['"', '>']).next()?.trim_start_matches('/');
+        let file = match arguments.split_once(directory) {
+            Some((_, rest)) => rest.split(['"', '>']).next()?.trim_start_matches('/'),
+            None => arguments.contains(marker).then_some(MARKER)?,
+        };
         Some((thread, Self { name: name.to_owned(), file: Some(file.to_owned()) }))
     }
 }
@@ -81,9 +87,10 @@ impl Bench {
         let ended = output(command).await;
         assert!(ended.status.success(), "{ended:?}");
         let directory = text(self.database().parent().expect("the database is in a directory"));
+        let marker = text(&self.departure_marker());
         let mut calls: BTreeMap<(Call, String), usize> = BTreeMap::new();
         for line in std::fs::read_to_string(&trace).unwrap().lines() {
-            if let Some((thread, call)) = Call::entered(line, &directory) {
+            if let Some((thread, call)) = Call::entered(line, &directory, &marker) {
                 *calls.entry((call, thread.to_owned())).or_default() += 1;
             }
         }
@@ -102,7 +109,10 @@ impl Bench {
         let (trace, inject) = (format!("trace={name}"), format!("inject={name}:signal=KILL:when={nth}"));
         let log = text(&self.path("trace"));
         let mut options = vec!["-e", &trace, "-e", &inject, "-o", &log];
-        let path = file.as_deref().map(|file| text(&self.path(file)));
+        let path = file.as_deref().map(|file| match file {
+            MARKER => text(&self.departure_marker()),
+            file => text(&self.path(file)),
+        });
         if let Some(path) = &path {
             options.extend(["-P", path.trim_end_matches('/')]);
         }

@@ -24,6 +24,7 @@ mod strace;
 mod test_size;
 mod timer_lateness;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use api_thread::ApiThread;
@@ -40,7 +41,7 @@ pub(crate) use connect_proxy::{ConnectProxy, TunnelReply};
 pub(crate) use fault_proxy::{Act, Answer, FaultProxy, Greeting, Reply, ReplyScript};
 pub(crate) use in_process_daemon::{in_time, within};
 pub(crate) use journal::Journal;
-pub(crate) use kill_points::{Call, Point};
+pub(crate) use kill_points::{Call, MARKER, Point};
 pub(crate) use metrics_client::{bench_with_metrics, get};
 pub(crate) use network_distance::Distance;
 pub(crate) use process::{Process, event_of, output};
@@ -81,6 +82,8 @@ pub(crate) struct Row {
 pub(crate) struct Bench {
     pub(crate) simulator: Simulator,
     directory: TempDir,
+    /// Where daemons that are processes keep their departure markers, in memory.
+    runtime: TempDir,
     settings: Vec<(String, String)>,
     /// The thread of the simulator, if it isn't the test's own.
     thread: Option<ApiThread>,
@@ -108,9 +111,10 @@ impl Bench {
 
     async fn around(simulator: Simulator, thread: Option<ApiThread>, settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let runtime = tempfile::tempdir_in("/dev/shm").unwrap();
         std::fs::write(directory.path().join("empty.toml"), "").unwrap();
         let settings = settings.iter().map(|(key, value)| (variable(key), (*value).to_owned())).collect();
-        let bench = Self { simulator, directory, settings, thread };
+        let bench = Self { simulator, directory, runtime, settings, thread };
         Queue::open(&bench.database(), Opening::Create).await.unwrap().close().await.unwrap();
         bench
     }
@@ -131,6 +135,12 @@ impl Bench {
 
     pub(crate) fn database(&self) -> PathBuf {
         self.path("queue.db")
+    }
+
+    /// The departure marker of the database that is there now.
+    pub(crate) fn departure_marker(&self) -> PathBuf {
+        let database = std::fs::metadata(self.database()).unwrap();
+        self.runtime.path().join(format!("{:x}-{:x}.departures", database.dev(), database.ino()))
     }
 
     /// The environment variables with the bench's settings. A later value replaces an earlier one.

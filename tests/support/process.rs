@@ -38,6 +38,7 @@ impl Bench {
     pub(crate) fn bare_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_certcommit"));
         command.env_clear().env("HOME", self.directory.path().join("home"));
+        command.env("RUNTIME_DIRECTORY", self.runtime.path());
         command.args(["--config", &text(&self.path("empty.toml"))]).args(arguments);
         command
     }

@@ -87,7 +87,8 @@ fn reads_needed(answer: &str) -> usize {
         | Class::Committed
         | Class::NotCommitted
         | Class::DeadEnd
-        | Class::Unclear => READS_IF_UNKNOWN,
+        | Class::Unclear
+        | Class::Early => READS_IF_UNKNOWN,
     }
 }
 

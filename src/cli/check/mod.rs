@@ -104,9 +104,11 @@ fn verdict(outcome: &Outcome) -> Result<String, String> {
         }
         OutcomeClass::Account => Err(format!("the API refuses the account or its credentials: {why}")),
         OutcomeClass::NotSent => Err(format!("the API can't be reached: {why}")),
-        OutcomeClass::Committed | OutcomeClass::NotCommitted | OutcomeClass::DeadEnd | OutcomeClass::Unclear => {
-            Ok("reached; reading is permitted".to_owned())
-        }
+        OutcomeClass::Committed
+        | OutcomeClass::NotCommitted
+        | OutcomeClass::DeadEnd
+        | OutcomeClass::Unclear
+        | OutcomeClass::Early => Ok("reached; reading is permitted".to_owned()),
         OutcomeClass::Submitted
         | OutcomeClass::Retry
         | OutcomeClass::BackendError

@@ -44,6 +44,11 @@ impl FileIdentity {
         &self.database.path
     }
 
+    /// The device and the inode of the database.
+    pub(crate) fn device_and_inode(&self) -> (u64, u64) {
+        (self.database.device, self.database.inode)
+    }
+
     /// Checks that the paths still lead to the open files, and that the database has no other name. Files that were replaced
     /// or deleted still accept writes, which are lost.
     ///

@@ -1,6 +1,7 @@
 //! The files of a queue: where they are, who may use them, and the files that certcommit keeps beside the database.
 
 pub(crate) mod daemon_lock;
+pub(crate) mod departure_marker;
 pub(crate) mod file_identity;
 pub(crate) mod filesystem;
 pub(crate) mod location;

@@ -184,7 +184,7 @@ async fn evidence_after(reads: i64) -> crate::submission::Evidence {
     sqlx::query(
         "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?)
          INSERT INTO requests (certificate_id, kind, run_id, run_ms, started_at, finished_at, outcome)
-         SELECT 'a', 'read', 'this', 1, 1, 1, ? FROM n",
+         SELECT 'a', 'read', 'this', 60000, 1, 1, ? FROM n",
     )
     .bind(reads)
     .bind(OutcomeClass::Retry.as_str())

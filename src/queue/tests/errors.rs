@@ -102,7 +102,10 @@ fn next(error: &QueueError) -> Option<QueueError> {
         QueueError::ReadOnlyFilesystem(_) => QueueError::Held { path: path(), holder: text() },
         QueueError::Held { .. } => QueueError::Replaced(path()),
         QueueError::Replaced(_) => QueueError::Rewound { path: path(), newest: 1, made: 2 },
-        QueueError::Rewound { .. } => QueueError::Busy(fault()),
+        QueueError::Rewound { .. } => {
+            QueueError::DepartureMarker { path: path(), error: std::io::Error::other("it failed") }
+        }
+        QueueError::DepartureMarker { .. } => QueueError::Busy(fault()),
         QueueError::Busy(_) => QueueError::Damaged(fault()),
         QueueError::Damaged(_) => QueueError::Full(fault()),
         QueueError::Full(_) => QueueError::Io(fault()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::*;
-use crate::cause::ApiError;
+use crate::cause::{ApiError, RowCause};
 
 /// A signature lives this long: nothing signed earlier is executed any more.
 pub(super) const SIGNATURE_LIVES: u64 = 300;
@@ -44,6 +44,8 @@ pub(super) struct Step {
     pub(super) lag: f64,
     /// The daemon dies before it records how the request ended.
     pub(super) crash: bool,
+    /// It dies before it hands a commit to the network, and the departure marker says so.
+    pub(super) unsent: bool,
     /// The certificate's status becomes this one, by somebody else's doing.
     pub(super) turn: Option<i64>,
     /// Somebody sends a failed row once more.
@@ -139,11 +141,14 @@ impl World {
             (self.state, self.tries, self.counted, self.due) = (State::Pending, 0, 0, self.now);
         }
         let evidence = self.evidence();
-        let settle = self.policy.verify.settle;
+        let settles_in = evidence.settles_in(&self.policy.verify);
         match self.state {
+            State::Pending if !evidence.needs_readback() && step.crash && step.unsent => {
+                self.claim_in_vain(step, evidence)
+            }
             State::Pending if !evidence.needs_readback() => self.commit(step, evidence),
-            // The queue claims no read of it yet.
-            State::InDoubt if !evidence.has_settled(settle) => self.pass((settle - evidence.age).as_secs()),
+            // The queue claims no other read of it yet.
+            State::InDoubt if !settles_in.is_zero() && evidence.was_read_early => self.pass(settles_in.as_secs()),
             State::Pending if !evidence.readbacks_count_in(&self.policy.verify).is_zero() => {
                 self.pass(evidence.readbacks_count_in(&self.policy.verify).as_secs());
             }
@@ -183,6 +188,16 @@ impl World {
             self.orders += 1;
             self.history.push((at, self.status, self.orders));
         }
+    }
+
+    /// The daemon claims the row, and dies before it sends the commit.
+    fn claim_in_vain(&mut self, step: &Step, evidence: Evidence) {
+        self.state = State::InFlight;
+        let row = Row { state: State::InFlight, tries: self.tries, evidence };
+        let signed = self.now;
+        self.restart_if(step.crash);
+        self.record.push(Entry::Commit { class: OutcomeClass::NotSent, signed });
+        self.apply(&row, &Event::Returned(RowCause::CrashedUnsent), step.dice);
     }
 
     fn commit(&mut self, step: &Step, evidence: Evidence) {
@@ -249,6 +264,8 @@ impl World {
             Some(outcome) => outcome.clone(),
             None => self.shown(step.lag),
         };
+        let class = row.evidence.class_of_readback(outcome.class, &self.policy.verify);
+        let outcome = Outcome { class, ..outcome };
         // A read that was cut off by the end of the daemon proves nothing.
         let class = if step.crash { OutcomeClass::Retry } else { outcome.class };
         let shows = |(signed, settle): &(u64, u64)| self.now - signed >= *settle;

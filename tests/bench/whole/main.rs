@@ -13,6 +13,7 @@ mod headroom;
 mod keep_awake;
 mod lower_limit;
 mod peers;
+mod recovery;
 mod report;
 mod restarts;
 mod scale;
@@ -34,9 +35,10 @@ type Measuring = Pin<Box<dyn Future<Output = Vec<Figure>>>>;
 type Section = (&'static str, fn() -> Measuring);
 
 /// The sections, in order.
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     ("limit", || Box::pin(use_of_limit::measure())),
     ("restarts", || Box::pin(restarts::measure())),
+    ("recovery", || Box::pin(recovery::measure())),
     ("lower-limit", || Box::pin(lower_limit::measure())),
     ("waking", || Box::pin(waking::measure())),
     ("cost", || Box::pin(cost::measure())),

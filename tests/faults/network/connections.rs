@@ -106,9 +106,9 @@ async fn a_connection_lost_during_a_request_leaves_it_in_doubt_and_it_is_not_rep
         let requests: Vec<_> =
             proxy.received().into_iter().filter(|request| request.certificate_id.ends_with(id)).collect();
         let connections: Vec<usize> = requests.iter().map(|request| request.connection).collect();
-        let [before, lost, read, read_again, sent_again] = connections[..] else { panic!("{requests:#?}") };
+        let [before, lost, later @ ..] = &connections[..] else { panic!("{requests:#?}") };
         assert_eq!(before, lost, "the connection was open before");
-        assert!([read, read_again, sent_again].iter().all(|later| *later != lost), "it isn't reused: {connections:?}");
+        assert!(later.iter().all(|later| later != lost), "it isn't reused: {connections:?}");
         assert_eq!(proxy.commits_of(id).len(), 2);
         bench.assert_each_submitted_once(&[id]).await;
     }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::{message_of, until_submitted};
+use certcommit::simulator::ReadFault;
+
 use crate::support::{Act, Answer, Authority, Bench, FaultProxy, Greeting, Process, ReplyScript, text};
 
 const HOST: &str = "localhost";
@@ -88,6 +90,9 @@ async fn a_connection_is_not_reused_after_a_reply_without_a_request_id() {
     bench.set("api.endpoint", &proxy.endpoint());
     let page = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\n\r\nbusy";
     proxy.script("page", Answer::Withheld(vec![Act::Send(page.to_vec())]));
+    // Its readback occupies the connection that it opens.
+    bench.set("api.request_timeout", "2s");
+    bench.simulator.script_reads("page", vec![ReadFault::Hang]);
     let again: ReplyScript =
         |reply| vec![Act::SendAgain, Act::Wait(Duration::from_millis(500)), Act::Send(reply.whole())];
     proxy.script("next", Answer::Forwarded(again));

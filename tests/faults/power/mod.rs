@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use certcommit::config::Settings;
 use certcommit::daemon::{self, CredentialSource, Stop};
-use certcommit::queue::RestoreMarker;
+use certcommit::queue::{RestoreMarker, RuntimeDirectories};
 use certcommit::simulator::{Fault, Options};
 use certcommit::tencent::Credentials;
 use fastrand::Rng;
@@ -247,7 +247,7 @@ async fn start_on(directory: &Path, recording: &Recording, known: &Known) -> Res
         secret_key: "key".to_owned().into(),
         token: None,
     });
-    drop(daemon::start(settings, source).await.map_err(|error| error.to_string())?);
+    drop(daemon::start(settings, source, &RuntimeDirectories::default()).await.map_err(|error| error.to_string())?);
     let options = SqliteConnectOptions::new().filename(&database);
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(|error| error.to_string())?;
     let checked = check(&mut connection, recording, known).await;

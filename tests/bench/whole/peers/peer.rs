@@ -56,8 +56,7 @@ impl Peer {
     /// Longer than the peer ever takes to recover what a dead worker had taken.
     pub(super) fn patience(self) -> Duration {
         Duration::from_secs(match self {
-            // It reads back after verify.settle, 60 s, and commits what has no order only after verify.resend_after,
-            // 10 min.
+            // It commits what left and has no order only after verify.resend_after, 10 min.
             Self::Certcommit => 660,
             // Two missed heartbeats of 5 s.
             Self::Apalis => 45,

@@ -13,12 +13,15 @@ use super::server::Server;
 pub(super) struct Site {
     pub(super) server: Server,
     folder: TempDir,
+    /// In memory.
+    runtime: TempDir,
 }
 
 impl Site {
     /// A setting with an empty queue.
     pub(super) async fn new(peer: Peer, latency: Duration) -> Self {
-        let site = Self { server: Server::start(latency), folder: tempfile::tempdir().unwrap() };
+        let (folder, runtime) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+        let site = Self { server: Server::start(latency), folder, runtime };
         peer::prepare(peer, &site).await;
         site
     }
@@ -33,7 +36,7 @@ impl Site {
         let mut command = Command::new(program.into());
         command.env_clear().args(arguments);
         command.env("PATH", std::env::var_os("PATH").expect("there is a search path"));
-        command.env("HOME", self.folder.path());
+        command.env("HOME", self.folder.path()).env("RUNTIME_DIRECTORY", self.runtime.path());
         command.env("BENCH_DATABASE", self.path("queue.db")).env("BENCH_ENDPOINT", self.server.simulator.endpoint());
         command.env("TENCENTCLOUD_SECRET_ID", secret_id).env("TENCENTCLOUD_SECRET_KEY", secret_key);
         command.current_dir(self.folder.path());

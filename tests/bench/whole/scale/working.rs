@@ -9,11 +9,19 @@ use sqlx::AssertSqlSafe;
 use tokio::time::sleep;
 
 use super::super::report::percentile;
-use super::super::support::{Bench, Process, bench_size, event_of, output};
+use super::super::support::{Bench, Process, bench_size, event_of, output, within};
 use super::filling::ID;
 
 /// Slightly faster than the limit, so that something is always due, however short the queue.
 const ENQUEUE_EVERY: Duration = Duration::from_millis(45);
+
+/// `worker.max_in_flight`.
+const MAX_IN_FLIGHT: usize = 64;
+/// A latency that no request outlasts.
+const NEVER: Duration = Duration::from_secs(600);
+const SOON: Duration = Duration::from_secs(60);
+/// One second plus the guard.
+const WINDOW: Duration = Duration::from_millis(1_025);
 
 /// 97 % of the cap.
 pub(super) const FULL_PACE: f64 = 19.4;
@@ -27,6 +35,9 @@ pub(super) struct Working {
     pub(super) per_second: f64,
     /// The median of five runs.
     pub(super) status: Duration,
+    /// After a kill with as many requests in flight as there may be: from the restart to the first commit, less the limiter's
+    /// window. None for a queue without so many rows.
+    pub(super) restarted: Option<Duration>,
 }
 
 /// Runs a daemon at full pace while as many rows are enqueued as it sends, and measures it.
@@ -55,7 +66,35 @@ pub(super) async fn measure(bench: &Bench, rows: i64) -> Working {
         let unusual = log.iter().filter(|line| event_of(line) != "submitted");
         unusual.for_each(|line| eprintln!("{rows} rows, below the target: {line}"));
     }
-    Working { ready: ready.max(took), peak_kb, per_second, status: percentile(&statuses, 0.5).expect("there are five") }
+    Working {
+        ready: ready.max(took),
+        peak_kb,
+        per_second,
+        status: percentile(&statuses, 0.5).expect("there are five"),
+        restarted: if rows < 1_000 { None } else { Some(restart(bench).await) },
+    }
+}
+
+/// Kills a daemon with as many requests in flight as there may be. Returns how soon the next one sends.
+async fn restart(bench: &Bench) -> Duration {
+    bench
+        .sql(
+            "UPDATE submissions SET due_at = 1
+              WHERE id IN (SELECT id FROM submissions WHERE state = 'pending' ORDER BY id DESC LIMIT 200)",
+        )
+        .await;
+    bench.simulator.set_latency(NEVER, Duration::ZERO);
+    let before = bench.simulator.commits().len();
+    let daemon = bench.spawn(&["run"]);
+    within(SOON, "requests in flight", bench.simulator.until_commits(before + MAX_IN_FLIGHT)).await;
+    daemon.kill();
+    bench.simulator.set_latency(Duration::ZERO, Duration::ZERO);
+    let sent = bench.simulator.commits().len();
+    let since = clock::now().instant;
+    let daemon = bench.spawn(&["run"]);
+    within(SOON, "a commit", bench.simulator.until_commits(sent + 1)).await;
+    daemon.kill();
+    (bench.simulator.commit_times()[sent] - since).saturating_sub(WINDOW)
 }
 
 /// Starts a daemon. Returns the time until it is ready.
