@@ -1,11 +1,10 @@
 //! The departure marker: the number of the newest commit that a run handed to the network, in a file that outlives the
 //! process but not the machine.
 //!
-//! A run raises it before it hands a commit over, and hands commits over in the order of their numbers. So what it had claimed
-//! with higher numbers when it died was never sent. An older number would say that of commits that were sent; therefore the
-//! marker is in memory, where neither a power failure nor a backup brings an older one back, and it counts only if it names
-//! this boot, this database file, itself, and the run that made the claim. While that run lives, it holds a lock on the
-//! marker, which then says nothing.
+//! A run raises it before it hands a commit over, and never lowers it. So what it had claimed with higher numbers when it died
+//! was never sent. An older number would say that of commits that were sent; therefore the marker is in memory, where neither
+//! a power failure nor a backup brings an older one back, and it counts only if it names this boot, this database file,
+//! itself, and the run that made the claim. While that run lives, it holds a lock on the marker, which then says nothing.
 
 use std::ffi::OsString;
 use std::fmt;
