@@ -239,13 +239,16 @@ mod tests {
     use super::*;
     use crate::queue::{Opening, Queue};
 
-    /// A directory in memory, one on whatever disk there is, and the files of a database there.
+    /// A directory of this user that isn't on a tmpfs, on any machine.
+    const ELSEWHERE: &str = "/proc/self/task";
+
+    /// A directory in memory, one with a database, and the files of that.
     async fn site() -> (TempDir, TempDir, FileIdentity) {
-        let (memory, disk) = (tempfile::tempdir_in("/dev/shm").unwrap(), tempfile::tempdir_in(".").unwrap());
-        let queue = Queue::open(&disk.path().join("queue.db"), Opening::Create).await.unwrap();
+        let (memory, home) = (tempfile::tempdir_in("/dev/shm").unwrap(), tempfile::tempdir().unwrap());
+        let queue = Queue::open(&home.path().join("queue.db"), Opening::Create).await.unwrap();
         let files = queue.files().clone();
         queue.close().await.unwrap();
-        (memory, disk, files)
+        (memory, home, files)
     }
 
     fn directories(paths: &[&Path]) -> RuntimeDirectories {
@@ -255,7 +258,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_marker_of_a_run_that_lives_says_nothing() {
-        let (memory, _disk, files) = site().await;
+        let (memory, _home, files) = site().await;
         let runtime = directories(&[memory.path()]);
         let marker = runtime.create(&files, "run-1").unwrap();
         assert_eq!(runtime.departures(&files), Departures::default());
@@ -265,7 +268,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_what_the_same_run_claimed_after_the_newest_departure_was_never_sent() {
-        let (memory, _disk, files) = site().await;
+        let (memory, _home, files) = site().await;
         let runtime = directories(&[memory.path()]);
         let cases = [(&[][..], [true, true, true]), (&[7], [false, true, true]), (&[5, 8, 6], [false, false, true])];
         for (departed, never_sent) in cases {
@@ -281,7 +284,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_next_run_takes_the_place_of_the_last_one_in_whatever_directory() {
-        let (memory, _disk, files) = site().await;
+        let (memory, _home, files) = site().await;
         let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
         let runtime = directories(&[memory.path(), elsewhere.path()]);
         for before in [&runtime, &directories(&[elsewhere.path()])] {
@@ -295,14 +298,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_marker_of_another_boot_or_database_or_one_that_was_copied_or_cut_short_says_nothing() {
-        let (memory, disk, files) = site().await;
+        let (memory, home, files) = site().await;
         let runtime = directories(&[memory.path()]);
         runtime.create(&files, "run-1").unwrap().advance(7).unwrap();
         assert!(runtime.departures(&files).exclude("run-1", 8));
         let rebooted = RuntimeDirectories { boot_id: "another-boot".to_owned(), ..runtime.clone() };
         assert_eq!(rebooted.departures(&files), Departures::default());
 
-        let copy = disk.path().join("copy.db");
+        let copy = home.path().join("copy.db");
         let queue = Queue::open(&copy, Opening::Create).await.unwrap();
         assert_eq!(runtime.departures(queue.files()), Departures::default());
         let path = memory.path().join(name_for(&files));
@@ -325,18 +328,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_directory_on_a_disk_or_open_to_others_is_passed_over() {
-        let (memory, disk, files) = site().await;
+    async fn a_directory_that_is_not_in_memory_or_open_to_others_is_passed_over() {
+        let (memory, _home, files) = site().await;
         let open = tempfile::tempdir_in("/dev/shm").unwrap();
         fs::set_permissions(open.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let fit = memory.path().join("created");
-        let marker = directories(&[disk.path(), open.path(), &fit]).create(&files, "run-1").unwrap();
+        let marker = directories(&[Path::new(ELSEWHERE), open.path(), &fit]).create(&files, "run-1").unwrap();
         assert_eq!(marker.path().parent(), Some(fit.as_path()));
         assert_eq!(fs::metadata(&fit).unwrap().mode() & 0o777, 0o700);
-        let unfit = directories(&[disk.path(), open.path(), &disk.path().join("created")]);
+        let unfit = directories(&[Path::new(ELSEWHERE), open.path(), &Path::new(ELSEWHERE).join("created")]);
         let error = unfit.create(&files, "run-1").unwrap_err().to_string();
         assert!(error.contains("it isn't on a tmpfs") && error.contains("other users may write to it"), "{error}");
-        assert!(!disk.path().join("created").exists());
+        assert!(!Path::new(ELSEWHERE).join("created").exists());
         let unknown_boot = RuntimeDirectories { boot_id: String::new(), ..directories(&[memory.path()]) };
         assert!(unknown_boot.create(&files, "run-1").is_err());
     }

@@ -31,6 +31,7 @@ a_killed_daemon_resumes_where_it_stopped() {
   done
   eventually 'all are submitted' are_submitted 100
   (("$(sql "SELECT count(*) FROM requests WHERE kind = 'read'")" > 0)) || fail 'no kill hit a request in flight'
+  (("$(sql "SELECT count(*) FROM requests WHERE outcome = 'not_sent'")" > 0)) || fail 'the departure marker told nothing'
   expect_each_once 100
 }
 
