@@ -43,6 +43,8 @@ causes! {
             /// How many there are.
             max_tries: u32,
         } = "try_failed",
+        /// It probed whether the fault is over that pauses the queue, and it isn't; no try is spent.
+        ProbeFailed = "probe_failed",
         /// The last try failed.
         LastTryFailed {
             /// How many there were.
@@ -183,6 +185,7 @@ impl RowCause {
             | Self::RateLimited
             | Self::RefusedForStatus
             | Self::TryFailed { .. }
+            | Self::ProbeFailed
             | Self::LastTryFailed { .. }
             | Self::OutcomeUnknown { .. }
             | Self::Interrupted
@@ -234,6 +237,9 @@ impl fmt::Display for RowCause {
             ),
             Self::TryFailed { r#try, max_tries } => {
                 write!(f, "try {} of {max_tries} failed; waits for the next", r#try)
+            }
+            Self::ProbeFailed => {
+                f.write_str("it probed whether the fault is over that pauses the queue, and it isn't; no try is spent")
             }
             Self::LastTryFailed { max_tries } => {
                 write!(f, "try {max_tries} of {max_tries} failed; a readback follows before it is given up")

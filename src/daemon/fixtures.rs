@@ -23,7 +23,7 @@ pub(super) fn context() -> Context {
 /// The claim of this request, for a submission whose id is its number plus 100.
 pub(super) fn claim(kind: RequestKind, request: i64) -> Claim {
     let state = if kind == RequestKind::Commit { State::InFlight } else { State::InDoubt };
-    let row = Row { state, tries: 0, evidence: Evidence::none() };
+    let row = Row { state, tries: 0, is_probe: false, evidence: Evidence::none() };
     let certificate_id = format!("c{request}").parse().unwrap();
     Claim { request, kind, submission: request + 100, certificate_id, verify_type: None, row }
 }

@@ -40,7 +40,7 @@ fn tripped_pipeline() -> (Pipeline, Instant) {
 }
 
 fn claim(request: i64) -> Claim {
-    let row = Row { state: State::InFlight, tries: 0, evidence: Evidence::none() };
+    let row = Row { state: State::InFlight, tries: 0, is_probe: false, evidence: Evidence::none() };
     let certificate_id = format!("c{request}").parse().unwrap();
     let kind = RequestKind::Commit;
     Claim { request, kind, submission: request + 100, certificate_id, verify_type: None, row }

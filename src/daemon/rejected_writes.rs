@@ -228,7 +228,7 @@ mod tests {
     }
 
     fn result(request: i64, sentence: &str) -> (Completed, RejectedWrite) {
-        let row = Row { state: State::InFlight, tries: 0, evidence: Evidence::none() };
+        let row = Row { state: State::InFlight, tries: 0, is_probe: false, evidence: Evidence::none() };
         let (kind, certificate_id) = (RequestKind::Commit, "abcb1234".parse().unwrap());
         let claim = Claim { request, kind, submission: request, certificate_id, verify_type: None, row };
         let (outcome, now) = (Outcome::submitted("SO1".into(), 8, None), clock::now());

@@ -251,7 +251,8 @@ impl Selection<'_> {
     fn take(&mut self, submission: i64, kind: RequestKind, state: State, valid: Valid, evidence: Evidence) {
         let Valid { certificate_id, verify_type, tries } = valid;
         let verify_type = verify_type.filter(|_| kind == RequestKind::Commit);
-        let row = Row { state, tries, evidence };
+        let is_probe = kind == RequestKind::Commit && self.limits.probe.is_some();
+        let row = Row { state, tries, is_probe, evidence };
         self.selected.push(Selected { submission, kind, certificate_id, verify_type, row });
     }
 

@@ -54,7 +54,7 @@ impl PartialResult {
         };
         // The request is finished, and stays as it is.
         let completion = Completion::of_request(self.request, label, &outcome, now.unix);
-        let row = Row { state: State::InFlight, tries: self.tries, evidence: Evidence::none() };
+        let row = Row { state: State::InFlight, tries: self.tries, is_probe: false, evidence: Evidence::none() };
         // With 0 for the random number, it is due as soon as possible.
         let change = next_state(&row, RequestKind::Commit, &Event::Ended(outcome), policy, 0.0);
         Ok(completion.with_change(self.submission, &certificate_id, row.state, change.as_ref(), now.unix))

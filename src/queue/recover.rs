@@ -195,7 +195,8 @@ impl Orphan {
         let (Ok(certificate_id), Some(submission)) = (self.certificate_id.parse(), self.submission) else {
             return completion;
         };
-        let row = Row { state: State::InFlight, tries: self.tries.unwrap_or_default(), evidence: Evidence::none() };
+        let tries = self.tries.unwrap_or_default();
+        let row = Row { state: State::InFlight, tries, is_probe: false, evidence: Evidence::none() };
         // This decision has no backoff, so it needs no random number.
         let Some(change) = next_state(&row, kind, &event, policy, 0.0) else { return completion };
         completion.with_change(submission, &certificate_id, row.state, Some(&change), now.unix)

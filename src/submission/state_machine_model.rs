@@ -51,9 +51,9 @@ fn failed_read() -> impl Strategy<Value = Option<Outcome>> {
 fn steps(by_hand: f64) -> impl Strategy<Value = Vec<Step>> {
     let dawdle = prop_oneof![Just(0u64), 0..20u64, 0..2000u64];
     let turn = prop_oneof![40 => Just(None), 1 => Just(Some(7)), 1 => Just(Some(99)), 1 => Just(Some(COMMITTED))];
-    let odd = (weighted(0.05), turn, weighted(by_hand), weighted(0.2), weighted(0.3));
+    let odd = (weighted(0.05), turn, weighted(by_hand), weighted(0.2), weighted(0.3), weighted(0.1));
     let step = (odd, dawdle, 0..35u64, fate(), (failed_read(), 0.0..1.0), 0.0..1.0).prop_map(
-        |((leap, turn, by_hand, crash, unsent), dawdle, takes, commit, (read, lag), dice)| Step {
+        |((leap, turn, by_hand, crash, unsent, probe), dawdle, takes, commit, (read, lag), dice)| Step {
             leap,
             dawdle,
             takes,
@@ -62,6 +62,7 @@ fn steps(by_hand: f64) -> impl Strategy<Value = Vec<Step>> {
             lag,
             crash,
             unsent,
+            probe,
             turn,
             by_hand,
             dice,
@@ -90,8 +91,8 @@ fn live(policy: Policy, status: i64, steps: &[Step]) -> World {
     let mut world = World::new(policy, status);
     steps.iter().for_each(|step| world.step(step));
     let (commit, read) = (Fate::Answered, None);
-    let (leap, crash, unsent, turn, by_hand) = (false, false, false, None, false);
-    let calm = Step { leap, dawdle: 0, takes: 1, commit, read, lag: 0.0, crash, unsent, turn, by_hand, dice: 0.5 };
+    let (leap, crash, unsent, probe, turn, by_hand) = (false, false, false, false, None, false);
+    let calm = Step { leap, dawdle: 0, takes: 1, commit, read, lag: 0.0, crash, unsent, probe, turn, by_hand, dice: 0.5 };
     (0..12).for_each(|_| world.step(&calm));
     world.pass(SIGNATURE_LIVES);
     assert!(!world.state.is_open(), "it comes to no end: {world:?}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::evidence::Evidence;
 use super::outcome::Outcome;
 use super::outcome_class::{OutcomeClass, RequestKind};
-use super::outcome_effects::{Effects, READBACKS_TO_RESEND, Shows, effects};
+use super::outcome_effects::{Effects, HealthSignal, READBACKS_TO_RESEND, Shows, effects};
 use super::policy::{RetryPolicy, VerifyPolicy};
 use super::state::{ResolvedBy, State};
 use crate::cause::{ApiError, Quote, RowCause};
@@ -26,6 +26,8 @@ pub struct Row {
     pub state: State,
     /// Commits that counted so far, without the one that just ended.
     pub tries: u32,
+    /// Whether its commit probes whether the fault is over that pauses the queue: if it isn't, that spends no try.
+    pub is_probe: bool,
     /// What the record of its requests shows.
     pub evidence: Evidence,
 }
@@ -107,7 +109,8 @@ struct Decision<'a> {
 
 impl Decision<'_> {
     fn after_commit(&self, outcome: &Outcome) -> Change {
-        let Effects { to, spends_try, .. } = effects(RequestKind::Commit, outcome.class);
+        let Effects { to, spends_try, health, .. } = effects(RequestKind::Commit, outcome.class);
+        let spends_try = spends_try && !(self.row.is_probe && matches!(health, HealthSignal::Fault(_)));
         let change = Change { spends_try, ..Change::to(to).keep(outcome) };
         match outcome.class {
             OutcomeClass::Submitted => Change { resolved_by: Some(ResolvedBy::Reply), ..change },
@@ -135,6 +138,9 @@ impl Decision<'_> {
     /// before giving up.
     fn retry(&self, change: Change, no_earlier: Duration) -> Change {
         let (r#try, max_tries) = (self.row.tries + 1, self.policy.retry.max_tries);
+        if self.row.is_probe {
+            return change.due_in(self.backoff(r#try).max(no_earlier)).because(RowCause::ProbeFailed);
+        }
         if r#try >= max_tries {
             return Change { to: State::InDoubt, ..change }
                 .due_in(no_earlier)

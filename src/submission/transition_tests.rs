@@ -64,7 +64,7 @@ fn reads() -> Vec<Outcome> {
 }
 
 fn row(state: State, tries: u32, evidence: Evidence) -> Row {
-    Row { state, tries, evidence }
+    Row { state, tries, is_probe: false, evidence }
 }
 
 fn doubt(negative_readbacks: u32, age: Duration) -> Evidence {
@@ -116,6 +116,19 @@ fn every_commit_takes_a_row_in_flight_where_the_contract_says() {
     assert_eq!(outcomes(0), first);
     assert_eq!(outcomes(1), first);
     assert_eq!(outcomes(2), last, "the third of three tries");
+}
+
+#[test]
+fn a_probe_that_meets_the_fault_spends_no_try_and_is_never_the_last() {
+    let probe = |tries| Row { is_probe: true, ..row(State::InFlight, tries, Evidence::none()) };
+    for class in [OutcomeClass::Retry, OutcomeClass::BackendError] {
+        let change = after(&probe(2), &committed(refused(class))).unwrap();
+        assert_eq!((change.to, change.spends_try, change.cause), (State::Pending, false, Some(RowCause::ProbeFailed)));
+    }
+    let doubtful = after(&probe(2), &committed(lost())).unwrap();
+    assert_eq!((doubtful.to, doubtful.spends_try), (State::InDoubt, false));
+    let placed = after(&probe(2), &committed(Outcome::submitted("SO1".into(), 8, None))).unwrap();
+    assert_eq!((placed.to, placed.spends_try), (State::Submitted, true));
 }
 
 #[test]

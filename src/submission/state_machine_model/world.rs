@@ -46,6 +46,8 @@ pub(super) struct Step {
     pub(super) crash: bool,
     /// It dies before it hands a commit to the network, and the departure marker says so.
     pub(super) unsent: bool,
+    /// Its commit is the probe of a paused queue.
+    pub(super) probe: bool,
     /// The certificate's status becomes this one, by somebody else's doing.
     pub(super) turn: Option<i64>,
     /// Somebody sends a failed row once more.
@@ -193,7 +195,7 @@ impl World {
     /// The daemon claims the row, and dies before it sends the commit.
     fn claim_in_vain(&mut self, step: &Step, evidence: Evidence) {
         self.state = State::InFlight;
-        let row = Row { state: State::InFlight, tries: self.tries, evidence };
+        let row = Row { state: State::InFlight, tries: self.tries, is_probe: step.probe, evidence };
         let signed = self.now;
         self.restart_if(step.crash);
         self.record.push(Entry::Commit { class: OutcomeClass::NotSent, signed });
@@ -202,7 +204,7 @@ impl World {
 
     fn commit(&mut self, step: &Step, evidence: Evidence) {
         self.state = State::InFlight;
-        let row = Row { state: State::InFlight, tries: self.tries, evidence };
+        let row = Row { state: State::InFlight, tries: self.tries, is_probe: step.probe, evidence };
         let signed = self.now;
         self.assert_may_be_sent();
         let outcome = self.send(&step.commit);
@@ -210,7 +212,9 @@ impl World {
         let event = if step.crash { Event::Interrupted } else { Event::Ended(outcome) };
         self.pass(step.takes);
         self.restart_if(step.crash);
-        self.counted += u32::from(effects(RequestKind::Commit, class).spends_try);
+        let effects = effects(RequestKind::Commit, class);
+        let met_the_fault = step.probe && !step.crash && matches!(effects.health, HealthSignal::Fault(_));
+        self.counted += u32::from(effects.spends_try && !met_the_fault);
         // The model's own words for what may have been executed.
         if !matches!(class, OutcomeClass::Throttled | OutcomeClass::Account | OutcomeClass::NotSent) {
             let settle = self.policy.verify.settle.as_secs();
@@ -259,7 +263,7 @@ impl World {
     }
 
     fn read(&mut self, step: &Step, evidence: Evidence) {
-        let row = Row { state: self.state, tries: self.tries, evidence };
+        let row = Row { state: self.state, tries: self.tries, is_probe: false, evidence };
         let outcome = match &step.read {
             Some(outcome) => outcome.clone(),
             None => self.shown(step.lag),

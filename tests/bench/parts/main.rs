@@ -48,7 +48,7 @@ fn the_wire(criterion: &mut Criterion) {
 
 fn deciding(criterion: &mut Criterion) {
     let policy = Settings::from_text("none".as_ref(), "", []).unwrap().policy();
-    let row = Row { state: State::InFlight, tries: 0, evidence: Evidence::none() };
+    let row = Row { state: State::InFlight, tries: 0, is_probe: false, evidence: Evidence::none() };
     let event = Event::Ended(Outcome::submitted("SO000001".to_owned(), 8, Some("0000".to_owned())));
     criterion.bench_function("deciding the transition of a row", |bencher| {
         bencher.iter(|| next_state(black_box(&row), RequestKind::Commit, black_box(&event), &policy, 0.5));
