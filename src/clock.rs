@@ -17,6 +17,15 @@ pub struct Now {
     pub instant: Instant,
 }
 
+impl Now {
+    /// What the wall clock shows at another instant, if it doesn't step in between.
+    #[must_use]
+    pub fn at(self, instant: Instant) -> UnixMillis {
+        let (before, after) = (self.instant - instant.min(self.instant), instant - self.instant.min(instant));
+        UnixMillis(self.unix.0.saturating_sub(millis(before)).saturating_add(millis(after)))
+    }
+}
+
 /// Reads both clocks.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is where the time is read")]
@@ -36,6 +45,12 @@ impl UnixMillis {
         Self(millis(since_epoch))
     }
 
+    /// The time so many whole seconds after the epoch.
+    #[must_use]
+    pub fn of_seconds(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(1000))
+    }
+
     /// Whole seconds since the epoch, rounded down.
     #[must_use]
     pub fn seconds(self) -> i64 {
@@ -46,6 +61,12 @@ impl UnixMillis {
     #[must_use]
     pub fn seconds_rounded_up(self) -> i64 {
         self.0.saturating_add(999).div_euclid(1000)
+    }
+
+    /// How long after another time this is; zero, if it is before it.
+    #[must_use]
+    pub fn since(self, before: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(before.0)).unwrap_or_default())
     }
 
     /// This time plus a duration.

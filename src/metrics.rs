@@ -25,6 +25,8 @@ named_enum! {
         Cap = "certcommit_rate_limit_per_second",
         /// 1 while no commits are sent, because of an operator (by="operator") or a fault (by="fault").
         Paused = "certcommit_paused",
+        /// 1 while the cause with this code (docs/RUNBOOK.md) pauses commits or readbacks, 0 once it is over.
+        Incident = "certcommit_incident",
         /// 0 while the database is unavailable and nothing is sent.
         Database = "certcommit_database_available",
         /// Always 1; its label is the version.
@@ -78,6 +80,7 @@ impl Metrics {
                     | Metric::Pace
                     | Metric::Cap
                     | Metric::Paused
+                    | Metric::Incident
                     | Metric::Database
                     | Metric::Build => describe_gauge!(name, meaning),
                 }
@@ -100,6 +103,13 @@ impl Metrics {
     pub fn submissions(&self, state: &'static str, count: i64) {
         with_local_recorder(&self.recorder, || {
             gauge!(Metric::Submissions.as_str(), "state" => state).set(count as f64)
+        });
+    }
+
+    /// Sets whether the cause with this code pauses anything.
+    pub fn incident(&self, code: &'static str, lasts: bool) {
+        with_local_recorder(&self.recorder, || {
+            gauge!(Metric::Incident.as_str(), "code" => code).set(f64::from(u8::from(lasts)));
         });
     }
 
@@ -193,6 +203,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.request("commit", "submitted", "", Duration::from_millis(300));
         metrics.submissions("pending", 3);
+        metrics.incident("ca_busy", true);
         metrics.gauges(GAUGES);
         let text = metrics.render();
         for name in Metric::NAMES {

@@ -32,7 +32,8 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use support::Bench;
 
 /// Tables and intermediate results that have few rows however long the queue is.
-const SMALL: [&str; 18] = [
+const SMALL: [&str; 19] = [
+    "incidents",
     "control",
     "daemon",
     "insert_guard",
@@ -81,9 +82,10 @@ const MAY_SORT: [(&str, &str); 4] = [
 ];
 
 /// Files and folders of `src/queue` whose statements have to read whole tables, and why.
-const MAY_READ_ALL: [(&str, &str); 6] = [
+const MAY_READ_ALL: [(&str, &str); 7] = [
     ("tests", "not part of the program"),
     ("backup.rs", "copies and checks the whole database"),
+    ("failures.rs", "groups everything that failed, for an operator who corrects it"),
     ("integrity.rs", "checks the whole database"),
     ("repair.rs", "repairs the whole database, without a daemon"),
     ("schema", "compares the whole schema, and rebuilds tables of it"),
@@ -229,12 +231,14 @@ async fn commands_and_rare_work(queue: &mut Queue) {
         assert!(queue.resolve(&id(text), &resolution).await.unwrap());
     }
     let ids = Selection::Ids(vec![id("unreadable-3")]);
-    assert_eq!(queue.shift(&ids, &[State::Pending], State::Canceled).await.unwrap().moved, 1);
-    let code = Selection::ErrorCode("FailedOperation.CertificateInvalid".to_owned());
-    assert_eq!(queue.shift(&code, &[State::Failed], State::Pending).await.unwrap().moved, 1);
-    let reference = Selection::Reference("refused".to_owned());
-    assert_eq!(queue.shift(&reference, &[State::Pending], State::Canceled).await.unwrap().moved, 1);
-    assert_eq!(queue.shift(&Selection::All, &[State::Pending], State::Canceled).await.unwrap().moved, 0);
+    assert_eq!(queue.shift(&ids, &[State::Pending], State::Canceled, None).await.unwrap().moved, 1);
+    let code = Selection::With { error_code: Some("FailedOperation.CertificateInvalid".to_owned()), reference: None };
+    assert_eq!(queue.shift(&code, &[State::Failed], State::Pending, None).await.unwrap().moved, 1);
+    let reference = Selection::With { error_code: None, reference: Some("refused".to_owned()) };
+    assert_eq!(queue.shift(&reference, &[State::Pending], State::Canceled, None).await.unwrap().moved, 1);
+    assert_eq!(queue.shift(&Selection::All, &[State::Pending], State::Canceled, None).await.unwrap().moved, 0);
+    assert_eq!(queue.shift(&Selection::All, &[State::Pending], State::InDoubt, None).await.unwrap().moved, 0);
+    assert!(queue.readbacks_since(0).await.unwrap().all() > 0);
     queue.status(clock::now().unix.seconds()).await.unwrap();
     queue.oldest_open().await.unwrap();
     queue.sqlite_version().await.unwrap();
@@ -375,7 +379,9 @@ async fn no_statement_scans_a_table_that_grows() {
             if cfg!(feature = "foreign-tools") {
                 plan.extend(plans_with_triggers(&bench, statement));
             }
-            assert!(!plan.is_empty() || statement.contains(" VALUES ("), "{statement}");
+            // The plan of a statement that empties a small table is empty, too.
+            let has_no_plan = statement.contains(" VALUES (") || statement.ends_with("DELETE FROM incidents");
+            assert!(!plan.is_empty() || has_no_plan, "{statement}");
             let lines: Vec<String> = plan.into_iter().filter(|line| is_slow(line, statement)).collect();
             if !lines.is_empty() {
                 slow.push((statement, lines));

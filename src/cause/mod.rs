@@ -27,6 +27,8 @@ macro_rules! causes {
 }
 
 mod database;
+mod guidance;
+mod incident;
 mod pause;
 mod quote;
 mod row;
@@ -39,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use database::DatabaseCause;
+pub use incident::{Incident, Probes};
 pub use pause::{KeySource, PauseCause};
 pub use quote::{ApiError, Quote};
 pub use row::RowCause;
@@ -98,7 +101,7 @@ impl Cause {
     pub fn remedy(&self) -> String {
         match self {
             Self::Pause(cause) => cause.remedy(),
-            Self::Row(cause) => cause.remedy().to_owned(),
+            Self::Row(cause) => cause.remedy("ID"),
             Self::Database(cause) => cause.remedy.to_string(),
         }
     }

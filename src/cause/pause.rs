@@ -164,6 +164,8 @@ causes! {
 /// What brings a restored queue back to work. Each step may be repeated.
 const AFTER_A_RESTORE: &str = "enqueue all certificate IDs again from their source (known ones are skipped); then read back what is \
      pending: certcommit verify --pending; then: certcommit resume";
+const AFTER_VERIFICATION: &str = "if you haven't yet, enqueue all certificate IDs again from their source (known ones are skipped), and \
+     repeat certcommit verify --pending; then: certcommit resume";
 const IF_RESTORED: &str = "if it was not restored: certcommit resume. If it was, enqueue all certificate IDs again from their source \
      (known ones are skipped); then read back what is pending: certcommit verify --pending; then: certcommit resume";
 const KEYS_ARE_ASKED_FOR: &str = "find out why the credential source does not answer. certcommit asks it again at least once a minute, \
@@ -204,8 +206,9 @@ impl PauseCause {
                 );
             }
             Self::ClockSkew { .. } => {
-                "compare both times with a third clock first (chronyc tracking, or date -u on another machine). If this machine's \
-                 is wrong: chronyc makestep, then: certcommit resume. If the API's is, report that to Tencent Cloud"
+                "compare both times with a third clock first (chronyc tracking, timedatectl, or date -u on another machine). If this \
+                 machine's is wrong, correct it, then: certcommit resume. If the API's is, leave this one alone, and report both times \
+                 and the RequestId to Tencent Cloud: probes resume by themselves once it is right"
             }
             Self::ApiUnreachable { .. } => {
                 return format!(
@@ -247,6 +250,29 @@ impl PauseCause {
             Self::ReadbackPaused { by } => return by.remedy(),
         };
         remedy.to_owned()
+    }
+}
+
+impl PauseCause {
+    /// Whether the database may have been restored.
+    #[must_use]
+    pub fn is_of_restore(&self) -> bool {
+        matches!(
+            self,
+            Self::RestoredBehind { .. }
+                | Self::RestoredEmptied { .. }
+                | Self::RestoredUnmarked { .. }
+                | Self::RestoredBackup { .. }
+                | Self::RestoredDump
+                | Self::UncleanShutdown { .. }
+                | Self::HeartbeatInFuture { .. }
+        )
+    }
+
+    /// The one right thing to do next, once everything that is pending has been read back, or is being read back.
+    #[must_use]
+    pub fn remedy_once_verified(&self) -> String {
+        if self.is_of_restore() { AFTER_VERIFICATION.to_owned() } else { self.remedy() }
     }
 }
 
@@ -327,9 +353,9 @@ impl fmt::Display for PauseCause {
                 write!(f, "the API takes new signatures for expired: this machine's clock says {}", at(*ours))?;
                 match theirs {
                     Some(theirs) => {
-                        let side = if ours < theirs { "behind" } else { "ahead of" };
                         let distance = seconds(ours.abs_diff(*theirs));
-                        write!(f, " and is {distance} {side} the API's, which says {}: {error}", at(*theirs))
+                        let side = if ours < theirs { "more" } else { "less" };
+                        write!(f, ", and the API's {}, {distance} {side}; one of them is wrong: {error}", at(*theirs))
                     }
                     None => write!(f, ", and the API's is not known: {error}"),
                 }

@@ -167,14 +167,11 @@ causes! {
 }
 
 const BY_ITSELF: &str = "nothing: certcommit goes on with it by itself";
-const RETRY: &str = "remove the cause that the error names; then: certcommit retry ID";
-const DECIDE: &str = "look the certificate up in the Tencent Cloud console. If it shows something else than the readback: certcommit verify \
-     ID; else decide: certcommit resolve ID --submitted ORDER_ID, --failed or --pending";
 
 impl RowCause {
-    /// The one right thing to do next.
+    /// The one right thing to do next for this certificate.
     #[must_use]
-    pub fn remedy(&self) -> &'static str {
+    pub fn remedy(&self, id: &str) -> String {
         match self {
             Self::NotSent { .. }
             | Self::PausedUnsent
@@ -201,18 +198,29 @@ impl RowCause {
             | Self::UnsettledBeforeRetry { .. }
             | Self::ReadbackTooEarly
             | Self::ReadbackQueued
-            | Self::DecidedByOperator => BY_ITSELF,
-            Self::AccountAtFault | Self::ReadbackUnavailable => "see what pauses the queue: certcommit status",
-            Self::NotPermitted => "grant the permission that the error names; then: certcommit retry ID",
-            Self::ReadbackNotPermitted { .. } => "grant these keys ssl:DescribeCertificate; then: certcommit resume",
-            Self::RefusedByServer | Self::CommitAndReadbackRefused => RETRY,
-            Self::OutOfTries { .. } => "if the cause that the error names is over: certcommit retry ID",
-            Self::StatusForbidsCommit { .. } => "look in the Tencent Cloud console why the certificate has this status",
+            | Self::DecidedByOperator => BY_ITSELF.to_owned(),
+            Self::AccountAtFault | Self::ReadbackUnavailable => {
+                "see what pauses the queue: certcommit status".to_owned()
+            }
+            Self::NotPermitted => format!("grant the permission that the error names; then: certcommit retry {id}"),
+            Self::ReadbackNotPermitted { .. } => {
+                "grant these keys ssl:DescribeCertificate; then: certcommit resume".to_owned()
+            }
+            Self::RefusedByServer | Self::CommitAndReadbackRefused => {
+                format!("remove the cause that the error names; then: certcommit retry {id}")
+            }
+            Self::OutOfTries { .. } => format!("if the cause that the error names is over: certcommit retry {id}"),
+            Self::StatusForbidsCommit { .. } => {
+                "look in the Tencent Cloud console why the certificate has this status".to_owned()
+            }
             Self::ReadbackRefused
             | Self::ReadbackContradictsRecord { .. }
             | Self::ReadbackContradictsRefusal { .. }
             | Self::StatusIsDeadEnd { .. }
-            | Self::ReadbackUnclear { .. } => DECIDE,
+            | Self::ReadbackUnclear { .. } => format!(
+                "look the certificate up in the Tencent Cloud console. If it shows something else than the readback: certcommit \
+                 verify {id}; else decide: certcommit resolve {id} --submitted ORDER_ID, --failed or --pending"
+            ),
         }
     }
 }

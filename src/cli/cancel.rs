@@ -18,9 +18,9 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
     let selection = match arguments.reference {
-        Some(reference) => Selection::Reference(reference),
+        reference @ Some(_) => Selection::With { error_code: None, reference },
         None => Selection::Ids(arguments.ids),
     };
     let description = "canceled; orders already placed are unaffected";
-    shift(settings, &selection, &[State::Pending], State::Canceled, description).await
+    shift(settings, &selection, &[State::Pending], State::Canceled, None, description).await
 }

@@ -73,7 +73,9 @@ impl Code {
                 65,
                 "The database isn't a queue, comes from a newer version, is corrupt or emptied, or lacks some of its rules.",
             ),
-            Self::Unavailable => (69, "The API can't be reached, or refuses the account."),
+            Self::Unavailable => {
+                (69, "The API can't be reached, or refuses the account; or the daemon can't work, or doesn't run.")
+            }
             Self::CantCreate => (73, "The database can't be created."),
             Self::Io => (74, "The database failed."),
             Self::Held => (75, "Another daemon holds the database."),
@@ -103,7 +105,12 @@ impl Failure {
         Self { code, message: message.into() }
     }
 
-    /// Whether to print nothing, since the reader of the output closed it.
+    /// A failure that is in the log already.
+    pub(super) fn quiet(code: Code) -> Self {
+        Self::new(code, "")
+    }
+
+    /// Whether to print nothing: it is in the log, or the reader of the output closed it.
     pub(super) fn is_quiet(&self) -> bool {
         self.message.is_empty()
     }
@@ -115,9 +122,10 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<QueueError> for Failure {
-    fn from(error: QueueError) -> Self {
-        let code = match &error {
+impl Failure {
+    /// The exit code of an error of the database.
+    pub(super) fn code_of(error: &QueueError) -> Code {
+        match error {
             QueueError::Foreign { .. }
             | QueueError::Newer { .. }
             | QueueError::Unmarked(_)
@@ -132,6 +140,9 @@ impl From<QueueError> for Failure {
             | QueueError::DepartureMarker { .. }
             | QueueError::Busy { .. }
             | QueueError::ReadOnlyFilesystem { .. }
+            | QueueError::Locked { .. }
+            | QueueError::NoSpace { .. }
+            | QueueError::DaemonFrozen(_)
             | QueueError::Full(_)
             | QueueError::Io(_)
             | QueueError::CannotOpen(_)
@@ -145,8 +156,13 @@ impl From<QueueError> for Failure {
             | QueueError::Linked { .. }
             | QueueError::MountPoint { .. } => Code::Config,
             QueueError::Refused(_) | QueueError::RolledBack { .. } => Code::PartlyDone,
-        };
-        Self::new(code, error.with_remedy())
+        }
+    }
+}
+
+impl From<QueueError> for Failure {
+    fn from(error: QueueError) -> Self {
+        Self::new(Self::code_of(&error), error.with_remedy())
     }
 }
 

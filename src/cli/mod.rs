@@ -60,7 +60,7 @@ enum Command {
     Verify(verify::Arguments),
     /// Pause the queue: no commits are sent.
     Pause(pause::PauseArguments),
-    /// End any pause, and probe at once.
+    /// End any pause, probe at once, and report what the probe finds.
     Resume,
     /// Write a checked copy of the queue to a new file, while the daemon runs.
     Backup(backup::Arguments),

@@ -4,20 +4,31 @@ use std::io::Write as _;
 
 use super::exit::{Code, Failure};
 use crate::config::Settings;
-use crate::queue::{Opening, Queue, Selection, UntrustedText};
-use crate::submission::State;
+use crate::queue::{Opening, Queue, Selection, Shifted, UntrustedText};
+use crate::submission::{State, VerifyType};
 
-/// Moves the selected submissions. Prints how many were moved, followed by `description`, and which couldn't be moved. A
-/// submission that is already in the target state is no failure.
+/// Moves the selected submissions, sets their verify type if one is given, and prints the result.
 pub(super) async fn shift(
     settings: &Settings,
     selection: &Selection,
     from: &[State],
     to: State,
+    verify_type: Option<VerifyType>,
     description: &str,
 ) -> Result<Code, Failure> {
     let mut queue = Queue::open(&settings.database, Opening::Existing).await?;
-    let shifted = queue.shift(selection, from, to).await?;
+    let shifted = queue.shift(selection, from, to, verify_type).await?;
+    print_shifted(&mut queue, &shifted, to, description).await
+}
+
+/// Prints how many submissions were moved, followed by `description`, and which couldn't be moved. A submission that is
+/// already in the target state is no failure.
+pub(super) async fn print_shifted(
+    queue: &mut Queue,
+    shifted: &Shifted,
+    to: State,
+    description: &str,
+) -> Result<Code, Failure> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{} {description}", shifted.moved)?;
     let mut code = Code::Done;

@@ -37,7 +37,8 @@ impl Bar {
         self.0.set_length(total);
         self.0.set_position(total - open);
         let (in_doubt, failed, held) = (count(State::InDoubt), count(State::Failed), count(State::Held));
-        let paused = progress.paused.as_ref().map(|why| format!("; paused: {why}")).unwrap_or_default();
+        let paused =
+            progress.paused.as_ref().map(|incident| format!("; paused: {}", incident.cause)).unwrap_or_default();
         self.0.set_message(format!("{in_doubt} in doubt, {failed} failed, {held} held{paused}"));
     }
 }

@@ -11,7 +11,7 @@ use super::exit::{Code, Failure};
 use super::progress_bar::Bar;
 use crate::config::{ConfigError, Settings};
 use crate::daemon::{self, CredentialSource, Ended, Progress, Reloading, Stop, Until};
-use crate::logging::{self, LogLevel};
+use crate::logging::{self, LogEvent, LogFormat, LogLevel};
 use crate::queue::RuntimeDirectories;
 use crate::submission::State;
 
@@ -27,7 +27,11 @@ pub(super) async fn run(
     arguments: Arguments,
     mut load: impl FnMut() -> Result<Settings, ConfigError> + Send + 'static,
 ) -> Result<Code, Failure> {
-    let settings = load()?;
+    let settings = load().map_err(|error| {
+        // Without a configuration, the log has its usual format. If it can't be set up, the failure is printed.
+        let (failure, log) = (Failure::from(error), logging::init(LogLevel::Info, LogFormat::Auto));
+        if log.is_ok() { logged(failure) } else { failure }
+    })?;
     let has_bar = arguments.until_empty && std::io::stderr().is_terminal();
     // The bar and the log share the terminal, so with a bar, only warnings are logged.
     let level = if has_bar { LogLevel::Warn } else { settings.log.level };
@@ -58,7 +62,7 @@ pub(super) async fn run_daemon(
     // Installed before the start. A signal during the start lets the start finish, and then stops the run at once.
     let signals = tokio::spawn(obey_signals(stop, reload)?);
     let runtime = RuntimeDirectories::of_process(|name| std::env::var_os(name));
-    let mut daemon = daemon::start(settings, source, &runtime).await?;
+    let mut daemon = daemon::start(settings, source, &runtime).await.map_err(|error| logged(error.into()))?;
     if let Some(reloading) = reloading {
         daemon = daemon.reloading(reloading);
     }
@@ -71,7 +75,18 @@ pub(super) async fn run_daemon(
         // The bar ends with the daemon. If it panicked, nothing is lost.
         bar.await.unwrap_or_default();
     }
-    Ok(ended?)
+    // The daemon has logged why.
+    ended.map_err(|error| Failure::quiet(Failure::from(error).code))
+}
+
+/// Logs why the daemon didn't start, in the log's own format; it isn't printed again.
+fn logged(failure: Failure) -> Failure {
+    tracing::error!(
+        event = LogEvent::StartFailed.as_str(),
+        exit_code = failure.code.number(),
+        "this start failed, and changed nothing: {failure}"
+    );
+    Failure::quiet(failure.code)
 }
 
 /// The exit code of `run --until-empty`.

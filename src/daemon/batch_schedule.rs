@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::cause::Incident;
 use crate::queue::Mode;
 
 /// A batch writes the `daemon` row at least this often.
@@ -31,6 +32,21 @@ const WOKEN_REST: Duration = Duration::from_millis(5);
 /// now and then: on a slow disk, a daemon at full pace would lock it again at once, until they give up.
 const LONGEST_REST: Duration = Duration::from_millis(500);
 
+/// What the last heartbeat reported; a change of it is written at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reported {
+    pub(super) mode: Mode,
+    /// The code of each incident, and how many of its probes failed.
+    pub(super) incidents: Vec<(&'static str, u32)>,
+}
+
+impl Reported {
+    pub(super) fn new(mode: Mode, incidents: &[Incident]) -> Self {
+        let incidents = incidents.iter().map(|incident| (incident.cause.code(), incident.probes.failed));
+        Self { mode, incidents: incidents.collect() }
+    }
+}
+
 /// When batches are due.
 #[derive(Debug)]
 pub(super) struct BatchSchedule {
@@ -44,7 +60,7 @@ pub(super) struct BatchSchedule {
     /// Whether the last batch that asked for claims that were due got none.
     was_fruitless: bool,
     heartbeat_at: Instant,
-    last_mode: Mode,
+    reported: Reported,
 }
 
 /// What is due now.
@@ -66,7 +82,7 @@ impl BatchSchedule {
             rest_until: now,
             was_fruitless: false,
             heartbeat_at: now,
-            last_mode: Mode::Running,
+            reported: Reported::new(Mode::Running, &[]),
         }
     }
 
@@ -97,10 +113,10 @@ impl BatchSchedule {
         self.next_look(gathers).unwrap_or(now).min(self.heartbeat_at)
     }
 
-    /// What is due. A change of the mode is written at once.
-    pub(super) fn due(&self, mode: Mode, gathers: bool, now: Instant) -> DueNow {
+    /// What is due. A change of what the heartbeat reports is written at once.
+    pub(super) fn due(&self, report: &Reported, gathers: bool, now: Instant) -> DueNow {
         DueNow {
-            heartbeat: mode != self.last_mode || now >= self.heartbeat_at,
+            heartbeat: *report != self.reported || now >= self.heartbeat_at,
             look: self.next_look(gathers).is_none_or(|at| now >= at),
         }
     }
@@ -111,14 +127,14 @@ impl BatchSchedule {
         !self.was_fruitless || due.look
     }
 
-    /// A batch begins; with a heartbeat, it writes this mode.
-    pub(super) fn begin(&mut self, heartbeat: Option<Mode>, now: Instant) {
+    /// A batch begins; with a heartbeat, it writes this.
+    pub(super) fn begin(&mut self, heartbeat: Option<Reported>, now: Instant) {
         self.began_at = Some(now);
         if let Some((at, wait)) = self.woken.filter(|(at, _)| now >= *at) {
             self.woken = (wait < LOOK_EVERY).then_some((at.max(now) + wait, wait * 2));
         }
-        if let Some(mode) = heartbeat {
-            self.last_mode = mode;
+        if let Some(report) = heartbeat {
+            self.reported = report;
             self.heartbeat_at = now + HEARTBEAT_EVERY;
         }
     }
@@ -156,7 +172,7 @@ mod tests {
     }
 
     fn is_look_due(schedule: &BatchSchedule, gathers: bool, now: Instant) -> bool {
-        schedule.due(Mode::Running, gathers, now).look
+        schedule.due(&Reported::new(Mode::Running, &[]), gathers, now).look
     }
 
     /// When batches look, in milliseconds from the beginning to this one.
@@ -212,12 +228,15 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_is_due_every_ten_seconds_and_whenever_the_mode_changes() {
+    fn a_heartbeat_is_due_every_ten_seconds_and_whenever_what_it_reports_changes() {
         let now = clock::now().instant;
         let mut schedule = BatchSchedule::new(now);
-        schedule.begin(Some(Mode::Running), now);
-        let is_due = |mode, seconds| schedule.due(mode, false, now + Duration::from_secs(seconds)).heartbeat;
-        assert!(!is_due(Mode::Running, 9) && is_due(Mode::Running, 10) && is_due(Mode::Stopping, 1));
+        let running = Reported::new(Mode::Running, &[]);
+        schedule.begin(Some(running.clone()), now);
+        let is_due = |report, seconds| schedule.due(&report, false, now + Duration::from_secs(seconds)).heartbeat;
+        assert!(!is_due(running.clone(), 9) && is_due(running.clone(), 10));
+        assert!(is_due(Reported { mode: Mode::Stopping, ..running.clone() }, 1));
+        assert!(is_due(Reported { incidents: vec![("readback_denied", 0)], ..running }, 1));
     }
 
     #[test]

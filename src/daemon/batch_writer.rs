@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::batch_schedule::{BATCH_SIZE, BatchSchedule, SPARE_CLAIMS};
+use super::batch_schedule::{BATCH_SIZE, BatchSchedule, Reported, SPARE_CLAIMS};
 use super::outage::Outage;
 use super::rejected_writes::{RejectedWrites, log_never_written};
-use crate::cause::Cause;
+use crate::cause::Incident;
 use crate::clock::{self, Now};
 use crate::logging::LogEvent;
-use crate::queue::{BatchReport, BatchRequest, Completed, Fault, Mode, QueueError, Session};
+use crate::queue::{BatchReport, BatchRequest, Completed, Fault, Heartbeat, QueueError, Session};
 use crate::submission::Policy;
 
 /// A batch that finds the database locked by another process tries again for this long.
@@ -121,8 +121,13 @@ impl BatchWriter {
     }
 
     /// Why the database doesn't work, during an outage.
-    pub(super) fn outage(&self) -> Option<&Cause> {
-        self.outage.as_ref().map(Outage::cause)
+    pub(super) fn outage(&self, now: Now) -> Option<Incident> {
+        self.outage.as_ref().map(|outage| outage.incident(now))
+    }
+
+    /// Whether the database doesn't work at present.
+    pub(super) fn is_out(&self) -> bool {
+        self.outage.is_some()
     }
 
     /// What the queue's rules reject.
@@ -154,12 +159,18 @@ impl BatchWriter {
     }
 
     /// The batch that is due now, if one is. `hungry`: there is room for claims, and some are due.
-    pub(super) fn due(&mut self, mode: Mode, hungry: bool, others_in_flight: bool, now: Instant) -> Option<DueBatch> {
+    pub(super) fn due(
+        &mut self,
+        report: &Reported,
+        hungry: bool,
+        others_in_flight: bool,
+        now: Instant,
+    ) -> Option<DueBatch> {
         if self.opens().is_none_or(|at| now < at) {
             return None;
         }
         let gathers = self.gathers(others_in_flight);
-        let due = self.schedule.due(mode, gathers, now);
+        let due = self.schedule.due(report, gathers, now);
         // In an outage, a batch has to write something: one that only reads would work on a full disk, too.
         let heartbeat = due.heartbeat || self.outage.is_some();
         if heartbeat {
@@ -186,7 +197,8 @@ impl BatchWriter {
         now: Instant,
     ) {
         let Some(session) = self.session.take() else { return };
-        let heartbeat = request.heartbeat.as_ref().map(|heartbeat| heartbeat.mode);
+        let report = |beat: &Heartbeat| Reported::new(beat.mode, &beat.incidents);
+        let heartbeat = request.heartbeat.as_ref().map(report);
         self.schedule.begin(heartbeat, now);
         let reconciles = self.outage.is_some() || due.heartbeat && self.rejected.has_unsettled();
         let reconcile = reconciles.then(|| unfinished.into_iter().chain(self.held()).collect());
@@ -250,7 +262,7 @@ impl BatchWriter {
             let rejected = report.rejected_results.iter().find(|one| one.request == Some(result.claim.request))?;
             Some((result, rejected.clone()))
         });
-        let stops_sending = self.rejected.batch_ended(rejected.collect(), &report.rejected_claims);
+        let stops_sending = self.rejected.batch_ended(rejected.collect(), &report.rejected_claims, now.instant);
         self.schedule.wrote(report.locked_for, now.instant);
         self.schedule.claimed(!report.claims.is_empty() || report.postponed > 0, asked);
         BatchEnd { report: Some(report), found_oldest: request.find_oldest, fatal: None, stops_sending }
@@ -282,8 +294,8 @@ impl BatchWriter {
         None
     }
 
-    /// Logs an outage at its beginning, and then once a minute; between two batches, since one under way has the results.
-    pub(super) fn log_outage(&mut self, on_the_way: usize, now: Instant) {
+    /// Logs an outage at its beginning, and then at growing intervals; between two batches, since one under way has the results.
+    pub(super) fn log_outage(&mut self, on_the_way: usize, now: Now) {
         if let (Some(outage), Some(_)) = (&mut self.outage, &self.session) {
             outage.log_if_due(self.results.len(), on_the_way, now);
         }

@@ -6,6 +6,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
+use super::batch_schedule::Reported;
 use super::batch_writer::{BatchWriter, Ran};
 use super::fixtures::{completed, session, settings};
 use super::rejected_writes::RejectedWrites;
@@ -13,6 +14,7 @@ use crate::clock::{self, Now};
 use crate::queue::{BatchReport, BatchRequest, Fault, Heartbeat, Mode, PruneStep, QueueError, RejectedWrite};
 
 const SECOND: Duration = Duration::from_secs(1);
+const RUNNING: Reported = Reported { mode: Mode::Running, incidents: Vec::new() };
 
 async fn writer() -> (BatchWriter, TempDir, Now) {
     let (directory, now) = (tempfile::tempdir().unwrap(), clock::now());
@@ -69,12 +71,12 @@ async fn an_outage_keeps_results_in_order_until_they_are_written() {
     writer.push([1, 2].map(completed));
     writer.batch(Err(full()), &[3], now);
     assert_eq!(held(&writer), [1, 2, 3]);
-    assert_eq!(writer.outage().map(|cause| cause.code()), Some("disk_full"));
-    assert!(writer.due(Mode::Running, false, false, now.instant).is_none(), "the database gets a second");
-    let due = writer.due(Mode::Running, false, false, now.instant + SECOND).unwrap();
+    assert_eq!(writer.outage(now).map(|incident| incident.cause.code()), Some("disk_full"));
+    assert!(writer.due(&RUNNING, false, false, now.instant).is_none(), "the database gets a second");
+    let due = writer.due(&RUNNING, false, false, now.instant + SECOND).unwrap();
     assert!(due.heartbeat && !due.only_looks, "a batch that only reads would work on a full disk, too");
     writer.batch(Ok(Some(BatchReport::default())), &[4], now);
-    assert_eq!((held(&writer), writer.outage()), (vec![4], None));
+    assert_eq!((held(&writer), writer.is_out()), (vec![4], false));
 }
 
 #[tokio::test]
@@ -82,10 +84,10 @@ async fn a_rolled_back_batch_keeps_the_result_that_was_rejected_apart_from_the_r
     let (mut writer, _directory, now) = writer().await;
     writer.push([1, 2, 3].map(completed));
     writer.batch(Err(rolled_back(2)), &[4], now);
-    assert_eq!(writer.outage(), None);
+    assert!(!writer.is_out());
     assert_eq!(writer.results.iter().map(|result| result.claim.request).collect::<Vec<_>>(), [1, 3, 4]);
     assert_eq!(writer.rejected().held().collect::<Vec<_>>(), [2]);
-    assert!(writer.due(Mode::Running, false, false, now.instant).is_some_and(|due| !due.only_looks));
+    assert!(writer.due(&RUNNING, false, false, now.instant).is_some_and(|due| !due.only_looks));
 }
 
 #[tokio::test]
@@ -103,12 +105,12 @@ async fn a_batch_only_looks_unless_it_has_something_to_write_or_to_claim() {
         (0, false, false, false, 10_000, Some(false)),
     ] {
         let (mut writer, _directory, now) = writer().await;
-        writer.schedule.begin(Some(Mode::Running), now.instant);
+        writer.schedule.begin(Some(RUNNING), now.instant);
         writer.push((1..=results).map(completed));
         if went_back {
             writer.follow_clock();
         }
-        let due = writer.due(Mode::Running, hungry, others, now.instant + Duration::from_millis(later));
+        let due = writer.due(&RUNNING, hungry, others, now.instant + Duration::from_millis(later));
         assert_eq!(due.map(|due| due.only_looks), expected, "{results} {hungry} {others} {went_back} {later}");
     }
 }
@@ -122,8 +124,8 @@ async fn a_batch_that_only_looks_reports_changes_alone_and_one_that_prunes_repor
     for (prune, find_oldest, reports) in
         [(None, false, true), (None, false, true), (None, false, false), (prune, false, true), (None, true, true)]
     {
-        let due = writer.due(Mode::Running, false, false, at).unwrap();
-        let heartbeat = due.heartbeat.then_some(Heartbeat { mode: Mode::Running, why: None, pace: 20.0 });
+        let due = writer.due(&RUNNING, false, false, at).unwrap();
+        let heartbeat = due.heartbeat.then_some(Heartbeat { mode: Mode::Running, incidents: Vec::new(), pace: 20.0 });
         writer.begin(due, BatchRequest { heartbeat, prune, find_oldest, ..request() }, [], at);
         let end = writer.ended().await;
         assert_eq!(end.report.is_some(), reports, "{prune:?} {find_oldest}");
@@ -136,7 +138,7 @@ async fn a_batch_that_only_looks_reports_changes_alone_and_one_that_prunes_repor
 async fn a_clock_step_is_followed_even_if_a_batch_was_under_way_or_fails() {
     let (mut writer, _directory, now) = writer().await;
     writer.follow_clock();
-    let due = writer.due(Mode::Running, false, false, now.instant).unwrap();
+    let due = writer.due(&RUNNING, false, false, now.instant).unwrap();
     writer.begin(due, request(), [], now.instant);
     writer.follow_clock();
     assert!(writer.ended().await.report.is_some());
@@ -152,7 +154,7 @@ async fn the_last_batch_reconciles_after_an_outage_only() {
         if outage {
             assert!(writer.database_failed(full(), now.instant).is_none());
         }
-        let heartbeat = Some(Heartbeat { mode: Mode::Stopped, why: None, pace: 20.0 });
+        let heartbeat = Some(Heartbeat { mode: Mode::Stopped, incidents: Vec::new(), pace: 20.0 });
         let finished = writer.finish(BatchRequest { heartbeat, ..request() }, Vec::new()).await.unwrap();
         assert_eq!(finished.report.recovered.is_some(), outage);
     }
@@ -162,7 +164,7 @@ async fn the_last_batch_reconciles_after_an_outage_only() {
 async fn the_last_batch_waits_for_a_lock_that_another_process_holds() {
     let (writer, directory, _now) = writer().await;
     let holder = lock(&directory).await;
-    let heartbeat = Some(Heartbeat { mode: Mode::Stopped, why: None, pace: 20.0 });
+    let heartbeat = Some(Heartbeat { mode: Mode::Stopped, incidents: Vec::new(), pace: 20.0 });
     let finished = writer.finish(BatchRequest { heartbeat, ..request() }, Vec::new());
     let released = async {
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cause::{PauseCause, Quote};
+use crate::cause::{Incident, PauseCause, Probes, Quote};
+use crate::clock::Now;
 use crate::submission::{FaultKind, HealthSignal, RateSignal};
 
 /// A server counts by the second: a refusal later than this after the last grant isn't caused by our rate.
@@ -63,6 +64,8 @@ impl Observation {
 pub(super) enum BreakerChange {
     /// It tripped.
     Tripped,
+    /// A probe found that the fault isn't over.
+    ProbeFailed,
     /// It recovered from this cause, after this long.
     Recovered(PauseCause, Duration),
 }
@@ -96,7 +99,11 @@ struct Tripped {
     cause: PauseCause,
     interval: Duration,
     /// How many probes were claimed.
-    probes: u32,
+    claimed: u32,
+    /// How many found that the fault isn't over.
+    failed: u32,
+    /// When the last of them ended.
+    last_probe: Option<Instant>,
     /// When to probe; none while a probe is in flight.
     next_probe: Option<Instant>,
 }
@@ -139,6 +146,15 @@ impl CircuitBreaker {
         self.tripped.as_ref().map(|tripped| &tripped.cause)
     }
 
+    /// Why, since when, and what probes found, if it is tripped.
+    pub(super) fn incident(&self, now: Now) -> Option<Incident> {
+        let tripped = self.tripped.as_ref()?;
+        let at = |instant: Option<Instant>| instant.map(|instant| now.at(instant));
+        let (last, next) = (at(tripped.last_probe), at(tripped.next_probe));
+        let probes = Probes { failed: tripped.failed, last, next };
+        Some(Incident { probes, ..Incident::new(tripped.cause.clone(), at(Some(tripped.since))) })
+    }
+
     /// The kind of fault for which it is tripped, if it is.
     pub(super) fn fault(&self) -> Option<FaultKind> {
         self.tripped.as_ref().map(|tripped| tripped.fault.kind)
@@ -151,14 +167,14 @@ impl CircuitBreaker {
 
     /// The number of the next probe, from 0, if it is tripped.
     pub(super) fn probe(&self) -> Option<u32> {
-        self.tripped.as_ref().map(|tripped| tripped.probes)
+        self.tripped.as_ref().map(|tripped| tripped.claimed)
     }
 
     /// A probe was claimed; the next one waits for its end.
     pub(super) fn probing(&mut self) {
         if let Some(tripped) = &mut self.tripped {
             tripped.next_probe = None;
-            tripped.probes = tripped.probes.wrapping_add(1);
+            tripped.claimed = tripped.claimed.wrapping_add(1);
         }
     }
 
@@ -227,9 +243,14 @@ impl CircuitBreaker {
             _ if seen.rate == RateSignal::Exhausted && tripped.fault.kind == FaultKind::RateExhausted => {
                 tripped.wait_longer(self.policy, now);
             }
-            _ => tripped.next_probe = Some(now + tripped.interval),
+            _ => {
+                tripped.next_probe = Some(now + tripped.interval);
+                return None;
+            }
         }
-        None
+        tripped.failed = tripped.failed.saturating_add(1);
+        tripped.last_probe = Some(now);
+        Some(BreakerChange::ProbeFailed)
     }
 
     fn recover(&mut self, now: Instant) -> Option<BreakerChange> {
@@ -264,7 +285,8 @@ impl CircuitBreaker {
         let cause = cause?.clone();
         let interval = self.policy.probe_initial.min(self.policy.longest(&fault));
         let next_probe = Some(now + interval);
-        self.tripped = Some(Tripped { since: now, fault, cause, interval, probes: 0, next_probe });
+        let (claimed, failed, last_probe) = (0, 0, None);
+        self.tripped = Some(Tripped { since: now, fault, cause, interval, claimed, failed, last_probe, next_probe });
         Some(BreakerChange::Tripped)
     }
 }

@@ -143,7 +143,7 @@ fn probes_come_at_doubling_intervals_up_to_the_maximum() {
         now = probe;
         breaker.probing();
         assert_eq!(breaker.allows(after(now, 10_000)), 0, "one probe at a time");
-        assert_eq!(observe(&mut breaker, row, &account(), now, now), None);
+        assert_eq!(observe(&mut breaker, row, &account(), now, now), Some(BreakerChange::ProbeFailed));
     }
     assert_eq!(waits, [30, 60, 120, 240, 480, 900, 900, 900]);
 }
@@ -210,7 +210,7 @@ fn five_refusals_long_after_any_grant_trip_it_and_it_probes_at_least_once_a_minu
         waits.push(probe.duration_since(now).as_secs());
         now = probe;
         breaker.probing();
-        assert_eq!(observe(&mut breaker, row, &throttled(), now, now), None);
+        assert_eq!(observe(&mut breaker, row, &throttled(), now, now), Some(BreakerChange::ProbeFailed));
     }
     assert_eq!(waits, [30, 60, 60, 60]);
     observe(&mut breaker, 20, &answered(), now, now);
@@ -261,7 +261,8 @@ fn it_denies_the_code_that_many_rows_in_succession_were_denied_with() {
     }
     assert!(observe(&mut breaker, 5, &denied("This.Code"), at, at).is_some());
     assert!(breaker.denies(&"This.Code".into()) && !breaker.denies(&"Other.Code".into()));
-    assert_eq!(observe(&mut breaker, 2, &denied("Other.Code"), at, at), None, "it stays tripped");
+    let stays = observe(&mut breaker, 2, &denied("Other.Code"), at, at);
+    assert_eq!(stays, Some(BreakerChange::ProbeFailed), "it stays tripped");
     assert!(breaker.denies(&"Other.Code".into()));
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::pause_log::{log_paused, log_resumed};
-use crate::cause::{KeySource, PauseCause, Quote};
-use crate::clock::{self, rough};
+use crate::cause::{Incident, KeySource, PauseCause, Probes, Quote};
+use crate::clock::{self, Now, rough};
 use crate::tencent::{Credentials, CredentialsError, Found, Source};
 
 /// Temporary credentials are replaced this long before they expire, as in the vendor's own tools.
@@ -102,8 +102,17 @@ pub(super) struct CredentialStore {
     answered_at: Instant,
     /// Why the last answer had none.
     failure: Option<String>,
-    /// Since when and why there are no good ones, if there are none.
-    missing: Option<(Instant, PauseCause)>,
+    /// Whether, since when and why there are no good ones.
+    missing: Option<Missing>,
+}
+
+/// There are no good credentials.
+#[derive(Debug)]
+struct Missing {
+    since: Instant,
+    cause: PauseCause,
+    /// How often the source had none since.
+    failed: u32,
 }
 
 impl CredentialStore {
@@ -161,25 +170,30 @@ impl CredentialStore {
 
     /// Whether the credentials were lost since the last call: why. Logs that, and when they are available again.
     pub(super) fn just_lost(&mut self, now: Instant) -> Option<PauseCause> {
-        let (before, cause) = (self.missing.take(), self.missing(now));
-        let since = before.as_ref().map_or(now, |(since, _)| *since);
-        self.missing = cause.clone().map(|cause| (since, cause));
-        match (before, cause) {
+        match (self.missing.take(), self.missing(now)) {
             (None, Some(cause)) => {
                 log_paused(&cause.clone().into(), None);
-                Some(cause)
+                self.missing = Some(Missing { since: now, cause: cause.clone(), failed: 0 });
+                return Some(cause);
             }
-            (Some((since, cause)), None) => {
-                log_resumed(&cause, now.duration_since(since));
-                None
-            }
-            (None, None) | (Some(_), Some(_)) => None,
+            (Some(missing), Some(cause)) => self.missing = Some(Missing { cause, ..missing }),
+            (Some(Missing { since, cause, .. }), None) => log_resumed(&cause, now.duration_since(since)),
+            (None, None) => {}
         }
+        None
     }
 
     /// Whether there are none, as of the last [`just_lost`](Self::just_lost).
     pub(super) fn are_missing(&self) -> bool {
         self.missing.is_some()
+    }
+
+    /// Why and since when there are none, and how often the source had none.
+    pub(super) fn incident(&self, now: Now) -> Option<Incident> {
+        let Missing { since, failed, .. } = self.missing.as_ref()?;
+        let last = (*failed > 0).then(|| now.at(self.answered_at));
+        let probes = Probes { failed: *failed, last, next: self.ask_at.map(|at| now.at(at)) };
+        Some(Incident { probes, ..Incident::new(self.missing(now.instant)?, Some(now.at(*since))) })
     }
 
     /// When the source is to be asked, or the credentials expire.
@@ -252,6 +266,9 @@ impl CredentialStore {
             Ok(found) => self.take_found(found, now),
             Err(error) => {
                 let why = error.to_string();
+                if let Some(missing) = &mut self.missing {
+                    missing.failed = missing.failed.saturating_add(1);
+                }
                 let repeated = self.failure.replace(why.clone()).is_some_and(|before| before == why);
                 let lasting = self.held.as_ref().is_some_and(|held| held.expires.is_none());
                 // Lasting credentials don't have to be replaced.

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::batch_schedule::HEARTBEAT_EVERY;
+use super::batch_schedule::{HEARTBEAT_EVERY, Reported};
 use super::batch_writer::{BatchEnd, BatchWriter, Finished};
 use super::circuit_breaker::BreakerChange;
 use super::clock_watch::{ClockStep, ClockWatch};
@@ -11,7 +11,7 @@ use super::credentials::{CredentialStore, RefreshResult};
 use super::dispatcher::{DispatchEvent, Dispatcher};
 use super::maintenance::Maintenance;
 use super::pause::Pause;
-use super::pause_log::{ControlChange, log_control, log_paused, log_resumed};
+use super::pause_log::{ControlChange, log_control, log_paused, log_resumed, log_still_paused};
 use super::progress_log::ProgressLog;
 use super::rejected_writes::RejectedWrites;
 use super::reload::Reloading;
@@ -22,7 +22,7 @@ use super::shutdown::{InHand, Shutdown, Step};
 use super::startup::Daemon;
 use super::status_snapshot::StatusSnapshot;
 use super::{Progress, Stop, Until, reload, request_log};
-use crate::cause::{Cause, RowCause};
+use crate::cause::{Incident, RowCause};
 use crate::clock::{self, Now};
 use crate::config::Settings;
 use crate::logging::LogEvent;
@@ -144,7 +144,7 @@ impl EventLoop {
     /// Whether there is nothing to do. Otherwise batches come often enough to see what other processes write.
     fn is_idle(&self) -> bool {
         let holds_nothing = self.dispatcher.held().next().is_none();
-        holds_nothing && !self.batches.is_writing() && self.batches.outage().is_none()
+        holds_nothing && !self.batches.is_writing() && !self.batches.is_out()
     }
 
     fn watch_clock(&mut self, now: Now) {
@@ -155,24 +155,25 @@ impl EventLoop {
 
     /// In every round, and only there: the watchdog must notice a loop that hangs.
     fn publish_status(&mut self, now: Now) {
-        let (mode, cause) = self.mode_and_cause(now);
+        let (mode, incidents) = self.mode_and_incidents(now);
+        let outage = self.batches.outage(now);
         let snapshot = StatusSnapshot {
             counts: &self.counts,
             mode,
-            cause: cause.as_ref(),
-            outage: self.batches.outage(),
+            incidents: &incidents,
+            outage: outage.as_ref(),
             paces: self.dispatcher.paces(),
             cap: self.settings.rate.per_second,
             next_due: self.dispatcher.next_due(),
         };
         self.reporters.publish(snapshot, now);
-        self.batches.log_outage(self.dispatcher.in_flight(), now.instant);
+        self.batches.log_outage(self.dispatcher.in_flight(), now);
     }
 
-    fn mode_and_cause(&self, now: Now) -> (Mode, Option<Cause>) {
-        let pause = Pause::of(&self.control, &self.credentials, self.batches.rejected(), &self.dispatcher, now.instant);
+    fn mode_and_incidents(&self, now: Now) -> (Mode, Vec<Incident>) {
+        let pause = Pause::of(&self.control, &self.credentials, self.batches.rejected(), &self.dispatcher, now);
         let mode = if self.shutdown.is_draining() { Mode::Stopping } else { pause.mode() };
-        (mode, pause.cause())
+        (mode, pause.incidents())
     }
 
     /// In every round before anything is sent: credentials that the source has ready are in use at once.
@@ -199,7 +200,7 @@ impl EventLoop {
     }
 
     fn may_send(&self) -> bool {
-        self.batches.outage().is_none() && self.shutdown.allows_sending()
+        !self.batches.is_out() && self.shutdown.allows_sending()
     }
 
     fn send(&mut self, now: Now) {
@@ -223,6 +224,10 @@ impl EventLoop {
         self.batches.push([ended.result]);
         match ended.breaker {
             Some(BreakerChange::Tripped) => self.after_trip(kind, now),
+            Some(BreakerChange::ProbeFailed) => {
+                let incident = self.dispatcher.pipeline(kind).breaker.incident(now);
+                incident.iter().for_each(|incident| log_still_paused(incident, &self.counts, now));
+            }
             Some(BreakerChange::Recovered(cause, after)) => log_resumed(&cause, after),
             None => {}
         }
@@ -260,15 +265,16 @@ impl EventLoop {
         }
         let claims = self.shutdown.allows_sending() && !self.credentials.are_missing();
         let hungry = claims && self.dispatcher.is_hungry(now, self.control.paused, self.batches.last_took());
-        let (mode, cause) = self.mode_and_cause(now);
-        let Some(due) = self.batches.due(mode, hungry, self.others_in_flight(), now.instant) else { return };
+        let (mode, incidents) = self.mode_and_incidents(now);
+        let report = Reported::new(mode, &incidents);
+        let Some(due) = self.batches.due(&report, hungry, self.others_in_flight(), now.instant) else { return };
         let most = if claims { due.most_claims } else { 0 };
         let pace = self.dispatcher.paces().commits;
         // With a wrong clock, everything may seem old; the API accepts the clock of a daemon that runs.
-        let works = mode == Mode::Running && self.batches.outage().is_none();
+        let works = mode == Mode::Running && !self.batches.is_out();
         let request = BatchRequest {
             limits: self.dispatcher.claim_limits(now.instant, most, self.batches.rejected().passed_over()),
-            heartbeat: due.heartbeat.then_some(Heartbeat { mode, why: cause, pace }),
+            heartbeat: due.heartbeat.then_some(Heartbeat { mode, incidents, pace }),
             find_oldest: self.progress.is_due(now.instant),
             prune: self.maintenance.due(now).filter(|_| works),
             ..BatchRequest::new(self.settings.policy())
@@ -291,9 +297,10 @@ impl EventLoop {
         }
         self.progress.counted(&self.counts);
         if found_oldest {
-            self.progress.log(&self.counts, self.dispatcher.paces(), report.oldest_open, now);
+            let incident = self.mode_and_incidents(now).1.into_iter().next();
+            self.progress.log(&self.counts, self.dispatcher.paces(), report.oldest_open, incident.as_ref(), now);
         }
-        let paused = self.mode_and_cause(now).1;
+        let paused = self.mode_and_incidents(now).1.into_iter().next();
         self.reporters.progressed(Progress { counts: self.counts.clone(), paused });
     }
 
@@ -362,7 +369,7 @@ impl EventLoop {
             in_flight: self.dispatcher.in_flight(),
             is_writing: self.batches.is_writing(),
             has_results: self.batches.has_results(),
-            is_database_down: self.batches.outage().is_some(),
+            is_database_down: self.batches.is_out(),
             is_empty: self.counts != Counts::default() && (self.counts.open() == 0 || self.is_blocked()),
         }
     }
@@ -385,7 +392,7 @@ impl EventLoop {
                 return Err(log_stopped_by(error, unwritten));
             }
         };
-        let heartbeat = Some(Heartbeat { mode: Mode::Stopped, why: None, pace });
+        let heartbeat = Some(Heartbeat { mode: Mode::Stopped, incidents: Vec::new(), pace });
         let request = BatchRequest { heartbeat, ..BatchRequest::new(self.settings.policy()) };
         let finished = self.batches.finish(request, held).await;
         let Finished { report, rejected } = finished.map_err(|(error, unwritten)| log_stopped_by(error, unwritten))?;

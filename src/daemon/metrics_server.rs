@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::status_snapshot::StatusSnapshot;
+use crate::cause::PauseCause;
 use crate::clock::{self, Now};
 use crate::metrics::{Gauges, Metrics};
 use crate::queue::{Completed, Mode};
@@ -60,6 +61,8 @@ pub(super) struct MetricsServer {
     address: SocketAddr,
     server: JoinHandle<()>,
     gauged_at: Option<Instant>,
+    /// The codes of all incidents that there may be.
+    incidents: Vec<&'static str>,
 }
 
 impl MetricsServer {
@@ -78,7 +81,13 @@ impl MetricsServer {
             .route("/readyz", get(readyz))
             .with_state(watched.clone());
         let server = tokio::spawn(serve(listener, router));
-        Ok(Self { watched, address, server, gauged_at: None })
+        Ok(Self {
+            watched,
+            address,
+            server,
+            gauged_at: None,
+            incidents: PauseCause::CATALOGUE.iter().map(|(code, _)| *code).collect(),
+        })
     }
 
     /// The address that it serves at.
@@ -96,6 +105,9 @@ impl MetricsServer {
         let metrics = &self.watched.metrics;
         for state in submission::State::ALL {
             metrics.submissions(state.as_str(), snapshot.counts.of(state));
+        }
+        for code in &self.incidents {
+            metrics.incident(code, snapshot.incidents.iter().any(|incident| incident.cause.code() == *code));
         }
         metrics.gauges(gauges(snapshot, now));
     }
@@ -137,7 +149,7 @@ fn unready(snapshot: StatusSnapshot<'_>) -> Option<String> {
         (Some(outage), _) => Some(outage.to_string()),
         (None, Mode::Stopping | Mode::Stopped) => Some("stopping".to_owned()),
         (None, Mode::PausedByOperator | Mode::PausedByFault) => {
-            Some(snapshot.cause.map_or("paused".to_owned(), ToString::to_string))
+            Some(snapshot.incidents.first().map_or("paused".to_owned(), ToString::to_string))
         }
         (None, Mode::Running) => None,
     }
@@ -203,15 +215,13 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
-    use crate::cause::{Cause, DatabaseCause, PauseCause};
+    use crate::cause::{DatabaseCause, Incident};
+    use crate::clock::UnixMillis;
     use crate::queue::{Counts, Paces};
 
-    fn full() -> Cause {
-        Cause::Database(DatabaseCause {
-            code: "disk_full",
-            sentence: "the disk is full".into(),
-            remedy: "make room".into(),
-        })
+    fn full() -> Incident {
+        let (sentence, remedy) = ("the disk is full".into(), "make room".into());
+        Incident::new(DatabaseCause { code: "disk_full", sentence, remedy }, Some(UnixMillis(0)))
     }
 
     async fn get(address: SocketAddr, path: &'static str) -> (u16, String) {
@@ -233,7 +243,7 @@ mod tests {
 
     fn running(counts: &Counts) -> StatusSnapshot<'_> {
         let paces = Paces { commits: 12.5, reads: 10.0 };
-        StatusSnapshot { counts, mode: Mode::Running, cause: None, outage: None, paces, cap: 20, next_due: None }
+        StatusSnapshot { counts, mode: Mode::Running, incidents: &[], outage: None, paces, cap: 20, next_due: None }
     }
 
     #[tokio::test]
@@ -261,6 +271,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_incident_is_shown_by_its_code_and_its_end_as_well() {
+        let (mut server, address) = server().await;
+        let (counts, now) = (Counts::default(), clock::now());
+        let incident = Incident::new(PauseCause::RestoredDump, None);
+        let shown = r#"certcommit_incident{code="restored_dump"}"#;
+        let one = std::slice::from_ref(&incident);
+        for (seconds, incidents, expected) in [(0, &[][..], "0"), (2, one, "1"), (4, &[], "0")] {
+            let later = Now { instant: now.instant + Duration::from_secs(seconds), ..now };
+            server.publish(StatusSnapshot { incidents, ..running(&counts) }, later);
+            let (_, text) = get(address, "/metrics").await;
+            assert!(text.contains(&format!("{shown} {expected}")), "{text}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_submission_that_is_due_in_the_future_is_not_overdue() {
         let counts = Counts::default();
         let now = clock::now();
@@ -276,18 +301,19 @@ mod tests {
         assert_eq!(get(address, "/readyz").await, (503, "starting\n".to_owned()));
         let counts = Counts::default();
         let (now, running) = (clock::now(), running(&counts));
-        let by_operator = PauseCause::ByOperator { reason: Some("maintenance".into()) }.into();
-        let readback = PauseCause::ReadbackFailing { why: "cut".into(), request_id: None }.into();
-        let paused = StatusSnapshot { mode: Mode::PausedByOperator, cause: Some(&by_operator), ..running };
+        let by_operator = Incident::new(PauseCause::ByOperator { reason: Some("maintenance".into()) }, None);
+        let readback = Incident::new(PauseCause::ReadbackFailing { why: "cut".into(), request_id: None }, None);
+        let paused =
+            StatusSnapshot { mode: Mode::PausedByOperator, incidents: std::slice::from_ref(&by_operator), ..running };
         let outage = full();
         let full = StatusSnapshot { outage: Some(&outage), ..paused };
         let stopping = StatusSnapshot { mode: Mode::Stopping, ..running };
         // Reading back alone is paused: commits go out.
-        let reading = StatusSnapshot { cause: Some(&readback), ..running };
+        let reading = StatusSnapshot { incidents: std::slice::from_ref(&readback), ..running };
         for (snapshot, expected) in [
             (running, (200, "ok\n")),
             (paused, (503, "an operator paused the queue: maintenance\n")),
-            (full, (503, "the disk is full\n")),
+            (full, (503, "the disk is full; since 1970-01-01T00:00:00Z\n")),
             (stopping, (503, "stopping\n")),
             (reading, (200, "ok\n")),
         ] {

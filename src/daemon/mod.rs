@@ -48,7 +48,7 @@ mod status_snapshot;
 mod systemd;
 mod systemd_socket;
 
-use crate::cause::Cause;
+use crate::cause::Incident;
 use crate::queue::Counts;
 
 pub use credentials::CredentialSource;
@@ -82,5 +82,5 @@ pub struct Progress {
     /// Submissions by state.
     pub counts: Counts,
     /// Why it is paused, if it is.
-    pub paused: Option<Cause>,
+    pub paused: Option<Incident>,
 }

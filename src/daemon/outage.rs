@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cause::Cause;
+use crate::cause::{Cause, Incident};
+use crate::clock::Now;
 use crate::logging::LogEvent;
 use crate::queue::QueueError;
 
 /// After an error, the database is tried again this much later.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// While the database is unavailable, the log says so this often.
-const REMIND_EVERY: Duration = Duration::from_secs(60);
+/// While the database is unavailable, the log repeats that after this long; the wait doubles each time.
+const FIRST_REMINDER: Duration = Duration::from_secs(60);
+const LONGEST_REMINDER: Duration = Duration::from_secs(900);
 
 /// An outage.
 #[derive(Debug)]
@@ -19,19 +21,20 @@ pub(super) struct Outage {
     cause: Cause,
     since: Instant,
     retry_at: Instant,
-    remind_at: Instant,
+    /// When to log it, and the wait after that.
+    reminder: (Instant, Duration),
 }
 
 impl Outage {
     /// The outage that this error begins, or continues.
     pub(super) fn after(error: &QueueError, previous: Option<&Self>, now: Instant) -> Self {
-        let (since, remind_at) = previous.map_or((now, now), |outage| (outage.since, outage.remind_at));
-        Self { cause: Cause::from(error), since, retry_at: now + RETRY_AFTER, remind_at }
+        let (since, reminder) = previous.map_or((now, (now, FIRST_REMINDER)), |outage| (outage.since, outage.reminder));
+        Self { cause: Cause::from(error), since, retry_at: now + RETRY_AFTER, reminder }
     }
 
-    /// The last error.
-    pub(super) fn cause(&self) -> &Cause {
-        &self.cause
+    /// The last error, and since when.
+    pub(super) fn incident(&self, now: Now) -> Incident {
+        Incident::new(self.cause.clone(), Some(now.at(self.since)))
     }
 
     /// When to try the database again.
@@ -39,19 +42,21 @@ impl Outage {
         self.retry_at
     }
 
-    /// Logs the outage when it begins, and then once a minute.
-    pub(super) fn log_if_due(&mut self, results_in_hand: usize, on_the_way: usize, now: Instant) {
-        if now < self.remind_at {
+    /// Logs the outage when it begins, and then at growing intervals.
+    pub(super) fn log_if_due(&mut self, results_in_hand: usize, on_the_way: usize, now: Now) {
+        let (at, wait) = self.reminder;
+        if now.instant < at {
             return;
         }
-        self.remind_at = now + REMIND_EVERY;
+        self.reminder = (now.instant + wait, (wait * 2).min(LONGEST_REMINDER));
         tracing::error!(
             event = LogEvent::DatabaseUnavailable.as_str(),
             cause = self.cause.code(),
             results_in_hand,
             on_the_way,
-            "{}. Nothing more is sent; results are kept and written as soon as it works again. To do: {}",
-            self.cause,
+            "{}. Nothing more is sent; {results_in_hand} results are kept in memory and written as soon as it works again, so don't \
+             kill certcommit. To do: {}",
+            self.incident(now),
             self.cause.remedy(),
         );
     }

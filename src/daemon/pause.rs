@@ -1,11 +1,10 @@
 //! Why the daemon sends no commits, or no readbacks: one place that asks every component.
 
-use tokio::time::Instant;
-
 use super::credentials::CredentialStore;
 use super::dispatcher::Dispatcher;
 use super::rejected_writes::RejectedWrites;
-use crate::cause::{Cause, PauseCause};
+use crate::cause::Incident;
+use crate::clock::Now;
 use crate::queue::{Control, Mode};
 use crate::submission::RequestKind;
 
@@ -15,13 +14,13 @@ pub(super) struct Pause<'a> {
     /// What operators ask for.
     pub(super) control: &'a Control,
     /// Why there are no good credentials, if there are none.
-    pub(super) credentials: Option<PauseCause>,
+    pub(super) credentials: Option<Incident>,
     /// What the queue's rules reject, and whether that stops the sending.
-    pub(super) rejected: Option<(PauseCause, bool)>,
+    pub(super) rejected: Option<(Incident, bool)>,
     /// Why no commits go out.
-    pub(super) commits: Option<PauseCause>,
+    pub(super) commits: Option<Incident>,
     /// Why no readbacks go out.
-    pub(super) readbacks: Option<PauseCause>,
+    pub(super) readbacks: Option<Incident>,
 }
 
 impl<'a> Pause<'a> {
@@ -31,13 +30,13 @@ impl<'a> Pause<'a> {
         credentials: &CredentialStore,
         rejected: &RejectedWrites,
         dispatcher: &Dispatcher,
-        now: Instant,
+        now: Now,
     ) -> Self {
-        let breaker = |kind| dispatcher.pipeline(kind).breaker.cause().cloned();
+        let breaker = |kind| dispatcher.pipeline(kind).breaker.incident(now);
         Self {
             control,
-            credentials: credentials.missing(now).filter(|_| credentials.are_missing()),
-            rejected: rejected.cause().map(|cause| (cause, rejected.stops_sending())),
+            credentials: credentials.incident(now),
+            rejected: rejected.incident(now).map(|incident| (incident, rejected.stops_sending())),
             commits: breaker(RequestKind::Commit),
             readbacks: breaker(RequestKind::Readback),
         }
@@ -58,30 +57,30 @@ impl<'a> Pause<'a> {
         self.rejected.as_ref().is_some_and(|(_, stops)| *stops)
     }
 
-    /// The cause to show: the first one that an operator has to act on.
-    pub(super) fn cause(self) -> Option<Cause> {
-        if let Some(cause) = self.control.cause() {
-            return Some(cause);
-        }
+    /// What stops commits or readbacks, the first to act on first. An operator's pause comes before all.
+    pub(super) fn incidents(self) -> Vec<Incident> {
         let stops = self.stops_sending();
-        let rejected = self.rejected.map(|(cause, _)| cause);
+        let rejected = self.rejected.map(|(incident, _)| incident);
         let (stopped, rejected) = if stops { (rejected, None) } else { (None, rejected) };
-        stopped.or(self.credentials).or(self.commits).or(rejected).or(self.readbacks).map(Cause::from)
+        let by_operator = self.control.incident();
+        [by_operator, stopped, self.credentials, self.commits, rejected, self.readbacks].into_iter().flatten().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cause::ApiError;
+    use crate::cause::{ApiError, PauseCause};
 
     #[test]
     fn the_cause_that_an_operator_has_to_act_on_first_is_shown_first() {
         let paused = Control { paused: true, ..Control::default() };
         let error = ApiError::new("A.B", "no", None);
-        let credentials = PauseCause::NoCredentials { why: None };
-        let rejected = PauseCause::WritesRejected { results: 1, submissions: 0, rule: "no".into() };
-        let (commits, readbacks) = (PauseCause::CaBusy { error: error.clone() }, PauseCause::ReadbackDenied { error });
+        let incident = |cause: PauseCause| Incident::new(cause, None);
+        let credentials = incident(PauseCause::NoCredentials { why: None });
+        let rejected = incident(PauseCause::WritesRejected { results: 1, submissions: 0, rule: "no".into() });
+        let commits = incident(PauseCause::CaBusy { error: error.clone() });
+        let readbacks = incident(PauseCause::ReadbackDenied { error });
         let all = |control, stops| Pause {
             control,
             credentials: Some(credentials.clone()),
@@ -101,9 +100,12 @@ mod tests {
             (only_slower(), running_mode, "writes_rejected"),
             (Pause { rejected: None, ..only_slower() }, running_mode, "readback_denied"),
         ] {
-            assert_eq!((pause.mode(), pause.cause().map(|cause| cause.code())), (mode, Some(code)));
+            assert_eq!(
+                (pause.mode(), pause.incidents().first().map(|incident| incident.cause.code())),
+                (mode, Some(code))
+            );
         }
         let none = Pause { rejected: None, readbacks: None, ..only_slower() };
-        assert_eq!((none.mode(), none.cause()), (running_mode, None));
+        assert_eq!((none.mode(), none.incidents().first()), (running_mode, None));
     }
 }

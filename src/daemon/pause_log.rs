@@ -2,23 +2,43 @@
 
 use std::time::Duration;
 
-use crate::cause::{Cause, PauseCause};
+use crate::cause::{Cause, Incident, PauseCause};
+use crate::clock::{Now, UnixMillis};
 use crate::logging::LogEvent;
-use crate::queue::Control;
+use crate::queue::{Control, Counts};
+use crate::submission::State;
 
 /// Logs a pause, with its remedy.
 pub(super) fn log_paused(cause: &Cause, probe_in: Option<Duration>) {
     let probe_in_s = probe_in.map(|wait| wait.as_secs());
     let is_of_readback = matches!(cause, Cause::Pause(cause) if cause.is_of_readback());
-    let (event, what) =
-        if is_of_readback { (LogEvent::VerifyPaused, "readback paused") } else { (LogEvent::Paused, "paused") };
+    // The cause of a pause of readback says so itself.
+    let (event, what) = if is_of_readback { (LogEvent::VerifyPaused, "") } else { (LogEvent::Paused, "paused: ") };
     tracing::warn!(
         event = event.as_str(),
         why = %cause,
         cause = cause.code(),
         probe_in_s,
-        "{what}: {cause}. To do: {}",
+        "{what}{cause}. To do: {}",
         cause.remedy(),
+    );
+}
+
+/// Logs that a probe failed, so that the pause lasts.
+pub(super) fn log_still_paused(incident: &Incident, counts: &Counts, now: Now) {
+    let [pending, in_doubt] = [State::Pending, State::InDoubt].map(|state| counts.of(state));
+    let seconds_until = |at: UnixMillis| at.since(now.unix).as_secs();
+    tracing::warn!(
+        event = LogEvent::StillPaused.as_str(),
+        why = %incident.cause,
+        cause = incident.cause.code(),
+        probes = incident.probes.failed,
+        paused_s = incident.since.map(|since| now.unix.since(since).as_secs()),
+        probe_in_s = incident.probes.next.map(seconds_until),
+        pending,
+        in_doubt,
+        "still, with {pending} pending and {in_doubt} in doubt: {incident}. To do: {}",
+        incident.cause.remedy(),
     );
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::cause::Incident;
 use crate::clock::Now;
 use crate::logging::LogEvent;
 use crate::queue::{Counts, Paces};
@@ -40,7 +41,15 @@ impl ProgressLog {
     }
 
     /// Logs the line, if anything is open. `oldest_open` is when the oldest open submission was created, in unix seconds.
-    pub(super) fn log(&mut self, counts: &Counts, paces: Paces, oldest_open: Option<i64>, now: Now) {
+    /// During an incident, no time left is promised.
+    pub(super) fn log(
+        &mut self,
+        counts: &Counts,
+        paces: Paces,
+        oldest_open: Option<i64>,
+        incident: Option<&Incident>,
+        now: Now,
+    ) {
         // The batch ends a little after the line was due.
         let elapsed = self.interval + now.instant.saturating_duration_since(self.due);
         self.due = now.instant + self.interval;
@@ -50,7 +59,11 @@ impl ProgressLog {
             return;
         }
         let per_second = f64::from(u32::try_from(done).unwrap_or(0)) / elapsed.as_secs_f64();
-        let left = counts.time_left(paces).as_secs();
+        let left = incident.is_none().then(|| counts.time_left(paces).as_secs());
+        let outlook = match (left, incident) {
+            (_, Some(incident)) => incident.to_string(),
+            (left, None) => format!("about {} s left", left.unwrap_or_default()),
+        };
         let [pending, in_flight, in_doubt, failed, held] =
             [State::Pending, State::InFlight, State::InDoubt, State::Failed, State::Held].map(|state| counts.of(state));
         tracing::info!(
@@ -66,7 +79,7 @@ impl ProgressLog {
             left_s = left,
             oldest_s = oldest_open.map(|created| (now.unix.seconds() - created).max(0)),
             "progress: {pending} pending, {in_flight} in flight, {in_doubt} in doubt, {submitted} submitted, {failed} \
-             failed, {held} held; {per_second:.1}/s, about {left} s left",
+             failed, {held} held; {per_second:.1}/s; {outlook}",
         );
     }
 }

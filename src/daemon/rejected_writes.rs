@@ -3,9 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio::time::Instant;
+
 use super::batch_schedule::HEARTBEAT_EVERY;
 use super::pause_log::log_paused;
-use crate::cause::{PauseCause, Quote};
+use crate::cause::{Incident, PauseCause, Quote};
+use crate::clock::Now;
 use crate::logging::LogEvent;
 use crate::queue::{Completed, Counts, RejectedWrite};
 use crate::submission::{RequestKind, State};
@@ -29,6 +32,8 @@ pub(super) struct RejectedWrites {
     /// The claims that the present batch tries again.
     retried: Option<BTreeMap<i64, RejectedWrite>>,
     logged: BTreeSet<(Option<i64>, Option<i64>)>,
+    /// Since when any write is rejected.
+    since: Option<Instant>,
 }
 
 impl RejectedWrites {
@@ -41,6 +46,7 @@ impl RejectedWrites {
             stopped: None,
             retried: None,
             logged: BTreeSet::new(),
+            since: None,
         }
     }
 
@@ -63,7 +69,12 @@ impl RejectedWrites {
     }
 
     /// A batch ended in which these results and claims were rejected. Returns whether that has just stopped the sending.
-    pub(super) fn batch_ended(&mut self, results: Vec<(Completed, RejectedWrite)>, claims: &[RejectedWrite]) -> bool {
+    pub(super) fn batch_ended(
+        &mut self,
+        results: Vec<(Completed, RejectedWrite)>,
+        claims: &[RejectedWrite],
+        now: Instant,
+    ) -> bool {
         for (result, rejected) in results {
             self.add(&rejected, Some(result));
         }
@@ -71,6 +82,7 @@ impl RejectedWrites {
         self.claims.extend(claims.iter().filter_map(|one| Some((one.submission?, one.clone()))));
         let retried = self.retried.take().filter(|_| self.stopped.is_some() && !claims.is_empty());
         self.claims.extend(retried.unwrap_or_default());
+        self.since = self.cause().map(|_| self.since.unwrap_or(now));
         let stopped = self.too_many();
         let before = std::mem::replace(&mut self.stopped, stopped).map(|rule| self.cause_of(&rule));
         let after = self.stopped.as_ref().map(|rule| self.cause_of(rule));
@@ -143,6 +155,11 @@ impl RejectedWrites {
         Some(self.cause_of(self.stopped.as_ref().or(rule)?))
     }
 
+    /// The cause, and since when; none if nothing is rejected.
+    pub(super) fn incident(&self, now: Now) -> Option<Incident> {
+        Some(Incident::new(self.cause()?, self.since.map(|since| now.at(since))))
+    }
+
     fn cause_of(&self, rule: &str) -> PauseCause {
         let rule = Quote::new(rule);
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
@@ -212,6 +229,10 @@ mod tests {
     use crate::queue::Claim;
     use crate::submission::{Evidence, Outcome, Row};
 
+    fn now() -> Instant {
+        clock::now().instant
+    }
+
     fn refused(submission: i64, sentence: &str) -> RejectedWrite {
         let sentence = sentence.to_owned();
         RejectedWrite {
@@ -241,7 +262,7 @@ mod tests {
     fn a_few_rejected_writes_stop_nothing_and_are_shown() {
         let mut rejected = RejectedWrites::new(5);
         assert_eq!((rejected.cause(), rejected.stops_sending()), (None, false));
-        assert!(!rejected.batch_ended(vec![result(7, "no")], &claims(1..5, "never")));
+        assert!(!rejected.batch_ended(vec![result(7, "no")], &claims(1..5, "never"), now()));
         assert!(!rejected.stops_sending());
         let cause = PauseCause::WritesRejected { results: 1, submissions: 4, rule: "no".into() };
         assert_eq!(rejected.cause(), Some(cause));
@@ -253,17 +274,17 @@ mod tests {
     fn five_with_the_same_sentence_stop_the_sending_or_a_hundred_with_any() {
         let mut rejected = RejectedWrites::new(5);
         let different: Vec<RejectedWrite> = (1..50).map(|id| refused(id, &format!("never {id}"))).collect();
-        assert!(!rejected.batch_ended(Vec::new(), &different));
-        assert!(rejected.batch_ended(Vec::new(), &claims(50..55, "never")));
+        assert!(!rejected.batch_ended(Vec::new(), &different, now()));
+        assert!(rejected.batch_ended(Vec::new(), &claims(50..55, "never"), now()));
         let mut rejected = RejectedWrites::new(5);
-        assert!(rejected.batch_ended((1..6).map(|request| result(request, "no")).collect(), &[]));
+        assert!(rejected.batch_ended((1..6).map(|request| result(request, "no")).collect(), &[], now()));
         assert_eq!(
             rejected.cause(),
             Some(PauseCause::WritesRejected { results: 5, submissions: 0, rule: "no".into() })
         );
         let mut rejected = RejectedWrites::new(5);
         let different: Vec<RejectedWrite> = (0..100).map(|id| refused(id, &format!("never {id}"))).collect();
-        assert!(rejected.batch_ended(Vec::new(), &different), "however different, there is an end");
+        assert!(rejected.batch_ended(Vec::new(), &different, now()), "however different, there is an end");
     }
 
     #[test]
@@ -272,27 +293,27 @@ mod tests {
             ids.map(|id| RejectedWrite { is_malformed: true, ..refused(id, "wrong") }).collect()
         };
         let mut rejected = RejectedWrites::new(5);
-        assert!(!rejected.batch_ended(Vec::new(), &malformed(0..99)));
-        assert!(rejected.batch_ended(Vec::new(), &malformed(99..100)));
+        assert!(!rejected.batch_ended(Vec::new(), &malformed(0..99), now()));
+        assert!(rejected.batch_ended(Vec::new(), &malformed(99..100), now()));
     }
 
     #[test]
     fn the_sending_goes_on_once_a_retry_is_accepted() {
         let mut rejected = RejectedWrites::new(2);
-        rejected.batch_ended(vec![result(7, "no"), result(8, "no")], &claims(1..3, "never"));
+        rejected.batch_ended(vec![result(7, "no"), result(8, "no")], &claims(1..3, "never"), now());
         assert_eq!(rejected.retry().len(), 2);
         assert!(rejected.passed_over().is_empty() && rejected.stops_sending());
-        assert!(!rejected.batch_ended(vec![result(7, "no")], &claims(2..3, "never")), "one was refused again");
+        assert!(!rejected.batch_ended(vec![result(7, "no")], &claims(2..3, "never"), now()), "one was refused again");
         assert_eq!(rejected.passed_over(), [1, 2]);
         rejected.retry();
-        assert!(!rejected.batch_ended(Vec::new(), &[]) && !rejected.stops_sending());
+        assert!(!rejected.batch_ended(Vec::new(), &[], now()) && !rejected.stops_sending());
         assert_eq!((rejected.cause(), rejected.unclaimable()), (None, 0));
     }
 
     #[test]
     fn a_failed_batch_keeps_passing_over_the_same_submissions() {
         let mut rejected = RejectedWrites::new(5);
-        rejected.batch_ended(Vec::new(), &claims(1..3, "never"));
+        rejected.batch_ended(Vec::new(), &claims(1..3, "never"), now());
         rejected.retry();
         rejected.batch_failed();
         assert_eq!(rejected.passed_over(), [1, 2]);

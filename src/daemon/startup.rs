@@ -135,10 +135,11 @@ pub async fn start(
         );
     }
     if recovered.in_doubt > 0 {
+        let when = if may_be_restored { "when this copy was made" } else { "when the last run ended" };
         tracing::warn!(
             event = LogEvent::InDoubt.as_str(),
             count = recovered.in_doubt,
-            "{} submissions were in flight when the last run ended; they are in doubt and are read back before anything else",
+            "{} submissions were in flight {when}; they are in doubt and are read back before anything else",
             recovered.in_doubt,
         );
     }

@@ -1,6 +1,6 @@
 //! A snapshot of what the daemon is doing, for its reporters.
 
-use crate::cause::Cause;
+use crate::cause::Incident;
 use crate::queue::{Counts, Mode, Paces};
 
 /// A snapshot of one round of the event loop.
@@ -10,10 +10,10 @@ pub(super) struct StatusSnapshot<'a> {
     pub(super) counts: &'a Counts,
     /// Its mode.
     pub(super) mode: Mode,
-    /// Why commits or readbacks are paused, if they are.
-    pub(super) cause: Option<&'a Cause>,
+    /// What stops commits or readbacks, the first to act on first.
+    pub(super) incidents: &'a [Incident],
     /// Why the database doesn't work, during an outage.
-    pub(super) outage: Option<&'a Cause>,
+    pub(super) outage: Option<&'a Incident>,
     /// The present pace, in requests a second.
     pub(super) paces: Paces,
     /// The most commits a second.

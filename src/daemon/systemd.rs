@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::status_snapshot::StatusSnapshot;
 use super::systemd_socket::NotifySocket;
+use crate::cause::{Incident, Probes};
 use crate::clock::rough;
 use crate::escaping::printable;
 use crate::submission::State;
@@ -145,7 +146,7 @@ impl ServiceManager {
 
 /// One line for `systemctl status`.
 fn describe(snapshot: StatusSnapshot<'_>, rate: f64) -> String {
-    let StatusSnapshot { counts, cause, outage, paces, .. } = snapshot;
+    let StatusSnapshot { counts, incidents, outage, paces, .. } = snapshot;
     let open = counts.open();
     let closed = format!(
         "{} submitted, {} failed, {} held",
@@ -153,9 +154,17 @@ fn describe(snapshot: StatusSnapshot<'_>, rate: f64) -> String {
         counts.of(State::Failed),
         counts.of(State::Held)
     );
-    let line = match (outage, cause) {
-        (Some(outage), _) => format!("waits for the database with {open} open: {outage} ({closed})"),
-        (None, Some(cause)) => format!("paused with {open} open: {cause} ({closed})"),
+    // The cause comes last: it may be long, and is cut.
+    let interrupted = |what: &str, incident: &Incident| {
+        let since = incident.since.map(|since| format!(" since {since}")).unwrap_or_default();
+        let probes =
+            if incident.probes == Probes::default() { String::new() } else { format!("; {}", incident.probes) };
+        format!("{what}{since}, {open} open ({closed}){probes}: {}", incident.cause)
+    };
+    let line = match (outage, incidents.first()) {
+        (Some(outage), _) => interrupted("waits for the database", outage),
+        (None, Some(incident)) if incident.is_of_readback() => interrupted("runs without readback", incident),
+        (None, Some(incident)) => interrupted("paused", incident),
         (None, None) if open == 0 => format!("idle: {closed}"),
         (None, None) => {
             let doubt = match counts.of(State::InDoubt) {
@@ -174,8 +183,8 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::cause::{Cause, DatabaseCause, PauseCause};
-    use crate::clock;
+    use crate::cause::{DatabaseCause, PauseCause};
+    use crate::clock::{self, UnixMillis};
     use crate::queue::{Counts, Mode, Paces};
 
     /// The messages, in order.
@@ -202,7 +211,7 @@ mod tests {
 
     fn running(counts: &Counts) -> StatusSnapshot<'_> {
         let paces = Paces { commits: 20.0, reads: 10.0 };
-        StatusSnapshot { counts, mode: Mode::Running, cause: None, outage: None, paces, cap: 20, next_due: None }
+        StatusSnapshot { counts, mode: Mode::Running, incidents: &[], outage: None, paces, cap: 20, next_due: None }
     }
 
     #[test]
@@ -274,8 +283,9 @@ mod tests {
         let messages = Messages::default();
         let mut service_manager = ServiceManager::new(messages.notify(), None);
         let counts = counts(1, 0);
-        let cause = PauseCause::ByOperator { reason: Some("x\nSTOPPING=1".into()) }.into();
-        let injected = StatusSnapshot { cause: Some(&cause), ..running(&counts) };
+        let cause = PauseCause::ByOperator { reason: Some("x\nSTOPPING=1".into()) };
+        let incident = Incident::new(cause, None);
+        let injected = StatusSnapshot { incidents: std::slice::from_ref(&incident), ..running(&counts) };
         service_manager.publish(injected, clock::now().instant);
         assert!(messages.take().iter().all(|message| !message.contains('\n')));
     }
@@ -295,20 +305,21 @@ mod tests {
         let messages = Messages::default();
         let mut service_manager = ServiceManager::new(messages.notify(), None);
         let counts = counts(7, 3);
-        let cause = PauseCause::ByOperator { reason: Some("maintenance at the CA".into()) }.into();
-        let paused = StatusSnapshot { cause: Some(&cause), ..running(&counts) };
+        let cause = PauseCause::ByOperator { reason: Some("maintenance at the CA".into()) };
+        let incident = Incident::new(cause, Some(UnixMillis(0)));
+        let paused = StatusSnapshot { incidents: std::slice::from_ref(&incident), ..running(&counts) };
         let now = clock::now().instant;
         service_manager.publish(paused, now);
         assert_eq!(
             messages.take(),
             [
-                "STATUS=paused with 7 open: an operator paused the queue: maintenance at the CA (3 submitted, 0 failed, 0 held)"
+                "STATUS=paused since 1970-01-01T00:00:00Z, 7 open (3 submitted, 0 failed, 0 held): an operator paused the queue: maintenance at the CA"
             ]
         );
         let (sentence, remedy) = ("the disk is full".into(), "make room".into());
-        let full = Cause::Database(DatabaseCause { code: "disk_full", sentence, remedy });
+        let full = Incident::new(DatabaseCause { code: "disk_full", sentence, remedy }, None);
         service_manager.publish(StatusSnapshot { outage: Some(&full), ..paused }, now + STATUS_EVERY);
-        let expected = "STATUS=waits for the database with 7 open: the disk is full (3 submitted, 0 failed, 0 held)";
+        let expected = "STATUS=waits for the database, 7 open (3 submitted, 0 failed, 0 held): the disk is full";
         assert_eq!(messages.take(), [expected]);
     }
 }

@@ -32,6 +32,7 @@ macro_rules! events {
 events! {
     Started = "started", INFO, "The daemon has read its configuration and holds the database.",
         [Version RunId Pid Database Endpoint Rate];
+    StartFailed = "start_failed", ERROR, "The daemon did not start; another one that runs goes on.", [ExitCode];
     Ready = "ready", INFO, "The daemon starts work.", [RunId];
     Submitted = "submitted", INFO, "A commit succeeded: the order is placed.",
         [CertificateId State Try Outcome OrderId Status RequestId HttpStatus DurationMs];
@@ -51,6 +52,7 @@ events! {
     Resumed = "resumed", INFO, "The queue continues after a pause.", [Cause PausedS ResultsWritten];
     VerifyPaused = "verify_paused", WARN, "Readback is paused: it isn't permitted, or it fails.",
         [Why Cause ProbeInS];
+    StillPaused = "still_paused", WARN, "A probe failed, so the pause lasts.", [Why Cause Probes PausedS ProbeInS Pending InDoubt];
     Progress = "progress", INFO, "At every interval while there is work: counts, rate and time left.",
         [Pending InFlight InDoubt Submitted Failed Held PerSecond Pace LeftS OldestS];
     DatabaseUnavailable = "database_unavailable", ERROR, "The database doesn't work; nothing is sent until it does.",
@@ -74,8 +76,8 @@ mod tests {
 
     #[test]
     fn the_catalogue_has_every_event_once_with_a_sentence() {
-        let expected = "started ready submitted retrying failed in_doubt verified held throttled paused resumed verify_paused \
-            progress database_unavailable write_refused reloaded stopping stopped";
+        let expected = "started start_failed ready submitted retrying failed in_doubt verified held throttled paused resumed verify_paused \
+            still_paused progress database_unavailable write_refused reloaded stopping stopped";
         assert_eq!(LogEvent::NAMES.join(" "), expected);
         let sentences: BTreeSet<&str> = LogEvent::ALL.iter().map(|event| event.describe()).collect();
         assert_eq!(sentences.len(), LogEvent::ALL.len());
@@ -83,12 +85,14 @@ mod tests {
         let urgent: Vec<&str> =
             LogEvent::ALL.iter().filter(|event| event.level() < Level::INFO).map(|event| event.as_str()).collect();
         let expected = [
+            "start_failed",
             "failed",
             "in_doubt",
             "held",
             "throttled",
             "paused",
             "verify_paused",
+            "still_paused",
             "database_unavailable",
             "write_refused",
         ];

@@ -39,13 +39,15 @@ fields! {
     Count = "count", "submissions", "How many submissions the line is about, if more than one.";
     Version = "version", "text", "The version of certcommit.";
     RunId = "run_id", "text", "The run of the daemon, as in the table `requests`.";
+    ExitCode = "exit_code", "number", "The exit code, as in the table of exit codes.";
     Pid = "pid", "number", "The daemon's process ID.";
     Database = "database", "path", "The queue.";
     Endpoint = "endpoint", "URL", "The API.";
     Rate = "rate", "per second", "The configured limit of commits.";
     Why = "why", "text", "Why it is paused, in words; the wording may change.";
     ProbeInS = "probe_in_s", "s", "The time until the next probe tells whether the fault is over; absent if an operator paused it.";
-    PausedS = "paused_s", "s", "How long a fault lasted.";
+    Probes = "probes", "number", "How many probes failed since the pause began.";
+    PausedS = "paused_s", "s", "How long the pause has lasted.";
     ResultsWritten = "results_written", "results", "Results kept while the database was unavailable, and written now.";
     Pending = "pending", "submissions", "How many wait to be sent.";
     InFlight = "in_flight", "submissions", "How many have a commit in flight.";
@@ -55,7 +57,7 @@ fields! {
     Held = "held", "submissions", "How many wait for an operator's decision.";
     PerSecond = "per_second", "per second", "Submissions since the previous `progress` line.";
     Pace = "pace", "per second", "The present limit of commits: the configured or the learned one.";
-    LeftS = "left_s", "s", "Estimated time for the open submissions at that pace, with two readbacks for each one in doubt.";
+    LeftS = "left_s", "s", "Estimated time for the open submissions at that pace, with two readbacks for each one in doubt; absent while something is paused.";
     OldestS = "oldest_s", "s", "The age of the oldest open submission.";
     ResultsInHand = "results_in_hand", "results", "Results kept in memory until the database works.";
     OnTheWay = "on_the_way", "requests", "How many are still in flight.";

@@ -42,10 +42,13 @@ pub struct Enqueued {
 pub enum Selection {
     /// These.
     Ids(Vec<CertificateId>),
-    /// All in the state that have this error code.
-    ErrorCode(String),
-    /// All in the state that have this reference.
-    Reference(String),
+    /// All in the state that have this error code and this reference, if they are given.
+    With {
+        /// The server's error code.
+        error_code: Option<String>,
+        /// The caller's key.
+        reference: Option<String>,
+    },
     /// All in the state.
     All,
 }
@@ -97,24 +100,38 @@ impl Queue {
     ///
     /// # Errors
     /// When the database fails, or a rule rejects it; then nothing is moved.
-    pub async fn shift(&mut self, selection: &Selection, from: &[State], to: State) -> Result<Shifted, QueueError> {
+    pub async fn shift(
+        &mut self,
+        selection: &Selection,
+        from: &[State],
+        to: State,
+        verify_type: Option<VerifyType>,
+    ) -> Result<Shifted, QueueError> {
         self.write("changing submissions", async |connection| {
-            let key = match selection {
+            let by = |keys| Shift { keys, from, to, verify_type };
+            let keys = match selection {
                 Selection::Ids(ids) => {
                     let (mut shifted, mut seen) = (Shifted::default(), HashSet::new());
                     for id in ids.iter().filter(|id| seen.insert(id.as_str())) {
-                        match shift_by(connection, Some(("certificate_id", id.as_str())), from, to).await? {
+                        match by(vec![("certificate_id", id.as_str())]).execute(connection).await? {
                             0 => shifted.unmoved.push(id.clone()),
                             moved => shifted.moved += moved,
                         }
                     }
                     return Ok(shifted);
                 }
-                Selection::ErrorCode(code) => Some(("error_code", code.as_str())),
-                Selection::Reference(reference) => Some(("reference", reference.as_str())),
-                Selection::All => None,
+                Selection::With { error_code, reference } => {
+                    let keys = [("error_code", error_code), ("reference", reference)];
+                    keys.into_iter().filter_map(|(column, value)| Some((column, value.as_deref()?))).collect()
+                }
+                Selection::All => {
+                    if (from, to) == (&[State::Pending], State::InDoubt) {
+                        note_verification(connection).await?;
+                    }
+                    Vec::new()
+                }
             };
-            Ok(Shifted { moved: shift_by(connection, key, from, to).await?, unmoved: Vec::new() })
+            Ok(Shifted { moved: by(keys).execute(connection).await?, unmoved: Vec::new() })
         })
         .await
     }
@@ -190,29 +207,43 @@ async fn insert(connection: &mut SqliteConnection, submission: &NewSubmission) -
     Ok(inserted.rows_affected())
 }
 
-/// Moves the submissions that have this value in this column; without a key, all of them.
-async fn shift_by(
-    connection: &mut SqliteConnection,
-    key: Option<(&'static str, &str)>,
-    from: &[State],
+/// Records that everything pending is to be read back, for those who restored the queue.
+async fn note_verification(connection: &mut SqliteConnection) -> Result<(), QueueError> {
+    let noted = sqlx::query("UPDATE control SET verified_at = CAST(strftime('%s', 'now') AS INTEGER)");
+    noted.execute(connection).await.map(drop).map_err(QueueError::of("changing submissions"))
+}
+
+/// A move of the submissions that have all of these values in their columns.
+struct Shift<'a> {
+    keys: Vec<(&'static str, &'a str)>,
+    from: &'a [State],
     to: State,
-) -> Result<u64, QueueError> {
-    let mut query = QueryBuilder::<Sqlite>::new("UPDATE submissions SET state = ");
-    query.push_bind(to.as_str());
-    if to == State::InDoubt {
-        // It is read back at once. The queue's rules decide when it is sent again.
-        query.push(", due_at = CAST(strftime('%s', 'now') AS INTEGER)");
+    verify_type: Option<VerifyType>,
+}
+
+impl Shift<'_> {
+    /// Returns how many it moved.
+    async fn execute(&self, connection: &mut SqliteConnection) -> Result<u64, QueueError> {
+        let mut query = QueryBuilder::<Sqlite>::new("UPDATE submissions SET state = ");
+        query.push_bind(self.to.as_str());
+        if self.to == State::InDoubt {
+            // It is read back at once. The queue's rules decide when it is sent again.
+            query.push(", due_at = CAST(strftime('%s', 'now') AS INTEGER)");
+        }
+        if let Some(verify_type) = self.verify_type {
+            query.push(", verify_type = ").push_bind(verify_type.as_str());
+        }
+        query.push(" WHERE (");
+        let mut states = query.separated(" OR ");
+        for state in self.from {
+            // Not as parameters: SQLite wouldn't use the index on failed submissions.
+            states.push(format_args!("state = '{}'", state.as_str()));
+        }
+        query.push(")");
+        for (column, value) in &self.keys {
+            query.push(" AND ").push(column).push(" = ").push_bind((*value).to_owned());
+        }
+        let moved = query.build().execute(connection).await.map_err(QueueError::of("changing submissions"))?;
+        Ok(moved.rows_affected())
     }
-    query.push(" WHERE (");
-    let mut states = query.separated(" OR ");
-    for state in from {
-        // Not as parameters: SQLite wouldn't use the index on failed submissions.
-        states.push(format_args!("state = '{}'", state.as_str()));
-    }
-    query.push(")");
-    if let Some((column, value)) = key {
-        query.push(" AND ").push(column).push(" = ").push_bind(value.to_owned());
-    }
-    let moved = query.build().execute(connection).await.map_err(QueueError::of("changing submissions"))?;
-    Ok(moved.rows_affected())
 }

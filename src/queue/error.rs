@@ -5,9 +5,11 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::files::process::Process;
 use super::paths::{directory_of, shell_quoted};
 use super::rejected_write::RejectedWrite;
 use crate::cause::{Cause, DatabaseCause, Quote};
+use crate::clock::UnixMillis;
 
 /// What to do with a damaged database. Debian's `sqlite3` writes nothing on `.recover`, and ends a `.dump` with ROLLBACK if
 /// it finds damage.
@@ -198,6 +200,27 @@ pub enum QueueError {
         /// Why.
         error: io::Error,
     },
+    /// A process keeps the write lock.
+    #[error("{} holds the write lock of {}{}", named(holder.as_ref()), path.display(), since(last_write.as_ref()))]
+    Locked {
+        /// The file.
+        path: PathBuf,
+        /// The process; none if it is in another container, or this user doesn't see it.
+        holder: Option<Process>,
+        /// When anybody last wrote.
+        last_write: Option<UnixMillis>,
+    },
+    /// The directory has no room for the next write.
+    #[error("no space is left in {}: {free} bytes are free", directory.display())]
+    NoSpace {
+        /// Where.
+        directory: PathBuf,
+        /// The bytes that are free.
+        free: u64,
+    },
+    /// The daemon is frozen by a signal, or by a debugger.
+    #[error("the daemon is frozen by a signal (SIGSTOP, SIGTSTP) or a debugger: {0}")]
+    DaemonFrozen(Process),
     /// Another process kept the database locked for longer than SQLite waits.
     #[error("another process keeps the database locked{0}")]
     Busy(Fault),
@@ -227,6 +250,14 @@ pub enum QueueError {
         /// The write, if it is known.
         refused: Option<Box<RejectedWrite>>,
     },
+}
+
+fn named(holder: Option<&Process>) -> String {
+    holder.map_or("an unknown process".to_owned(), Process::to_string)
+}
+
+fn since(last_write: Option<&UnixMillis>) -> String {
+    last_write.map(|at| format!("; nobody has written since {at}")).unwrap_or_default()
 }
 
 impl From<&QueueError> for Cause {
@@ -307,9 +338,30 @@ impl QueueError {
             Self::DepartureMarker { .. } => {
                 ("departure_marker", "start again: the next run makes a new one, or works without".into())
             }
-            Self::Busy(_) => ("database_locked", "find the program that leaves a transaction open".into()),
+            Self::DaemonFrozen(process) => {
+                (
+                    "daemon_frozen",
+                    format!(
+                        "let it continue: kill -CONT {}. Replies that it missed may pause the queue then: certcommit resume",
+                        process.pid
+                    )
+                    .into(),
+                )
+            }
+            Self::Locked { holder, .. } => {
+                let end = match holder {
+                    Some(Process { pid, .. }) => format!("let it commit or roll back its transaction, or end it: kill {pid}"),
+                    None => "end the transaction in the container or virtual machine that shares the file".to_owned(),
+                };
+                ("database_locked", format!("{end}. certcommit continues by itself").into())
+            }
+            Self::Busy(_) => ("database_locked", "find out which program leaves a transaction open: certcommit check names it".into()),
             Self::Damaged(_) => {
                 ("database_damaged", format!("if this persists, the database is damaged: {SALVAGE}").into())
+            }
+            Self::NoSpace { directory, .. } => {
+                let find = format!("du -axh {} | sort -h | tail shows what fills it", shell_quoted(directory));
+                ("disk_full", format!("free some space: {find}. certcommit continues by itself").into())
             }
             Self::Full(_) => ("disk_full", "free some space on its filesystem".into()),
             Self::Io(_) => ("io_error", "check the disk and the kernel's messages (dmesg)".into()),

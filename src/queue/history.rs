@@ -2,7 +2,9 @@
 
 use super::connection::Queue;
 use super::error::QueueError;
+use super::stored_cause::{Parameters, stored_cause};
 use super::untrusted_text::UntrustedText;
+use crate::cause::{Cause, RowCause};
 use crate::submission::CertificateId;
 
 /// One submission, as `submission_report` shows it.
@@ -22,10 +24,39 @@ pub struct SubmissionLine {
     pub tries: i64,
     /// The last error.
     pub error_code: Option<UntrustedText>,
+    /// Its words.
+    pub error_message: Option<UntrustedText>,
+    /// The server's ID of the request that decided.
+    pub request_id: Option<UntrustedText>,
+    /// Who established its order: `reply`, `readback` or `operator`.
+    pub resolved_by: Option<UntrustedText>,
+    /// How its domain is validated.
+    pub verify_type: Option<UntrustedText>,
+    /// The caller's key.
+    pub reference: Option<UntrustedText>,
+    /// When it was enqueued, ISO 8601.
+    pub created_at: Option<UntrustedText>,
+    /// When it last changed, ISO 8601.
+    pub updated_at: Option<UntrustedText>,
     /// Why it waits, failed or is held.
     pub reason: Option<UntrustedText>,
+    /// The code of that cause.
+    pub reason_code: Option<UntrustedText>,
+    /// The parameters of that cause.
+    pub reason_parameters: Option<Parameters>,
     /// When it is due, ISO 8601.
     pub due_at: Option<UntrustedText>,
+}
+
+impl SubmissionLine {
+    /// Why it waits, failed or is held, if this version knows the cause.
+    #[must_use]
+    pub fn cause(&self) -> Option<RowCause> {
+        match stored_cause(self.reason_code.as_ref(), self.reason_parameters.as_ref())? {
+            Cause::Row(cause) => Some(cause),
+            Cause::Pause(_) | Cause::Database(_) => None,
+        }
+    }
 }
 
 /// One request, for `history`.
@@ -53,15 +84,57 @@ pub struct HistoryLine {
     pub duration_ms: Option<i64>,
 }
 
+/// What readbacks found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, sqlx::FromRow)]
+pub struct ReadbackCounts {
+    /// An order.
+    #[sqlx(rename = "with_order")]
+    pub order: i64,
+    /// No order.
+    pub no_order: i64,
+    /// Something that leads to neither.
+    pub other: i64,
+    /// Nothing: they failed.
+    pub failed: i64,
+}
+
+impl ReadbackCounts {
+    /// How many there are.
+    #[must_use]
+    pub fn all(&self) -> i64 {
+        self.order + self.no_order + self.other + self.failed
+    }
+}
+
 impl Queue {
+    /// What the readbacks found that were made since the request with this number.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn readbacks_since(&mut self, newest: i64) -> Result<ReadbackCounts, QueueError> {
+        sqlx::query_as(
+            "SELECT count(*) FILTER (WHERE outcome = 'committed') AS with_order,
+                    count(*) FILTER (WHERE outcome IN ('not_committed', 'early')) AS no_order,
+                    count(*) FILTER (WHERE outcome IN ('dead_end', 'unclear', 'failed')) AS other,
+                    count(*) FILTER (WHERE outcome IN ('retry', 'throttled', 'account', 'denied', 'not_sent')) AS failed
+               FROM requests WHERE number > ? AND kind = 'read' AND finished_at IS NOT NULL",
+        )
+        .bind(newest)
+        .fetch_one(&mut self.connection)
+        .await
+        .map_err(QueueError::of("counting the readbacks"))
+    }
+
     /// One submission.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn submission(&mut self, id: &CertificateId) -> Result<Option<SubmissionLine>, QueueError> {
         sqlx::query_as(
-            "SELECT certificate_id, state, order_id, status_text, CAST(status AS INTEGER) AS status,
-                    CAST(tries AS INTEGER) AS tries, error_code, reason, due_at FROM submission_report WHERE certificate_id = ?",
+            "SELECT r.certificate_id, r.state, r.order_id, r.status_text, CAST(r.status AS INTEGER) AS status,
+                    CAST(r.tries AS INTEGER) AS tries, r.error_code, r.error_message, r.request_id, r.resolved_by, r.verify_type, r.reference,
+                    r.created_at, r.updated_at, r.reason, r.reason_code, s.reason_parameters, r.due_at
+               FROM submissions s JOIN submission_report r ON r.id = s.id WHERE s.certificate_id = ?",
         )
         .bind(id.as_str())
         .fetch_optional(&mut self.connection)

@@ -8,9 +8,9 @@
 //! | --- | --- |
 //! | a queue as a whole | `open`, `repair`, `backup`, `integrity`, `application_id`, `connection` |
 //! | the daemon's work | `session`, `batch`, `recover`, `partial_results`, `claim`, `due_order`, `recorded_evidence`, `postpone`, `complete`, `write_mode`, `savepoint`, `prune`, `clock_step`, `snapshot`, `run` |
-//! | what operators do and see | `admin`, `status`, `history`, `restore_gap`, `state_counts`, `counts`, `stored_cause`, `untrusted_text` |
+//! | what operators do and see | `admin`, `status`, `history`, `failures`, `examination`, `restore_gap`, `state_counts`, `counts`, `stored_cause`, `untrusted_text` |
 //! | the schema | `schema/`: `rebuild`, `comparison`, `objects`, `tokens`, `migrations` |
-//! | files | `paths`, and `files/`: `wal_watcher`, `daemon_lock`, `departure_marker`, `restore_marker`, `file_identity`, `shared_file`, `location`, `permission`, `filesystem` |
+//! | files | `paths`, and `files/`: `wal_watcher`, `write_lock`, `space`, `daemon_lock`, `process`, `departure_marker`, `restore_marker`, `file_identity`, `shared_file`, `location`, `permission`, `filesystem` |
 //! | errors | `result_code`, `error`, `rejected_write` |
 
 mod admin;
@@ -24,6 +24,8 @@ mod connection;
 mod counts;
 mod due_order;
 mod error;
+mod examination;
+mod failures;
 mod files;
 mod history;
 mod integrity;
@@ -57,13 +59,16 @@ pub use complete::Completed;
 pub use connection::Queue;
 pub use counts::{Counts, Paces};
 pub use error::{Fault, QueueError, SALVAGE, SchemaVersions};
-pub use files::daemon_lock::{DaemonLock, daemon_lives};
+pub use examination::obstacle;
+pub use failures::FailedGroup;
+pub use files::daemon_lock::{DaemonLock, daemon_lives, daemon_process};
 pub use files::departure_marker::{DepartureMarker, Departures, NoMarker, RuntimeDirectories};
 pub use files::file_identity::FileIdentity;
 pub use files::location::Target;
+pub use files::process::Process;
 pub use files::restore_marker::RestoreMarker;
 pub use files::wal_watcher::WalWatcher;
-pub use history::{HistoryLine, SubmissionLine};
+pub use history::{HistoryLine, ReadbackCounts, SubmissionLine};
 pub use integrity::inspect;
 pub use open::Opening;
 pub use prune::Pruned;
@@ -74,7 +79,7 @@ pub use restore_gap::RestoreGap;
 pub use run::{Control, Heartbeat, LastRun, Mode, Run};
 pub use schema::comparison::Flaw;
 pub use session::Session;
-pub use status::{DaemonRow, ErrorCount, MINUTES, Oldest, Status};
+pub use status::{DaemonRow, ErrorCount, IncidentRow, MINUTES, Oldest, Shared, Situation, Status};
 pub use stored_cause::Parameters;
 pub use untrusted_text::UntrustedText;
 

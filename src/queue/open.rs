@@ -57,7 +57,8 @@ impl Queue {
         opening: Opening<'_>,
         migrations: &Migrator,
     ) -> Result<Self, QueueError> {
-        let location = Location::find(target)?;
+        let location =
+            Location::find(target).map_err(|error| if opening.creates() { error } else { missing(error) })?;
         let path = location.path.as_path();
         if !path.try_exists().map_err(file_error(path))? {
             if !opening.creates() {
@@ -86,6 +87,16 @@ impl Queue {
         }
         Ok(queue)
     }
+}
+
+/// For those who don't create a queue, a directory that doesn't exist means that there is none.
+fn missing(error: QueueError) -> QueueError {
+    if let QueueError::Create { path, error } = &error
+        && error.kind() == io::ErrorKind::NotFound
+    {
+        return QueueError::Missing(path.clone());
+    }
+    error
 }
 
 /// The error if there is no queue: none was created yet or, by the marker beside it, one was emptied.

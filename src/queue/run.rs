@@ -1,12 +1,13 @@
 //! A run of the daemon: the row `daemon`, which it writes, and the row `control`, which operators write.
 
+use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnection;
 
 use super::connection::Queue;
 use super::error::QueueError;
 use super::stored_cause::{Parameters, stored_cause};
 use super::untrusted_text::UntrustedText;
-use crate::cause::{Cause, PauseCause, Quote};
+use crate::cause::{Cause, Incident, PauseCause, Quote};
 use crate::clock::{Now, UnixMillis, millis};
 use crate::named_enum::named_enum;
 
@@ -48,8 +49,8 @@ named_enum! {
 pub struct Heartbeat {
     /// What the daemon is doing.
     pub mode: Mode,
-    /// Why, if it isn't running normally.
-    pub why: Option<Cause>,
+    /// What stops commits or readbacks, the first to act on first.
+    pub incidents: Vec<Incident>,
     /// Commits a second at present.
     pub pace: f64,
 }
@@ -67,6 +68,10 @@ pub struct Control {
     pub pause_parameters: Option<Parameters>,
     /// End a pause by fault by probing at once.
     pub probe_requested: bool,
+    /// Since when it is paused, in unix seconds.
+    pub paused_at: Option<i64>,
+    /// When `certcommit verify --pending` last marked everything pending to be read back, in unix seconds.
+    pub verified_at: Option<i64>,
 }
 
 impl Control {
@@ -76,6 +81,12 @@ impl Control {
         let stored = || stored_cause(self.pause_code.as_ref(), self.pause_parameters.as_ref());
         let reason = || self.pause_reason.as_deref().map(Into::into);
         self.paused.then(|| stored().unwrap_or_else(|| PauseCause::ByOperator { reason: reason() }.into()))
+    }
+
+    /// Why and since when it is paused, if it is.
+    #[must_use]
+    pub fn incident(&self) -> Option<Incident> {
+        self.cause().map(|cause| Incident::new(cause, self.paused_at.map(UnixMillis::of_seconds)))
     }
 }
 
@@ -130,7 +141,7 @@ impl Queue {
         let at = run.started.unix.seconds();
         sqlx::query(
             "UPDATE daemon SET run_id = ?, pid = ?, version = ?, started_at = ?, heartbeat_at = ?, mode = 'running',
-                    why = NULL, why_code = NULL, why_parameters = NULL",
+                    why = NULL, why_code = NULL, why_parameters = NULL; DELETE FROM incidents",
         )
         .bind(&run.id)
         .bind(i64::from(std::process::id()))
@@ -168,18 +179,33 @@ pub(super) async fn beat(
     heartbeat: &Heartbeat,
     now: UnixMillis,
 ) -> Result<(), QueueError> {
-    let why = heartbeat.why.as_ref();
-    sqlx::query("UPDATE daemon SET heartbeat_at = ?, mode = ?, why = ?, why_code = ?, why_parameters = ?, pace = ?")
-        .bind(now.seconds())
-        .bind(heartbeat.mode.as_str())
-        .bind(why.map(Cause::to_string))
-        .bind(why.map(Cause::code))
-        .bind(why.and_then(Cause::parameters))
-        .bind(heartbeat.pace)
-        .execute(connection)
-        .await
-        .map_err(QueueError::of("writing the heartbeat"))?;
+    let why = heartbeat.incidents.first().map(|incident| &incident.cause);
+    let incidents: Vec<Value> = heartbeat.incidents.iter().map(to_json).collect();
+    sqlx::query(
+        "UPDATE daemon SET heartbeat_at = ?1, mode = ?2, why = ?3, why_code = ?4, why_parameters = ?5, pace = ?6;
+         DELETE FROM incidents;
+         INSERT INTO incidents (position, code, parameters, why, since, probes, last_probe_at, next_probe_at)
+           SELECT key, value ->> 'code', value ->> 'parameters', value ->> 'why', value ->> 'since', value ->> 'probes',
+                  value ->> 'last', value ->> 'next' FROM jsonb_each(?7)",
+    )
+    .bind(now.seconds())
+    .bind(heartbeat.mode.as_str())
+    .bind(why.map(Cause::to_string))
+    .bind(why.map(Cause::code))
+    .bind(why.and_then(Cause::parameters))
+    .bind(heartbeat.pace)
+    .bind(Value::from(incidents).to_string())
+    .execute(connection)
+    .await
+    .map_err(QueueError::of("writing the heartbeat"))?;
     Ok(())
+}
+
+/// The columns of an incident.
+fn to_json(Incident { cause, since, probes }: &Incident) -> Value {
+    json!({ "code": cause.code(), "parameters": cause.parameters(), "why": cause.to_string(), "probes": probes.failed,
+            "since": since.map(UnixMillis::seconds), "last": probes.last.map(UnixMillis::seconds),
+            "next": probes.next.map(UnixMillis::seconds_rounded_up) })
 }
 
 /// Pauses. An operator's text is stored verbatim; certcommit's own includes the remedy, for those who read it with SQL. A

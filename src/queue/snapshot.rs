@@ -50,6 +50,7 @@ fn first_due(condition: &str) -> String {
 static SNAPSHOT: LazyLock<String> = LazyLock::new(|| {
     [
         "SELECT run_id, pid, paused, pause_reason, pause_code, pause_parameters, probe_requested,
+                CAST(paused_at AS INTEGER) AS paused_at, CAST(verified_at AS INTEGER) AS verified_at,
                 (SELECT schema_version FROM pragma_schema_version) AS schema_version,
                 coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'requests'), 0) AS newest_request,
                 (SELECT json_group_array(json_array(states.state, coalesce(CAST(n.count AS INTEGER), 0),

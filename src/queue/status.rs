@@ -1,14 +1,17 @@
 //! The queue at a glance, for `status`. The cost of its queries barely depends on the length of the queue.
 
+use sqlx::sqlite::SqliteConnection;
+
 use super::connection::Queue;
 use super::counts::Counts;
 use super::due_order::PRIORITIES;
 use super::error::QueueError;
-use super::run::Control;
+use super::run::{Control, Mode};
 use super::snapshot::{Snapshot, snapshot};
 use super::stored_cause::{Parameters, stored_cause};
 use super::untrusted_text::UntrustedText;
-use crate::cause::Cause;
+use crate::cause::{Cause, Incident, Probes};
+use crate::clock::UnixMillis;
 
 /// How many minutes the status covers.
 pub const MINUTES: usize = 30;
@@ -21,6 +24,10 @@ const MAX_COUNTED: i64 = 10_000;
 const MAX_CODES: i64 = 50;
 /// How many of them are shown.
 const CODES_SHOWN: i64 = 5;
+/// So many requests are looked through for one that was refused for its rate.
+const NEWEST_REQUESTS: i64 = 2_000;
+/// So many submissions with a code are compared.
+const MOST_COMPARED: i64 = 500;
 
 /// Of the submissions with the lowest id in each open state, the one that was created first.
 pub(super) const OLDEST: &str =
@@ -42,6 +49,12 @@ const DAEMON: &str = "SELECT run_id, CAST(pid AS INTEGER) AS pid, version, CAST(
                CAST(heartbeat_at AS INTEGER) AS heartbeat_at, mode, why, why_code, why_parameters,
                CAST(pace AS REAL) AS pace FROM daemon";
 
+/// So many rows at most: anyone may write them.
+const INCIDENTS: &str =
+    "SELECT code, parameters, why, CAST(since AS INTEGER) AS since, CAST(probes AS INTEGER) AS probes,
+               CAST(last_probe_at AS INTEGER) AS last_probe_at, CAST(next_probe_at AS INTEGER) AS next_probe_at
+              FROM incidents ORDER BY position LIMIT 10";
+
 /// Steps from code to code in the index, and counts each up to a limit. The null at the end is for submissions without a
 /// code.
 pub(super) const FREQUENT_ERRORS: &str = "WITH RECURSIVE codes(code) AS (
@@ -55,11 +68,28 @@ pub(super) const FREQUENT_ERRORS: &str = "WITH RECURSIVE codes(code) AS (
                  FROM codes)
               WHERE n > 0 ORDER BY n DESC, code LIMIT ?3";
 
+/// What the submissions with an error code share, among so many of them: the server's words, the verify type, the reference.
+pub(super) const SHARED: &str = "SELECT max(error_message) AS message,
+               CASE WHEN min(coalesce(verify_type, '')) = max(coalesce(verify_type, '')) THEN max(verify_type) END AS verify_type,
+               CASE WHEN min(coalesce(reference, '')) = max(coalesce(reference, '')) THEN max(reference) END AS reference
+              FROM (SELECT error_message, verify_type, reference FROM submissions
+                     WHERE state = 'failed' AND error_code IS ?1 LIMIT ?2)";
+
 /// Reads backwards from the newest request. The submissions that changed in that time may be many more, after a large
 /// enqueue.
 pub(super) const PER_MINUTE: &str = "SELECT max(0, (?1 - finished_at) / 60000) AS ago, count(*) FROM requests
               WHERE number > (SELECT max(number) FROM requests) - ?2 AND finished_at > ?1 - ?3
                 AND outcome IN ('submitted', 'committed') GROUP BY 1";
+
+/// The server's code of the newest commit that it refused for its rate, among the newest requests.
+pub(super) const THROTTLED_WITH: &str = "SELECT error_code FROM requests
+              WHERE number > (SELECT max(number) FROM requests) - ?1 AND outcome = 'throttled' AND kind = 'commit'
+              ORDER BY number DESC LIMIT 1";
+
+/// The daemon's last heartbeat, or the newest time of its newest requests, whichever is later.
+pub(super) const LAST_WRITE: &str = "SELECT max(coalesce((SELECT CAST(heartbeat_at AS INTEGER) * 1000 FROM daemon), 0),
+               coalesce((SELECT max(max(started_at, coalesce(finished_at, 0))) FROM requests
+                          WHERE number > (SELECT max(number) FROM requests) - 100), 0))";
 
 /// The queue at a glance.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -72,6 +102,8 @@ pub struct Status {
     pub daemon: DaemonRow,
     /// What operators ask of the daemon.
     pub control: Control,
+    /// What stops commits or readbacks, the first to act on first.
+    pub incidents: Vec<IncidentRow>,
     /// The oldest open submission.
     pub oldest: Option<Oldest>,
     /// When the next submission is due, in unix seconds.
@@ -82,6 +114,21 @@ pub struct Status {
     pub errors: Vec<ErrorCount>,
     /// Submissions that succeeded in each of the last [`MINUTES`], the current minute last.
     pub per_minute: [i64; MINUTES],
+    /// The server's code of the newest commit that it refused for its rate, if that was lately.
+    pub throttled_with: Option<UntrustedText>,
+    /// When the daemon last wrote anything, in unix milliseconds.
+    pub last_write_at: Option<i64>,
+}
+
+/// What operators ask of the daemon, and what it does.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Situation {
+    /// What operators ask.
+    pub control: Control,
+    /// The daemon's row.
+    pub daemon: DaemonRow,
+    /// What stops commits or readbacks, the first to act on first.
+    pub incidents: Vec<IncidentRow>,
 }
 
 /// The row `daemon`.
@@ -115,6 +162,62 @@ impl DaemonRow {
     pub fn cause(&self) -> Option<Cause> {
         stored_cause(self.why_code.as_ref(), self.why_parameters.as_ref())
     }
+
+    /// Whether it last wrote that an operator paused it.
+    #[must_use]
+    pub fn is_paused_by_operator(&self) -> bool {
+        self.mode.as_str() == Mode::PausedByOperator.as_str()
+    }
+
+    /// Whether it last wrote that it runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.mode.as_str() == Mode::Running.as_str()
+    }
+}
+
+/// A row of `incidents`.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct IncidentRow {
+    /// The code of the cause.
+    pub code: UntrustedText,
+    /// The parameters of the cause.
+    pub parameters: Option<Parameters>,
+    /// The cause as text: all there is, if this version doesn't know the code.
+    pub why: UntrustedText,
+    /// Since when, in unix seconds.
+    pub since: Option<i64>,
+    /// How many probes found that it isn't over.
+    pub probes: i64,
+    /// When the last of them ended, in unix seconds.
+    pub last_probe_at: Option<i64>,
+    /// When the next one is due, in unix seconds.
+    pub next_probe_at: Option<i64>,
+}
+
+impl IncidentRow {
+    /// The cause, if this version knows it.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        stored_cause(Some(&self.code), self.parameters.as_ref())
+    }
+
+    /// What probes found.
+    #[must_use]
+    pub fn found(&self) -> Probes {
+        Probes {
+            failed: u32::try_from(self.probes).unwrap_or_default(),
+            last: self.last_probe_at.map(UnixMillis::of_seconds),
+            next: self.next_probe_at.map(UnixMillis::of_seconds),
+        }
+    }
+
+    /// The incident, if this version knows its cause.
+    #[must_use]
+    pub fn incident(&self) -> Option<Incident> {
+        let since = self.since.map(UnixMillis::of_seconds);
+        Some(Incident { probes: self.found(), ..Incident::new(self.cause()?, since) })
+    }
 }
 
 /// An open submission.
@@ -137,9 +240,34 @@ pub struct ErrorCount {
     pub count: i64,
     /// Whether there may be more: counting stops at a limit.
     pub at_least: bool,
+    /// What they share.
+    #[sqlx(skip)]
+    pub shared: Shared,
+}
+
+/// What submissions with the same error code share, if they do.
+#[derive(Debug, Clone, PartialEq, Eq, Default, sqlx::FromRow)]
+pub struct Shared {
+    /// The server's words; those of one of them, if they differ.
+    pub message: Option<UntrustedText>,
+    /// How their domains are validated.
+    pub verify_type: Option<UntrustedText>,
+    /// The caller's key.
+    pub reference: Option<UntrustedText>,
 }
 
 impl Queue {
+    /// What operators ask of the daemon, and what it does.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn situation(&mut self) -> Result<Situation, QueueError> {
+        let control = snapshot(&mut self.connection).await?.state.control;
+        let daemon = sqlx::query_as(DAEMON).fetch_one(&mut self.connection).await;
+        let daemon = daemon.map_err(QueueError::of("reading the status"))?;
+        Ok(Situation { control, daemon, incidents: incidents(&mut self.connection).await? })
+    }
+
     /// The queue at a glance. `now` in unix seconds.
     ///
     /// # Errors
@@ -151,10 +279,18 @@ impl Queue {
         let oldest = self.oldest().await?;
         let connection = &mut self.connection;
         let daemon = sqlx::query_as(DAEMON).fetch_one(&mut *connection).await.map_err(&failed)?;
+        let incidents = incidents(&mut *connection).await?;
         let last_due = sqlx::query_scalar(LAST_DUE).bind(PRIORITIES).fetch_one(&mut *connection);
         let last_due = last_due.await.map_err(&failed)?;
         let errors = sqlx::query_as(FREQUENT_ERRORS).bind(MAX_COUNTED).bind(MAX_CODES).bind(CODES_SHOWN);
-        let errors = errors.fetch_all(&mut *connection).await.map_err(&failed)?;
+        let mut errors: Vec<ErrorCount> = errors.fetch_all(&mut *connection).await.map_err(&failed)?;
+        for error in &mut errors {
+            let shared = sqlx::query_as(SHARED).bind(error.code.as_deref()).bind(MOST_COMPARED);
+            error.shared = shared.fetch_one(&mut *connection).await.map_err(&failed)?;
+        }
+        let throttled_with = sqlx::query_scalar(THROTTLED_WITH).bind(NEWEST_REQUESTS).fetch_optional(&mut *connection);
+        let throttled_with: Option<Option<UntrustedText>> = throttled_with.await.map_err(&failed)?;
+        let last_write_at = sqlx::query_scalar(LAST_WRITE).fetch_one(&mut *connection).await.map_err(&failed)?;
         let minutes = i64::try_from(MINUTES).unwrap_or(i64::MAX);
         let succeeded: Vec<(i64, i64)> = sqlx::query_as(PER_MINUTE)
             .bind(now.saturating_mul(1000))
@@ -176,11 +312,14 @@ impl Queue {
             miscounted,
             daemon,
             control: state.control,
+            incidents,
             oldest,
             next_due,
             last_due,
             errors,
             per_minute,
+            throttled_with: throttled_with.flatten(),
+            last_write_at,
         })
     }
 
@@ -196,4 +335,8 @@ impl Queue {
         let failed = QueueError::of("looking for the oldest submission");
         sqlx::query_as(OLDEST).fetch_optional(&mut self.connection).await.map_err(failed)
     }
+}
+
+async fn incidents(connection: &mut SqliteConnection) -> Result<Vec<IncidentRow>, QueueError> {
+    sqlx::query_as(INCIDENTS).fetch_all(connection).await.map_err(QueueError::of("reading the status"))
 }

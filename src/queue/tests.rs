@@ -27,7 +27,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::*;
-use crate::cause::{ApiError, Cause, PauseCause};
+use crate::cause::{ApiError, Cause, Incident, PauseCause, Probes};
 use crate::clock::{Now, UnixMillis};
 use crate::submission::{
     CertificateId, Event, Outcome, OutcomeClass, Policy, RequestKind, RetryPolicy, State, VerifyPolicy, next_state,

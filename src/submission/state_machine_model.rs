@@ -92,7 +92,8 @@ fn live(policy: Policy, status: i64, steps: &[Step]) -> World {
     steps.iter().for_each(|step| world.step(step));
     let (commit, read) = (Fate::Answered, None);
     let (leap, crash, unsent, probe, turn, by_hand) = (false, false, false, false, None, false);
-    let calm = Step { leap, dawdle: 0, takes: 1, commit, read, lag: 0.0, crash, unsent, probe, turn, by_hand, dice: 0.5 };
+    let calm =
+        Step { leap, dawdle: 0, takes: 1, commit, read, lag: 0.0, crash, unsent, probe, turn, by_hand, dice: 0.5 };
     (0..12).for_each(|_| world.step(&calm));
     world.pass(SIGNATURE_LIVES);
     assert!(!world.state.is_open(), "it comes to no end: {world:?}");

@@ -13,15 +13,17 @@ use crate::clock::UnixMillis;
 
 const UNKNOWN_AUTHORITY: &str = "no certificate authority that this machine trusts has signed it";
 
-/// The cause of the error, without the URL: the texts of the two innermost errors, since the outer ones only say that a
-/// request failed. TLS errors get a text of our own, since rustls writes its texts for programmers.
+/// The cause of the error, with the host if no connection came about: the texts of the two innermost errors, since the outer
+/// ones only say that a request failed. TLS errors get a text of our own, since rustls writes its texts for programmers.
 pub(super) fn describe(error: reqwest::Error) -> String {
+    let host = error.url().and_then(|url| url.host_str()).filter(|_| error.is_connect());
+    let host = host.map(|host| format!("{host}: ")).unwrap_or_default();
     let error = error.without_url();
     if let Some(error) = causes(&error).find_map(tls_error) {
         return describe_tls(error);
     }
     let text = innermost(&error);
-    if causes(&error).any(has_elapsed) { format!("{text}: timed out") } else { text }
+    if causes(&error).any(has_elapsed) { format!("{host}{text}: timed out") } else { format!("{host}{text}") }
 }
 
 /// Whether a tokio timer ended it: the text of that error doesn't mention a timeout.

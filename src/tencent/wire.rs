@@ -103,7 +103,11 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
 /// and escaped.
 #[must_use]
 pub fn outcome(kind: RequestKind, http_status: u16, body: &[u8]) -> Outcome {
-    reply(kind, http_status, body).unwrap_or_else(|unusable| Outcome::unknown(kind, unusable))
+    let unknown = |unusable: String| match body.trim_ascii_start().first() {
+        Some(b'<') => format!("{unusable}. It is an HTML page: a proxy or a gateway answered in the API's place"),
+        Some(_) | None => unusable,
+    };
+    reply(kind, http_status, body).unwrap_or_else(|unusable| Outcome::unknown(kind, unknown(unusable)))
 }
 
 /// What a reply means, or why it is unusable.

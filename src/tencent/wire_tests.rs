@@ -27,7 +27,7 @@ fn an_unusable_reply_is_explained() {
     let replies: [(&[u8], &str); 8] = [
         (b"\xff", "the reply was not UTF-8"),
         (b"{\"Response\":{", "the reply was not JSON, or was cut off"),
-        (b"<html>", "the reply was not JSON, or was cut off"),
+        (b"{\"Response\"", "the reply was not JSON, or was cut off"),
         (b"[7]", "the reply did not have the API's structure"),
         (br#"{"Response":null}"#, "the reply had no Response"),
         (br#"{"Response":{"Error":{"Code":""}}}"#, "the reply had an Error without a Code"),
@@ -37,6 +37,15 @@ fn an_unusable_reply_is_explained() {
     for (body, why) in replies {
         assert_eq!(doubt(body), why, "{}", String::from_utf8_lossy(body));
     }
+}
+
+#[test]
+fn an_html_page_is_recognized_as_a_proxys() {
+    for (http_status, body) in [(502, " <html>Bad gateway</html>"), (200, "<!DOCTYPE html>")] {
+        let why = outcome(RequestKind::Commit, http_status, body.as_bytes()).why().to_string();
+        assert!(why.ends_with("a proxy or a gateway answered in the API's place"), "{why}");
+    }
+    assert!(!doubt(b"plain").contains("proxy"));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod alert_rules;
 mod configuration;
 mod credentials;
+mod diagnosis;
 mod enqueue_command;
 mod environment_errors;
 mod layers;

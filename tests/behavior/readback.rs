@@ -217,7 +217,11 @@ async fn without_permission_to_read_readbacks_pause_and_nothing_is_repeated() {
     }
     bench.enqueue(&ids).await;
     let mut daemon = bench.start().await;
-    daemon.until("readbacks to pause", |progress| has_code(progress.paused.as_ref(), "readback_denied")).await;
+    daemon
+        .until("readbacks to pause", |progress| {
+            has_code(progress.paused.as_ref().map(|incident| &incident.cause), "readback_denied")
+        })
+        .await;
     daemon.until_count(State::Submitted, i64::try_from(unreadable).unwrap()).await;
     assert_eq!(bench.count("in_doubt").await, unreadable);
     in_doubt.for_each(|id| bench.simulator.clear_scripts(id));
@@ -272,7 +276,11 @@ async fn while_readbacks_fail_rows_that_need_none_are_still_sent() {
     // The restore marker must match those requests, or the queue would count as restored.
     RestoreMarker::open(&bench.database()).unwrap().reset(150).unwrap();
     let mut daemon = bench.start().await;
-    daemon.until("readbacks to pause", |progress| has_code(progress.paused.as_ref(), "readback_failing")).await;
+    daemon
+        .until("readbacks to pause", |progress| {
+            has_code(progress.paused.as_ref().map(|incident| &incident.cause), "readback_failing")
+        })
+        .await;
     bench.enqueue(&new).await;
     daemon.until_count(State::Submitted, 3).await;
     assert_eq!(bench.simulator.commits().len(), new.len(), "nothing is sent again without a readback");

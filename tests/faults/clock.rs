@@ -50,10 +50,10 @@ async fn a_wrong_clock_at_the_start_pauses_the_queue_until_it_is_corrected() {
     let to_2100 = YEAR_2100 - machine_seconds();
     let to_1970 = 3 * HOUR - machine_seconds();
     let wrong = [
-        (-10 * MINUTE - 2, "10 min ", "behind the API's"),
-        (10 * MINUTE + 2, "10 min ", "ahead of the API's"),
-        (to_1970, " d ", "behind the API's"),
-        (to_2100, " d ", "ahead of the API's"),
+        (-10 * MINUTE - 2, "10 min ", " more; one of them is wrong"),
+        (10 * MINUTE + 2, "10 min ", " less; one of them is wrong"),
+        (to_1970, " d ", " more; one of them is wrong"),
+        (to_2100, " d ", " less; one of them is wrong"),
     ];
     for (ahead, amount, direction) in wrong {
         let bench = bench(&[]).await;
@@ -68,7 +68,7 @@ async fn a_wrong_clock_at_the_start_pauses_the_queue_until_it_is_corrected() {
         let why = line["why"].as_str().unwrap();
         assert!(why.contains(amount) && why.contains(direction) && why.contains(EXPIRED), "{why}");
         assert_eq!(line["cause"], "clock_skew");
-        assert!(line["message"].as_str().unwrap().contains("chronyc makestep"), "{line}");
+        assert!(line["message"].as_str().unwrap().contains("chronyc tracking"), "{line}");
         in_time("a probe", bench.simulator.until_commits(3)).await;
         assert!(bench.rows().await.iter().all(|row| row.tries == 0), "no try is spent");
         clock.set(0);
@@ -94,7 +94,7 @@ async fn check_online_reports_how_far_the_clock_is_off() {
     let stdout = String::from_utf8(checked.stdout).unwrap();
     assert_eq!(checked.status.code(), Some(69));
     assert!(stdout.contains("10 min") || stdout.contains("9 min 59 s"), "{stdout}");
-    assert!(stdout.contains("behind the API's; set it"), "{stdout}");
+    assert!(stdout.contains("behind the API's. Compare both with a third clock"), "{stdout}");
 }
 
 #[tokio::test]

@@ -8,5 +8,6 @@ mod examples;
 mod names;
 mod pages;
 mod references;
+mod runbook;
 #[path = "../support/mod.rs"]
 mod support;

@@ -110,7 +110,7 @@ impl Running {
 
     /// Waits until the queue is paused, and returns the cause.
     pub(crate) async fn until_paused(&mut self) -> Cause {
-        self.until("a pause", |progress| progress.paused.is_some()).await.paused.expect("the queue is paused")
+        self.until("a pause", |progress| progress.paused.is_some()).await.paused.expect("the queue is paused").cause
     }
 
     /// Asks the daemon to stop.

@@ -5,7 +5,7 @@ use super::report::Report;
 use crate::cli::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
-use crate::queue::{Opening, Queue, QueueError, RestoreMarker, SALVAGE, Saved, daemon_lives, repair};
+use crate::queue::{Opening, Queue, QueueError, RestoreMarker, SALVAGE, Saved, daemon_lives, obstacle, repair};
 use crate::submission::State;
 
 const REPAIR: &str = "If rules are missing or altered, stop the daemon and run: certcommit check --repair";
@@ -15,6 +15,8 @@ const UNSAFE_FILESYSTEM: &str =
 /// Checks the database, all of it if `integrity` is set.
 pub(super) async fn check(report: &mut Report, settings: &Settings, integrity: bool) -> Result<(), Failure> {
     let path = settings.database.path.display();
+    // Before the database is opened: that would release the locks of the connection.
+    let obstacle = obstacle(&settings.database.path).await?;
     // Read before the database, since a running daemon advances both.
     let marker = RestoreMarker::look(&settings.database.path)?;
     let mut queue = match Queue::open(&settings.database, Opening::Looking).await {
@@ -38,7 +40,8 @@ pub(super) async fn check(report: &mut Report, settings: &Settings, integrity: b
         return check_integrity(report, &mut queue, settings).await;
     }
     if flaws.is_empty() {
-        return check_record(report, &mut queue, marker).await;
+        check_record(report, &mut queue, marker).await?;
+        return obstacle.map_or(Ok(()), |obstacle| Err(obstacle.into()));
     }
     for flaw in &flaws {
         report.line("rules", flaw)?;

@@ -7,6 +7,7 @@ use super::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
 use crate::daemon::{api_route, client_settings};
+use crate::queue::daemon_lives;
 use crate::submission::{CertificateId, Outcome, OutcomeClass, RequestKind};
 use crate::tencent::{Client, ClockSkew, Found, Source};
 use report::Report;
@@ -50,6 +51,10 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     report.line("proxy", &route)?;
     let found = super::credentials::find(&settings.credentials).await?;
     report.line("credentials", describe(settings, &found))?;
+    if daemon_lives(&settings.database.path)? {
+        report
+            .line("", "those of this command: the daemon that runs has its own, from its environment and its user")?;
+    }
     for skipped in &found.skipped {
         report.line("", format!("not from {skipped}"))?;
     }
@@ -91,7 +96,10 @@ fn describe_skew(skew: ClockSkew) -> String {
     if skew.seconds().unsigned_abs() <= CLOCK_TOLERANCE_S {
         return "agrees with the API's".to_owned();
     }
-    format!("is {skew}; set it (chronyc makestep, timedatectl)")
+    format!(
+        "is {skew}. Compare both with a third clock before you set anything (chronyc tracking, or date -u on another machine): if this \
+         machine's is right, report the API's to Tencent Cloud"
+    )
 }
 
 fn verdict(outcome: &Outcome) -> Result<String, String> {

@@ -1,16 +1,18 @@
-//! The diagnosis of a queue, from what the database says and from whether a daemon is alive. Pure.
+//! The diagnosis of a queue, from what the database says, what keeps it from being written, and whether a daemon is alive.
+//! Pure.
+
+use std::sync::Arc;
 
 use crate::cause::{Cause, PauseCause};
-use crate::queue::{Flaw, Paces, RestoreGap, Status};
+use crate::cli::exit::{Code, Failure};
+use crate::queue::{Flaw, IncidentRow, Paces, QueueError, RestoreGap, Status};
 use crate::submission::State;
 
 /// A daemon writes its row every ten seconds; one that hasn't for this many seconds is silent.
 const SILENT_AFTER: i64 = 35;
 
-const READ_ONLY: &str = "the filesystem of the queue is mounted read-only: nothing can be enqueued or sent";
-
-/// For a cause that the daemon knows, but this version doesn't.
-const REMEDY_OF_UNKNOWN_CAUSE: &str = "remove the cause; then: certcommit resume";
+/// A daemon at full pace stays a little below the cap; one below this part of it has learned a lower limit.
+const LIMITED_BELOW: f64 = 0.9;
 
 /// What `status` shows.
 #[derive(Debug, Clone)]
@@ -20,8 +22,8 @@ pub(super) struct Diagnosis {
     pub(super) flaws: Vec<Flaw>,
     /// Requests that were made and are not on record.
     pub(super) gap: Option<RestoreGap>,
-    /// Whether the queue's filesystem is mounted read-only.
-    pub(super) read_only: bool,
+    /// What keeps any daemon from working on the database, if anything does.
+    pub(super) obstacle: Option<Arc<QueueError>>,
     /// Whether a daemon holds the queue.
     pub(super) alive: bool,
     /// Now, in unix seconds.
@@ -45,6 +47,8 @@ pub(super) enum Condition {
     PausedByFault,
     /// It sends commits, but reads nothing back.
     ReadbackPaused,
+    /// It is alive, but can't work on the database.
+    Blocked,
     /// It is stopping.
     Stopping,
     /// It is alive, but hasn't written for too long.
@@ -66,17 +70,31 @@ impl Diagnosis {
             (false, _) if row.started_at.is_none() => Condition::NeverRan,
             (false, "stopped") => Condition::Stopped,
             (false, _) => Condition::Died,
+            (true, _) if self.blocks().is_some() => Condition::Blocked,
             (true, "stopped") => Condition::Starting,
             (true, _) if self.silent_for() > SILENT_AFTER => Condition::Silent,
             (true, "stopping") => Condition::Stopping,
-            (true, mode) => match (control.cause(), mode, row.cause()) {
-                (Some(Cause::Pause(PauseCause::ByOperator { .. })), _, _) => Condition::PausedByOperator,
-                (Some(_), _, _) => Condition::PausedAtStart,
-                (None, "paused_by_fault", _) => Condition::PausedByFault,
-                (None, _, Some(Cause::Pause(cause))) if cause.is_of_readback() => Condition::ReadbackPaused,
-                (None, _, _) => Condition::Running,
+            (true, mode) => match (control.cause(), mode) {
+                (Some(Cause::Pause(PauseCause::ByOperator { .. })), _) => Condition::PausedByOperator,
+                (Some(_), _) => Condition::PausedAtStart,
+                (None, "paused_by_fault") => Condition::PausedByFault,
+                (None, _) if self.is_readback_paused() => Condition::ReadbackPaused,
+                (None, _) => Condition::Running,
             },
         }
+    }
+
+    /// Whether the daemon reports that it reads nothing back.
+    pub(super) fn is_readback_paused(&self) -> bool {
+        let incidents = self.status.incidents.iter().filter_map(IncidentRow::incident);
+        incidents.into_iter().any(|incident| incident.is_of_readback())
+    }
+
+    /// What keeps the daemon from working on the database. One that still works has another mount of the same files.
+    pub(super) fn blocks(&self) -> Option<&QueueError> {
+        let works = self.alive && self.silent_for() <= SILENT_AFTER;
+        let is_elsewhere = |obstacle: &&QueueError| works && matches!(obstacle, QueueError::ReadOnlyFilesystem(_));
+        self.obstacle.as_deref().filter(|obstacle| !is_elsewhere(obstacle))
     }
 
     /// Seconds since the daemon last wrote.
@@ -92,24 +110,25 @@ impl Diagnosis {
     /// The submissions in doubt, if there are any and readback is paused.
     pub(super) fn stuck_in_doubt(&self) -> Option<i64> {
         let in_doubt = self.status.counts.of(State::InDoubt);
-        (self.condition() == Condition::ReadbackPaused && in_doubt > 0).then_some(in_doubt)
+        (self.is_readback_paused() && in_doubt > 0).then_some(in_doubt)
     }
 
-    /// Why it is paused, or reads nothing back. For a cause that this version doesn't know, this is the stored text.
-    pub(super) fn why(&self) -> Option<String> {
+    /// The exit code, for monitoring: 0 if the daemon works, or an operator paused it; 1 if it works, and submissions wait for
+    /// a decision.
+    pub(super) fn exit_code(&self) -> Code {
+        if !self.flaws.is_empty() {
+            return Code::Data;
+        }
+        let open = self.status.counts.open();
         match self.condition() {
-            Condition::PausedByOperator | Condition::PausedAtStart => {
-                self.status.control.cause().map(|cause| cause.to_string())
+            Condition::Running | Condition::PausedByOperator | Condition::Starting | Condition::Stopping => {
+                if self.status.counts.of(State::Held) > 0 { Code::PartlyDone } else { Code::Done }
             }
-            Condition::PausedByFault | Condition::ReadbackPaused | Condition::Running => {
-                self.status.daemon.why.as_ref().map(ToString::to_string)
+            Condition::Stopped | Condition::NeverRan if open == 0 && self.blocks().is_none() => Code::Done,
+            Condition::PausedAtStart | Condition::PausedByFault | Condition::ReadbackPaused => Code::Unavailable,
+            Condition::Blocked | Condition::Silent | Condition::Stopped | Condition::Died | Condition::NeverRan => {
+                self.blocks().map_or(Code::Unavailable, Failure::code_of)
             }
-            Condition::Stopping
-            | Condition::Silent
-            | Condition::Starting
-            | Condition::Stopped
-            | Condition::Died
-            | Condition::NeverRan => None,
         }
     }
 
@@ -118,53 +137,20 @@ impl Diagnosis {
         let flaws = self.flaws.iter().map(ToString::to_string);
         let gap = self.gap.iter().map(ToString::to_string);
         let counts = self.status.miscounted.then(|| "the counts in state_counts are wrong".to_owned());
-        let read_only = self.is_stuck_read_only().then(|| READ_ONLY.to_owned());
-        let damage: Vec<String> = read_only.into_iter().chain(flaws).chain(gap).chain(counts).collect();
+        let damage: Vec<String> = flaws.chain(gap).chain(counts).collect();
         (!damage.is_empty()).then(|| damage.join("; "))
-    }
-
-    /// Whether the read-only mount stops the work. A daemon that still works has another mount of the same files.
-    fn is_stuck_read_only(&self) -> bool {
-        self.read_only && (!self.alive || self.condition() == Condition::Silent)
-    }
-
-    /// What to do about it.
-    pub(super) fn todo(&self) -> Option<String> {
-        if self.is_stuck_read_only() {
-            return Some("find out why (dmesg, if a disk failed), and mount it read-write".to_owned());
-        }
-        if !self.flaws.is_empty() {
-            return Some("stop the daemon; certcommit check --repair".to_owned());
-        }
-        let open = self.status.counts.open();
-        match self.condition() {
-            Condition::PausedByOperator | Condition::PausedAtStart => {
-                self.status.control.cause().map(|cause| cause.remedy())
-            }
-            Condition::PausedByFault | Condition::ReadbackPaused | Condition::Running => {
-                let known = self.status.daemon.cause().map(|cause| cause.remedy());
-                known.or_else(|| self.why().map(|_| REMEDY_OF_UNKNOWN_CAUSE.to_owned()))
-            }
-            Condition::Silent => Some(
-                "is the disk full, or does a program keep a transaction open? journalctl -u certcommit -p warning. The daemon \
-                 continues by itself once the database works"
-                    .to_owned(),
-            ),
-            Condition::Died => Some(
-                "systemctl status certcommit; journalctl -u certcommit -p warning; systemctl start certcommit"
-                    .to_owned(),
-            ),
-            Condition::Stopped | Condition::NeverRan if open > 0 => {
-                Some("systemctl start certcommit; or see: systemctl status certcommit".to_owned())
-            }
-            Condition::Stopped | Condition::NeverRan | Condition::Stopping | Condition::Starting => None,
-        }
     }
 
     /// The expected requests per second: the daemon's own figure for commits, or the limits.
     fn paces(&self) -> Paces {
         let own = self.status.daemon.pace.filter(|pace| self.alive && pace.is_finite() && *pace > 0.0);
         Paces { commits: own.unwrap_or(f64::from(self.cap)), reads: f64::from(self.reads_cap) }
+    }
+
+    /// The commits a second that the server allows at present, if it allows less than is configured.
+    pub(super) fn granted(&self) -> Option<f64> {
+        let sends = self.alive && self.sends_commits();
+        self.status.daemon.pace.filter(|pace| sends && *pace < f64::from(self.cap) * LIMITED_BELOW)
     }
 
     /// Seconds until the open submissions are done at this pace: counted from when the next is due, and at least until the

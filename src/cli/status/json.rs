@@ -3,6 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::diagnosis::Diagnosis;
+use super::troubles::Trouble;
+use crate::clock::UnixMillis;
+use crate::queue::Shared;
 use crate::submission::State;
 
 /// Every key with its type and its meaning, for the man page. Times are unix seconds.
@@ -21,13 +24,32 @@ pub(in crate::cli) const KEYS: &[(&str, &str, &str)] = &[
     ("cap", "integer", "The configured maximum of commits per second."),
     ("paused", "boolean", "Whether an operator paused it."),
     ("pause_reason", "text or null", "The operator's reason, or certcommit's own if it paused itself when it started."),
+    ("paused_at", "integer or null", "Since when."),
     ("pause_code", "text or null", "The code of the cause: paused_by_operator, or that of certcommit's own pause."),
     (
         "damage",
         "text or null",
         "What is wrong with the database: rules that are missing, requests that are not on record, counts that are wrong. The wording may change.",
     ),
-    ("todo", "text or null", "What to do, if something is wrong. The wording may change."),
+    (
+        "obstacle",
+        "text or null",
+        "What keeps a daemon from working on the database: a full disk, a lock, and so on. The wording may change.",
+    ),
+    ("obstacle_code", "text or null", "Its code, as in the table of database errors."),
+    (
+        "troubles[].code",
+        "text or null",
+        "What is wrong, the first to deal with first: the code of the cause, if there is one.",
+    ),
+    ("troubles[].why", "text or null", "Why, in words. The wording may change."),
+    ("troubles[].since", "integer or null", "Since when."),
+    ("troubles[].probes", "integer or null", "How many probes found that it isn't over; null if nothing probes."),
+    ("troubles[].last_probe_at", "integer or null", "When the last of them ended."),
+    ("troubles[].next_probe_at", "integer or null", "When the next one is due."),
+    ("troubles[].meanwhile", "text or null", "What it means for the submissions. The wording may change."),
+    ("troubles[].todo", "text or null", "What to do. The wording may change."),
+    ("todo", "text or null", "What to do about the first trouble. The wording may change."),
     ("counts.STATE", "integer", "Submissions in this state, for each of the seven."),
     ("submitted_per_minute", "30 integers", "Successes in each of the last 30 minutes, the current minute last."),
     (
@@ -46,6 +68,9 @@ pub(in crate::cli) const KEYS: &[(&str, &str, &str)] = &[
         "The five most frequent error codes of failed submissions, the most frequent first.",
     ),
     ("errors[].count", "integer", "How many have it; counted up to 10,000."),
+    ("errors[].message", "text or null", "The server's words."),
+    ("errors[].verify_type", "text or null", "Their verify_type, if they share one."),
+    ("errors[].reference", "text or null", "Their reference, if they share one."),
     ("errors[].at_least", "boolean", "Whether there are more than were counted."),
 ];
 
@@ -55,12 +80,16 @@ pub(super) fn to_json(diagnosis: &Diagnosis) -> Value {
         State::ALL.into_iter().map(|state| (state.as_str().to_owned(), json!(status.counts.of(state)))).collect();
     let errors = status.errors.iter();
     let errors: Vec<Value> = errors
-        .map(|error| json!({ "code": error.code.as_deref(), "count": error.count, "at_least": error.at_least }))
+        .map(|error| {
+            let Shared { message, verify_type, reference } = &error.shared;
+            json!({ "code": error.code.as_deref(), "count": error.count, "at_least": error.at_least,
+                    "message": message.as_deref(), "verify_type": verify_type.as_deref(), "reference": reference.as_deref() })
+        })
         .collect();
     let oldest = status.oldest.as_ref().map(|oldest| {
         json!({ "certificate_id": &*oldest.certificate_id, "state": &*oldest.state, "created_at": oldest.created_at })
     });
-    let row = &status.daemon;
+    let (row, troubles) = (&status.daemon, diagnosis.troubles());
     json!({
         "at": diagnosis.now,
         "daemon": {
@@ -72,9 +101,13 @@ pub(super) fn to_json(diagnosis: &Diagnosis) -> Value {
         "cap": diagnosis.cap,
         "paused": status.control.paused,
         "pause_reason": status.control.pause_reason.as_deref(),
+        "paused_at": status.control.paused_at,
         "pause_code": status.control.cause().map(|cause| cause.code()),
         "damage": diagnosis.damage(),
-        "todo": diagnosis.todo(),
+        "obstacle": diagnosis.obstacle.as_ref().map(|obstacle| obstacle.to_string()),
+        "obstacle_code": diagnosis.obstacle.as_ref().map(|obstacle| obstacle.code()),
+        "todo": troubles.first().and_then(|trouble| trouble.todo.clone()),
+        "troubles": troubles.iter().map(trouble_to_json).collect::<Vec<_>>(),
         "counts": counts,
         "submitted_per_minute": status.per_minute,
         "time_left_seconds": diagnosis.time_left().filter(|_| diagnosis.sends_commits() && diagnosis.stuck_in_doubt().is_none()),
@@ -85,12 +118,21 @@ pub(super) fn to_json(diagnosis: &Diagnosis) -> Value {
     })
 }
 
+fn trouble_to_json(trouble: &Trouble) -> Value {
+    let Trouble { code, why, since, probes, meanwhile, todo } = trouble;
+    let at = |time: Option<UnixMillis>| time.map(UnixMillis::seconds);
+    let (last, next) = (probes.and_then(|probes| probes.last), probes.and_then(|probes| probes.next));
+    json!({ "code": code, "why": why, "since": at(*since), "probes": probes.map(|probes| probes.failed),
+            "last_probe_at": at(last), "next_probe_at": at(next), "meanwhile": meanwhile, "todo": todo })
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::Arc;
 
     use super::*;
-    use crate::queue::{DaemonRow, ErrorCount, Oldest, RestoreGap, Status, UntrustedText};
+    use crate::queue::{DaemonRow, ErrorCount, IncidentRow, Oldest, QueueError, RestoreGap, Status, UntrustedText};
 
     /// Collects every key with the type of its value. All states share one key, as do all entries of a list.
     fn collect_types(prefix: &str, value: &Value, found: &mut Vec<(String, &'static str)>) {
@@ -130,7 +172,7 @@ mod tests {
             status: Status::default(),
             flaws: Vec::new(),
             gap: None,
-            read_only: false,
+            obstacle: None,
             alive: false,
             now: 1,
             cap: 20,
@@ -153,18 +195,46 @@ mod tests {
             why_parameters: None,
             pace: Some(19.5),
         };
-        status.control.pause_reason = Some(text.clone());
+        (status.control.pause_reason, status.control.paused_at) = (Some(text.clone()), Some(1));
         status.oldest = Some(Oldest { certificate_id: text.clone(), state: text.clone(), created_at: 1 });
         (status.next_due, status.last_due) = (Some(1), Some(1));
-        let error = ErrorCount { code: Some(text), count: 1, at_least: false };
-        status.errors = vec![error.clone(), ErrorCount { code: None, ..error }];
+        let some = Some(text);
+        let shared = Shared { message: some.clone(), verify_type: some.clone(), reference: some.clone() };
+        let error = ErrorCount { code: some, count: 1, at_least: false, shared };
+        status.errors = vec![error.clone(), ErrorCount { code: None, shared: Shared::default(), ..error }];
 
+        everything.status.incidents = vec![
+            IncidentRow {
+                code: UntrustedText::of("restored_dump"),
+                parameters: None,
+                why: UntrustedText::of("why"),
+                since: Some(1),
+                probes: 1,
+                last_probe_at: Some(1),
+                next_probe_at: Some(1),
+            },
+            IncidentRow {
+                code: UntrustedText::of("something_newer"),
+                parameters: None,
+                why: UntrustedText::of("why"),
+                since: None,
+                probes: 0,
+                last_probe_at: None,
+                next_probe_at: None,
+            },
+        ];
         let mut paused = everything.clone();
         paused.status.control.paused = true;
-        let full: BTreeSet<_> = keys(&everything).into_iter().chain(keys(&paused)).collect();
+        let mut blocked = everything.clone();
+        blocked.obstacle = Some(Arc::new(QueueError::NoSpace { directory: "/var".into(), free: 0 }));
+        let full: BTreeSet<_> = [&everything, &paused, &blocked].into_iter().flat_map(keys).collect();
         let mut full = Vec::from_iter(full);
         // `nothing` shows which keys may be null.
-        let may_be_null = |key: &str| keys(&nothing).contains(&(key.to_owned(), "null")) || key == "errors[].code";
+        let may_be_null_in_lists = |key: &str| {
+            key.starts_with("troubles[].")
+                || ["errors[].code", "errors[].message", "errors[].verify_type", "errors[].reference"].contains(&key)
+        };
+        let may_be_null = |key: &str| keys(&nothing).contains(&(key.to_owned(), "null")) || may_be_null_in_lists(key);
         full.retain(|(_, kind)| *kind != "null");
         let found: Vec<(String, String)> = full
             .into_iter()

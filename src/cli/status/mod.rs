@@ -4,8 +4,10 @@ mod alternate_screen;
 mod diagnosis;
 mod json;
 mod text;
+mod troubles;
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,7 +16,7 @@ use super::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
 use crate::escaping::printable;
-use crate::queue::{Opening, Queue, QueueError, RestoreMarker, daemon_lives};
+use crate::queue::{Opening, Queue, QueueError, RestoreMarker, daemon_lives, obstacle};
 
 use alternate_screen::{AlternateScreen, Size};
 use diagnosis::Diagnosis;
@@ -35,6 +37,9 @@ pub(super) struct Arguments {
     /// One JSON object on one line, for programs.
     #[arg(long)]
     json: bool,
+    /// Exit with the code of what is wrong, for monitoring: 0 if the daemon works, or an operator paused it.
+    #[arg(long, conflicts_with = "watch")]
+    exit_code: bool,
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
@@ -46,7 +51,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
             plain(&diagnosis, alternate_screen::size())
         };
         writeln!(std::io::stdout(), "{text}")?;
-        return Ok(Code::Done);
+        return Ok(if arguments.exit_code { diagnosis.exit_code() } else { Code::Done });
     }
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -66,6 +71,8 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
 /// Reopens the queue each time: it may have been moved, restored or locked in between.
 async fn diagnose(settings: &Settings) -> Result<Diagnosis, Failure> {
     let now = clock::now().unix.seconds();
+    // Before the database is opened: that would release the locks of the connection.
+    let obstacle = obstacle(&settings.database.path).await?.map(Arc::new);
     // Read before the database, since a running daemon advances both.
     let marker = RestoreMarker::look(&settings.database.path)?;
     let mut queue = Queue::open(&settings.database, Opening::Looking).await?;
@@ -76,11 +83,10 @@ async fn diagnose(settings: &Settings) -> Result<Diagnosis, Failure> {
         status => status?,
     };
     let gap = if flaws.is_empty() { queue.gap(marker).await? } else { None };
-    let read_only = queue.is_read_only();
     queue.close().await?;
     let alive = daemon_lives(&settings.database.path)?;
     let (cap, reads_cap) = (settings.rate.per_second, settings.verify.per_second);
-    Ok(Diagnosis { status, flaws, gap, read_only, alive, now, cap, reads_cap })
+    Ok(Diagnosis { status, flaws, gap, obstacle, alive, now, cap, reads_cap })
 }
 
 fn plain(diagnosis: &Diagnosis, size: Option<Size>) -> String {

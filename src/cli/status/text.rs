@@ -1,7 +1,10 @@
 //! The queue at a glance, for people. Pure.
 
 use super::diagnosis::{Condition, Diagnosis};
+use super::troubles::Trouble;
+use crate::cause::Probes;
 use crate::clock::UnixMillis;
+use crate::queue::{ErrorCount, Shared, UntrustedText};
 use crate::submission::State;
 
 /// The column where the text begins.
@@ -55,8 +58,17 @@ impl Line {
 pub(super) fn lines_of(diagnosis: &Diagnosis, width: usize) -> Vec<Line> {
     let mut lines = vec![headline(diagnosis)];
     lines.extend(diagnosis.damage().map(|damage| Line::new("damage", damage).toned(Tone::Alarm)));
-    lines.extend(diagnosis.why().map(|why| Line::new("why", why)));
-    lines.extend(diagnosis.todo().map(|todo| Line::new("do", todo)));
+    for Trouble { why, since, probes, meanwhile, todo, .. } in diagnosis.troubles() {
+        let now = diagnosis.now;
+        let parts = [
+            ("why", why),
+            ("since", since.map(|since| since_when(since, now))),
+            ("probes", probes.map(|probes| probed(probes, now))),
+            ("meanwhile", meanwhile),
+            ("do", todo),
+        ];
+        lines.extend(parts.into_iter().filter_map(|(label, text)| Some(Line::new(label, text?))));
+    }
     lines.extend(counts(diagnosis));
     lines.extend(rate(diagnosis));
     lines.extend(time_left(diagnosis));
@@ -65,8 +77,8 @@ pub(super) fn lines_of(diagnosis: &Diagnosis, width: usize) -> Vec<Line> {
     let held = diagnosis.status.counts.of(State::Held);
     if held > 0 {
         let what = format!(
-            "{} for you to decide: SELECT certificate_id, reason FROM submissions WHERE state = 'held'; then: certcommit \
-             resolve",
+            "{} for you to decide: SELECT certificate_id, reason FROM submissions WHERE state = 'held'. First look each up in the \
+             Tencent Cloud console: one reading may be wrong. certcommit verify --held reads all again; certcommit resolve decides",
             grouped(held)
         );
         lines.push(Line::new("held", what).toned(Tone::Attention));
@@ -91,11 +103,13 @@ fn headline(diagnosis: &Diagnosis) -> Line {
                 .toned(Tone::Attention)
         }
         Condition::PausedByFault => {
-            Line::new("PAUSED", format!("because of a fault; up{since}{process}")).toned(Tone::Alarm)
+            let reads = if diagnosis.is_readback_paused() { ", and without readback" } else { "" };
+            Line::new("PAUSED", format!("because of a fault{reads}; up{since}{process}")).toned(Tone::Alarm)
         }
         Condition::ReadbackPaused => {
             Line::new("RUNNING", format!("without readback; up{since}{process}")).toned(Tone::Alarm)
         }
+        Condition::Blocked => Line::new("BLOCKED", format!("alive, but can't work{process}")).toned(Tone::Alarm),
         Condition::Stopping => Line::new("STOPPING", format!("waiting for requests in flight{process}")),
         Condition::Silent => {
             let silent = duration(diagnosis.silent_for());
@@ -110,6 +124,22 @@ fn headline(diagnosis: &Diagnosis) -> Line {
             Line::new("NOT RUNNING", format!("{waiting}no daemon has ever run on this queue")).toned(alarm)
         }
     }
+}
+
+fn since_when(since: UnixMillis, now: i64) -> String {
+    format!("{since}, for {}", duration(now - since.seconds()))
+}
+
+/// What probes found, and when the next one comes.
+fn probed(probes: Probes, now: i64) -> String {
+    let Probes { failed, last, next } = probes;
+    let last = last.map(|at| format!(", the last {} ago", duration(now - at.seconds()))).unwrap_or_default();
+    let next = match next.map(|at| at.seconds() - now) {
+        Some(wait) if wait > 0 => format!("the next in {}", duration(wait)),
+        Some(_) => "the next is due, and waits for a submission that is due".to_owned(),
+        None => "one is under way".to_owned(),
+    };
+    format!("{failed} failed{last}; {next}")
 }
 
 fn counts(diagnosis: &Diagnosis) -> [Line; 2] {
@@ -129,9 +159,24 @@ fn rate(diagnosis: &Diagnosis) -> [Line; 2] {
     let minutes = &diagnosis.status.per_minute;
     let chart = format!("{} the last {} minutes", chart(minutes), minutes.len());
     [
-        Line::new("rate", format!("{:.1}/s in the last minute, at most {}/s", diagnosis.rate(), diagnosis.cap)),
+        Line::new("rate", format!("{:.1}/s in the last minute, {}", diagnosis.rate(), limit(diagnosis))),
         Line::new("", chart),
     ]
+}
+
+/// The limit, and whose it is.
+fn limit(diagnosis: &Diagnosis) -> String {
+    let cap = diagnosis.cap;
+    match diagnosis.granted() {
+        Some(granted) => {
+            let code = diagnosis.status.throttled_with.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
+            format!(
+                "at most {granted:.1}/s: that is what the server allows at present{code}, of {cap}/s that are configured. Nothing to \
+                 do: certcommit tries for more by itself"
+            )
+        }
+        None => format!("at most {cap}/s"),
+    }
 }
 
 /// One bar per minute, scaled to the best minute.
@@ -149,7 +194,7 @@ fn time_left(diagnosis: &Diagnosis) -> Option<Line> {
     let text = if let Some(in_doubt) = diagnosis.stuck_in_doubt() {
         format!("unknown: {} in doubt can't be read back", grouped(in_doubt))
     } else if !diagnosis.sends_commits() {
-        format!("about {} of work, once it resumes", duration(diagnosis.work()))
+        format!("unknown: nothing is sent; about {} of work", duration(diagnosis.work()))
     } else if diagnosis.status.last_due.is_some_and(|due| due - diagnosis.now >= left) {
         format!(
             "not before {}, when the last is due; about {} of work",
@@ -176,9 +221,32 @@ fn errors(diagnosis: &Diagnosis) -> Vec<Line> {
         .map(|(index, error)| {
             let code = error.code.as_deref().unwrap_or("no code: failed after a readback, or by an operator");
             let more = if error.at_least { "+" } else { "" };
-            Line::new(label(index), format!("{}{more} {code}", grouped(error.count)))
+            Line::new(label(index), format!("{}{more} {code}{}", grouped(error.count), shared(&error.shared)))
         })
+        .chain(retry(&diagnosis.status.errors))
         .collect()
+}
+
+/// What failed submissions share.
+fn shared(shared: &Shared) -> String {
+    let Shared { message, verify_type, reference } = shared;
+    let part = |before: &str, text: &Option<UntrustedText>| {
+        text.as_ref().map(|text| format!("{before}{text}")).unwrap_or_default()
+    };
+    [part(": ", message), part("; verify_type ", verify_type), part("; reference ", reference)].concat()
+}
+
+/// How to send the failed ones again.
+fn retry(errors: &[ErrorCount]) -> Option<Line> {
+    let error = errors.iter().find(|error| error.code.is_some())?;
+    let code = error.code.as_ref()?;
+    let reference =
+        error.shared.reference.as_ref().map(|reference| format!(" --reference {reference}")).unwrap_or_default();
+    let text = format!(
+        "once the cause is removed: certcommit retry --error-code {code}{reference}. --dry-run shows what it would do, --verify-type corrects \
+         how the domains are validated"
+    );
+    Some(Line::new("", text))
 }
 
 /// Wraps a line between words. A word that is wider than a line isn't broken.

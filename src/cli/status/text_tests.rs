@@ -1,6 +1,10 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::cli::exit::Code;
 use crate::queue::{
-    Control, Counts, DaemonRow, ErrorCount, Flaw, MINUTES, Oldest, Parameters, RestoreGap, Status, UntrustedText,
+    Control, Counts, DaemonRow, ErrorCount, Flaw, IncidentRow, MINUTES, Oldest, Parameters, Process, QueueError,
+    RestoreGap, Shared, Status, UntrustedText,
 };
 
 const NOW: i64 = 1_700_000_000;
@@ -36,13 +40,40 @@ fn running() -> Diagnosis {
         next_due: Some(NOW - 7_000),
         last_due: Some(NOW - 10),
         errors: vec![
-            ErrorCount { code: Some(text("FailedOperation.CertificateNotFound")), count: 10_000, at_least: true },
-            ErrorCount { code: None, count: 5, at_least: false },
+            ErrorCount {
+                code: Some(text("FailedOperation.CertificateNotFound")),
+                count: 10_000,
+                at_least: true,
+                shared: Shared { message: Some(text("no such certificate")), ..Shared::default() },
+            },
+            ErrorCount { code: None, count: 5, at_least: false, shared: Shared::default() },
         ],
         miscounted: false,
         per_minute,
+        throttled_with: None,
+        incidents: Vec::new(),
+        last_write_at: Some((NOW - 3) * 1000),
     };
-    Diagnosis { status, flaws: Vec::new(), gap: None, read_only: false, alive: true, now: NOW, cap: 20, reads_cap: 10 }
+    Diagnosis { status, flaws: Vec::new(), gap: None, obstacle: None, alive: true, now: NOW, cap: 20, reads_cap: 10 }
+}
+
+/// What the daemon reports, since a while ago.
+fn incident(code: &str, parameters: &str, why: &str) -> IncidentRow {
+    IncidentRow {
+        code: text(code),
+        parameters: Some(Parameters::of(parameters)),
+        why: text(why),
+        since: Some(NOW - 800),
+        probes: 0,
+        last_probe_at: None,
+        next_probe_at: None,
+    }
+}
+
+/// The daemon can't reach the API.
+fn unreachable() -> IncidentRow {
+    let why = "the API can't be reached: connection refused";
+    incident("api_unreachable", r#"{"why":"connection refused"}"#, why)
 }
 
 fn printed(diagnosis: &Diagnosis) -> String {
@@ -65,22 +96,34 @@ rate         19.5/s in the last minute, at most 20/s
 time left    about 1 h 45 min, until 2023-11-14T23:58:52Z
 oldest open  abcb1234, in doubt, enqueued 2 h 5 min ago; details: certcommit
              history abcb1234
-failed with  10,000+ FailedOperation.CertificateNotFound
-             5 no code: failed after a readback, or by an operator";
+failed with  10,000+ FailedOperation.CertificateNotFound: no such certificate
+             5 no code: failed after a readback, or by an operator
+             once the cause is removed: certcommit retry --error-code
+             FailedOperation.CertificateNotFound. --dry-run shows what it would
+             do, --verify-type corrects how the domains are validated";
     assert_eq!(printed(&running()), expected);
 }
 
 #[test]
 fn a_pause_says_why_and_what_to_do() {
     let mut by_hand = running();
-    by_hand.status.control = Control { paused: true, pause_reason: Some(text("maintenance")), ..Control::default() };
+    by_hand.status.control = Control {
+        paused: true,
+        pause_reason: Some(text("maintenance")),
+        paused_at: Some(NOW - 800),
+        ..Control::default()
+    };
     by_hand.status.daemon.mode = text("paused_by_operator");
     let expected = "\
 PAUSED       by hand; up for 3 h 12 min, process 4756
 why          an operator paused the queue: maintenance
+since        2023-11-14T22:00:00Z, for 13 min
+meanwhile    123456 pending, 3 in doubt: nothing is lost, and nothing is ordered
+             twice: what is pending waits unsent, and what is in doubt is read
+             back before it is sent again
 do           once the operator's reason is over: certcommit resume";
     assert_eq!(top(&by_hand), expected);
-    assert!(printed(&by_hand).contains("time left    about 1 h 45 min of work, once it resumes"));
+    assert!(printed(&by_hand).contains("time left    unknown: nothing is sent; about 1 h 45 min of work"));
 
     let mut restored = by_hand.clone();
     restored.status.control.pause_code = Some(text("restored_dump"));
@@ -92,11 +135,9 @@ do           once the operator's reason is over: certcommit resume";
 
     let mut fault = running();
     fault.status.daemon.mode = text("paused_by_fault");
-    fault.status.daemon.why = Some(text("the API can't be reached: connection refused"));
-    fault.status.daemon.why_code = Some(text("api_unreachable"));
-    fault.status.daemon.why_parameters = Some(Parameters::of(r#"{"why":"connection refused"}"#));
+    fault.status.incidents = vec![unreachable()];
     let mut unknown = fault.clone();
-    unknown.status.daemon.why_code = Some(text("something_newer"));
+    unknown.status.incidents[0].code = text("something_newer");
     let unknown = top(&unknown);
     assert!(unknown.contains("the API can't be reached") && unknown.contains("certcommit resume"), "{unknown}");
     let top = top(&fault);
@@ -108,12 +149,87 @@ do           once the operator's reason is over: certcommit resume";
 }
 
 #[test]
+fn a_pause_by_a_fault_says_since_when_what_its_probes_found_and_when_the_next_comes() {
+    let mut fault = running();
+    fault.status.daemon.mode = text("paused_by_fault");
+    let found = |next| IncidentRow { probes: 4, last_probe_at: Some(NOW - 125), next_probe_at: next, ..unreachable() };
+    fault.status.incidents = vec![found(Some(NOW + 355))];
+    let lines = top(&fault);
+    for line in [
+        "since        2023-11-14T22:00:00Z, for 13 min",
+        "probes       4 failed, the last 2 min ago; the next in 5 min",
+        "meanwhile    123456 pending, 3 in doubt: nothing is lost, and nothing is ordered",
+    ] {
+        assert!(lines.contains(line), "{line} in {lines}");
+    }
+    assert!(printed(&fault).contains("time left    unknown: nothing is sent"), "{}", printed(&fault));
+    fault.status.incidents = vec![found(None)];
+    assert!(top(&fault).contains("2 min ago; one is under way"), "{}", top(&fault));
+}
+
+#[test]
+fn everything_that_is_paused_is_shown_each_with_its_remedy() {
+    let mut both = running();
+    both.status.daemon.mode = text("paused_by_fault");
+    let why = r#"{"why":"InternalError: backend error","request_id":"r-7"}"#;
+    both.status.incidents = vec![
+        unreachable(),
+        incident("readback_failing", why, "readback is paused: several reads failed (RequestId r-7)"),
+    ];
+    let lines = top(&both);
+    assert!(lines.starts_with("PAUSED       because of a fault, and without readback; up "), "{lines}");
+    assert_eq!((lines.matches("\nwhy ").count(), lines.matches("\ndo ").count()), (2, 2), "{lines}");
+    assert!(lines.contains("RequestId r-7"), "{lines}");
+}
+
+#[test]
+fn what_keeps_a_daemon_from_working_is_named_with_its_remedy() {
+    let mut blocked = running();
+    let sqlite3 = Process { pid: 4711, program: Some("sqlite3 queue.db".to_owned()), started: None, is_stopped: false };
+    let locked = QueueError::Locked { path: "/q/queue.db".into(), holder: Some(sqlite3.clone()), last_write: None };
+    blocked.obstacle = Some(Arc::new(locked));
+    let expected = "\
+BLOCKED      alive, but can't work, process 4756
+why          process 4711 (sqlite3 queue.db) holds the write lock of /q/queue.db
+since        2023-11-14T22:13:17Z, for 3 s
+meanwhile    nothing is sent. The daemon keeps the results of its requests (12
+             in flight) in memory until it can write them, so don't kill it;
+             nothing is lost, and nothing is ordered twice
+do           let it commit or roll back its transaction, or end it: kill 4711.
+             certcommit continues by itself";
+    assert_eq!(top(&blocked), expected);
+    assert_eq!(blocked.exit_code(), Code::Io);
+    blocked.obstacle = Some(Arc::new(QueueError::DaemonFrozen(sqlite3)));
+    assert!(top(&blocked).contains("\ndo           let it continue: kill -CONT 4711."), "{}", top(&blocked));
+    blocked.alive = false;
+    blocked.obstacle = Some(Arc::new(QueueError::NoSpace { directory: "/q".into(), free: 0 }));
+    let lines = top(&blocked);
+    assert!(lines.starts_with("NOT RUNNING ") && lines.contains("no space is left in /q: 0 bytes"), "{lines}");
+}
+
+#[test]
+fn the_exit_code_is_that_of_what_is_wrong() {
+    let mut diagnosis = running();
+    assert_eq!(diagnosis.exit_code(), Code::Done);
+    diagnosis.status.daemon.mode = text("paused_by_fault");
+    assert_eq!(diagnosis.exit_code(), Code::Unavailable);
+    diagnosis.alive = false;
+    assert_eq!(diagnosis.exit_code(), Code::Unavailable, "it died, and submissions wait");
+    let mut decided = running();
+    decided.status.counts = [(State::Held, 1)].into_iter().collect();
+    assert_eq!(decided.exit_code(), Code::PartlyDone);
+    decided.status.counts = Counts::default();
+    (decided.alive, decided.status.daemon.mode) = (false, text("stopped"));
+    assert_eq!(decided.exit_code(), Code::Done, "it stopped, and nothing waits");
+    decided.flaws = vec![Flaw::of("trigger", "submissions_moved")];
+    assert_eq!(decided.exit_code(), Code::Data);
+}
+
+#[test]
 fn a_paused_readback_is_shown_while_commits_continue() {
     let mut diagnosis = running();
     let error = r#"{"error":{"code":"UnauthorizedOperation","message":"no","request_id":null}}"#;
-    diagnosis.status.daemon.why = Some(text("readback is paused: denied"));
-    diagnosis.status.daemon.why_code = Some(text("readback_denied"));
-    diagnosis.status.daemon.why_parameters = Some(Parameters::of(error));
+    diagnosis.status.incidents = vec![incident("readback_denied", error, "readback is paused: denied")];
     let output = printed(&diagnosis);
     assert!(
         output.starts_with("RUNNING      without readback; up ") && output.contains("ssl:DescribeCertificate"),
@@ -130,8 +246,8 @@ fn a_dead_daemon_is_an_alarm_while_submissions_wait() {
     died.alive = false;
     let expected = "\
 NOT RUNNING  123,471 waiting to be submitted; it did NOT shut down cleanly
-do           systemctl status certcommit; journalctl -u certcommit -p warning;
-             systemctl start certcommit";
+do           see why it ended: journalctl -u certcommit -n 50; then: systemctl
+             start certcommit";
     assert_eq!(top(&died), expected);
     assert!(lines_of(&died, 80)[0].print(80, true).starts_with("\u{1b}[1;41;97mNOT RUNNING"), "in red");
 
@@ -158,7 +274,8 @@ fn a_daemon_that_is_alive_but_writes_nothing_is_silent() {
     diagnosis.status.daemon.heartbeat_at = Some(NOW - 36);
     let top = top(&diagnosis);
     assert!(top.starts_with("SILENT       alive, but has written nothing for 36 s"), "{top}");
-    assert!(top.contains("is the disk full"), "{top}");
+    assert!(top.contains("systemctl restart certcommit"), "{top}");
+    assert_eq!(diagnosis.exit_code(), Code::Unavailable);
     diagnosis.status.daemon.heartbeat_at = Some(NOW - 30);
     assert!(printed(&diagnosis).starts_with("RUNNING "));
 }
@@ -193,6 +310,18 @@ fn the_pace_is_the_daemons_own_while_it_is_alive() {
 }
 
 #[test]
+fn a_lower_limit_of_the_server_is_shown_as_such() {
+    let mut diagnosis = running();
+    diagnosis.status.daemon.pace = Some(10.0);
+    diagnosis.status.throttled_with = Some(text("RequestLimitExceeded"));
+    let expected = "\
+rate         19.5/s in the last minute, at most 10.0/s: that is what the server
+             allows at present (RequestLimitExceeded), of 20/s that are
+             configured. Nothing to do: certcommit tries for more by itself";
+    assert!(printed(&diagnosis).contains(expected), "{}", printed(&diagnosis));
+}
+
+#[test]
 fn a_submission_in_doubt_takes_two_readbacks() {
     let mut diagnosis = running();
     diagnosis.status.counts = [(State::InDoubt, 200_000)].into_iter().collect();
@@ -214,21 +343,20 @@ damage       this database was emptied: 308 requests were made, and none of them
     diagnosis.flaws = vec![Flaw::of("trigger", "submissions_moved")];
     let top = top(&diagnosis);
     assert!(top.contains("\ndamage       trigger submissions_moved is missing; this database"), "{top}");
-    assert!(top.ends_with("\ndo           stop the daemon; certcommit check --repair"), "{top}");
+    assert!(top.contains("\ndo           stop the daemon; then, as its user: certcommit check --repair;"), "{top}");
+    diagnosis.alive = false;
+    assert!(!self::top(&diagnosis).contains("stop the daemon"));
 }
 
 #[test]
 fn a_read_only_mount_is_shown_unless_a_daemon_works_despite_it() {
     let mut diagnosis = running();
-    diagnosis.read_only = true;
+    diagnosis.obstacle = Some(Arc::new(QueueError::ReadOnlyFilesystem("/q/queue.db".into())));
     assert!(!printed(&diagnosis).contains("read-only"), "the daemon has another mount");
     diagnosis.alive = false;
     let output = printed(&diagnosis);
-    assert!(output.contains("damage       the filesystem of the queue is mounted read-only"), "{output}");
-    assert!(
-        output.contains("do           find out why (dmesg, if a disk failed), and mount it read-write"),
-        "{output}"
-    );
+    assert!(output.contains("why          /q/queue.db is on a filesystem that is mounted read-only"), "{output}");
+    assert!(output.contains("do           find out why (dmesg shows failed disks), and mount it"), "{output}");
 }
 
 #[test]
@@ -242,7 +370,7 @@ fn held_submissions_come_with_the_next_step() {
 #[test]
 fn no_line_is_wider_than_the_terminal() {
     let mut diagnosis = running();
-    diagnosis.status.daemon.why = Some(text(&format!("reading back is paused: {}", "words ".repeat(100))));
+    diagnosis.status.incidents = vec![incident("readback_denied", "{}", &"words ".repeat(100))];
     for width in [10, 40, 60, 80] {
         for line in lines_of(&diagnosis, width) {
             assert!(line.print(width, false).chars().count() <= width, "{width}: {line:?}");

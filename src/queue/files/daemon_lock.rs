@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::location::{Location, Target};
 use super::permission::file_error;
+use super::process::Process;
 use super::shared_file;
 use crate::queue::error::QueueError;
 use crate::queue::paths::companion;
@@ -82,6 +83,24 @@ pub fn daemon_lives(database: &Path) -> Result<bool, QueueError> {
     }
 }
 
+/// The process of the daemon that runs on the database at this path, if one does and the lock file names it.
+///
+/// # Errors
+/// When the lock file exists but can't be opened.
+pub fn daemon_process(database: &Path) -> Result<Option<Process>, QueueError> {
+    let Some((_, mut file)) = shared_file::find(database, SUFFIX)? else { return Ok(None) };
+    if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+        return Ok(None);
+    }
+    Ok(pid_in(&mut file).map(Process::of))
+}
+
+fn pid_in(file: &mut File) -> Option<i32> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
 fn write_pid(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
@@ -89,9 +108,5 @@ fn write_pid(file: &mut File) -> io::Result<()> {
 }
 
 fn holder(file: &mut File) -> String {
-    let mut pid = String::new();
-    match file.read_to_string(&mut pid) {
-        Ok(_) if !pid.trim().is_empty() => format!("process {}", pid.trim()),
-        _ => "an unknown process".to_owned(),
-    }
+    pid_in(file).map_or("an unknown process".to_owned(), |pid| format!("process {pid}"))
 }

@@ -12,6 +12,10 @@ async fn failed(code: &str, ids: &[&str]) -> Site {
     site
 }
 
+fn with(error_code: Option<&str>, reference: Option<&str>) -> Selection {
+    Selection::With { error_code: error_code.map(str::to_owned), reference: reference.map(str::to_owned) }
+}
+
 fn ids(texts: &[&str]) -> Selection {
     Selection::Ids(texts.iter().map(|text| id(text)).collect())
 }
@@ -74,8 +78,11 @@ async fn every_priority_that_the_rules_allow_is_claimed_and_shown() {
 async fn named_submissions_are_moved_if_they_are_in_one_of_the_states() {
     let mut site = failed("Some.Code", &["a", "b", "c"]).await;
     site.enqueue(new("d")).await;
-    let moved =
-        site.queue.shift(&ids(&["a", "b", "d", "a", "unknown", "d"]), &[State::Failed], State::Pending).await.unwrap();
+    let moved = site
+        .queue
+        .shift(&ids(&["a", "b", "d", "a", "unknown", "d"]), &[State::Failed], State::Pending, None)
+        .await
+        .unwrap();
     assert_eq!(moved, Shifted { moved: 2, unmoved: vec![id("d"), id("unknown")] });
     for (text, state) in [("a", "pending"), ("b", "pending"), ("c", "failed"), ("d", "pending")] {
         assert_eq!(site.state(text).await, state, "{text}");
@@ -86,20 +93,20 @@ async fn named_submissions_are_moved_if_they_are_in_one_of_the_states() {
 #[tokio::test]
 async fn submissions_are_selected_by_error_code_by_reference_or_all() {
     let mut site = failed("This.Code", &["a", "b"]).await;
-    let moved = site.queue.shift(&Selection::ErrorCode("Other.Code".into()), &[State::Failed], State::Pending).await;
+    let moved = site.queue.shift(&with(Some("Other.Code"), None), &[State::Failed], State::Pending, None).await;
     assert_eq!(moved.unwrap().moved, 0);
-    let moved = site.queue.shift(&Selection::ErrorCode("This.Code".into()), &[State::Failed], State::Pending).await;
+    let moved = site.queue.shift(&with(Some("This.Code"), None), &[State::Failed], State::Pending, None).await;
     assert_eq!(moved.unwrap().moved, 2);
     for text in ["c", "d"] {
         site.enqueue(NewSubmission { reference: Some("mine".into()), ..new(text) }).await;
     }
-    let moved = site.queue.shift(&Selection::Reference("mine".into()), &[State::Pending], State::Canceled).await;
+    let moved = site.queue.shift(&with(None, Some("mine")), &[State::Pending], State::Canceled, None).await;
     assert_eq!(moved.unwrap().moved, 2);
     assert_eq!((site.state("a").await.as_str(), site.state("c").await.as_str()), ("pending", "canceled"));
     let from = [State::Canceled, State::Pending];
-    let moved = site.queue.shift(&Selection::All, &[State::Pending], State::Canceled).await;
+    let moved = site.queue.shift(&Selection::All, &[State::Pending], State::Canceled, None).await;
     assert_eq!(moved.unwrap().moved, 2);
-    let moved = site.queue.shift(&Selection::All, &from, State::Pending).await;
+    let moved = site.queue.shift(&Selection::All, &from, State::Pending, None).await;
     assert_eq!(moved.unwrap().moved, 4);
 }
 
@@ -109,7 +116,7 @@ async fn a_change_that_a_rule_rejects_for_one_row_changes_none() {
     site.commit(0, receipt()).await;
     site.enqueue(new("a")).await;
     let from = [State::Pending, State::Submitted];
-    let error = site.queue.shift(&ids(&["a", "b"]), &from, State::Canceled).await.unwrap_err();
+    let error = site.queue.shift(&ids(&["a", "b"]), &from, State::Canceled, None).await.unwrap_err();
     assert_eq!(error.to_string(), "a submitted submission is final");
     assert_eq!(site.state("a").await, "pending");
 }
@@ -138,4 +145,46 @@ async fn only_submissions_in_doubt_or_held_are_resolved_by_hand() {
         }
         assert_eq!(site.state("fresh").await, "pending");
     }
+}
+
+#[tokio::test]
+async fn failed_submissions_are_grouped_by_what_they_share_and_corrected_together() {
+    let mut site = failed("InvalidParam", &["a", "b", "c", "d"]).await;
+    site.sql("UPDATE submissions SET verify_type = 'FILE', reference = 'spring' WHERE certificate_id IN ('a', 'b')")
+        .await;
+    site.sql("UPDATE submissions SET reference = 'autumn' WHERE certificate_id = 'c'").await;
+    let groups = site.queue.failed_groups(Some("InvalidParam"), None, 10).await.unwrap();
+    let shown: Vec<_> = groups
+        .iter()
+        .map(|group| {
+            let text = |text: &Option<UntrustedText>| text.as_ref().map(|text| text.as_str().to_owned());
+            (group.count, text(&group.error_message), text(&group.verify_type), text(&group.reference))
+        })
+        .collect();
+    let words = || Some("words".to_owned());
+    let expected = [
+        (2, words(), Some("FILE".to_owned()), Some("spring".to_owned())),
+        (1, words(), None, None),
+        (1, words(), None, Some("autumn".to_owned())),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(site.queue.failed_groups(Some("InvalidParam"), Some("autumn"), 10).await.unwrap().len(), 1);
+    assert_eq!(site.queue.failed_groups(Some("Other"), None, 10).await.unwrap(), []);
+
+    let selection = with(Some("InvalidParam"), Some("spring"));
+    let moved = site.queue.shift(&selection, &[State::Failed], State::Pending, Some(VerifyType::DnsAuto)).await;
+    assert_eq!(moved.unwrap().moved, 2);
+    let corrected = "SELECT count(*) FROM submissions WHERE state = 'pending' AND verify_type = 'DNS_AUTO'";
+    assert_eq!(site.number(corrected).await, Some(2));
+    assert_eq!(site.state("c").await, "failed");
+}
+
+#[tokio::test]
+async fn marking_everything_pending_to_be_read_back_is_noted() {
+    let mut site = Site::with(&["a"]).await;
+    let verified = "SELECT verified_at FROM control";
+    site.queue.shift(&ids(&["a"]), &[State::Pending], State::InDoubt, None).await.unwrap();
+    assert_eq!(site.number(verified).await, None);
+    site.queue.shift(&Selection::All, &[State::Pending], State::InDoubt, None).await.unwrap();
+    assert!(site.number(verified).await.is_some());
 }

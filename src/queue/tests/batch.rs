@@ -56,6 +56,13 @@ async fn a_superseded_run_claims_nothing_and_names_the_process_that_took_over() 
     assert_eq!(site.state("a").await, "pending");
 }
 
+/// A pause that two probes did not end.
+fn incident(reason: &str) -> Incident {
+    let at = |seconds| Some(UnixMillis::of_seconds(BEGIN + seconds));
+    let probes = Probes { failed: 2, last: at(7), next: at(90) };
+    Incident { probes, ..Incident::new(by_operator(reason), at(3)) }
+}
+
 #[tokio::test]
 async fn the_daemon_row_shows_the_run_and_its_mode() {
     let mut site = Site::new().await;
@@ -71,13 +78,15 @@ async fn the_daemon_row_shows_the_run_and_its_mode() {
         (Mode::Stopped, "stopped"),
     ];
     for (mode, name) in modes {
-        let heartbeat = Heartbeat { mode, why: Some(by_operator(name)), pace: 12.5 };
+        let heartbeat = Heartbeat { mode, incidents: vec![incident(name)], pace: 12.5 };
         let request = BatchRequest { heartbeat: Some(heartbeat.clone()), ..claiming(0, 0) };
         site.batch(10, &request).await.unwrap();
-        let row = site.queue.status(BEGIN).await.unwrap().daemon;
+        let status = site.queue.status(BEGIN).await.unwrap();
+        let (row, incidents) = (status.daemon, status.incidents);
         let why = format!("an operator paused the queue: {name}");
         assert_eq!((row.mode.as_str(), row.why.as_deref()), (name, Some(why.as_str())));
-        assert_eq!(row.cause(), heartbeat.why);
+        assert_eq!(row.cause(), Some(by_operator(name)));
+        assert_eq!(incidents.iter().filter_map(IncidentRow::incident).collect::<Vec<_>>(), heartbeat.incidents);
         assert_eq!((row.heartbeat_at, row.pace), (Some(BEGIN + 10), Some(12.5)));
     }
 }

@@ -146,7 +146,7 @@ async fn a_run_ended_in_good_order_only_if_its_last_mode_is_stopped() {
     let begun = LastRun { in_good_order: false, heard_of: BEGIN };
     assert_eq!(site.queue.last_run().await.unwrap(), Some(begun));
     for (mode, in_good_order) in [(Mode::PausedByOperator, false), (Mode::Stopping, false), (Mode::Stopped, true)] {
-        let heartbeat = Heartbeat { mode, why: None, pace: 0.0 };
+        let heartbeat = Heartbeat { mode, incidents: Vec::new(), pace: 0.0 };
         let request = BatchRequest { heartbeat: Some(heartbeat), ..claiming(0, 0) };
         site.batch(30, &request).await.unwrap();
         let last = LastRun { in_good_order, heard_of: BEGIN + 30 };

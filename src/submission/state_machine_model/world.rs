@@ -195,7 +195,7 @@ impl World {
     /// The daemon claims the row, and dies before it sends the commit.
     fn claim_in_vain(&mut self, step: &Step, evidence: Evidence) {
         self.state = State::InFlight;
-        let row = Row { state: State::InFlight, tries: self.tries, is_probe: step.probe, evidence };
+        let row = Row { state: State::InFlight, tries: self.tries, is_probe: step.probe && !step.crash, evidence };
         let signed = self.now;
         self.restart_if(step.crash);
         self.record.push(Entry::Commit { class: OutcomeClass::NotSent, signed });
@@ -204,7 +204,7 @@ impl World {
 
     fn commit(&mut self, step: &Step, evidence: Evidence) {
         self.state = State::InFlight;
-        let row = Row { state: State::InFlight, tries: self.tries, is_probe: step.probe, evidence };
+        let row = Row { state: State::InFlight, tries: self.tries, is_probe: step.probe && !step.crash, evidence };
         let signed = self.now;
         self.assert_may_be_sent();
         let outcome = self.send(&step.commit);

@@ -1,0 +1,144 @@
+//! What is wrong: for each trouble why, since when, what probes found, what it means for the submissions, and what to do. Pure.
+
+use super::diagnosis::{Condition, Diagnosis};
+use crate::cause::{Cause, Probes};
+use crate::clock::UnixMillis;
+use crate::queue::{IncidentRow, QueueError};
+use crate::submission::State;
+
+/// For a cause that the daemon knows, but this version doesn't.
+const REMEDY_OF_UNKNOWN_CAUSE: &str = "remove the cause; then: certcommit resume";
+const START: &str = "systemctl start certcommit; or see: systemctl status certcommit";
+const RESTART: &str = "see why it ended: journalctl -u certcommit -n 50; then: systemctl start certcommit";
+const HANGS: &str = "see what it logged last: journalctl -u certcommit -n 50. The database can be written, so the daemon hangs; to restart it \
+     loses nothing: systemctl restart certcommit";
+
+/// A trouble.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Trouble {
+    /// The code of the cause, if there is one.
+    pub(super) code: Option<String>,
+    /// Why. None: the first line of `status` says it.
+    pub(super) why: Option<String>,
+    /// Since when.
+    pub(super) since: Option<UnixMillis>,
+    /// What probes found.
+    pub(super) probes: Option<Probes>,
+    /// What it means for the submissions.
+    pub(super) meanwhile: Option<String>,
+    /// What to do.
+    pub(super) todo: Option<String>,
+}
+
+impl Diagnosis {
+    /// Everything that is wrong, the first to deal with first.
+    pub(super) fn troubles(&self) -> Vec<Trouble> {
+        let condition = self.condition();
+        if !self.flaws.is_empty() {
+            return vec![Trouble::to_do(self.repair())];
+        }
+        match condition {
+            Condition::PausedByOperator
+            | Condition::PausedAtStart
+            | Condition::PausedByFault
+            | Condition::ReadbackPaused
+            | Condition::Running => self.pauses(),
+            Condition::Stopping | Condition::Starting => Vec::new(),
+            Condition::Silent => vec![Trouble::to_do(HANGS)],
+            Condition::Blocked | Condition::Stopped | Condition::Died | Condition::NeverRan => {
+                let todo = if condition == Condition::Died {
+                    Some(RESTART)
+                } else {
+                    (self.status.counts.open() > 0).then_some(START)
+                };
+                let obstacle = self.blocks().map(|obstacle| self.blocked(obstacle));
+                obstacle.or(todo.map(Trouble::to_do)).into_iter().collect()
+            }
+        }
+    }
+
+    /// Restores the rules that are missing or altered.
+    fn repair(&self) -> &'static str {
+        if self.alive {
+            "stop the daemon; then, as its user: certcommit check --repair; then start it again"
+        } else {
+            "as the daemon's user: certcommit check --repair; then start the daemon"
+        }
+    }
+
+    /// What keeps a daemon from working on the database.
+    fn blocked(&self, obstacle: &QueueError) -> Trouble {
+        let in_flight = self.status.counts.of(State::InFlight);
+        let meanwhile = format!(
+            "nothing is sent. The daemon keeps the results of its requests ({in_flight} in flight) in memory until it can write them, so \
+             don't kill it; nothing is lost, and nothing is ordered twice"
+        );
+        Trouble {
+            code: Some(obstacle.code().to_owned()),
+            why: Some(obstacle.to_string()),
+            since: self.status.last_write_at.filter(|_| self.alive).map(UnixMillis),
+            meanwhile: Some(meanwhile).filter(|_| self.alive),
+            todo: obstacle.remedy().map(|remedy| remedy.into_owned()),
+            probes: None,
+        }
+    }
+
+    /// What pauses commits or readbacks: the operators' pause, and what the daemon reports.
+    fn pauses(&self) -> Vec<Trouble> {
+        let control = &self.status.control;
+        let by_control = control.cause().map(|cause| {
+            let todo = match &cause {
+                Cause::Pause(cause) if self.is_verified() => cause.remedy_once_verified(),
+                Cause::Pause(_) | Cause::Row(_) | Cause::Database(_) => cause.remedy(),
+            };
+            Trouble {
+                code: Some(cause.code().to_owned()),
+                why: Some(cause.to_string()),
+                since: control.paused_at.map(UnixMillis::of_seconds),
+                probes: None,
+                meanwhile: self.consequence(&cause),
+                todo: Some(todo),
+            }
+        });
+        let is_control = |row: &&IncidentRow| control.cause().is_some_and(|cause| cause.code() == row.code.as_str());
+        let reported = self.status.incidents.iter().filter(|row| !is_control(row)).map(|row| self.reported(row));
+        by_control.into_iter().chain(reported).collect()
+    }
+
+    fn reported(&self, row: &IncidentRow) -> Trouble {
+        let cause = row.cause();
+        let todo = cause.as_ref().map_or_else(|| REMEDY_OF_UNKNOWN_CAUSE.to_owned(), Cause::remedy);
+        Trouble {
+            code: Some(row.code.as_str().to_owned()),
+            why: Some(row.why.as_str().to_owned()),
+            since: row.since.map(UnixMillis::of_seconds),
+            probes: Some(row.found()).filter(|probes| *probes != Probes::default()),
+            meanwhile: cause.and_then(|cause| self.consequence(&cause)),
+            todo: Some(todo),
+        }
+    }
+
+    /// What a pause means for the submissions.
+    fn consequence(&self, cause: &Cause) -> Option<String> {
+        match cause {
+            Cause::Pause(cause) => {
+                let [pending, in_doubt] = [State::Pending, State::InDoubt].map(|state| self.status.counts.of(state));
+                Some(format!("{pending} pending, {in_doubt} in doubt: {}", cause.consequence()))
+            }
+            Cause::Row(_) | Cause::Database(_) => None,
+        }
+    }
+
+    /// Whether everything that was pending has been marked to be read back since the pause began.
+    fn is_verified(&self) -> bool {
+        let control = &self.status.control;
+        control.verified_at.zip(control.paused_at).is_some_and(|(verified, paused)| verified >= paused)
+    }
+}
+
+impl Trouble {
+    /// One that the first line of `status` explains.
+    fn to_do(what: &str) -> Self {
+        Self { todo: Some(what.to_owned()), ..Self::default() }
+    }
+}
