@@ -236,7 +236,7 @@ impl fmt::Display for RowCause {
             Self::CrashedUnsent => f.write_str("not sent: certcommit died first"),
             Self::RateLimited => f.write_str("the server limits the rate; not executed"),
             Self::AccountAtFault => {
-                f.write_str("the account or its credentials were rejected, not this certificate; not executed")
+                f.write_str("the account, its credentials or the clock were rejected, not this certificate; not executed")
             }
             Self::NotPermitted => f.write_str("no permission for this certificate; not executed"),
             Self::RefusedByServer => f.write_str("the server refused it; nothing was placed"),

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::exit::{Code, Failure};
 use crate::config::Settings;
-use crate::queue::{Opening, Queue, Selection, Shifted, UntrustedText};
+use crate::queue::{Opening, Queue, Selection, Shifted};
 use crate::submission::{State, VerifyType};
 
 /// Moves the selected submissions, sets their verify type if one is given, and prints the result.
@@ -30,13 +30,19 @@ pub(super) async fn print_shifted(
     description: &str,
 ) -> Result<Code, Failure> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{} {description}", shifted.moved)?;
+    if shifted.moved > 0 || shifted.unmoved.is_empty() {
+        writeln!(out, "{} {description}", shifted.moved)?;
+    }
     let mut code = Code::Done;
     for id in &shifted.unmoved {
         match queue.submission(id).await?.map(|line| line.state) {
             Some(state) if state.as_str() == to.as_str() => writeln!(out, "{id}: already {state}")?,
-            other => {
-                writeln!(out, "{id}: {}", other.as_ref().map_or("not in the queue", UntrustedText::as_str))?;
+            Some(state) => {
+                writeln!(out, "{id}: is {state}, and stays as it is; details: certcommit history {id}")?;
+                code = Code::PartlyDone;
+            }
+            None => {
+                writeln!(out, "{id}: not in the queue")?;
                 code = Code::PartlyDone;
             }
         }

@@ -1,11 +1,15 @@
-//! Detects steps of the wall clock by comparing it with the monotonic clock.
+//! Detects steps of the wall clock by comparing it with the monotonic clock, and rounds of the event loop that came too late.
 
 use std::time::Duration;
 
 use crate::clock::{Now, rough};
+use crate::logging::LogEvent;
 
 /// A disciplined clock drifts less than this between two looks; a larger difference means that it was set.
 const NOTEWORTHY: Duration = Duration::from_secs(2);
+
+/// The event loop comes round every ten seconds at least. If it doesn't for this long, the whole process stood still.
+const STALLED: Duration = Duration::from_secs(20);
 
 /// The watch.
 #[derive(Debug)]
@@ -26,9 +30,13 @@ impl ClockWatch {
         Self { last: now }
     }
 
-    /// Logs and returns how far the wall clock was set since the last look, if it was.
+    /// Logs and returns how far the wall clock was set since the last look, if it was. Logs if that was long ago.
     pub(super) fn look(&mut self, now: Now) -> Option<ClockStep> {
-        let expected = self.last.unix.plus(now.instant.saturating_duration_since(self.last.instant));
+        let passed = now.instant.saturating_duration_since(self.last.instant);
+        if passed >= STALLED {
+            log_stalled(passed);
+        }
+        let expected = self.last.unix.plus(passed);
         self.last = now;
         let ahead = now.unix.0.saturating_sub(expected.0);
         let amount = Duration::from_millis(ahead.unsigned_abs());
@@ -39,6 +47,16 @@ impl ClockWatch {
         tracing::warn!("{}", step.describe());
         Some(step)
     }
+}
+
+fn log_stalled(passed: Duration) {
+    tracing::warn!(
+        event = LogEvent::Stalled.as_str(),
+        stalled_s = passed.as_secs(),
+        "this process did nothing for {}: a signal (SIGSTOP) or a debugger had stopped it, or the machine was overloaded. Requests \
+         whose replies came too late are read back",
+        rough(passed)
+    );
 }
 
 impl ClockStep {

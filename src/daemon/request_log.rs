@@ -19,8 +19,7 @@ macro_rules! log {
 pub(super) fn log(completed: &Completed, now: UnixMillis) {
     let Completed { claim, outcome, http_status, duration, change, .. } = completed;
     let event = event(completed);
-    let change = change.as_ref();
-    let cause = change.and_then(|change| change.cause.as_ref());
+    let (change, cause) = (change.as_ref(), cause_of(completed));
     log!(
         event.level(),
         event = event.as_str(),
@@ -40,6 +39,11 @@ pub(super) fn log(completed: &Completed, now: UnixMillis) {
         "{}",
         message(completed, event, now)
     );
+}
+
+/// Why the submission is in its new state.
+fn cause_of(completed: &Completed) -> Option<&RowCause> {
+    completed.change.as_ref()?.cause.as_ref()
 }
 
 /// The event of the line.
@@ -78,10 +82,9 @@ fn next_due(completed: &Completed, now: UnixMillis) -> Option<String> {
 }
 
 fn message(completed: &Completed, event: LogEvent, now: UnixMillis) -> String {
-    let Completed { claim, outcome, change, .. } = completed;
+    let Completed { claim, outcome, .. } = completed;
     let id = &claim.certificate_id;
-    let cause = change.as_ref().and_then(|change| change.cause.as_ref());
-    let cause = cause.map_or_else(|| "the row stays as it is".to_owned(), ToString::to_string);
+    let reason = cause_of(completed).map_or_else(|| "the row stays as it is".to_owned(), ToString::to_string);
     let code = outcome.error.as_ref().map(|error| format!("{}: ", error.code)).unwrap_or_default();
     let at = next_due(completed, now).map(|at| format!(" (due {at})")).unwrap_or_default();
     if event == LogEvent::Submitted {
@@ -92,12 +95,12 @@ fn message(completed: &Completed, event: LogEvent, now: UnixMillis) -> String {
         return format!("submitted {id}: {}, {how}", outcome.describe());
     }
     let name = event.as_str().replace('_', " ");
-    if event == LogEvent::Held {
-        return format!("held {id}: {cause}; decide with: certcommit resolve {id}");
-    }
     // A readback that shows the certificate is no error.
     let code = if event == LogEvent::Verified { String::new() } else { code };
-    format!("{name} {id}: {code}{cause}{at}")
+    let waits_for_people = matches!(event, LogEvent::Held | LogEvent::Failed);
+    let todo =
+        cause_of(completed).filter(|_| waits_for_people).map(|cause| format!(". To do: {}", cause.remedy(id.as_str())));
+    format!("{name} {id}: {code}{reason}{at}{}", todo.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -160,9 +163,10 @@ mod tests {
         assert_eq!(line(Commit, submitted), format!("submitted c1: order SO1, {status}, try 1"));
         assert_eq!(line(Readback, shown(Some("SO1"), 8)), format!("submitted c1: order SO1, {status}, by readback"));
         let failed = line(Commit, refused(OutcomeClass::Failed));
-        assert_eq!(failed, "failed c1: A.B: the server refused it; nothing was placed");
+        let todo = "To do: remove the cause that the error names; then: certcommit retry c1";
+        assert_eq!(failed, format!("failed c1: A.B: the server refused it; nothing was placed. {todo}"));
         let held = line(Readback, shown(None, 99));
-        assert!(held.ends_with("; decide with: certcommit resolve c1"), "{held}");
+        assert!(held.contains(". To do: look the certificate up in the Tencent Cloud console"), "{held}");
         let throttled = line(Commit, refused(OutcomeClass::Throttled));
         assert_eq!(throttled, format!("throttled c1: A.B: the server limits the rate; not executed (due {now})"));
     }

@@ -328,7 +328,10 @@ impl QueueError {
                 let why = "find out why (dmesg shows failed disks), and mount it read-write; its mount point";
                 ("read_only_filesystem", format!("{why}: findmnt -T {}", shell_quoted(directory_of(path))).into())
             }
-            Self::Held { .. } => ("held_by_other_daemon", "stop that daemon first".into()),
+            Self::Held { .. } => (
+                "held_by_other_daemon",
+                "if that one is meant to run, there is nothing to do: it goes on. To run this one instead, stop that one first".into(),
+            ),
             Self::Replaced(_) => {
                 ("database_replaced", "put it back, or decide to use the new one, then start again".into())
             }

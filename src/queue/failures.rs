@@ -14,7 +14,7 @@ const GROUPS: &str = "SELECT error_code, error_message, verify_type, reference, 
 pub struct FailedGroup {
     /// The server's error code; none if they failed after a readback, or by an operator's decision.
     pub error_code: Option<UntrustedText>,
-    /// The server's words.
+    /// The server's words; in `status`, with ID in place of the certificate's.
     pub error_message: Option<UntrustedText>,
     /// How the domain was to be validated.
     pub verify_type: Option<UntrustedText>,

@@ -6,6 +6,7 @@ use super::connection::Queue;
 use super::counts::Counts;
 use super::due_order::PRIORITIES;
 use super::error::QueueError;
+use super::failures::FailedGroup;
 use super::run::{Control, Mode};
 use super::snapshot::{Snapshot, snapshot};
 use super::stored_cause::{Parameters, stored_cause};
@@ -26,8 +27,8 @@ const MAX_CODES: i64 = 50;
 const CODES_SHOWN: i64 = 5;
 /// So many requests are looked through for one that was refused for its rate.
 const NEWEST_REQUESTS: i64 = 2_000;
-/// So many submissions with a code are compared.
-const MOST_COMPARED: i64 = 500;
+/// How many groups of submissions are shown of each code.
+const GROUPS_SHOWN: i64 = 3;
 
 /// Of the submissions with the lowest id in each open state, the one that was created first.
 pub(super) const OLDEST: &str =
@@ -68,12 +69,12 @@ pub(super) const FREQUENT_ERRORS: &str = "WITH RECURSIVE codes(code) AS (
                  FROM codes)
               WHERE n > 0 ORDER BY n DESC, code LIMIT ?3";
 
-/// What the submissions with an error code share, among so many of them: the server's words, the verify type, the reference.
-pub(super) const SHARED: &str = "SELECT max(error_message) AS message,
-               CASE WHEN min(coalesce(verify_type, '')) = max(coalesce(verify_type, '')) THEN max(verify_type) END AS verify_type,
-               CASE WHEN min(coalesce(reference, '')) = max(coalesce(reference, '')) THEN max(reference) END AS reference
-              FROM (SELECT error_message, verify_type, reference FROM submissions
-                     WHERE state = 'failed' AND error_code IS ?1 LIMIT ?2)";
+/// The largest groups of submissions with an error code, among so many of them, that share the server's words, the verify type
+/// and the reference. Words that differ only in the certificate's ID are the same.
+pub(super) const LARGEST_GROUPS: &str = "SELECT ?1 AS error_code, words AS error_message, verify_type, reference, count(*) AS count
+              FROM (SELECT replace(error_message, certificate_id, 'ID') AS words, verify_type, reference FROM submissions
+                     WHERE state = 'failed' AND error_code IS ?1 LIMIT ?2)
+             GROUP BY words, verify_type, reference ORDER BY count(*) DESC, words, reference, verify_type LIMIT ?3";
 
 /// Reads backwards from the newest request. The submissions that changed in that time may be many more, after a large
 /// enqueue.
@@ -240,20 +241,9 @@ pub struct ErrorCount {
     pub count: i64,
     /// Whether there may be more: counting stops at a limit.
     pub at_least: bool,
-    /// What they share.
+    /// The largest groups of them that share the server's words, the verify type and the reference, the largest first.
     #[sqlx(skip)]
-    pub shared: Shared,
-}
-
-/// What submissions with the same error code share, if they do.
-#[derive(Debug, Clone, PartialEq, Eq, Default, sqlx::FromRow)]
-pub struct Shared {
-    /// The server's words; those of one of them, if they differ.
-    pub message: Option<UntrustedText>,
-    /// How their domains are validated.
-    pub verify_type: Option<UntrustedText>,
-    /// The caller's key.
-    pub reference: Option<UntrustedText>,
+    pub groups: Vec<FailedGroup>,
 }
 
 impl Queue {
@@ -285,8 +275,9 @@ impl Queue {
         let errors = sqlx::query_as(FREQUENT_ERRORS).bind(MAX_COUNTED).bind(MAX_CODES).bind(CODES_SHOWN);
         let mut errors: Vec<ErrorCount> = errors.fetch_all(&mut *connection).await.map_err(&failed)?;
         for error in &mut errors {
-            let shared = sqlx::query_as(SHARED).bind(error.code.as_deref()).bind(MOST_COMPARED);
-            error.shared = shared.fetch_one(&mut *connection).await.map_err(&failed)?;
+            let groups =
+                sqlx::query_as(LARGEST_GROUPS).bind(error.code.as_deref()).bind(MAX_COUNTED).bind(GROUPS_SHOWN);
+            error.groups = groups.fetch_all(&mut *connection).await.map_err(&failed)?;
         }
         let throttled_with = sqlx::query_scalar(THROTTLED_WITH).bind(NEWEST_REQUESTS).fetch_optional(&mut *connection);
         let throttled_with: Option<Option<UntrustedText>> = throttled_with.await.map_err(&failed)?;

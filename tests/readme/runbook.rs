@@ -91,13 +91,23 @@ fn entry(code: &str, lines: &[(&str, String)]) -> String {
 }
 
 fn pause_entry(cause: &PauseCause) -> String {
-    let lines = [
-        ("You see:", cause.to_string()),
-        ("Meanwhile:", sentence(cause.consequence())),
-        ("Do:", sentence(&cause.remedy())),
-        ("Over when:", sentence(cause.over_when())),
-    ];
+    let mut lines = vec![("You see:", cause.to_string()), ("Meanwhile:", sentence(cause.consequence()))];
+    lines.extend(remedies(cause));
+    lines.push(("Over when:", sentence(cause.over_when())));
     entry(cause.code(), &lines)
+}
+
+/// What to do; where that depends on the source of the keys, for each source.
+fn remedies(cause: &PauseCause) -> Vec<(&'static str, String)> {
+    let PauseCause::CredentialsRejected { error, .. } = cause else { return vec![("Do:", sentence(&cause.remedy()))] };
+    let sources = [
+        ("Do, if the keys are in a file:", KeySource::File { path: "/etc/certcommit/keys".into() }),
+        ("Do, if they are in the environment:", KeySource::Environment),
+        ("Do, if systemd passes them on:", KeySource::Systemd),
+        ("Do, if the machine's role has them:", KeySource::Role { name: "certcommit".into() }),
+    ];
+    let remedy = |keys| sentence(&PauseCause::CredentialsRejected { error: error.clone(), keys }.remedy());
+    sources.map(|(label, keys)| (label, remedy(keys))).to_vec()
 }
 
 fn obstacle_entry((error, over_when): &(QueueError, &str)) -> String {

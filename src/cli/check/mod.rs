@@ -104,9 +104,12 @@ fn describe_skew(skew: ClockSkew) -> String {
 
 fn verdict(outcome: &Outcome) -> Result<String, String> {
     let (why, code) = (outcome.why(), outcome.error.as_ref().map_or("", |error| error.code.as_str()));
+    let request = outcome.request_id.as_ref().map(|id| format!("; RequestId {id}")).unwrap_or_default();
     match outcome.class {
-        OutcomeClass::Failed => Ok(format!("reached; reading is permitted (it replied {code}, as expected)")),
-        OutcomeClass::Throttled => Ok(format!("reached; it currently limits the rate ({code})")),
+        OutcomeClass::Failed => {
+            Ok(format!("reached; reading is permitted (it replied {code}, as expected{request}). Nothing was ordered"))
+        }
+        OutcomeClass::Throttled => Ok(format!("reached; it currently limits the rate ({code}{request})")),
         OutcomeClass::Denied => {
             Err(format!("the API denies reading ({why}): grant ssl:DescribeCertificate, which readbacks require"))
         }

@@ -32,6 +32,8 @@ pub(super) struct Diagnosis {
     pub(super) cap: u32,
     /// The configured maximum of readbacks per second.
     pub(super) reads_cap: u32,
+    /// So many seconds after its commit, a submission in doubt without an order is sent again.
+    pub(super) resend_after: i64,
 }
 
 /// The condition of the daemon.
@@ -162,6 +164,13 @@ impl Diagnosis {
         }
         let wait = |due: Option<i64>| due.map_or(0, |due| due - self.now).max(0);
         Some((wait(self.status.next_due) + self.work()).max(wait(self.status.last_due)))
+    }
+
+    /// The submissions in doubt, if the readbacks of one without an order would go on after this many seconds.
+    pub(super) fn may_take_longer(&self, seconds: i64) -> Option<i64> {
+        let in_doubt = self.status.counts.of(State::InDoubt);
+        let are_read = self.sends_commits() && self.stuck_in_doubt().is_none();
+        (in_doubt > 0 && are_read && seconds < self.resend_after).then_some(in_doubt)
     }
 
     /// Seconds that the requests for the open submissions take.

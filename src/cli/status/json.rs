@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::diagnosis::Diagnosis;
 use super::troubles::Trouble;
 use crate::clock::UnixMillis;
-use crate::queue::Shared;
+use crate::queue::FailedGroup;
 use crate::submission::State;
 
 /// Every key with its type and its meaning, for the man page. Times are unix seconds.
@@ -68,10 +68,15 @@ pub(in crate::cli) const KEYS: &[(&str, &str, &str)] = &[
         "The five most frequent error codes of failed submissions, the most frequent first.",
     ),
     ("errors[].count", "integer", "How many have it; counted up to 10,000."),
-    ("errors[].message", "text or null", "The server's words."),
-    ("errors[].verify_type", "text or null", "Their verify_type, if they share one."),
-    ("errors[].reference", "text or null", "Their reference, if they share one."),
     ("errors[].at_least", "boolean", "Whether there are more than were counted."),
+    (
+        "errors[].groups[].message",
+        "text or null",
+        "The three largest groups of them that share the server's words, with ID in place of the certificate's,",
+    ),
+    ("errors[].groups[].verify_type", "text or null", "the verify_type,"),
+    ("errors[].groups[].reference", "text or null", "and the reference."),
+    ("errors[].groups[].count", "integer", "How many there are in this group."),
 ];
 
 pub(super) fn to_json(diagnosis: &Diagnosis) -> Value {
@@ -81,9 +86,8 @@ pub(super) fn to_json(diagnosis: &Diagnosis) -> Value {
     let errors = status.errors.iter();
     let errors: Vec<Value> = errors
         .map(|error| {
-            let Shared { message, verify_type, reference } = &error.shared;
-            json!({ "code": error.code.as_deref(), "count": error.count, "at_least": error.at_least,
-                    "message": message.as_deref(), "verify_type": verify_type.as_deref(), "reference": reference.as_deref() })
+            let groups: Vec<Value> = error.groups.iter().map(group_to_json).collect();
+            json!({ "code": error.code.as_deref(), "count": error.count, "at_least": error.at_least, "groups": groups })
         })
         .collect();
     let oldest = status.oldest.as_ref().map(|oldest| {
@@ -116,6 +120,11 @@ pub(super) fn to_json(diagnosis: &Diagnosis) -> Value {
         "last_due_at": status.last_due,
         "errors": errors,
     })
+}
+
+fn group_to_json(group: &FailedGroup) -> Value {
+    json!({ "message": group.error_message.as_deref(), "verify_type": group.verify_type.as_deref(),
+            "reference": group.reference.as_deref(), "count": group.count })
 }
 
 fn trouble_to_json(trouble: &Trouble) -> Value {
@@ -177,6 +186,7 @@ mod tests {
             now: 1,
             cap: 20,
             reads_cap: 10,
+            resend_after: 600,
         };
         let mut everything = nothing.clone();
         everything.alive = true;
@@ -199,10 +209,15 @@ mod tests {
         status.oldest = Some(Oldest { certificate_id: text.clone(), state: text.clone(), created_at: 1 });
         (status.next_due, status.last_due) = (Some(1), Some(1));
         let some = Some(text);
-        let shared = Shared { message: some.clone(), verify_type: some.clone(), reference: some.clone() };
-        let error = ErrorCount { code: some, count: 1, at_least: false, shared };
-        status.errors = vec![error.clone(), ErrorCount { code: None, shared: Shared::default(), ..error }];
-
+        let group = FailedGroup {
+            error_code: some.clone(),
+            error_message: some.clone(),
+            verify_type: some.clone(),
+            reference: some.clone(),
+            count: 1,
+        };
+        let error = ErrorCount { code: some, count: 1, at_least: false, groups: vec![group] };
+        status.errors = vec![error.clone(), ErrorCount { code: None, ..error }];
         everything.status.incidents = vec![
             IncidentRow {
                 code: UntrustedText::of("restored_dump"),
@@ -232,7 +247,8 @@ mod tests {
         // `nothing` shows which keys may be null.
         let may_be_null_in_lists = |key: &str| {
             key.starts_with("troubles[].")
-                || ["errors[].code", "errors[].message", "errors[].verify_type", "errors[].reference"].contains(&key)
+                || ["message", "verify_type", "reference"].iter().any(|name| key == format!("errors[].groups[].{name}"))
+                || key == "errors[].code"
         };
         let may_be_null = |key: &str| keys(&nothing).contains(&(key.to_owned(), "null")) || may_be_null_in_lists(key);
         full.retain(|(_, kind)| *kind != "null");

@@ -86,7 +86,8 @@ async fn diagnose(settings: &Settings) -> Result<Diagnosis, Failure> {
     queue.close().await?;
     let alive = daemon_lives(&settings.database.path)?;
     let (cap, reads_cap) = (settings.rate.per_second, settings.verify.per_second);
-    Ok(Diagnosis { status, flaws, gap, obstacle, alive, now, cap, reads_cap })
+    let resend_after = i64::try_from(settings.verify.resend_after.as_secs()).unwrap_or(i64::MAX);
+    Ok(Diagnosis { status, flaws, gap, obstacle, alive, now, cap, reads_cap, resend_after })
 }
 
 fn plain(diagnosis: &Diagnosis, size: Option<Size>) -> String {

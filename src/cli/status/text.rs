@@ -4,8 +4,8 @@ use super::diagnosis::{Condition, Diagnosis};
 use super::troubles::Trouble;
 use crate::cause::Probes;
 use crate::clock::UnixMillis;
-use crate::queue::{ErrorCount, Shared, UntrustedText};
-use crate::submission::State;
+use crate::queue::{ErrorCount, UntrustedText};
+use crate::submission::{State, VerifyType};
 
 /// The column where the text begins.
 const LABEL_WIDTH: usize = 13;
@@ -117,9 +117,7 @@ fn headline(diagnosis: &Diagnosis) -> Line {
         }
         Condition::Starting => Line::new("STARTING", "holds the queue, but has written nothing yet"),
         Condition::Stopped => Line::new("NOT RUNNING", format!("{waiting}it shut down cleanly")).toned(alarm),
-        Condition::Died => {
-            Line::new("NOT RUNNING", format!("{waiting}it did NOT shut down cleanly")).toned(Tone::Alarm)
-        }
+        Condition::Died => Line::new("NOT RUNNING", format!("{waiting}it ended unexpectedly")).toned(Tone::Alarm),
         Condition::NeverRan => {
             Line::new("NOT RUNNING", format!("{waiting}no daemon has ever run on this queue")).toned(alarm)
         }
@@ -204,7 +202,10 @@ fn time_left(diagnosis: &Diagnosis) -> Option<Line> {
     } else {
         format!("about {}, until {}", duration(left), at(diagnosis.now + left))
     };
-    Some(Line::new("time left", text))
+    let doubtful = diagnosis.may_take_longer(left).map(|in_doubt| {
+        format!("; {} in doubt may take up to {}", grouped(in_doubt), duration(diagnosis.resend_after))
+    });
+    Some(Line::new("time left", text + &doubtful.unwrap_or_default()))
 }
 
 fn oldest(diagnosis: &Diagnosis) -> Option<Line> {
@@ -214,39 +215,45 @@ fn oldest(diagnosis: &Diagnosis) -> Option<Line> {
     Some(Line::new("oldest open", format!("{id}, {state}, enqueued {age} ago; details: certcommit history {id}")))
 }
 
+/// The failed submissions, by what the server said, and how to send them again.
 fn errors(diagnosis: &Diagnosis) -> Vec<Line> {
-    let label = |index| if index == 0 { "failed with" } else { "" };
-    let errors = diagnosis.status.errors.iter().enumerate();
-    errors
-        .map(|(index, error)| {
-            let code = error.code.as_deref().unwrap_or("no code: failed after a readback, or by an operator");
-            let more = if error.at_least { "+" } else { "" };
-            Line::new(label(index), format!("{}{more} {code}{}", grouped(error.count), shared(&error.shared)))
-        })
-        .chain(retry(&diagnosis.status.errors))
-        .collect()
+    let errors = &diagnosis.status.errors;
+    let texts = errors.iter().flat_map(alike).chain(retry(errors)).enumerate();
+    texts.map(|(index, text)| Line::new(if index == 0 { "failed with" } else { "" }, text)).collect()
 }
 
-/// What failed submissions share.
-fn shared(shared: &Shared) -> String {
-    let Shared { message, verify_type, reference } = shared;
+/// The submissions with an error code, a group a line, and how many are in no group that is shown.
+fn alike(error: &ErrorCount) -> Vec<String> {
+    let code = error.code.as_deref().unwrap_or("no code: failed after a readback, or by an operator");
     let part = |before: &str, text: &Option<UntrustedText>| {
         text.as_ref().map(|text| format!("{before}{text}")).unwrap_or_default()
     };
-    [part(": ", message), part("; verify_type ", verify_type), part("; reference ", reference)].concat()
+    let more = |is_last: bool| if error.at_least && is_last { "+" } else { "" };
+    let left = error.count - error.groups.iter().map(|group| group.count).sum::<i64>();
+    let is_alone = left <= 0 && error.groups.len() == 1;
+    let groups = error.groups.iter().map(|group| {
+        let shared = [
+            part(": ", &group.error_message),
+            part("; verify_type ", &group.verify_type),
+            part("; reference ", &group.reference),
+        ];
+        format!("{}{} {code}{}", grouped(group.count), more(is_alone), shared.concat())
+    });
+    let left = (left > 0).then(|| format!("{}{} {code}, in other groups", grouped(left), more(true)));
+    groups.chain(left).collect()
 }
 
-/// How to send the failed ones again.
-fn retry(errors: &[ErrorCount]) -> Option<Line> {
+/// How to send the largest group again.
+fn retry(errors: &[ErrorCount]) -> Option<String> {
     let error = errors.iter().find(|error| error.code.is_some())?;
     let code = error.code.as_ref()?;
-    let reference =
-        error.shared.reference.as_ref().map(|reference| format!(" --reference {reference}")).unwrap_or_default();
-    let text = format!(
-        "once the cause is removed: certcommit retry --error-code {code}{reference}. --dry-run shows what it would do, --verify-type corrects \
-         how the domains are validated"
-    );
-    Some(Line::new("", text))
+    let reference = error.groups.first().and_then(|group| group.reference.as_ref());
+    let reference = reference.map(|reference| format!(" --reference {reference}")).unwrap_or_default();
+    let types = VerifyType::ALL.map(VerifyType::as_str).join(", ");
+    Some(format!(
+        "once the cause is removed: certcommit retry --error-code {code}{reference}. --dry-run shows what it would do; --verify-type \
+         corrects how the domains are validated ({types})"
+    ))
 }
 
 /// Wraps a line between words. A word that is wider than a line isn't broken.

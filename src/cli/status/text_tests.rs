@@ -3,14 +3,19 @@ use std::sync::Arc;
 use super::*;
 use crate::cli::exit::Code;
 use crate::queue::{
-    Control, Counts, DaemonRow, ErrorCount, Flaw, IncidentRow, MINUTES, Oldest, Parameters, Process, QueueError,
-    RestoreGap, Shared, Status, UntrustedText,
+    Control, Counts, DaemonRow, ErrorCount, FailedGroup, Flaw, IncidentRow, MINUTES, Oldest, Parameters, Process,
+    QueueError, RestoreGap, Status, UntrustedText,
 };
 
 const NOW: i64 = 1_700_000_000;
 
 fn text(text: &str) -> UntrustedText {
     UntrustedText::of(text)
+}
+
+/// So many failed submissions that share nothing.
+fn group(count: i64) -> FailedGroup {
+    FailedGroup { error_code: None, error_message: None, verify_type: None, reference: None, count }
 }
 
 /// A running daemon, in the middle of a long queue.
@@ -44,9 +49,9 @@ fn running() -> Diagnosis {
                 code: Some(text("FailedOperation.CertificateNotFound")),
                 count: 10_000,
                 at_least: true,
-                shared: Shared { message: Some(text("no such certificate")), ..Shared::default() },
+                groups: vec![FailedGroup { error_message: Some(text("no such certificate")), ..group(10_000) }],
             },
-            ErrorCount { code: None, count: 5, at_least: false, shared: Shared::default() },
+            ErrorCount { code: None, count: 5, at_least: false, groups: vec![group(5)] },
         ],
         miscounted: false,
         per_minute,
@@ -54,7 +59,17 @@ fn running() -> Diagnosis {
         incidents: Vec::new(),
         last_write_at: Some((NOW - 3) * 1000),
     };
-    Diagnosis { status, flaws: Vec::new(), gap: None, obstacle: None, alive: true, now: NOW, cap: 20, reads_cap: 10 }
+    Diagnosis {
+        status,
+        flaws: Vec::new(),
+        gap: None,
+        obstacle: None,
+        alive: true,
+        now: NOW,
+        cap: 20,
+        reads_cap: 10,
+        resend_after: 600,
+    }
 }
 
 /// What the daemon reports, since a while ago.
@@ -100,7 +115,8 @@ failed with  10,000+ FailedOperation.CertificateNotFound: no such certificate
              5 no code: failed after a readback, or by an operator
              once the cause is removed: certcommit retry --error-code
              FailedOperation.CertificateNotFound. --dry-run shows what it would
-             do, --verify-type corrects how the domains are validated";
+             do; --verify-type corrects how the domains are validated (DNS_AUTO,
+             DNS, FILE, DNS_PROXY, FILE_PROXY)";
     assert_eq!(printed(&running()), expected);
 }
 
@@ -245,7 +261,13 @@ fn a_dead_daemon_is_an_alarm_while_submissions_wait() {
     let mut died = running();
     died.alive = false;
     let expected = "\
-NOT RUNNING  123,471 waiting to be submitted; it did NOT shut down cleanly
+NOT RUNNING  123,471 waiting to be submitted; it ended unexpectedly
+why          the last run did not record its end: it was killed, it crashed, or
+             an error of the database ended it
+since        2023-11-14T22:13:17Z, for 3 s
+meanwhile    nothing is sent. 123456 pending, 15 in flight or in doubt: nothing
+             is lost, and the next run reads back what may have been ordered
+             before it sends it again
 do           see why it ended: journalctl -u certcommit -n 50; then: systemctl
              start certcommit";
     assert_eq!(top(&died), expected);
@@ -253,7 +275,9 @@ do           see why it ended: journalctl -u certcommit -n 50; then: systemctl
 
     let mut ended = died.clone();
     ended.status.daemon.mode = text("stopped");
-    assert!(top(&ended).contains("submitted; it shut down cleanly\ndo           systemctl start"), "{}", top(&ended));
+    let top_of_ended = top(&ended);
+    assert!(top_of_ended.contains("submitted; it shut down cleanly\nsince "), "{top_of_ended}");
+    assert!(top_of_ended.contains("\ndo           systemctl start"), "{top_of_ended}");
     ended.status.counts = Counts::default();
     ended.status.next_due = None;
     assert_eq!(top(&ended), "NOT RUNNING  it shut down cleanly");
@@ -294,6 +318,14 @@ fn the_time_left_includes_the_wait_for_due_times() {
     assert!(printed(&diagnosis).contains(expected), "{}", printed(&diagnosis));
     diagnosis.status.counts = Counts::default();
     assert_eq!(diagnosis.time_left(), None);
+}
+
+#[test]
+fn what_is_in_doubt_may_take_longer_than_the_rest() {
+    let mut diagnosis = running();
+    diagnosis.status.counts = [(State::Pending, 100), (State::InDoubt, 2)].into_iter().collect();
+    let expected = "time left    about 6 s, until 2023-11-14T22:13:26Z; 2 in doubt may take up to 10\n             min";
+    assert!(printed(&diagnosis).contains(expected), "{}", printed(&diagnosis));
 }
 
 #[test]

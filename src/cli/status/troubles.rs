@@ -10,6 +10,8 @@ use crate::submission::State;
 const REMEDY_OF_UNKNOWN_CAUSE: &str = "remove the cause; then: certcommit resume";
 const START: &str = "systemctl start certcommit; or see: systemctl status certcommit";
 const RESTART: &str = "see why it ended: journalctl -u certcommit -n 50; then: systemctl start certcommit";
+const UNRECORDED_END: &str =
+    "the last run did not record its end: it was killed, it crashed, or an error of the database ended it";
 const HANGS: &str = "see what it logged last: journalctl -u certcommit -n 50. The database can be written, so the daemon hangs; to restart it \
      loses nothing: systemctl restart certcommit";
 
@@ -45,16 +47,32 @@ impl Diagnosis {
             | Condition::Running => self.pauses(),
             Condition::Stopping | Condition::Starting => Vec::new(),
             Condition::Silent => vec![Trouble::to_do(HANGS)],
-            Condition::Blocked | Condition::Stopped | Condition::Died | Condition::NeverRan => {
-                let todo = if condition == Condition::Died {
-                    Some(RESTART)
-                } else {
-                    (self.status.counts.open() > 0).then_some(START)
-                };
+            Condition::Blocked => self.blocks().map(|obstacle| self.blocked(obstacle)).into_iter().collect(),
+            Condition::Stopped | Condition::Died | Condition::NeverRan => {
                 let obstacle = self.blocks().map(|obstacle| self.blocked(obstacle));
-                obstacle.or(todo.map(Trouble::to_do)).into_iter().collect()
+                obstacle.or_else(|| self.not_running(condition)).into_iter().collect()
             }
         }
+    }
+
+    /// No daemon runs, although there is work, or although the last one should still run.
+    fn not_running(&self, condition: Condition) -> Option<Trouble> {
+        let [pending, in_flight, in_doubt] =
+            [State::Pending, State::InFlight, State::InDoubt].map(|state| self.status.counts.of(state));
+        let meanwhile = format!(
+            "nothing is sent. {pending} pending, {} in flight or in doubt: nothing is lost, and the next run reads back what may have \
+             been ordered before it sends it again",
+            in_flight + in_doubt
+        );
+        let died = condition == Condition::Died;
+        let has_work = self.status.counts.open() > 0;
+        (died || has_work).then(|| Trouble {
+            why: died.then(|| UNRECORDED_END.to_owned()),
+            since: self.status.last_write_at.filter(|at| *at > 0).map(UnixMillis),
+            meanwhile: has_work.then_some(meanwhile),
+            todo: Some(if died { RESTART } else { START }.to_owned()),
+            ..Trouble::default()
+        })
     }
 
     /// Restores the rules that are missing or altered.
