@@ -44,7 +44,7 @@ impl PauseCause {
                  back, and nothing is ordered twice"
             }
             Self::ReadbackDenied { .. } | Self::ReadbackFailing { .. } => {
-                "what is in doubt may have an order; it waits for its readback, and isn't sent again before. Commits go on"
+                "what is in doubt may have an order; it waits for its readback, and isn't sent again before. Commits don't wait for it"
             }
             Self::ReadbackPaused { by } => by.consequence(),
         }

@@ -240,11 +240,11 @@ impl PauseCause {
             }
             Self::ReadbackDenied { .. } => {
                 "grant these keys ssl:DescribeCertificate; then: certcommit resume. Until then, submissions that have to be read \
-                 wait, and the others go on"
+                 wait"
             }
             Self::ReadbackFailing { .. } => {
                 "look at the network and at Tencent Cloud's status page, and if it lasts, report the RequestId to Tencent Cloud. \
-                 Until a read succeeds, submissions that have to be read wait, and the others go on; to read at once: certcommit \
+                 Until a read succeeds, submissions that have to be read wait; to read at once: certcommit \
                  resume"
             }
             Self::ReadbackPaused { by } => return by.remedy(),

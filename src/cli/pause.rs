@@ -47,11 +47,11 @@ pub(super) async fn resume(settings: &Settings) -> Result<Code, Failure> {
                 writeln!(out, "resumed")?;
                 return Ok(Code::Done);
             }
-            Progress::Paused(incident) => return Err(still_paused("still paused", &incident)),
-            Progress::Unprobed(incident) if clock::now().instant >= deadline => {
+            Progress::Paused(incidents) => return Err(still_paused("still paused", &incidents)),
+            Progress::Unprobed(incidents) if clock::now().instant >= deadline => {
                 return Err(still_paused(
                     "no probe has ended yet, since no submission is due or the API doesn't reply",
-                    &incident,
+                    &incidents,
                 ));
             }
             Progress::Unseen if clock::now().instant >= deadline => {
@@ -67,8 +67,9 @@ async fn sleep_until_next_look(deadline: Instant) {
     sleep(LOOK_EVERY.min(deadline.saturating_duration_since(clock::now().instant))).await;
 }
 
-fn still_paused(what: &str, incident: &Incident) -> Failure {
-    Failure::new(Code::Unavailable, format!("{what}: {incident}. To do: {}", incident.cause.remedy()))
+fn still_paused(what: &str, incidents: &[Incident]) -> Failure {
+    let described = incidents.iter().map(|incident| format!("{incident}. To do: {}", incident.cause.remedy()));
+    Failure::new(Code::Unavailable, format!("{what}: {}", described.collect::<Vec<_>>().join(". Also paused: ")))
 }
 
 /// How far the daemon is with a request to resume.
@@ -77,9 +78,9 @@ enum Progress {
     /// It hasn't seen it.
     Unseen,
     /// A fault pauses the queue, or readback, and its probe hasn't ended.
-    Unprobed(Incident),
+    Unprobed(Vec<Incident>),
     /// A probe has failed since.
-    Paused(Incident),
+    Paused(Vec<Incident>),
     /// Nothing is paused.
     Resumed,
 }
@@ -87,27 +88,28 @@ enum Progress {
 /// Compares the queue as it is now with how it was before the request, which was made at `asked`, in unix seconds.
 fn judge(before: &Situation, now: &Situation, asked: i64) -> Progress {
     if let Some(incident) = now.control.incident() {
-        return Progress::Paused(incident);
+        return Progress::Paused(vec![incident]);
     }
     if now.control.probe_requested || now.daemon.is_paused_by_operator() {
         return Progress::Unseen;
     }
-    let incidents: Vec<Incident> = now.incidents.iter().filter_map(IncidentRow::incident).collect();
+    let mut incidents: Vec<Incident> = now.incidents.iter().filter_map(IncidentRow::incident).collect();
     if incidents.len() < now.incidents.len() {
         return Progress::Unseen;
     }
     let before: Vec<Incident> = before.incidents.iter().filter_map(IncidentRow::incident).collect();
-    let has_failed = |incident: &&Incident| {
+    let has_failed = |incident: &Incident| {
         let same = before.iter().find(|one| one.cause.code() == incident.cause.code() && one.since == incident.since);
         match same {
             Some(before) => incident.probes.failed > before.probes.failed,
             None => incident.probes.last.is_some_and(|at| at.seconds() >= asked),
         }
     };
-    match (incidents.iter().find(has_failed), incidents.first()) {
-        (Some(failed), _) => Progress::Paused(failed.clone()),
-        (None, Some(first)) => Progress::Unprobed(first.clone()),
-        (None, None) => Progress::Resumed,
+    incidents.sort_by_key(|incident| !has_failed(incident));
+    match incidents.first() {
+        Some(first) if has_failed(first) => Progress::Paused(incidents),
+        Some(_) => Progress::Unprobed(incidents),
+        None => Progress::Resumed,
     }
 }
 

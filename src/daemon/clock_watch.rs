@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::clock::{Now, rough};
-use crate::logging::LogEvent;
 
 /// A disciplined clock drifts less than this between two looks; a larger difference means that it was set.
 const NOTEWORTHY: Duration = Duration::from_secs(2);
@@ -33,8 +32,8 @@ impl ClockWatch {
     /// Logs and returns how far the wall clock was set since the last look, if it was. Logs if that was long ago.
     pub(super) fn look(&mut self, now: Now) -> Option<ClockStep> {
         let passed = now.instant.saturating_duration_since(self.last.instant);
-        if passed >= STALLED {
-            log_stalled(passed);
+        if let Some(stall) = describe_stall(passed) {
+            tracing::warn!("{stall}");
         }
         let expected = self.last.unix.plus(passed);
         self.last = now;
@@ -49,14 +48,15 @@ impl ClockWatch {
     }
 }
 
-fn log_stalled(passed: Duration) {
-    tracing::warn!(
-        event = LogEvent::Stalled.as_str(),
-        stalled_s = passed.as_secs(),
-        "this process did nothing for {}: a signal (SIGSTOP) or a debugger had stopped it, or the machine was overloaded. Requests \
-         whose replies came too late are read back",
-        rough(passed)
-    );
+/// The sentence for the log, if the process stood still for this long.
+fn describe_stall(passed: Duration) -> Option<String> {
+    (passed >= STALLED).then(|| {
+        format!(
+            "this process did nothing for {}: a signal (SIGSTOP) or a debugger had stopped it, or the machine was overloaded. \
+             Requests whose replies came too late are read back",
+            rough(passed)
+        )
+    })
 }
 
 impl ClockStep {
@@ -94,6 +94,13 @@ mod tests {
             at = later(at, 100 + nudge, 100);
             assert_eq!(watch.look(at), None, "{nudge}");
         }
+    }
+
+    #[test]
+    fn a_process_that_did_nothing_for_longer_than_a_round_of_the_loop_stood_still() {
+        assert_eq!(describe_stall(Duration::from_secs(10)), None);
+        let stall = describe_stall(Duration::from_secs(75)).unwrap();
+        assert!(stall.starts_with("this process did nothing for 1 min 15 s: "), "{stall}");
     }
 
     #[test]

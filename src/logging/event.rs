@@ -53,8 +53,6 @@ events! {
     VerifyPaused = "verify_paused", WARN, "Readback is paused: it isn't permitted, or it fails.",
         [Why Cause ProbeInS];
     StillPaused = "still_paused", WARN, "A probe failed, so the pause lasts.", [Why Cause Probes PausedS ProbeInS Pending InDoubt];
-    Stalled = "stalled", WARN, "The process did nothing for a while: a signal or a debugger had stopped it, or the machine was overloaded.",
-        [StalledS];
     Progress = "progress", INFO, "At every interval while there is work: counts, rate and time left.",
         [Pending InFlight InDoubt Submitted Failed Held PerSecond Pace LeftS OldestS];
     DatabaseUnavailable = "database_unavailable", ERROR, "The database doesn't work; nothing is sent until it does.",
@@ -79,7 +77,7 @@ mod tests {
     #[test]
     fn the_catalogue_has_every_event_once_with_a_sentence() {
         let expected = "started start_failed ready submitted retrying failed in_doubt verified held throttled paused resumed verify_paused \
-            still_paused stalled progress database_unavailable write_refused reloaded stopping stopped";
+            still_paused progress database_unavailable write_refused reloaded stopping stopped";
         assert_eq!(LogEvent::NAMES.join(" "), expected);
         let sentences: BTreeSet<&str> = LogEvent::ALL.iter().map(|event| event.describe()).collect();
         assert_eq!(sentences.len(), LogEvent::ALL.len());
@@ -95,7 +93,6 @@ mod tests {
             "paused",
             "verify_paused",
             "still_paused",
-            "stalled",
             "database_unavailable",
             "write_refused",
         ];

@@ -48,7 +48,6 @@ fields! {
     ProbeInS = "probe_in_s", "s", "The time until the next probe tells whether the fault is over; absent if an operator paused it.";
     Probes = "probes", "number", "How many probes failed since the pause began.";
     PausedS = "paused_s", "s", "How long the pause has lasted.";
-    StalledS = "stalled_s", "s", "How long the process did nothing.";
     ResultsWritten = "results_written", "results", "Results kept while the database was unavailable, and written now.";
     Pending = "pending", "submissions", "How many wait to be sent.";
     InFlight = "in_flight", "submissions", "How many have a commit in flight.";

@@ -84,7 +84,41 @@ async fn a_pause_says_since_when_how_many_probes_failed_and_when_the_next_comes(
     assert!(shown.contains("time left    unknown"), "{shown}");
     until_shown(&bench, "2 failed, the last").await;
     assert_eq!(printed(&bench, &["status", "--exit-code"]).await.0, Some(69));
+    let (code, checked) = printed(&bench, &["check"]).await;
+    assert!(code == Some(69) && checked.contains("is paused: several submissions in succession got"), "{checked}");
     daemon.kill();
+    let (code, checked) = printed(&bench, &["check"]).await;
+    assert_eq!(code, Some(0), "without a daemon, nothing is paused: {checked}");
+}
+
+#[tokio::test]
+async fn an_operators_pause_is_no_failure() {
+    let bench = Bench::new().await;
+    let mut daemon = bench.spawn(&["run"]);
+    daemon.until_event("ready").await;
+    assert_eq!(printed(&bench, &["pause", "maintenance at the CA"]).await.0, Some(0));
+    daemon.until_event("paused").await;
+    let (code, checked) = printed(&bench, &["check"]).await;
+    assert!(code == Some(0) && checked.contains("an operator paused the queue: maintenance at the CA"), "{checked}");
+    assert_eq!(printed(&bench, &["status", "--exit-code"]).await.0, Some(0));
+    daemon.kill();
+}
+
+#[tokio::test]
+async fn a_daemon_that_was_killed_is_told_from_one_that_was_stopped() {
+    let bench = Bench::new().await;
+    bench.enqueue(&ids(3)).await;
+    bench.sql("UPDATE submissions SET due_at = 9999999999").await;
+    let mut daemon = bench.spawn(&["run"]);
+    daemon.until_event("ready").await;
+    daemon.kill();
+    let (code, shown) = printed(&bench, &["status", "--exit-code"]).await;
+    assert_eq!(code, Some(69), "{shown}");
+    for part in
+        ["it ended unexpectedly\nwhy ", "\nsince ", "meanwhile    nothing is sent. 3 pending, 0 in flight or in doubt"]
+    {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
 }
 
 #[tokio::test]

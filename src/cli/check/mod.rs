@@ -66,7 +66,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     if arguments.online {
         check_api(&mut report, &client, &found).await?;
     }
-    Ok(Code::Done)
+    database::check_daemon(&mut report, settings).await.map(|()| Code::Done)
 }
 
 /// The public half of the credentials, and their source.
