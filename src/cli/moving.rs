@@ -36,7 +36,9 @@ pub(super) async fn print_shifted(
     let mut code = Code::Done;
     for id in &shifted.unmoved {
         match queue.submission(id).await?.map(|line| line.state) {
-            Some(state) if state.as_str() == to.as_str() => writeln!(out, "{id}: already {state}")?,
+            Some(state) if state.as_str() == to.as_str() => {
+                writeln!(out, "{id}: already {state}; details: certcommit history {id}")?
+            }
             Some(state) => {
                 writeln!(out, "{id}: is {state}, and stays as it is; details: certcommit history {id}")?;
                 code = Code::PartlyDone;

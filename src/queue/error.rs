@@ -166,7 +166,7 @@ pub enum QueueError {
     #[error("this user may read the database but not write to it ({0})")]
     ReadOnly(&'static str),
     /// The filesystem is mounted read-only.
-    #[error("{0} is on a filesystem that is mounted read-only; SQLite has to write even to read a queue")]
+    #[error("{0} is on a filesystem that is read-only: mounted so, or after an error of the disk. SQLite has to write")]
     ReadOnlyFilesystem(PathBuf),
     /// Another daemon runs on the database.
     #[error("another daemon holds {path} ({holder}); only one daemon may run per database")]
@@ -325,8 +325,13 @@ impl QueueError {
                 ("database_read_only", "run this as root, or as a member of the group that owns the database".into())
             }
             Self::ReadOnlyFilesystem(path) => {
-                let why = "find out why (dmesg shows failed disks), and mount it read-write; its mount point";
-                ("read_only_filesystem", format!("{why}: findmnt -T {}", shell_quoted(directory_of(path))).into())
+                let mount = format!("findmnt -T {}", shell_quoted(directory_of(path)));
+                let remedy = format!(
+                    "find out why (dmesg shows failed disks), and make it writable; its mount point: {mount}. If it has to be \
+                     unmounted, stop the daemon first: the log has the results that it can't write, and the next run reads those \
+                     certificates back"
+                );
+                ("read_only_filesystem", remedy.into())
             }
             Self::Held { .. } => (
                 "held_by_other_daemon",

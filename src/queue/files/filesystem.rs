@@ -7,7 +7,9 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::StatVfsMountFlags;
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, openat, statvfs};
+use rustix::io::Errno;
 
 use super::permission::file_error;
 use crate::queue::error::QueueError;
@@ -66,9 +68,16 @@ impl Mounts {
     }
 }
 
-/// Whether the filesystem of this directory is mounted read-only.
+/// Whether the filesystem of this directory is mounted read-only, or became read-only because of an error, which the flags of
+/// its mount don't show.
 pub(crate) fn is_read_only(directory: &Path) -> bool {
-    rustix::fs::statvfs(directory).is_ok_and(|status| status.f_flag.contains(StatVfsMountFlags::RDONLY))
+    let is_mounted_so = statvfs(directory).is_ok_and(|status| status.f_flag.contains(StatVfsMountFlags::RDONLY));
+    is_mounted_so || matches!(unnamed_file(directory), Err(Errno::ROFS))
+}
+
+/// A file without a name in this directory, which is gone as soon as it is closed.
+pub(crate) fn unnamed_file(directory: &Path) -> Result<OwnedFd, Errno> {
+    openat(CWD, directory, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
 }
 
 impl Mount {

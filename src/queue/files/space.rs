@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, openat, statvfs};
+use rustix::fs::statvfs;
+
+use super::filesystem::unnamed_file;
 
 /// A batch writes a few pages.
 const NEEDED: u64 = 64 * 1024;
@@ -23,10 +25,8 @@ pub(crate) fn lacks_space(directory: &Path) -> Option<u64> {
     is_full.then_some(free.unwrap_or_default())
 }
 
-/// Writes to a file without a name, which is gone as soon as it is closed.
 fn try_write(directory: &Path) -> io::Result<()> {
-    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let mut file = File::from(openat(CWD, directory, flags, Mode::RUSR | Mode::WUSR)?);
+    let mut file = File::from(unnamed_file(directory)?);
     io::copy(&mut io::repeat(0).take(NEEDED), &mut file).map(drop)
 }
 
