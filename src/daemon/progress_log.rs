@@ -60,9 +60,10 @@ impl ProgressLog {
         }
         let per_second = f64::from(u32::try_from(done).unwrap_or(0)) / elapsed.as_secs_f64();
         let left = incident.is_none().then(|| counts.time_left(paces).as_secs());
+        let longer = if counts.of(State::InDoubt) > 0 { "; what is in doubt may take longer" } else { "" };
         let outlook = match (left, incident) {
             (_, Some(incident)) => incident.to_string(),
-            (left, None) => format!("about {} s left", left.unwrap_or_default()),
+            (left, None) => format!("about {} s left{longer}", left.unwrap_or_default()),
         };
         let [pending, in_flight, in_doubt, failed, held] =
             [State::Pending, State::InFlight, State::InDoubt, State::Failed, State::Held].map(|state| counts.of(state));

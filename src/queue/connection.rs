@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::error::QueueError;
 use super::files::file_identity::FileIdentity;
-use super::files::filesystem::is_read_only;
+use super::files::filesystem::read_only;
 use super::files::location::Location;
 use super::files::permission::{denied, first_denied};
 use super::paths::directory_of;
@@ -114,10 +114,9 @@ impl Queue {
         self.unsafe_filesystem.as_deref()
     }
 
-    /// Whether it is on a filesystem that is mounted read-only.
-    #[must_use]
-    pub fn is_read_only(&self) -> bool {
-        is_read_only(directory_of(self.path()))
+    /// The error of a write, if the filesystem is read-only now.
+    pub(super) fn refused_by_filesystem(&self) -> Option<QueueError> {
+        read_only(directory_of(self.path())).map(|how| QueueError::read_only(self.path(), how))
     }
 
     /// The files that are open.
@@ -174,10 +173,11 @@ pub(super) fn opening(path: &Path, error: &sqlx::Error) -> QueueError {
     let code = primary_code(error);
     // SQLite doesn't say which of its files was denied.
     let denied_file = || first_denied(path);
+    let how = read_only(directory_of(path)).filter(|_| matches!(code, Some(READONLY | CANTOPEN)));
+    if let Some(how) = how {
+        return QueueError::read_only(path, how);
+    }
     match code {
-        Some(READONLY | CANTOPEN) if is_read_only(directory_of(path)) => {
-            QueueError::ReadOnlyFilesystem(path.to_owned())
-        }
         Some(READONLY) => denied(&denied_file().unwrap_or_else(|| path.to_owned())),
         Some(NOTADB) => QueueError::Foreign { path: path.to_owned(), why: "it is not an SQLite database".to_owned() },
         Some(CORRUPT) => QueueError::Corrupt { path: path.to_owned(), detail: message(error) },

@@ -165,9 +165,18 @@ pub enum QueueError {
     /// This user may read the database but not write to it.
     #[error("this user may read the database but not write to it ({0})")]
     ReadOnly(&'static str),
-    /// The filesystem is mounted read-only.
-    #[error("{0} is on a filesystem that is read-only: mounted so, or after an error of the disk. SQLite has to write")]
-    ReadOnlyFilesystem(PathBuf),
+    /// The filesystem is read-only.
+    #[error(
+        "{} is on a filesystem that is {}. SQLite has to write even to read a queue",
+        path.display(),
+        if *only_here { "mounted read-only here" } else { "read-only, as after an error of the disk" }
+    )]
+    ReadOnlyFilesystem {
+        /// The file.
+        path: PathBuf,
+        /// Whether another mount of the filesystem may be writable.
+        only_here: bool,
+    },
     /// Another daemon runs on the database.
     #[error("another daemon holds {path} ({holder}); only one daemon may run per database")]
     Held {
@@ -324,7 +333,7 @@ impl QueueError {
             Self::ReadOnly(_) => {
                 ("database_read_only", "run this as root, or as a member of the group that owns the database".into())
             }
-            Self::ReadOnlyFilesystem(path) => {
+            Self::ReadOnlyFilesystem { path, .. } => {
                 let mount = format!("findmnt -T {}", shell_quoted(directory_of(path)));
                 let remedy = format!(
                     "find out why (dmesg shows failed disks), and make it writable; its mount point: {mount}. If it has to be \

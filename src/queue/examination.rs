@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::error::QueueError;
 use super::files::daemon_lock::daemon_process;
-use super::files::filesystem::is_read_only;
+use super::files::filesystem::read_only;
 use super::files::location::resolve;
 use super::files::process::Process;
 use super::files::space::lacks_space;
@@ -31,8 +31,8 @@ pub async fn obstacle(database: &Path) -> Result<Option<QueueError>, QueueError>
         return Ok(None);
     }
     let directory = directory_of(&path);
-    if is_read_only(directory) {
-        return Ok(Some(QueueError::ReadOnlyFilesystem(path)));
+    if let Some(how) = read_only(directory) {
+        return Ok(Some(QueueError::read_only(&path, how)));
     }
     if let Some(daemon) = daemon_process(&path)?.filter(|daemon| daemon.is_stopped) {
         return Ok(Some(QueueError::DaemonFrozen(daemon)));

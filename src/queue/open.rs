@@ -14,7 +14,7 @@ use super::backup::back_up;
 use super::connection::{Queue, connect};
 use super::error::{Fault, QueueError, SchemaVersions};
 use super::files::daemon_lock::DaemonLock;
-use super::files::filesystem::is_read_only;
+use super::files::filesystem::read_only;
 use super::files::location::{Location, Target};
 use super::files::permission::{FILE_MODE, denied, file_error, is_usable};
 use super::files::restore_marker::RestoreMarker;
@@ -66,8 +66,8 @@ impl Queue {
             }
             shared_file::create(path)?;
         }
-        if !matches!(opening, Opening::Looking) && is_read_only(directory_of(path)) {
-            return Err(QueueError::ReadOnlyFilesystem(path.to_owned()));
+        if let Some(how) = read_only(directory_of(path)).filter(|_| !matches!(opening, Opening::Looking)) {
+            return Err(QueueError::read_only(path, how));
         }
         if !matches!(opening, Opening::Existing) && !is_usable(path) {
             return Err(denied(path));

@@ -6,6 +6,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::error::{Fault, QueueError};
+use super::files::filesystem::ReadOnly;
 use super::rejected_write::RejectedWrite;
 
 // The primary result codes that matter here. <https://sqlite.org/rescode.html>
@@ -65,11 +66,16 @@ impl QueueError {
         }
     }
 
+    /// The error of a database whose directory is read-only.
+    pub(super) fn read_only(path: &Path, how: ReadOnly) -> Self {
+        Self::ReadOnlyFilesystem { path: path.to_owned(), only_here: how == ReadOnly::Here }
+    }
+
     /// The error of an operation on a file that this user may use.
     pub(super) fn file(path: &Path, error: &io::Error) -> Self {
         let fault = Fault { what: None, detail: format!("{}: {error}", path.display()) };
         match (error.kind(), Errno::from_io_error(error)) {
-            (io::ErrorKind::ReadOnlyFilesystem, _) => Self::ReadOnlyFilesystem(path.to_owned()),
+            (io::ErrorKind::ReadOnlyFilesystem, _) => Self::read_only(path, ReadOnly::Everywhere),
             (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => Self::Full(fault),
             (_, Some(Errno::IO)) => Self::Io(fault),
             _ => Self::CannotOpen(fault),

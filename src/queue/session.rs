@@ -45,6 +45,10 @@ impl Session {
                     Ok(()) | Err(_) => Err(error),
                 }
             }
+            // So does a filesystem that became read-only.
+            Err(error @ (QueueError::Io(_) | QueueError::ReadOnly(_) | QueueError::CannotOpen(_))) => {
+                Err(self.queue.refused_by_filesystem().unwrap_or(error))
+            }
             done => done,
         };
         self.is_suspect |= done.as_ref().is_err_and(|error| !error.leaves_connection_usable());

@@ -198,7 +198,7 @@ async fn a_read_only_disk_at_the_start_ends_the_program_with_a_clear_message() {
         [&["status"][..], &["status", "--json"], &["check"], &["history", "cert-0001"], &["enqueue", "more"]]
     {
         let (code, last_line) = exit_code_and_last_line(disk.command(&bench, arguments)).await;
-        let names_filesystem = last_line.contains("queue.db is on a filesystem that is read-only");
+        let names_filesystem = last_line.contains("queue.db is on a filesystem that is read-only, as after");
         assert!(code == Some(74) && names_filesystem, "{arguments:?}: {code:?}: {last_line}");
     }
 }
@@ -209,7 +209,10 @@ async fn a_filesystem_that_an_error_made_read_only_is_named_although_its_mount_d
     let directory = bench.path("queue.db").parent().unwrap().to_string_lossy().into_owned();
     let refused = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", &directory, "-e", "inject=openat:error=EROFS"];
     let (code, last_line) = exit_code_and_last_line(bench.command_under(&refused, &["check"])).await;
-    assert!(code == Some(74) && last_line.contains("queue.db is on a filesystem that is read-only"), "{last_line}");
+    assert!(
+        code == Some(74) && last_line.contains("queue.db is on a filesystem that is read-only, as after"),
+        "{last_line}"
+    );
     let shown = output(bench.command_under(&refused, &["status"])).await;
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("is on a filesystem that is") && shown.contains("dmesg shows failed disks"), "{shown}");

@@ -62,7 +62,7 @@ fn obstacles() -> Vec<(QueueError, &'static str)> {
         (QueueError::NoSpace { directory: "/var/lib/certcommit".into(), free: 0 }, by_itself),
         (QueueError::Locked { path: path(), holder: Some(process("sqlite3 queue.db")), last_write: None }, by_itself),
         (QueueError::DaemonFrozen(process("certcommit run")), "`status` says RUNNING"),
-        (QueueError::ReadOnlyFilesystem(path()), by_itself),
+        (QueueError::ReadOnlyFilesystem { path: path(), only_here: false }, by_itself),
         (QueueError::Io(fault()), by_itself),
         (
             QueueError::Altered { path: path(), flaws },

@@ -95,7 +95,9 @@ impl Diagnosis {
     /// What keeps the daemon from working on the database. One that still works has another mount of the same files.
     pub(super) fn blocks(&self) -> Option<&QueueError> {
         let works = self.alive && self.silent_for() <= SILENT_AFTER;
-        let is_elsewhere = |obstacle: &&QueueError| works && matches!(obstacle, QueueError::ReadOnlyFilesystem(_));
+        let is_elsewhere = |obstacle: &&QueueError| {
+            works && matches!(obstacle, QueueError::ReadOnlyFilesystem { only_here: true, .. })
+        };
         self.obstacle.as_deref().filter(|obstacle| !is_elsewhere(obstacle))
     }
 

@@ -383,12 +383,16 @@ damage       this database was emptied: 308 requests were made, and none of them
 #[test]
 fn a_read_only_mount_is_shown_unless_a_daemon_works_despite_it() {
     let mut diagnosis = running();
-    diagnosis.obstacle = Some(Arc::new(QueueError::ReadOnlyFilesystem("/q/queue.db".into())));
+    diagnosis.obstacle = Some(Arc::new(QueueError::ReadOnlyFilesystem { path: "/q/queue.db".into(), only_here: true }));
     assert!(!printed(&diagnosis).contains("read-only"), "the daemon has another mount");
+    diagnosis.obstacle =
+        Some(Arc::new(QueueError::ReadOnlyFilesystem { path: "/q/queue.db".into(), only_here: false }));
+    assert!(printed(&diagnosis).starts_with("BLOCKED "), "it can't write either, and hasn't tried yet");
+    diagnosis.obstacle = Some(Arc::new(QueueError::ReadOnlyFilesystem { path: "/q/queue.db".into(), only_here: true }));
     diagnosis.alive = false;
     let output = printed(&diagnosis);
     assert!(output.contains("why          /q/queue.db is on a filesystem that is mounted read-only"), "{output}");
-    assert!(output.contains("do           find out why (dmesg shows failed disks), and mount it"), "{output}");
+    assert!(output.contains("do           find out why (dmesg shows failed disks), and make"), "{output}");
 }
 
 #[test]

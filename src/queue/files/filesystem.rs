@@ -44,6 +44,8 @@ struct Mount {
     device: u64,
     point: PathBuf,
     kind: String,
+    /// Whether the filesystem as a whole is writable, whatever this mount allows.
+    is_writable: bool,
 }
 
 impl Mounts {
@@ -68,11 +70,26 @@ impl Mounts {
     }
 }
 
-/// Whether the filesystem of this directory is mounted read-only, or became read-only because of an error, which the flags of
-/// its mount don't show.
-pub(crate) fn is_read_only(directory: &Path) -> bool {
-    let is_mounted_so = statvfs(directory).is_ok_and(|status| status.f_flag.contains(StatVfsMountFlags::RDONLY));
-    is_mounted_so || matches!(unnamed_file(directory), Err(Errno::ROFS))
+/// How a directory is read-only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadOnly {
+    /// Its filesystem is, for every process. An error can make it so, which the flags of its mounts needn't show.
+    Everywhere,
+    /// This mount of it is. Other processes may have another mount of it.
+    Here,
+}
+
+/// Whether this directory is read-only.
+pub(crate) fn read_only(directory: &Path) -> Option<ReadOnly> {
+    let is_flagged = statvfs(directory).is_ok_and(|status| status.f_flag.contains(StatVfsMountFlags::RDONLY));
+    if !is_flagged {
+        return matches!(unnamed_file(directory), Err(Errno::ROFS)).then_some(ReadOnly::Everywhere);
+    }
+    let device = fs::metadata(directory).ok().map(|status| status.dev());
+    let mounts = Mounts::read().ok();
+    let is_writable =
+        mounts.is_some_and(|mounts| mounts.0.iter().any(|mount| Some(mount.device) == device && mount.is_writable));
+    Some(if is_writable { ReadOnly::Here } else { ReadOnly::Everywhere })
 }
 
 /// A file without a name in this directory, which is gone as soon as it is closed.
@@ -81,17 +98,21 @@ pub(crate) fn unnamed_file(directory: &Path) -> Result<OwnedFd, Errno> {
 }
 
 impl Mount {
-    /// A line: number, parent, device, root, mount point, options, further fields up to a dash, type, and so on.
+    /// A line: number, parent, device, root, mount point, options, further fields up to a dash, type, source, and the options of
+    /// the filesystem.
     fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = line.split(|byte| *byte == b' ');
         let device = std::str::from_utf8(fields.nth(2)?).ok()?;
         let (major, minor) = device.split_once(':')?;
         let point = unescaped(fields.nth(1)?);
-        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+        let mut of_filesystem = fields.skip_while(|field| *field != b"-").skip(1);
+        let kind = of_filesystem.next()?;
+        let options = of_filesystem.nth(1).unwrap_or_default();
         Some(Self {
             device: rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?),
             point: PathBuf::from(OsString::from_vec(point)),
             kind: String::from_utf8_lossy(kind).into_owned(),
+            is_writable: options.split(|byte| *byte == b',').any(|option| option == b"rw"),
         })
     }
 }
@@ -127,7 +148,7 @@ mod tests {
 27 1 254:0 / / rw,relatime shared:1 master:2 - ext4 /dev/vda rw,discard
 41 27 0:41 / /mnt/a\040b\134c rw,nosuid - fuse.bindfs /srv rw,user_id=0
 42 27 254:0 /srv/queue.db /data/queue.db rw,relatime - ext4 /dev/vda rw
-43 27 0:43 / /mnt/nfs rw - nfs4 host:/ rw
+43 27 0:43 / /mnt/nfs rw - nfs4 host:/ ro,vers=4
 nonsense
 44 27 0:44";
 
@@ -144,6 +165,7 @@ nonsense
             ("/mnt/nfs", "nfs4"),
         ];
         assert_eq!(parsed, expected);
+        assert!(mounts.0[1].is_writable && !mounts.0[4].is_writable);
         assert_eq!(mounts.0[1].device, rustix::fs::makedev(254, 0));
         assert!(mounts.is_point(Path::new("/data/queue.db")) && !mounts.is_point(Path::new("/data")));
     }
@@ -154,6 +176,11 @@ nonsense
         assert!(mounts.is_point(Path::new("/")) && mounts.is_point(Path::new("/proc")), "{mounts:?}");
         assert_eq!(mounts.of(Path::new("/proc")).unwrap(), Filesystem::Local);
         assert!(mounts.of(Path::new("/proc/nowhere")).is_err());
+    }
+
+    #[test]
+    fn a_directory_that_can_be_written_is_not_read_only() {
+        assert_eq!(read_only(tempfile::tempdir().unwrap().path()), None);
     }
 
     #[test]

@@ -99,8 +99,8 @@ fn next(error: &QueueError) -> Option<QueueError> {
         QueueError::Linked { .. } => QueueError::MountPoint(path()),
         QueueError::MountPoint(_) => QueueError::Permission { path: path(), why: text(), remedy: text() },
         QueueError::Permission { .. } => QueueError::ReadOnly("counting"),
-        QueueError::ReadOnly(_) => QueueError::ReadOnlyFilesystem(path()),
-        QueueError::ReadOnlyFilesystem(_) => QueueError::Held { path: path(), holder: text() },
+        QueueError::ReadOnly(_) => QueueError::ReadOnlyFilesystem { path: path(), only_here: true },
+        QueueError::ReadOnlyFilesystem { .. } => QueueError::Held { path: path(), holder: text() },
         QueueError::Held { .. } => QueueError::Replaced(path()),
         QueueError::Replaced(_) => QueueError::Rewound { path: path(), newest: 1, made: 2 },
         QueueError::Rewound { .. } => {
