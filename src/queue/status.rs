@@ -14,6 +14,9 @@ use super::untrusted_text::UntrustedText;
 use crate::cause::{Cause, Incident, Probes};
 use crate::clock::UnixMillis;
 
+/// A daemon writes its row every ten seconds; one that hasn't for this many seconds is silent.
+const SILENT_AFTER: i64 = 35;
+
 /// How many minutes the status covers.
 pub const MINUTES: usize = 30;
 
@@ -162,6 +165,13 @@ impl DaemonRow {
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         stored_cause(self.why_code.as_ref(), self.why_parameters.as_ref())
+    }
+
+    /// Whether a daemon that is alive, and has begun its run, has written nothing for too long. `now` in unix seconds.
+    #[must_use]
+    pub fn is_silent(&self, now: i64) -> bool {
+        let has_begun = self.mode.as_str() != Mode::Stopped.as_str();
+        has_begun && self.heartbeat_at.is_some_and(|at| now - at > SILENT_AFTER)
     }
 
     /// Whether it last wrote that an operator paused it.

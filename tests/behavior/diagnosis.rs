@@ -1,5 +1,7 @@
 //! What operators are told while something is wrong is what is true: the cause, since when, what it means, and the next step.
 
+use certcommit::clock;
+use certcommit::queue::DaemonLock;
 use certcommit::simulator::{Fault, ReadFault};
 use serde_json::Value;
 use sqlx::Connection as _;
@@ -69,6 +71,23 @@ async fn a_daemon_that_is_stopped_by_a_signal_is_named_with_the_command_that_con
     daemon.signal("CONT");
     until_shown(&bench, "RUNNING").await;
     daemon.kill();
+}
+
+#[tokio::test]
+async fn a_daemon_that_has_written_nothing_for_too_long_fails_the_check() {
+    let bench = Bench::new().await;
+    bench.enqueue(&ids(1)).await;
+    // Something that holds the daemon's lock, and does nothing.
+    let lock = DaemonLock::acquire(bench.path("queue.db").as_path()).await.unwrap();
+    let now = clock::now().unix.seconds();
+    bench.sql(&format!("UPDATE daemon SET mode = 'running', started_at = {now} - 60, heartbeat_at = {now}")).await;
+    let (code, checked) = printed(&bench, &["check"]).await;
+    assert_eq!(code, Some(0), "{checked}");
+    bench.sql("UPDATE daemon SET heartbeat_at = heartbeat_at - 36").await;
+    let (code, checked) = printed(&bench, &["check"]).await;
+    assert!(code == Some(69) && checked.contains("the daemon hangs"), "{checked}");
+    assert!(printed(&bench, &["status"]).await.1.starts_with("SILENT "));
+    drop(lock);
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ use crate::queue::{
 use crate::submission::State;
 
 const REPAIR: &str = "If rules are missing or altered, stop the daemon and run: certcommit check --repair";
+const HANGS: &str =
+    "the daemon hangs: it is alive, and has written nothing for too long; what to do: certcommit status";
 const UNSAFE_FILESYSTEM: &str =
     "is served by another program or by the virtual machine's host: locks are safe only if the server enforces them";
 
@@ -69,13 +71,16 @@ async fn summarize(report: &mut Report, queue: &mut Queue, settings: &Settings) 
     Ok(())
 }
 
-/// Reports what pauses the daemon that runs, if one does. An operator's pause is no failure.
+/// Reports what keeps a daemon that runs from working: a pause, or that it hangs. An operator's pause is no failure.
 pub(super) async fn check_daemon(report: &mut Report, settings: &Settings) -> Result<(), Failure> {
     if !daemon_lives(&settings.database.path)? {
         return Ok(());
     }
-    let Situation { control, incidents, .. } =
-        Queue::open(&settings.database, Opening::Looking).await?.situation().await?;
+    let situation = Queue::open(&settings.database, Opening::Looking).await?.situation().await?;
+    let Situation { control, daemon, incidents } = situation;
+    if daemon.is_silent(clock::now().unix.seconds()) {
+        return Err(Failure::new(Code::Unavailable, HANGS));
+    }
     let by_control = control.incident();
     let code = by_control.as_ref().map(|incident| incident.cause.code());
     let by_fault: Vec<&IncidentRow> = incidents.iter().filter(|row| code != Some(row.code.as_str())).collect();

@@ -8,9 +8,6 @@ use crate::cli::exit::{Code, Failure};
 use crate::queue::{Flaw, IncidentRow, Paces, QueueError, RestoreGap, Status};
 use crate::submission::State;
 
-/// A daemon writes its row every ten seconds; one that hasn't for this many seconds is silent.
-const SILENT_AFTER: i64 = 35;
-
 /// A daemon at full pace stays a little below the cap; one below this part of it has learned a lower limit.
 const LIMITED_BELOW: f64 = 0.9;
 
@@ -74,7 +71,7 @@ impl Diagnosis {
             (false, _) => Condition::Died,
             (true, _) if self.blocks().is_some() => Condition::Blocked,
             (true, "stopped") => Condition::Starting,
-            (true, _) if self.silent_for() > SILENT_AFTER => Condition::Silent,
+            (true, _) if row.is_silent(self.now) => Condition::Silent,
             (true, "stopping") => Condition::Stopping,
             (true, mode) => match (control.cause(), mode) {
                 (Some(Cause::Pause(PauseCause::ByOperator { .. })), _) => Condition::PausedByOperator,
@@ -94,7 +91,7 @@ impl Diagnosis {
 
     /// What keeps the daemon from working on the database. One that still works has another mount of the same files.
     pub(super) fn blocks(&self) -> Option<&QueueError> {
-        let works = self.alive && self.silent_for() <= SILENT_AFTER;
+        let works = self.alive && !self.status.daemon.is_silent(self.now);
         let is_elsewhere = |obstacle: &&QueueError| {
             works && matches!(obstacle, QueueError::ReadOnlyFilesystem { only_here: true, .. })
         };
