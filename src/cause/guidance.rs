@@ -40,11 +40,11 @@ impl PauseCause {
                  twice"
             }
             Self::WritesRejected { .. } => {
-                "the refused results are in the daemon's memory, so don't kill it. If it dies all the same, their submissions are read \
-                 back, and nothing is ordered twice"
+                "the refused results may be orders that are placed; only their record is missing. They are in the daemon's memory and in \
+                 its log, so don't kill it. If it dies all the same, their certificates are read back before anything is sent again"
             }
             Self::ReadbackDenied { .. } | Self::ReadbackFailing { .. } => {
-                "what is in doubt may have an order; it waits for its readback, and isn't sent again before. Commits don't wait for it"
+                "what is in doubt may have an order; it waits for its readback, and isn't sent again before"
             }
             Self::ReadbackPaused { by } => by.consequence(),
         }
@@ -63,7 +63,8 @@ impl PauseCause {
             | Self::RestoredDump
             | Self::UncleanShutdown { .. }
             | Self::HeartbeatInFuture { .. } => {
-                "`certcommit resume` prints `resumed`; the log has the event `resumed`, and `status` says RUNNING"
+                "`certcommit resume` prints `resumed`, and `status` says RUNNING. What was read back without an order is sent after a \
+                 second readback, `verify.resend_after` later; `status` then shows 0 in doubt"
             }
             Self::NoCredentials { .. } | Self::CredentialsExpired { .. } => {
                 "the source has keys: the log has the event `resumed`, and `status` says RUNNING"
@@ -80,7 +81,7 @@ impl PauseCause {
             | Self::CommitDenied { .. }
             | Self::RateExhausted { .. }
             | Self::OutcomesUnknown { .. } => {
-                "a probe succeeds: `certcommit resume` prints `resumed`, the log has the event `resumed`, and `status` says RUNNING"
+                "a probe succeeds: the log has the event `resumed` (after a restart, `submitted`), and `status` says RUNNING"
             }
         }
     }

@@ -162,12 +162,12 @@ causes! {
 }
 
 /// What brings a restored queue back to work. Each step may be repeated.
-const AFTER_A_RESTORE: &str = "enqueue all certificate IDs again from their source (known ones are skipped); then read back what is \
-     pending: certcommit verify --pending; then: certcommit resume";
+const AFTER_A_RESTORE: &str = "enqueue all certificate IDs again from their source, as they were before (known ones are skipped); then \
+     read back what is pending: certcommit verify --pending; then: certcommit resume";
 const AFTER_VERIFICATION: &str = "if you haven't yet, enqueue all certificate IDs again from their source (known ones are skipped), and \
      repeat certcommit verify --pending; then: certcommit resume";
-const IF_RESTORED: &str = "if it was not restored: certcommit resume. If it was, enqueue all certificate IDs again from their source \
-     (known ones are skipped); then read back what is pending: certcommit verify --pending; then: certcommit resume";
+const IF_RESTORED: &str = "if it was not restored: certcommit resume. If it was, enqueue all certificate IDs again from their source, \
+     as they were before (known ones are skipped); then read back what is pending: certcommit verify --pending; then: certcommit resume";
 const KEYS_ARE_ASKED_FOR: &str = "find out why the credential source does not answer. certcommit asks it again at least once a minute, \
      and resumes as soon as there are keys; to ask at once: certcommit resume";
 const PROBES_GO_ON: &str = "probes go on at growing intervals, and the first that succeeds resumes sending; to probe at once: \
@@ -212,7 +212,7 @@ impl PauseCause {
             }
             Self::ApiUnreachable { .. } => {
                 return format!(
-                    "look at the network, name resolution and proxy: certcommit check --online; {PROBES_GO_ON}"
+                    "look at the network, name resolution, proxy and api.endpoint: certcommit check --online; {PROBES_GO_ON}"
                 );
             }
             Self::CaBusy { .. } => {
@@ -235,17 +235,20 @@ impl PauseCause {
                 );
             }
             Self::WritesRejected { .. } => {
-                "find the trigger that has this sentence, and drop or correct it: certcommit check names triggers that others \
-                 added. What is refused is kept, and tried again every 10 s"
+                "drop or correct the trigger that has this sentence: certcommit check names triggers that others added, with the \
+                 command that drops each. What is refused is kept, and tried again every 10 s. To stop sending, use certcommit pause"
             }
             Self::ReadbackDenied { .. } => {
                 "grant these keys ssl:DescribeCertificate; then: certcommit resume. Until then, submissions that have to be read \
                  wait"
             }
-            Self::ReadbackFailing { .. } => {
-                "look at the network and at Tencent Cloud's status page, and if it lasts, report the RequestId to Tencent Cloud. \
-                 Until a read succeeds, submissions that have to be read wait; to read at once: certcommit \
-                 resume"
+            Self::ReadbackFailing { request_id: Some(_), .. } => {
+                "look at Tencent Cloud's status page, and if it lasts, report the RequestId to Tencent Cloud. Until a read succeeds, \
+                 submissions that have to be read wait; to read at once: certcommit resume"
+            }
+            Self::ReadbackFailing { request_id: None, .. } => {
+                "look at the network and the proxy: certcommit check --online. Until a read succeeds, submissions that have to be read \
+                 wait; to read at once: certcommit resume"
             }
             Self::ReadbackPaused { by } => return by.remedy(),
         };
@@ -281,7 +284,9 @@ impl KeySource {
     fn replace(&self) -> String {
         match self {
             Self::Environment => {
-                "replace the keys in the environment that certcommit is started with, then restart it".to_owned()
+                "replace the keys in the environment that certcommit is started with (TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY and, \
+                 for temporary keys, TENCENTCLOUD_TOKEN), then restart it"
+                    .to_owned()
             }
             Self::Systemd => {
                 "replace the credentials that systemd hands over, then: systemctl restart certcommit".to_owned()
@@ -312,7 +317,10 @@ impl fmt::Display for PauseCause {
                 made - newest
             ),
             Self::RestoredEmptied { made } => {
-                write!(f, "this database was emptied: {made} requests were made, and none of them is on record")
+                write!(
+                    f,
+                    "this database was deleted, emptied, or restored from an early copy: {made} requests were made, and none of them is on record"
+                )
             }
             Self::RestoredUnmarked { newest } => write!(
                 f,
@@ -373,7 +381,7 @@ impl fmt::Display for PauseCause {
                 WithId(request_id.as_ref())
             ),
             Self::WritesRejected { results, submissions, rule } => {
-                f.write_str("the queue's own rules refuse ")?;
+                f.write_str("a rule or a trigger of the database refuses ")?;
                 match (results, submissions) {
                     (results, 0) => write!(f, "{results} results of requests")?,
                     (0, submissions) => write!(f, "{submissions} submissions that are due")?,

@@ -9,7 +9,7 @@ use super::exit::{Code, Failure};
 use crate::cause::{Incident, PauseCause, Quote};
 use crate::clock;
 use crate::config::Settings;
-use crate::queue::{IncidentRow, Opening, Queue, Situation, daemon_lives};
+use crate::queue::{IncidentRow, Opening, Queue, Situation, daemon_lives, obstacle};
 
 /// How long `resume` waits for the result of the probe, besides the time that the request itself may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,8 +29,12 @@ pub(super) async fn pause(arguments: PauseArguments, settings: &Settings) -> Res
     Ok(Code::Done)
 }
 
-/// Ends any pause. If a fault had paused the queue, waits for the probe, and reports its result.
+/// Ends any pause, unless the daemon can't work anyway. If a fault had paused the queue, waits for the probe, and reports its result.
 pub(super) async fn resume(settings: &Settings) -> Result<Code, Failure> {
+    // Before the database is opened: that would release the locks of the connection.
+    if let Some(obstacle) = obstacle(&settings.database.path).await? {
+        return Err(obstacle.into());
+    }
     let mut queue = Queue::open(&settings.database, Opening::Existing).await?;
     let (before, asked) = (queue.situation().await?, clock::now());
     queue.set_paused(None).await?;

@@ -35,7 +35,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Code, Failure> {
-    const DESCRIPTION: &str = "pending again, due now";
+    const DESCRIPTION: &str = "pending again, due now; what was sent before is read back first";
     let Arguments { ids, error_code, reference, verify_type, dry_run, yes } = arguments;
     if !ids.is_empty() {
         let from = [State::Failed, State::Held, State::Canceled];
@@ -64,7 +64,7 @@ fn preview(groups: &[FailedGroup], verify_type: Option<VerifyType>) -> Vec<Strin
         let before = text(&group.verify_type).unwrap_or_else(|| "none".to_owned());
         let validated = match verify_type {
             Some(after) => format!("verify_type {before}, becomes {}", after.as_str()),
-            None => format!("verify_type {before}"),
+            None => format!("verify_type {before}, as before"),
         };
         let reference = text(&group.reference).map(|reference| format!("; reference {reference}")).unwrap_or_default();
         format!("{:>9}  {code}{message}; {validated}{reference}", group.count)
@@ -99,8 +99,16 @@ mod tests {
             verify_type: text("FILE"),
             reference: text("spring"),
             count: 120,
+            since: None,
         };
-        let other = FailedGroup { error_code: None, error_message: None, verify_type: None, reference: None, count: 1 };
+        let other = FailedGroup {
+            error_code: None,
+            error_message: None,
+            verify_type: None,
+            reference: None,
+            count: 1,
+            since: None,
+        };
         assert_eq!(
             preview(&[group.clone(), other], Some(VerifyType::DnsAuto)),
             [
@@ -109,7 +117,7 @@ mod tests {
                 "        1  no error code; verify_type none, becomes DNS_AUTO",
             ]
         );
-        assert!(preview(&[group], None)[1].ends_with("; verify_type FILE; reference spring"));
+        assert!(preview(&[group], None)[1].ends_with("; verify_type FILE, as before; reference spring"));
         assert_eq!(preview(&[], None), ["no failed submission meets these conditions"]);
     }
 }

@@ -15,7 +15,7 @@ use crate::cause::Incident;
 use crate::clock::{self, Now};
 use crate::logging::LogEvent;
 use crate::queue::{BatchReport, BatchRequest, Completed, Fault, Heartbeat, QueueError, Session};
-use crate::submission::Policy;
+use crate::submission::{OutcomeClass, Policy};
 
 /// A batch that finds the database locked by another process tries again for this long.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -294,10 +294,16 @@ impl BatchWriter {
         None
     }
 
+    /// How many results of requests that were sent are not written. A batch that is under way has taken some.
+    pub(super) fn results_in_hand(&self) -> usize {
+        self.results.iter().filter(|result| result.outcome.class != OutcomeClass::NotSent).count()
+    }
+
     /// Logs an outage at its beginning, and then at growing intervals; between two batches, since one under way has the results.
     pub(super) fn log_outage(&mut self, on_the_way: usize, now: Now) {
+        let results = self.results_in_hand();
         if let (Some(outage), Some(_)) = (&mut self.outage, &self.session) {
-            outage.log_if_due(self.results.len(), on_the_way, now);
+            outage.log_if_due(results, on_the_way, now);
         }
     }
 
@@ -336,7 +342,7 @@ impl BatchWriter {
     pub(super) async fn give_up(mut self, takes_results: bool, policy: Policy) -> usize {
         self.collect_all().await;
         if !takes_results {
-            return self.results.len();
+            return self.results_in_hand();
         }
         match self.execute_last(BatchRequest { waive_rules: true, ..BatchRequest::new(policy) }).await {
             Ok((_, report)) => report.rejected_results.len(),
@@ -358,8 +364,8 @@ impl BatchWriter {
     }
 
     async fn execute_last(&mut self, request: BatchRequest) -> Result<(Session, BatchReport), (QueueError, usize)> {
+        let unwritten = self.results_in_hand();
         let results = std::mem::take(&mut self.results);
-        let unwritten = results.len();
         let Some(session) = self.session.take() else {
             let fault = Fault { what: Some("closing"), detail: "no connection is left".to_owned() };
             return Err((QueueError::Failed(fault), unwritten));

@@ -351,7 +351,7 @@ impl EventLoop {
                 Step::Continue => return false,
                 Step::End => return true,
                 Step::Drain(reason) => {
-                    log_stopping(reason, self.dispatcher.in_flight(), patience);
+                    log_stopping(reason, self.dispatcher.in_flight(), self.batches.results_in_hand(), patience);
                     self.reporters.stopping();
                     self.return_ready(&RequestKind::ALL, &RowCause::StoppedUnsent, now);
                 }

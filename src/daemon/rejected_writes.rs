@@ -206,8 +206,8 @@ fn log(rejected: &RejectedWrite) {
         certificate_id = rejected.certificate_id,
         submission,
         request,
-        "{rejected}: the queue's own rules refuse {what}, and tries again every 10 s: {sentence}. Was a trigger added, or \
-         the schema altered? certcommit check",
+        "{rejected}: a rule or a trigger of the database refuses {what}, and tries again every 10 s: {sentence}. certcommit check \
+         names triggers that others added, with the command that drops each",
     );
 }
 
@@ -216,8 +216,8 @@ pub(super) fn log_never_written(results: usize) {
     if results > 0 {
         tracing::error!(
             event = LogEvent::WriteRefused.as_str(),
-            "the queue's own rules reject {results} results to the end: the log has them, and the next run reads their \
-             submissions back",
+            "a rule or a trigger of the database rejects {results} results to the end: the log has them, and the next run reads \
+             their submissions back",
         );
     }
 }

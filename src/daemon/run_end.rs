@@ -20,11 +20,11 @@ pub struct Ended {
 }
 
 /// Logs the beginning of a stop.
-pub(super) fn log_stopping(reason: StopReason, on_the_way: usize, patience: Duration) {
+pub(super) fn log_stopping(reason: StopReason, on_the_way: usize, unwritten: usize, patience: Duration) {
     tracing::info!(
         event = LogEvent::Stopping.as_str(),
         on_the_way,
-        "stopping, since {}; waits for {on_the_way} requests in flight, {} s at most",
+        "stopping, since {}; waits for {on_the_way} requests in flight, and for {unwritten} results to be written, {} s at most",
         reason.as_str(),
         patience.as_secs(),
     );

@@ -310,7 +310,12 @@ impl QueueError {
             Self::Unmarked(_) => {
                 ("application_id_missing", "make it a queue again with `certcommit check --repair`".into())
             }
-            Self::Altered { .. } => ("schema_altered", "stop the daemon, then run `certcommit check --repair`".into()),
+            Self::Altered { .. } => (
+                "schema_altered",
+                "if the daemon still runs, stop it; then, as its user: certcommit check --repair; then start it, and keep the tool away \
+                 that altered the schema"
+                    .into(),
+            ),
             Self::Uncompared => ("schema_changed", "".into()),
             Self::Corrupt { .. } => ("database_corrupt", SALVAGE.into()),
             Self::Create { .. } => ("cannot_create", "fix that, or choose another path".into()),
@@ -359,7 +364,8 @@ impl QueueError {
                 (
                     "daemon_frozen",
                     format!(
-                        "let it continue: kill -CONT {}. Replies that it missed may pause the queue then: certcommit resume",
+                        "let it continue, as root or as its user: kill -CONT {}. Replies that it missed may then pause the queue until a \
+                         probe succeeds; to probe at once: certcommit resume",
                         process.pid
                     )
                     .into(),

@@ -5,7 +5,8 @@ use super::error::QueueError;
 use super::untrusted_text::UntrustedText;
 
 /// Groups of failed submissions that meet the conditions which are given: an error code, a reference.
-const GROUPS: &str = "SELECT error_code, error_message, verify_type, reference, count(*) AS count FROM submissions
+const GROUPS: &str = "SELECT error_code, error_message, verify_type, reference, count(*) AS count,
+            CAST(min(updated_at) AS INTEGER) AS since FROM submissions
      WHERE state = 'failed' AND (?1 IS NULL OR error_code = ?1) AND (?2 IS NULL OR reference = ?2)
      GROUP BY error_code, error_message, verify_type, reference ORDER BY count(*) DESC, error_code, reference LIMIT ?3";
 
@@ -22,6 +23,8 @@ pub struct FailedGroup {
     pub reference: Option<UntrustedText>,
     /// How many there are.
     pub count: i64,
+    /// When the first of them failed, in unix seconds.
+    pub since: Option<i64>,
 }
 
 impl Queue {

@@ -77,7 +77,7 @@ pub use rejected_write::RejectedWrite;
 pub use repair::{Repaired, Saved, repair};
 pub use restore_gap::RestoreGap;
 pub use run::{Control, Heartbeat, LastRun, Mode, Run};
-pub use schema::comparison::Flaw;
+pub use schema::comparison::{Flaw, ForeignTrigger};
 pub use session::Session;
 pub use status::{DaemonRow, ErrorCount, IncidentRow, MINUTES, Oldest, Situation, Status};
 pub use stored_cause::Parameters;

@@ -53,6 +53,7 @@ impl Queue {
     pub async fn gap(&mut self, marker: Option<i64>) -> Result<Option<RestoreGap>, QueueError> {
         let (newest, on_record) = self.requests_made().await?;
         Ok(match marker {
+            Some(made) if made > newest && !on_record => Some(RestoreGap::Emptied { made }),
             Some(made) if made > newest => Some(RestoreGap::Behind { newest, made }),
             _ if newest > 0 && !on_record => Some(RestoreGap::Emptied { made: newest }),
             None if newest > 0 || self.last_run().await?.is_some() => Some(RestoreGap::Unmarked { newest }),

@@ -74,8 +74,9 @@ pub(super) const FREQUENT_ERRORS: &str = "WITH RECURSIVE codes(code) AS (
 
 /// The largest groups of submissions with an error code, among so many of them, that share the server's words, the verify type
 /// and the reference. Words that differ only in the certificate's ID are the same.
-pub(super) const LARGEST_GROUPS: &str = "SELECT ?1 AS error_code, words AS error_message, verify_type, reference, count(*) AS count
-              FROM (SELECT replace(error_message, certificate_id, 'ID') AS words, verify_type, reference FROM submissions
+pub(super) const LARGEST_GROUPS: &str = "SELECT ?1 AS error_code, words AS error_message, verify_type, reference, count(*) AS count,
+               CAST(min(updated_at) AS INTEGER) AS since
+              FROM (SELECT replace(error_message, certificate_id, 'ID') AS words, verify_type, reference, updated_at FROM submissions
                      WHERE state = 'failed' AND error_code IS ?1 LIMIT ?2)
              GROUP BY words, verify_type, reference ORDER BY count(*) DESC, words, reference, verify_type LIMIT ?3";
 

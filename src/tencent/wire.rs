@@ -103,9 +103,11 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
 /// and escaped.
 #[must_use]
 pub fn outcome(kind: RequestKind, http_status: u16, body: &[u8]) -> Outcome {
-    let unknown = |unusable: String| match body.trim_ascii_start().first() {
-        Some(b'<') => format!("{unusable}. It is an HTML page: a proxy or a gateway answered in the API's place"),
-        Some(_) | None => unusable,
+    let is_page = body.trim_ascii_start().starts_with(b"<");
+    let unknown = |unusable: String| match (http_status, is_page) {
+        (HTTP_OK, false) => unusable,
+        (_, true) => format!("{unusable}. It is an HTML page: a proxy or a gateway answered in the API's place"),
+        (_, false) => format!("{unusable}: a proxy or a gateway answered in its place"),
     };
     reply(kind, http_status, body).unwrap_or_else(|unusable| Outcome::unknown(kind, unknown(unusable)))
 }

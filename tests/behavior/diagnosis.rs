@@ -134,7 +134,7 @@ async fn a_daemon_that_was_killed_is_told_from_one_that_was_stopped() {
     let (code, shown) = printed(&bench, &["status", "--exit-code"]).await;
     assert_eq!(code, Some(69), "{shown}");
     for part in
-        ["it ended unexpectedly\nwhy ", "\nsince ", "meanwhile    nothing is sent. 3 pending, 0 in flight or in doubt"]
+        ["its last run broke off\nwhy ", "\nsince ", "meanwhile    nothing is sent. 3 pending, 0 in flight or in doubt"]
     {
         assert!(shown.contains(part), "{part} in {shown}");
     }

@@ -66,7 +66,8 @@ async fn summarize(report: &mut Report, queue: &mut Queue, settings: &Settings) 
         report.line("", format!("its filesystem ({kind}) {UNSAFE_FILESYSTEM}"))?;
     }
     for trigger in queue.foreign_triggers().await? {
-        report.line("", format!("has a trigger that is not certcommit's: {trigger}"))?;
+        let drop = trigger.drop_command(path);
+        report.line("", format!("has a trigger that is not certcommit's: {trigger}. To drop it: {drop}"))?;
     }
     Ok(())
 }

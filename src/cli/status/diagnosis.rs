@@ -136,8 +136,12 @@ impl Diagnosis {
     /// What is wrong with the database, in one line.
     pub(super) fn damage(&self) -> Option<String> {
         let flaws = self.flaws.iter().map(ToString::to_string);
-        let gap = self.gap.iter().map(ToString::to_string);
-        let counts = self.status.miscounted.then(|| "the counts in state_counts are wrong".to_owned());
+        // A pause after a restore says the same.
+        let is_paused_for_it =
+            matches!(self.status.control.cause(), Some(Cause::Pause(cause)) if cause.is_of_restore());
+        let gap = self.gap.iter().filter(|_| !is_paused_for_it).map(ToString::to_string);
+        let counts =
+            self.status.miscounted.then(|| "the counts in state_counts are wrong; those below are not".to_owned());
         let damage: Vec<String> = flaws.chain(gap).chain(counts).collect();
         (!damage.is_empty()).then(|| damage.join("; "))
     }

@@ -77,6 +77,7 @@ pub(in crate::cli) const KEYS: &[(&str, &str, &str)] = &[
     ("errors[].groups[].verify_type", "text or null", "the verify_type,"),
     ("errors[].groups[].reference", "text or null", "and the reference."),
     ("errors[].groups[].count", "integer", "How many there are in this group."),
+    ("errors[].groups[].since", "integer or null", "When the first of them failed."),
 ];
 
 pub(super) fn to_json(diagnosis: &Diagnosis) -> Value {
@@ -124,7 +125,7 @@ pub(super) fn to_json(diagnosis: &Diagnosis) -> Value {
 
 fn group_to_json(group: &FailedGroup) -> Value {
     json!({ "message": group.error_message.as_deref(), "verify_type": group.verify_type.as_deref(),
-            "reference": group.reference.as_deref(), "count": group.count })
+            "reference": group.reference.as_deref(), "count": group.count, "since": group.since })
 }
 
 fn trouble_to_json(trouble: &Trouble) -> Value {
@@ -215,6 +216,7 @@ mod tests {
             verify_type: some.clone(),
             reference: some.clone(),
             count: 1,
+            since: Some(1),
         };
         let error = ErrorCount { code: some, count: 1, at_least: false, groups: vec![group] };
         status.errors = vec![error.clone(), ErrorCount { code: None, ..error }];
@@ -247,7 +249,9 @@ mod tests {
         // `nothing` shows which keys may be null.
         let may_be_null_in_lists = |key: &str| {
             key.starts_with("troubles[].")
-                || ["message", "verify_type", "reference"].iter().any(|name| key == format!("errors[].groups[].{name}"))
+                || ["message", "verify_type", "reference", "since"]
+                    .iter()
+                    .any(|name| key == format!("errors[].groups[].{name}"))
                 || key == "errors[].code"
         };
         let may_be_null = |key: &str| keys(&nothing).contains(&(key.to_owned(), "null")) || may_be_null_in_lists(key);

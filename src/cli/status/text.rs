@@ -117,7 +117,7 @@ fn headline(diagnosis: &Diagnosis) -> Line {
         }
         Condition::Starting => Line::new("STARTING", "holds the queue, but has written nothing yet"),
         Condition::Stopped => Line::new("NOT RUNNING", format!("{waiting}it shut down cleanly")).toned(alarm),
-        Condition::Died => Line::new("NOT RUNNING", format!("{waiting}it ended unexpectedly")).toned(Tone::Alarm),
+        Condition::Died => Line::new("NOT RUNNING", format!("{waiting}its last run broke off")).toned(Tone::Alarm),
         Condition::NeverRan => {
             Line::new("NOT RUNNING", format!("{waiting}no daemon has ever run on this queue")).toned(alarm)
         }
@@ -203,7 +203,11 @@ fn time_left(diagnosis: &Diagnosis) -> Option<Line> {
         format!("about {}, until {}", duration(left), at(diagnosis.now + left))
     };
     let doubtful = diagnosis.may_take_longer(left).map(|in_doubt| {
-        format!("; {} in doubt may take up to {}", grouped(in_doubt), duration(diagnosis.resend_after))
+        format!(
+            "; the {} in doubt up to {}, if they have no order",
+            grouped(in_doubt),
+            duration(diagnosis.resend_after)
+        )
     });
     Some(Line::new("time left", text + &doubtful.unwrap_or_default()))
 }
@@ -236,6 +240,7 @@ fn alike(error: &ErrorCount) -> Vec<String> {
             part(": ", &group.error_message),
             part("; verify_type ", &group.verify_type),
             part("; reference ", &group.reference),
+            group.since.map(|since| format!("; since {}", at(since))).unwrap_or_default(),
         ];
         format!("{}{} {code}{}", grouped(group.count), more(is_alone), shared.concat())
     });
@@ -251,8 +256,8 @@ fn retry(errors: &[ErrorCount]) -> Option<String> {
     let reference = reference.map(|reference| format!(" --reference {reference}")).unwrap_or_default();
     let types = VerifyType::ALL.map(VerifyType::as_str).join(", ");
     Some(format!(
-        "once the cause is removed: certcommit retry --error-code {code}{reference}. --dry-run shows what it would do; --verify-type \
-         corrects how the domains are validated ({types})"
+        "once the cause is removed: certcommit retry --error-code {code}{reference} --dry-run, and again without --dry-run. If they \
+         have to be validated in another way, with --verify-type TYPE ({types})"
     ))
 }
 

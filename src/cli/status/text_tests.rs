@@ -15,7 +15,7 @@ fn text(text: &str) -> UntrustedText {
 
 /// So many failed submissions that share nothing.
 fn group(count: i64) -> FailedGroup {
-    FailedGroup { error_code: None, error_message: None, verify_type: None, reference: None, count }
+    FailedGroup { error_code: None, error_message: None, verify_type: None, reference: None, count, since: None }
 }
 
 /// A running daemon, in the middle of a long queue.
@@ -114,9 +114,9 @@ oldest open  abcb1234, in doubt, enqueued 2 h 5 min ago; details: certcommit
 failed with  10,000+ FailedOperation.CertificateNotFound: no such certificate
              5 no code: failed after a readback, or by an operator
              once the cause is removed: certcommit retry --error-code
-             FailedOperation.CertificateNotFound. --dry-run shows what it would
-             do; --verify-type corrects how the domains are validated (DNS_AUTO,
-             DNS, FILE, DNS_PROXY, FILE_PROXY)";
+             FailedOperation.CertificateNotFound --dry-run, and again without
+             --dry-run. If they have to be validated in another way, with
+             --verify-type TYPE (DNS_AUTO, DNS, FILE, DNS_PROXY, FILE_PROXY)";
     assert_eq!(printed(&running()), expected);
 }
 
@@ -134,9 +134,9 @@ fn a_pause_says_why_and_what_to_do() {
 PAUSED       by hand; up for 3 h 12 min, process 4756
 why          an operator paused the queue: maintenance
 since        2023-11-14T22:00:00Z, for 13 min
-meanwhile    123456 pending, 3 in doubt: nothing is lost, and nothing is ordered
-             twice: what is pending waits unsent, and what is in doubt is read
-             back before it is sent again
+meanwhile    123456 pending, 12 in flight, 3 in doubt: nothing is lost, and
+             nothing is ordered twice: what is pending waits unsent, and what is
+             in doubt is read back before it is sent again
 do           once the operator's reason is over: certcommit resume";
     assert_eq!(top(&by_hand), expected);
     assert!(printed(&by_hand).contains("time left    unknown: nothing is sent; about 1 h 45 min of work"));
@@ -174,7 +174,7 @@ fn a_pause_by_a_fault_says_since_when_what_its_probes_found_and_when_the_next_co
     for line in [
         "since        2023-11-14T22:00:00Z, for 13 min",
         "probes       4 failed, the last 2 min ago; the next in 5 min",
-        "meanwhile    123456 pending, 3 in doubt: nothing is lost, and nothing is ordered",
+        "meanwhile    123456 pending, 12 in flight, 3 in doubt: nothing is lost, and",
     ] {
         assert!(lines.contains(line), "{line} in {lines}");
     }
@@ -208,15 +208,19 @@ fn what_keeps_a_daemon_from_working_is_named_with_its_remedy() {
 BLOCKED      alive, but can't work, process 4756
 why          process 4711 (sqlite3 queue.db) holds the write lock of /q/queue.db
 since        2023-11-14T22:13:17Z, for 3 s
-meanwhile    nothing is sent. The daemon keeps the results of its requests (12
-             in flight) in memory until it can write them, so don't kill it;
-             nothing is lost, and nothing is ordered twice
+meanwhile    nothing is sent. 12 are in flight: the daemon keeps their results
+             in memory until it can write them, so don't kill it. Nothing is
+             lost, and what has no result is read back before it is sent again
 do           let it commit or roll back its transaction, or end it: kill 4711.
              certcommit continues by itself";
     assert_eq!(top(&blocked), expected);
     assert_eq!(blocked.exit_code(), Code::Io);
     blocked.obstacle = Some(Arc::new(QueueError::DaemonFrozen(sqlite3)));
-    assert!(top(&blocked).contains("\ndo           let it continue: kill -CONT 4711."), "{}", top(&blocked));
+    assert!(
+        top(&blocked).contains("\ndo           let it continue, as root or as its user: kill -CONT 4711. Replies"),
+        "{}",
+        top(&blocked)
+    );
     blocked.alive = false;
     blocked.obstacle = Some(Arc::new(QueueError::NoSpace { directory: "/q".into(), free: 0 }));
     let lines = top(&blocked);
@@ -261,9 +265,9 @@ fn a_dead_daemon_is_an_alarm_while_submissions_wait() {
     let mut died = running();
     died.alive = false;
     let expected = "\
-NOT RUNNING  123,471 waiting to be submitted; it ended unexpectedly
+NOT RUNNING  123,471 waiting to be submitted; its last run broke off
 why          the last run did not record its end: it was killed, it crashed, or
-             an error of the database ended it
+             an error of the database ended it, which its log says
 since        2023-11-14T22:13:17Z, for 3 s
 meanwhile    nothing is sent. 123456 pending, 15 in flight or in doubt: nothing
              is lost, and the next run reads back what may have been ordered
@@ -324,7 +328,7 @@ fn the_time_left_includes_the_wait_for_due_times() {
 fn what_is_in_doubt_may_take_longer_than_the_rest() {
     let mut diagnosis = running();
     diagnosis.status.counts = [(State::Pending, 100), (State::InDoubt, 2)].into_iter().collect();
-    let expected = "time left    about 6 s, until 2023-11-14T22:13:26Z; 2 in doubt may take up to 10\n             min";
+    let expected = "time left    about 6 s, until 2023-11-14T22:13:26Z; the 2 in doubt up to 10 min,\n             if they have no order";
     assert!(printed(&diagnosis).contains(expected), "{}", printed(&diagnosis));
 }
 
@@ -369,8 +373,9 @@ fn damage_is_shown_right_below_the_headline() {
     diagnosis.status.miscounted = true;
     let expected = "\
 RUNNING      up for 3 h 12 min, process 4756
-damage       this database was emptied: 308 requests were made, and none of them
-             is on record; the counts in state_counts are wrong";
+damage       this database was deleted, emptied, or restored from an early copy:
+             308 requests were made, and none of them is on record; the counts
+             in state_counts are wrong; those below are not";
     assert_eq!(top(&diagnosis), expected);
     diagnosis.flaws = vec![Flaw::of("trigger", "submissions_moved")];
     let top = top(&diagnosis);

@@ -10,8 +10,10 @@ use crate::submission::State;
 const REMEDY_OF_UNKNOWN_CAUSE: &str = "remove the cause; then: certcommit resume";
 const START: &str = "systemctl start certcommit; or see: systemctl status certcommit";
 const RESTART: &str = "see why it ended: journalctl -u certcommit -n 50; then: systemctl start certcommit";
-const UNRECORDED_END: &str =
-    "the last run did not record its end: it was killed, it crashed, or an error of the database ended it";
+const NOTHING_RUNS: &str = "no daemon runs, and none could work. Nothing is lost, and what has no result is read back before it is sent \
+     again";
+const UNRECORDED_END: &str = "the last run did not record its end: it was killed, it crashed, or an error of the database ended it, \
+     which its log says";
 const HANGS: &str = "see what it logged last: journalctl -u certcommit -n 50. The database can be written, so the daemon hangs; to restart it \
      loses nothing: systemctl restart certcommit";
 
@@ -37,7 +39,7 @@ impl Diagnosis {
     pub(super) fn troubles(&self) -> Vec<Trouble> {
         let condition = self.condition();
         if !self.flaws.is_empty() {
-            return vec![Trouble::to_do(self.repair())];
+            return vec![self.altered()];
         }
         match condition {
             Condition::PausedByOperator
@@ -68,34 +70,48 @@ impl Diagnosis {
         let has_work = self.status.counts.open() > 0;
         (died || has_work).then(|| Trouble {
             why: died.then(|| UNRECORDED_END.to_owned()),
-            since: self.status.last_write_at.filter(|at| *at > 0).map(UnixMillis),
+            since: self.last_write(),
             meanwhile: has_work.then_some(meanwhile),
             todo: Some(if died { RESTART } else { START }.to_owned()),
             ..Trouble::default()
         })
     }
 
-    /// Restores the rules that are missing or altered.
-    fn repair(&self) -> &'static str {
-        if self.alive {
+    /// Rules are missing or altered: the line `damage` names them.
+    fn altered(&self) -> Trouble {
+        let todo = if self.alive {
             "stop the daemon; then, as its user: certcommit check --repair; then start it again"
         } else {
             "as the daemon's user: certcommit check --repair; then start the daemon"
+        };
+        let meanwhile = "nothing is sent until it is repaired. Nothing is lost, and what has no result is read back before it is sent \
+                         again. Keep the tool away that altered the schema";
+        Trouble {
+            code: Some("schema_altered".to_owned()),
+            since: self.last_write(),
+            meanwhile: Some(meanwhile.to_owned()),
+            todo: Some(todo.to_owned()),
+            ..Trouble::default()
         }
+    }
+
+    /// When the daemon last wrote.
+    fn last_write(&self) -> Option<UnixMillis> {
+        self.status.last_write_at.filter(|at| *at > 0).map(UnixMillis)
     }
 
     /// What keeps a daemon from working on the database.
     fn blocked(&self, obstacle: &QueueError) -> Trouble {
         let in_flight = self.status.counts.of(State::InFlight);
         let meanwhile = format!(
-            "nothing is sent. The daemon keeps the results of its requests ({in_flight} in flight) in memory until it can write them, so \
-             don't kill it; nothing is lost, and nothing is ordered twice"
+            "nothing is sent. {in_flight} are in flight: the daemon keeps their results in memory until it can write them, so don't kill \
+             it. Nothing is lost, and what has no result is read back before it is sent again"
         );
         Trouble {
             code: Some(obstacle.code().to_owned()),
             why: Some(obstacle.to_string()),
-            since: self.status.last_write_at.filter(|_| self.alive).map(UnixMillis),
-            meanwhile: Some(meanwhile).filter(|_| self.alive),
+            since: self.last_write(),
+            meanwhile: Some(if self.alive { meanwhile } else { NOTHING_RUNS.to_owned() }),
             todo: obstacle.remedy().map(|remedy| remedy.into_owned()),
             probes: None,
         }
@@ -140,8 +156,12 @@ impl Diagnosis {
     fn consequence(&self, cause: &Cause) -> Option<String> {
         match cause {
             Cause::Pause(cause) => {
-                let [pending, in_doubt] = [State::Pending, State::InDoubt].map(|state| self.status.counts.of(state));
-                Some(format!("{pending} pending, {in_doubt} in doubt: {}", cause.consequence()))
+                let count = |state: State| Some((state, self.status.counts.of(state))).filter(|(_, count)| *count > 0);
+                let counts = [State::Pending, State::InFlight, State::InDoubt].into_iter().filter_map(count);
+                let counts = counts.map(|(state, count)| format!("{count} {}", state.as_str().replace('_', " ")));
+                let counts = counts.collect::<Vec<_>>().join(", ");
+                let before = if counts.is_empty() { String::new() } else { format!("{counts}: ") };
+                Some(before + cause.consequence())
             }
             Cause::Row(_) | Cause::Database(_) => None,
         }

@@ -13,9 +13,34 @@ use super::objects::{Object, ROWS, Schema};
 use super::tokens::{Part, definition, tokens};
 use crate::queue::connection::Queue;
 use crate::queue::error::QueueError;
+use crate::queue::paths::shell_quoted;
 use crate::queue::untrusted_text::UntrustedText;
 
 const WHAT: &str = "comparing the schema";
+
+/// A trigger that somebody added to a table of the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignTrigger {
+    /// Its name.
+    pub name: String,
+    /// The table.
+    pub table: String,
+}
+
+impl ForeignTrigger {
+    /// The command that removes it from the database at this path.
+    #[must_use]
+    pub fn drop_command(&self, database: &Path) -> String {
+        let statement = format!("DROP TRIGGER \"{}\"", self.name.replace('"', "\"\""));
+        format!("sqlite3 {} {}", shell_quoted(database), shell_quoted(Path::new(&statement)))
+    }
+}
+
+impl fmt::Display for ForeignTrigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.name, self.table)
+    }
+}
 
 /// A part of the schema that is not as certcommit created it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,14 +155,15 @@ impl Queue {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn foreign_triggers(&mut self) -> Result<Vec<String>, QueueError> {
+    pub async fn foreign_triggers(&mut self) -> Result<Vec<ForeignTrigger>, QueueError> {
         let applied = applied(&mut self.connection).await.map_err(QueueError::of(WHAT))?;
         let expected = Schema::made_by(&MIGRATIONS, &applied).await?;
         let found = Schema::of(&mut self.connection).await?;
         let foreign = found
             .all("trigger")
             .filter(|trigger| expected.has_table(&trigger.table) && expected.find(trigger).is_none());
-        Ok(foreign.map(|trigger| format!("{} on {}", trigger.name, trigger.table)).collect())
+        let name = |trigger: &Object| ForeignTrigger { name: trigger.name.clone(), table: trigger.table.clone() };
+        Ok(foreign.map(name).collect())
     }
 
     /// From now on, the schema has to be intact: each batch compares it again if it changed.

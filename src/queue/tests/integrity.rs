@@ -126,7 +126,7 @@ async fn rows_that_break_the_rules_are_found() {
         ),
         (
             "DROP TRIGGER requests_delete_rules; DELETE FROM requests",
-            "this database was emptied: 2 requests were made, and none of them is on record",
+            "this database was deleted, emptied, or restored from an early copy: 2 requests were made, and none of them is on record",
         ),
     ];
     for (statement, finding) in cases {

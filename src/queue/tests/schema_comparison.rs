@@ -1,5 +1,7 @@
 //! Comparing the schema with the one that certcommit created.
 
+use std::path::Path;
+
 use super::*;
 
 /// What a tool does that rewrites a table: it keeps the rows, perhaps the constraints, and never the triggers.
@@ -39,7 +41,10 @@ async fn a_schema_is_intact_whatever_others_add_to_it() {
         site.sql(addition).await;
         assert_eq!(flaws(&mut site).await, [""; 0], "{addition}");
     }
-    assert_eq!(site.queue.foreign_triggers().await.unwrap(), ["audit on submissions"]);
+    let triggers = site.queue.foreign_triggers().await.unwrap();
+    assert_eq!(triggers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["audit on submissions"]);
+    let drop = triggers[0].drop_command(Path::new("/queue.db"));
+    assert_eq!(drop, r#"sqlite3 /queue.db 'DROP TRIGGER "audit"'"#);
 }
 
 #[tokio::test]

@@ -178,7 +178,10 @@ async fn submissions_that_cannot_change_state_are_listed_and_the_others_change_s
     assert_eq!(code, Some(1));
     assert!(printed.starts_with("1 canceled; ") && printed.ends_with(SENT), "{printed}");
     let (code, printed, _) = run(bench.command(&["retry", "a", "sent", "a"])).await;
-    assert_eq!((code, printed), (Some(1), format!("1 pending again, due now{SENT}")));
+    assert_eq!(
+        (code, printed),
+        (Some(1), format!("1 pending again, due now; what was sent before is read back first{SENT}"))
+    );
     let (code, printed, _) = run(bench.command(&["verify", "a", "a"])).await;
     let (first, rest) = printed.split_once('\n').unwrap();
     assert_eq!((code, first), (Some(0), "1 will be read back before anything is sent"));

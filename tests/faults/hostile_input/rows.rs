@@ -150,9 +150,10 @@ async fn a_row_that_a_trigger_keeps_from_moving_is_reported_once_and_others_are_
 async fn nonsense_in_the_daemons_own_row_is_overwritten() {
     let bench = Bench::new().await;
     bench.enqueue(&["abcd"]).await;
-    let nonsense = "UPDATE daemon SET pid = 'x', version = x'ff1b', started_at = 'then', heartbeat_at = x'00',
-                           mode = char(27) || '[2J', why = CAST(x'ff0a' AS TEXT), pace = 'fast'";
+    let nonsense = "UPDATE daemon SET pid = 'x', version = x'ff1b', started_at = 'then', mode = char(27) || '[2J',
+                           why = CAST(x'ff0a' AS TEXT), pace = 'fast'";
     bench.sql(nonsense).await;
+    bench.sql("UPDATE daemon SET heartbeat_at = x'00'").await;
     show_queue(&bench, &["abcd"]).await;
     let mut daemon = bench.start().await;
     daemon.until_count(State::Submitted, 1).await;
