@@ -63,7 +63,19 @@ fn obstacles() -> Vec<(QueueError, &'static str)> {
         (QueueError::Locked { path: path(), holder: Some(process("sqlite3 queue.db")), last_write: None }, by_itself),
         (QueueError::DaemonFrozen(process("certcommit run")), "`status` says RUNNING"),
         (QueueError::ReadOnlyFilesystem { path: path(), only_here: false }, by_itself),
+        (QueueError::ReadOnly("writing a batch"), by_itself),
         (QueueError::Io(fault()), by_itself),
+        (
+            QueueError::Corrupt { path: path(), detail: "database disk image is malformed".to_owned() },
+            "`certcommit check --integrity` ends with 0, and after the start, `status` says RUNNING or PAUSED",
+        ),
+        (
+            QueueError::DepartureMarker {
+                path: "/run/certcommit/departures".into(),
+                error: std::io::ErrorKind::StorageFull.into(),
+            },
+            after_a_start,
+        ),
         (
             QueueError::Altered { path: path(), flaws },
             "`certcommit check` ends with 0, and after the start, `status` says RUNNING",
