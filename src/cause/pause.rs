@@ -231,12 +231,13 @@ impl PauseCause {
             }
             Self::OutcomesUnknown { .. } => {
                 return format!(
-                    "look at the network and at Tencent Cloud's status page; what is in doubt is read back; {PROBES_GO_ON}"
+                    "look at the network, the proxy (certcommit check --online) and Tencent Cloud's status page; what is in doubt is read \
+                     back; {PROBES_GO_ON}"
                 );
             }
             Self::WritesRejected { .. } => {
                 "drop or correct the trigger that has this sentence: certcommit check names triggers that others added, with the \
-                 command that drops each. What is refused is kept, and tried again every 10 s. To stop sending, use certcommit pause"
+                 command that drops each. The daemon may run meanwhile. What is refused is kept, and tried again every 10 s"
             }
             Self::ReadbackDenied { .. } => {
                 "grant these keys ssl:DescribeCertificate; then: certcommit resume. Until then, submissions that have to be read \
@@ -387,7 +388,7 @@ impl fmt::Display for PauseCause {
                     (0, submissions) => write!(f, "{submissions} submissions that are due")?,
                     _ => write!(f, "{results} results of requests and {submissions} submissions that are due")?,
                 }
-                write!(f, ": {rule}")
+                write!(f, ", and says: \"{rule}\"")
             }
             Self::ReadbackDenied { error } => {
                 write!(f, "readback is paused: several reads in succession were denied: {error}")

@@ -341,9 +341,9 @@ impl QueueError {
             Self::ReadOnlyFilesystem { path, .. } => {
                 let mount = format!("findmnt -T {}", shell_quoted(directory_of(path)));
                 let remedy = format!(
-                    "find out why (dmesg shows failed disks), and make it writable; its mount point: {mount}. If it has to be \
-                     unmounted, stop the daemon first: the log has the results that it can't write, and the next run reads those \
-                     certificates back"
+                    "find out why (dmesg shows failed disks); its mount point: {mount}. After an error of the disk, don't just remount \
+                     it: stop the daemon and wait for its end (35 s at most), unmount it, check it with fsck, mount it, and start the \
+                     daemon. The log has the results that can't be written, and the next run reads those certificates back"
                 );
                 ("read_only_filesystem", remedy.into())
             }

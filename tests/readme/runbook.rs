@@ -111,6 +111,13 @@ fn pause_entry(cause: &PauseCause) -> String {
 
 /// What to do; where that depends on the source of the keys, for each source.
 fn remedies(cause: &PauseCause) -> Vec<(&'static str, String)> {
+    if let PauseCause::ReadbackFailing { why, .. } = cause {
+        let without_id = PauseCause::ReadbackFailing { why: why.clone(), request_id: None };
+        return vec![
+            ("Do, if there is a RequestId:", sentence(&cause.remedy())),
+            ("Do, if there is none:", sentence(&without_id.remedy())),
+        ];
+    }
     let PauseCause::CredentialsRejected { error, .. } = cause else { return vec![("Do:", sentence(&cause.remedy()))] };
     let sources = [
         ("Do, if the keys are in a file:", KeySource::File { path: "/etc/certcommit/keys".into() }),

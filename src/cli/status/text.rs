@@ -91,7 +91,14 @@ fn headline(diagnosis: &Diagnosis) -> Line {
     let since = row.started_at.map_or(String::new(), |started| format!(" for {}", duration(diagnosis.now - started)));
     let process = row.pid.map_or(String::new(), |pid| format!(", process {pid}"));
     let open = diagnosis.status.counts.open();
-    let waiting = if open > 0 { format!("{} waiting to be submitted; ", grouped(open)) } else { String::new() };
+    let pending = diagnosis.status.counts.of(State::Pending);
+    let waiting = match (pending, open - pending) {
+        (0, 0) => String::new(),
+        (pending, 0) => format!("{} waiting to be submitted; ", grouped(pending)),
+        (pending, others) => {
+            format!("{} waiting to be submitted, {} perhaps ordered; ", grouped(pending), grouped(others))
+        }
+    };
     let alarm = if open > 0 { Tone::Alarm } else { Tone::Plain };
     match diagnosis.condition() {
         Condition::Running => Line::new("RUNNING", format!("up{since}{process}")).toned(Tone::Good),
@@ -117,7 +124,9 @@ fn headline(diagnosis: &Diagnosis) -> Line {
         }
         Condition::Starting => Line::new("STARTING", "holds the queue, but has written nothing yet"),
         Condition::Stopped => Line::new("NOT RUNNING", format!("{waiting}it shut down cleanly")).toned(alarm),
-        Condition::Died => Line::new("NOT RUNNING", format!("{waiting}its last run broke off")).toned(Tone::Alarm),
+        Condition::Died => {
+            Line::new("NOT RUNNING", format!("{waiting}its last run did not record its end")).toned(Tone::Alarm)
+        }
         Condition::NeverRan => {
             Line::new("NOT RUNNING", format!("{waiting}no daemon has ever run on this queue")).toned(alarm)
         }

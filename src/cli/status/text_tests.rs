@@ -209,8 +209,9 @@ BLOCKED      alive, but can't work, process 4756
 why          process 4711 (sqlite3 queue.db) holds the write lock of /q/queue.db
 since        2023-11-14T22:13:17Z, for 3 s
 meanwhile    nothing is sent. 12 are in flight: the daemon keeps their results
-             in memory until it can write them, so don't kill it. Nothing is
-             lost, and what has no result is read back before it is sent again
+             in memory until it can write them, so don't kill it; systemctl stop
+             is safe. Nothing is lost, and what has no result is read back
+             before it is sent again
 do           let it commit or roll back its transaction, or end it: kill 4711.
              certcommit continues by itself";
     assert_eq!(top(&blocked), expected);
@@ -265,13 +266,14 @@ fn a_dead_daemon_is_an_alarm_while_submissions_wait() {
     let mut died = running();
     died.alive = false;
     let expected = "\
-NOT RUNNING  123,471 waiting to be submitted; its last run broke off
+NOT RUNNING  123,456 waiting to be submitted, 15 perhaps ordered; its last run
+             did not record its end
 why          the last run did not record its end: it was killed, it crashed, or
-             an error of the database ended it, which its log says
+             it could not write, which its log says
 since        2023-11-14T22:13:17Z, for 3 s
-meanwhile    nothing is sent. 123456 pending, 15 in flight or in doubt: nothing
-             is lost, and the next run reads back what may have been ordered
-             before it sends it again
+meanwhile    nothing is sent. 123456 pending, 15 perhaps ordered (results that
+             came are in the log): nothing is lost, and the next run reads back
+             what may have been ordered before it sends it again
 do           see why it ended: journalctl -u certcommit -n 50; then: systemctl
              start certcommit";
     assert_eq!(top(&died), expected);
@@ -280,7 +282,7 @@ do           see why it ended: journalctl -u certcommit -n 50; then: systemctl
     let mut ended = died.clone();
     ended.status.daemon.mode = text("stopped");
     let top_of_ended = top(&ended);
-    assert!(top_of_ended.contains("submitted; it shut down cleanly\nsince "), "{top_of_ended}");
+    assert!(top_of_ended.contains("it shut down\n             cleanly\nsince "), "{top_of_ended}");
     assert!(top_of_ended.contains("\ndo           systemctl start"), "{top_of_ended}");
     ended.status.counts = Counts::default();
     ended.status.next_due = None;
@@ -290,7 +292,7 @@ do           see why it ended: journalctl -u certcommit -n 50; then: systemctl
     let mut new = died;
     new.status.daemon = DaemonRow { mode: text("stopped"), ..DaemonRow::default() };
     assert!(
-        top(&new).starts_with("NOT RUNNING  123,471 waiting to be submitted; no daemon has ever run"),
+        top(&new).starts_with("NOT RUNNING  123,456 waiting to be submitted, 15 perhaps ordered; no daemon"),
         "{}",
         top(&new)
     );
@@ -397,7 +399,7 @@ fn a_read_only_mount_is_shown_unless_a_daemon_works_despite_it() {
     diagnosis.alive = false;
     let output = printed(&diagnosis);
     assert!(output.contains("why          /q/queue.db is on a filesystem that is mounted read-only"), "{output}");
-    assert!(output.contains("do           find out why (dmesg shows failed disks), and make"), "{output}");
+    assert!(output.contains("do           find out why (dmesg shows failed disks); its mount"), "{output}");
 }
 
 #[test]

@@ -10,10 +10,8 @@ use crate::submission::State;
 const REMEDY_OF_UNKNOWN_CAUSE: &str = "remove the cause; then: certcommit resume";
 const START: &str = "systemctl start certcommit; or see: systemctl status certcommit";
 const RESTART: &str = "see why it ended: journalctl -u certcommit -n 50; then: systemctl start certcommit";
-const NOTHING_RUNS: &str = "no daemon runs, and none could work. Nothing is lost, and what has no result is read back before it is sent \
-     again";
-const UNRECORDED_END: &str = "the last run did not record its end: it was killed, it crashed, or an error of the database ended it, \
-     which its log says";
+const UNRECORDED_END: &str = "the last run did not record its end: it was killed, it crashed, or it could not write, which its log \
+     says";
 const HANGS: &str = "see what it logged last: journalctl -u certcommit -n 50. The database can be written, so the daemon hangs; to restart it \
      loses nothing: systemctl restart certcommit";
 
@@ -59,22 +57,31 @@ impl Diagnosis {
 
     /// No daemon runs, although there is work, or although the last one should still run.
     fn not_running(&self, condition: Condition) -> Option<Trouble> {
-        let [pending, in_flight, in_doubt] =
-            [State::Pending, State::InFlight, State::InDoubt].map(|state| self.status.counts.of(state));
-        let meanwhile = format!(
-            "nothing is sent. {pending} pending, {} in flight or in doubt: nothing is lost, and the next run reads back what may have \
-             been ordered before it sends it again",
-            in_flight + in_doubt
-        );
         let died = condition == Condition::Died;
         let has_work = self.status.counts.open() > 0;
         (died || has_work).then(|| Trouble {
             why: died.then(|| UNRECORDED_END.to_owned()),
             since: self.last_write(),
-            meanwhile: has_work.then_some(meanwhile),
+            meanwhile: has_work.then(|| self.without_a_daemon()),
             todo: Some(if died { RESTART } else { START }.to_owned()),
             ..Trouble::default()
         })
+    }
+
+    /// What it means for the certificates that no daemon runs.
+    fn without_a_daemon(&self) -> String {
+        let [pending, in_flight, in_doubt] =
+            [State::Pending, State::InFlight, State::InDoubt].map(|state| self.status.counts.of(state));
+        let others = in_flight + in_doubt;
+        let perhaps = if others == 0 {
+            String::new()
+        } else {
+            format!(", {others} perhaps ordered (results that came are in the log)")
+        };
+        format!(
+            "nothing is sent. {pending} pending{perhaps}: nothing is lost, and the next run reads back what may have been ordered before \
+             it sends it again"
+        )
     }
 
     /// Rules are missing or altered: the line `damage` names them.
@@ -105,13 +112,13 @@ impl Diagnosis {
         let in_flight = self.status.counts.of(State::InFlight);
         let meanwhile = format!(
             "nothing is sent. {in_flight} are in flight: the daemon keeps their results in memory until it can write them, so don't kill \
-             it. Nothing is lost, and what has no result is read back before it is sent again"
+             it; systemctl stop is safe. Nothing is lost, and what has no result is read back before it is sent again"
         );
         Trouble {
             code: Some(obstacle.code().to_owned()),
             why: Some(obstacle.to_string()),
             since: self.last_write(),
-            meanwhile: Some(if self.alive { meanwhile } else { NOTHING_RUNS.to_owned() }),
+            meanwhile: Some(if self.alive { meanwhile } else { self.without_a_daemon() }),
             todo: obstacle.remedy().map(|remedy| remedy.into_owned()),
             probes: None,
         }
