@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Cause;
-use crate::clock::{UnixMillis, rough};
+use crate::clock::UnixMillis;
 
 /// A cause that stops commits, readbacks or everything, and its course.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +38,6 @@ impl Incident {
     #[must_use]
     pub fn is_of_readback(&self) -> bool {
         matches!(&self.cause, Cause::Pause(cause) if cause.is_of_readback())
-    }
-
-    /// How long it has lasted, with its beginning: `12 min 3 s, since 2026-11-28T09:41:07Z`.
-    #[must_use]
-    pub fn age(&self, now: UnixMillis) -> Option<String> {
-        self.since.map(|since| format!("{}, since {since}", rough(now.since(since))))
     }
 }
 
@@ -87,7 +81,6 @@ mod tests {
         let unreachable = PauseCause::ApiUnreachable { why: "refused".into() };
         let incident = Incident::new(unreachable, at(0));
         assert_eq!(incident.to_string(), "the API can't be reached: refused; since 2025-11-24T16:00:00Z");
-        assert_eq!(incident.age(at(12).unwrap()).unwrap(), "12 min 0 s, since 2025-11-24T16:00:00Z");
         for (failed, last, next, expected) in [
             (0, None, at(1), "no probe yet; the next at 2025-11-24T16:01:00Z"),
             (1, at(1), at(3), "1 probe failed, at 2025-11-24T16:01:00Z; the next at 2025-11-24T16:03:00Z"),

@@ -255,9 +255,7 @@ impl PauseCause {
         };
         remedy.to_owned()
     }
-}
 
-impl PauseCause {
     /// Whether the database may have been restored.
     #[must_use]
     pub fn is_of_restore(&self) -> bool {

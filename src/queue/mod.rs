@@ -79,7 +79,7 @@ pub use restore_gap::RestoreGap;
 pub use run::{Control, Heartbeat, LastRun, Mode, Run};
 pub use schema::comparison::{Flaw, ForeignTrigger};
 pub use session::Session;
-pub use status::{DaemonRow, ErrorCount, IncidentRow, MINUTES, Oldest, Situation, Status};
+pub use status::{DaemonRow, ErrorCount, IncidentRow, MINUTES, Oldest, Situation, Status, besides};
 pub use stored_cause::Parameters;
 pub use untrusted_text::UntrustedText;
 

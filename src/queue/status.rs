@@ -207,6 +207,12 @@ pub struct IncidentRow {
     pub next_probe_at: Option<i64>,
 }
 
+/// The incidents besides the pause that operators ask for, which the daemon reports too.
+pub fn besides<'a>(control: &Control, incidents: &'a [IncidentRow]) -> impl Iterator<Item = &'a IncidentRow> {
+    let own = control.cause().map(|cause| cause.code());
+    incidents.iter().filter(move |row| own != Some(row.code.as_str()))
+}
+
 impl IncidentRow {
     /// The cause, if this version knows it.
     #[must_use]

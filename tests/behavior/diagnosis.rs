@@ -91,6 +91,17 @@ async fn a_daemon_that_has_written_nothing_for_too_long_fails_the_check() {
 }
 
 #[tokio::test]
+async fn a_daemon_of_an_older_version_that_still_runs_after_an_upgrade_passes_the_check() {
+    let bench = Bench::new().await;
+    bench.enqueue(&ids(1)).await;
+    let lock = DaemonLock::acquire(bench.path("queue.db").as_path()).await.unwrap();
+    bench.sql("DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)").await;
+    let (code, checked) = printed(&bench, &["check"]).await;
+    assert!(code == Some(0) && checked.contains("knows schema"), "{checked}");
+    drop(lock);
+}
+
+#[tokio::test]
 async fn a_pause_says_since_when_how_many_probes_failed_and_when_the_next_comes() {
     let (bench, _) = busy_ca(12).await;
     let mut daemon = bench.spawn(&["run"]);

@@ -2,18 +2,13 @@
 //! asked to repair.
 
 use super::report::Report;
-use crate::cause::{Cause, PauseCause};
 use crate::cli::exit::{Code, Failure};
 use crate::clock;
 use crate::config::Settings;
-use crate::queue::{
-    IncidentRow, Opening, Queue, QueueError, RestoreMarker, SALVAGE, Saved, Situation, daemon_lives, obstacle, repair,
-};
+use crate::queue::{Opening, Queue, QueueError, RestoreMarker, SALVAGE, Saved, daemon_lives, obstacle, repair};
 use crate::submission::State;
 
 const REPAIR: &str = "If rules are missing or altered, stop the daemon and run: certcommit check --repair";
-const HANGS: &str =
-    "the daemon hangs: it is alive, and has written nothing for too long; what to do: certcommit status";
 const UNSAFE_FILESYSTEM: &str =
     "is served by another program or by the virtual machine's host: locks are safe only if the server enforces them";
 
@@ -70,31 +65,6 @@ async fn summarize(report: &mut Report, queue: &mut Queue, settings: &Settings) 
         report.line("", format!("has a trigger that is not certcommit's: {trigger}. To drop it: {drop}"))?;
     }
     Ok(())
-}
-
-/// Reports what keeps a daemon that runs from working: a pause, or that it hangs. An operator's pause is no failure.
-pub(super) async fn check_daemon(report: &mut Report, settings: &Settings) -> Result<(), Failure> {
-    if !daemon_lives(&settings.database.path)? {
-        return Ok(());
-    }
-    let situation = Queue::open(&settings.database, Opening::Looking).await?.situation().await?;
-    let Situation { control, daemon, incidents } = situation;
-    if daemon.is_silent(clock::now().unix.seconds()) {
-        return Err(Failure::new(Code::Unavailable, HANGS));
-    }
-    let by_control = control.incident();
-    let code = by_control.as_ref().map(|incident| incident.cause.code());
-    let by_fault: Vec<&IncidentRow> = incidents.iter().filter(|row| code != Some(row.code.as_str())).collect();
-    let faults =
-        by_fault.iter().map(|row| row.incident().map_or_else(|| row.why.to_string(), |incident| incident.to_string()));
-    for incident in by_control.iter().map(ToString::to_string).chain(faults) {
-        report.line("daemon", format!("is paused: {incident}"))?;
-    }
-    let by_operator = matches!(control.cause(), Some(Cause::Pause(PauseCause::ByOperator { .. })));
-    if by_fault.is_empty() && (by_operator || by_control.is_none()) {
-        return Ok(());
-    }
-    Err(Failure::new(Code::Unavailable, "the daemon is paused; what to do: certcommit status"))
 }
 
 /// Reports what the daemon handles itself when it starts, by pausing or by recounting.

@@ -1,5 +1,6 @@
 //! `certcommit check`.
 
+mod daemon;
 mod database;
 mod report;
 
@@ -66,7 +67,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     if arguments.online {
         check_api(&mut report, &client, &found).await?;
     }
-    database::check_daemon(&mut report, settings).await.map(|()| Code::Done)
+    daemon::check(&mut report, settings).await.map(|()| Code::Done)
 }
 
 /// The public half of the credentials, and their source.

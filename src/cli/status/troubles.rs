@@ -3,7 +3,7 @@
 use super::diagnosis::{Condition, Diagnosis};
 use crate::cause::{Cause, Probes};
 use crate::clock::UnixMillis;
-use crate::queue::{IncidentRow, QueueError};
+use crate::queue::{IncidentRow, QueueError, besides};
 use crate::submission::State;
 
 /// For a cause that the daemon knows, but this version doesn't.
@@ -141,8 +141,7 @@ impl Diagnosis {
                 todo: Some(todo),
             }
         });
-        let is_control = |row: &&IncidentRow| control.cause().is_some_and(|cause| cause.code() == row.code.as_str());
-        let reported = self.status.incidents.iter().filter(|row| !is_control(row)).map(|row| self.reported(row));
+        let reported = besides(control, &self.status.incidents).map(|row| self.reported(row));
         by_control.into_iter().chain(reported).collect()
     }
 
