@@ -33,8 +33,8 @@ pub struct Enqueued {
     pub new: u64,
     /// Submissions that were already in the queue; they stay as they are.
     pub known: u64,
-    /// Submissions that a rule rejected, with the rule's sentence.
-    pub refused: Vec<(CertificateId, String)>,
+    /// The places of submissions that a rule rejected, from 0, with the rule's sentence.
+    pub refused: Vec<(usize, String)>,
 }
 
 /// Which submissions to change.
@@ -78,15 +78,18 @@ impl Queue {
     ///
     /// # Errors
     /// When the database fails; then nothing is enqueued.
-    pub async fn enqueue(&mut self, submissions: &[NewSubmission]) -> Result<Enqueued, QueueError> {
+    pub async fn enqueue<'a>(
+        &mut self,
+        submissions: impl IntoIterator<Item = &'a NewSubmission>,
+    ) -> Result<Enqueued, QueueError> {
         self.write("enqueueing", async |connection| {
             let mut enqueued = Enqueued::default();
-            for submission in submissions {
+            for (place, submission) in submissions.into_iter().enumerate() {
                 match insert(connection, submission).await {
                     Ok(0) => enqueued.known += 1,
                     Ok(_) => enqueued.new += 1,
                     Err(QueueError::Refused(sentence)) => {
-                        enqueued.refused.push((submission.certificate_id.clone(), sentence));
+                        enqueued.refused.push((place, sentence));
                     }
                     Err(error) => return Err(error),
                 }
@@ -191,7 +194,7 @@ impl Queue {
     }
 }
 
-async fn insert(connection: &mut SqliteConnection, submission: &NewSubmission) -> Result<u64, QueueError> {
+pub(super) async fn insert(connection: &mut SqliteConnection, submission: &NewSubmission) -> Result<u64, QueueError> {
     let inserted = sqlx::query(
         "INSERT OR IGNORE INTO submissions (certificate_id, verify_type, priority, reference, due_at)
          VALUES (?, ?, ?, ?, coalesce(?, CAST(strftime('%s', 'now') AS INTEGER)))",

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
 
 use super::error::QueueError;
 use super::files::file_identity::FileIdentity;
@@ -85,10 +85,15 @@ impl Queue {
         what: &'static str,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, QueueError>,
     ) -> Result<T, QueueError> {
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(QueueError::of(what))?;
+        let mut transaction = self.begin_writing(what).await?;
         let written = work(&mut transaction).await?;
         transaction.commit().await.map_err(QueueError::of(what))?;
         Ok(written)
+    }
+
+    /// A transaction that holds the write lock.
+    pub(super) async fn begin_writing(&mut self, what: &'static str) -> Result<Transaction<'_, Sqlite>, QueueError> {
+        self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(QueueError::of(what))
     }
 
     /// The version of SQLite that is linked in.

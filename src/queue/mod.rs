@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | a queue as a whole | `open`, `repair`, `backup`, `integrity`, `application_id`, `connection` |
 //! | the daemon's work | `session`, `batch`, `recover`, `partial_results`, `claim`, `due_order`, `recorded_evidence`, `postpone`, `complete`, `write_mode`, `savepoint`, `prune`, `clock_step`, `snapshot`, `run` |
-//! | what operators do and see | `admin`, `status`, `history`, `failures`, `examination`, `restore_gap`, `state_counts`, `counts`, `stored_cause`, `untrusted_text` |
+//! | what operators do and see | `staging`, `admin`, `status`, `history`, `failures`, `examination`, `restore_gap`, `state_counts`, `counts`, `stored_cause`, `untrusted_text` |
 //! | the schema | `schema/`: `rebuild`, `comparison`, `objects`, `tokens`, `migrations` |
 //! | files | `paths`, and `files/`: `wal_watcher`, `write_lock`, `space`, `daemon_lock`, `process`, `departure_marker`, `restore_marker`, `file_identity`, `shared_file`, `location`, `permission`, `filesystem` |
 //! | errors | `result_code`, `error`, `rejected_write` |
@@ -45,6 +45,7 @@ mod savepoint;
 mod schema;
 mod session;
 mod snapshot;
+mod staging;
 mod state_counts;
 mod status;
 mod stored_cause;
@@ -79,6 +80,7 @@ pub use restore_gap::RestoreGap;
 pub use run::{Control, Heartbeat, LastRun, Mode, Run};
 pub use schema::comparison::{Flaw, ForeignTrigger};
 pub use session::Session;
+pub use staging::{Staged, Staging};
 pub use status::{DaemonRow, ErrorCount, IncidentRow, MINUTES, Oldest, Situation, Status, besides};
 pub use stored_cause::Parameters;
 pub use untrusted_text::UntrustedText;

@@ -29,8 +29,8 @@ async fn enqueueing_counts_what_was_new_known_and_refused() {
     let batch = ["known", "one", "placed", "two", "familiar", "three"].map(new);
     let enqueued = site.queue.enqueue(&batch).await.unwrap();
     assert_eq!((enqueued.new, enqueued.known), (3, 2));
-    let [(refused, sentence)] = <[(CertificateId, String); 1]>::try_from(enqueued.refused).unwrap();
-    assert_eq!(refused, id("placed"));
+    let [(place, sentence)] = <[(usize, String); 1]>::try_from(enqueued.refused).unwrap();
+    assert_eq!(place, 2, "placed");
     assert!(sentence.contains("its order is placed"), "{sentence}");
 }
 
