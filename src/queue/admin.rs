@@ -11,32 +11,6 @@ use super::run::{pause, resume};
 use crate::cause::{Cause, RowCause};
 use crate::submission::{CertificateId, State, VerifyType};
 
-/// A submission to enqueue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewSubmission {
-    /// The certificate.
-    pub certificate_id: CertificateId,
-    /// How its domain is to be validated.
-    pub verify_type: Option<VerifyType>,
-    /// 0 to 3; higher goes first.
-    pub priority: u8,
-    /// Not before, in unix seconds; now if left out.
-    pub due_at: Option<i64>,
-    /// The caller's own key.
-    pub reference: Option<String>,
-}
-
-/// The result of enqueueing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Enqueued {
-    /// Submissions that are new.
-    pub new: u64,
-    /// Submissions that were already in the queue; they stay as they are.
-    pub known: u64,
-    /// The places of submissions that a rule rejected, from 0, with the rule's sentence.
-    pub refused: Vec<(usize, String)>,
-}
-
 /// Which submissions to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
@@ -74,31 +48,6 @@ pub enum Resolution {
 }
 
 impl Queue {
-    /// Enqueues in one transaction. Submissions that are already in the queue stay as they are.
-    ///
-    /// # Errors
-    /// When the database fails; then nothing is enqueued.
-    pub async fn enqueue<'a>(
-        &mut self,
-        submissions: impl IntoIterator<Item = &'a NewSubmission>,
-    ) -> Result<Enqueued, QueueError> {
-        self.write("enqueueing", async |connection| {
-            let mut enqueued = Enqueued::default();
-            for (place, submission) in submissions.into_iter().enumerate() {
-                match insert(connection, submission).await {
-                    Ok(0) => enqueued.known += 1,
-                    Ok(_) => enqueued.new += 1,
-                    Err(QueueError::Refused(sentence)) => {
-                        enqueued.refused.push((place, sentence));
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(enqueued)
-        })
-        .await
-    }
-
     /// Moves the selected submissions that are in one of the states `from` to another.
     ///
     /// # Errors
@@ -192,22 +141,6 @@ impl Queue {
         })
         .await
     }
-}
-
-pub(super) async fn insert(connection: &mut SqliteConnection, submission: &NewSubmission) -> Result<u64, QueueError> {
-    let inserted = sqlx::query(
-        "INSERT OR IGNORE INTO submissions (certificate_id, verify_type, priority, reference, due_at)
-         VALUES (?, ?, ?, ?, coalesce(?, CAST(strftime('%s', 'now') AS INTEGER)))",
-    )
-    .bind(submission.certificate_id.as_str())
-    .bind(submission.verify_type.map(VerifyType::as_str))
-    .bind(submission.priority)
-    .bind(&submission.reference)
-    .bind(submission.due_at)
-    .execute(connection)
-    .await
-    .map_err(QueueError::of("enqueueing"))?;
-    Ok(inserted.rows_affected())
 }
 
 /// Records that everything pending is to be read back, for those who restored the queue.

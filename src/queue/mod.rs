@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | a queue as a whole | `open`, `repair`, `backup`, `integrity`, `application_id`, `connection` |
 //! | the daemon's work | `session`, `batch`, `recover`, `partial_results`, `claim`, `due_order`, `recorded_evidence`, `postpone`, `complete`, `write_mode`, `savepoint`, `prune`, `clock_step`, `snapshot`, `run` |
-//! | what operators do and see | `staging`, `admin`, `status`, `history`, `failures`, `examination`, `restore_gap`, `state_counts`, `counts`, `stored_cause`, `untrusted_text` |
+//! | what operators do and see | `staging`, `enqueue`, `admin`, `status`, `history`, `failures`, `examination`, `restore_gap`, `state_counts`, `counts`, `stored_cause`, `untrusted_text` |
 //! | the schema | `schema/`: `rebuild`, `comparison`, `objects`, `tokens`, `migrations` |
 //! | files | `paths`, and `files/`: `wal_watcher`, `write_lock`, `space`, `daemon_lock`, `process`, `departure_marker`, `restore_marker`, `file_identity`, `shared_file`, `location`, `permission`, `filesystem` |
 //! | errors | `result_code`, `error`, `rejected_write` |
@@ -23,6 +23,7 @@ mod complete;
 mod connection;
 mod counts;
 mod due_order;
+mod enqueue;
 mod error;
 mod examination;
 mod failures;
@@ -52,13 +53,14 @@ mod stored_cause;
 mod untrusted_text;
 mod write_mode;
 
-pub use admin::{Enqueued, NewSubmission, Resolution, Selection, Shifted};
+pub use admin::{Resolution, Selection, Shifted};
 pub use backup::Backup;
 pub use batch::{BatchReport, BatchRequest, PruneStep};
 pub use claim::{Claim, ClaimLimits};
 pub use complete::Completed;
 pub use connection::Queue;
 pub use counts::{Counts, Paces};
+pub use enqueue::{Enqueued, NewSubmission};
 pub use error::{Fault, QueueError, SALVAGE, SchemaVersions};
 pub use examination::obstacle;
 pub use failures::FailedGroup;

@@ -1,16 +1,19 @@
 //! Submissions on their way into the queue, in a temporary database of their own: a file with a million lines takes little
 //! memory, and nobody waits for a lock while it is read.
 
+use serde_json::{Value, json};
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
-use super::admin::{Enqueued, NewSubmission, insert};
 use super::connection::Queue;
+use super::enqueue::{Enqueued, NewSubmission, insert_all};
 use super::error::{Fault, QueueError};
 use crate::submission::{CertificateId, VerifyType};
 
 /// So many are read at a time.
 const STEP: i64 = 5_000;
+const ADD: &str = "INSERT OR IGNORE INTO staged (line, certificate_id, verify_type, priority, due_at, reference)
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?) ORDER BY key";
 const WHAT: &str = "keeping the lines in a temporary database";
 
 /// A submission, and where it comes from.
@@ -70,26 +73,14 @@ impl Staging {
     /// # Errors
     /// When the temporary directory is full.
     pub async fn add(&mut self, submissions: &[Staged]) -> Result<u64, QueueError> {
-        let mut repeated = 0;
-        for Staged { line, submission } in submissions {
-            let NewSubmission { certificate_id, verify_type, priority, due_at, reference } = submission;
-            let added = sqlx::query(
-                "INSERT OR IGNORE INTO staged (line, certificate_id, verify_type, priority, due_at, reference)
-                 VALUES (?, ?, ?, ?, ?, ?)",
-            )
-            .bind(line.and_then(|line| i64::try_from(line).ok()))
-            .bind(certificate_id.as_str())
-            .bind(verify_type.map(VerifyType::as_str))
-            .bind(*priority)
-            .bind(*due_at)
-            .bind(reference.as_deref())
+        let rows: Value = submissions.iter().map(to_json).collect();
+        let added = sqlx::query(ADD)
+            .bind(rows.to_string())
             .execute(&mut self.connection)
             .await
             .map_err(QueueError::of(WHAT))?;
-            self.distinct += added.rows_affected();
-            repeated += 1 - added.rows_affected();
-        }
-        Ok(repeated)
+        self.distinct += added.rows_affected();
+        Ok(u64::try_from(submissions.len()).unwrap_or_default().saturating_sub(added.rows_affected()))
     }
 
     /// The next ones after this position, and their last position.
@@ -104,6 +95,11 @@ impl Staging {
         let staged = rows.into_iter().map(Staged::try_from).collect::<Result<_, _>>()?;
         Ok((staged, last))
     }
+}
+
+fn to_json(staged: &Staged) -> Value {
+    let NewSubmission { certificate_id, verify_type, priority, due_at, reference } = &staged.submission;
+    json!([staged.line, certificate_id.as_str(), verify_type.map(VerifyType::as_str), priority, due_at, reference])
 }
 
 impl TryFrom<Row> for Staged {
@@ -138,7 +134,7 @@ impl Queue {
                 "SELECT count(*) FROM json_each(?) AS id
                   WHERE EXISTS (SELECT 1 FROM submissions WHERE certificate_id = id.value)",
             )
-            .bind(serde_json::Value::from(ids).to_string())
+            .bind(Value::from(ids).to_string())
             .fetch_one(&mut self.connection)
             .await
             .map_err(QueueError::of("looking for known certificates"))?;
@@ -160,16 +156,13 @@ impl Queue {
                 break;
             }
             position = last;
-            for staged in step {
-                match insert(&mut transaction, &staged.submission).await {
-                    Ok(0) => enqueued.known += 1,
-                    Ok(_) => enqueued.new += 1,
-                    Err(QueueError::Refused(sentence)) => {
-                        enqueued.refused.push((rejected.len(), sentence));
-                        rejected.push(staged);
-                    }
-                    Err(error) => return Err(error),
-                }
+            let submissions: Vec<&NewSubmission> = step.iter().map(|staged| &staged.submission).collect();
+            let Enqueued { new, known, refused } = insert_all(&mut transaction, &submissions).await?;
+            enqueued.new += new;
+            enqueued.known += known;
+            for (place, sentence) in refused {
+                enqueued.refused.push((rejected.len(), sentence));
+                rejected.extend(step.get(place).cloned());
             }
         }
         if rejected.is_empty() {

@@ -48,7 +48,7 @@ pub(super) struct Arguments {
     /// Also write the refused lines to this file, as a table: line, column, value, reason.
     #[arg(long, value_name = "FILE", requires = "file")]
     refused: Option<PathBuf>,
-    /// Enqueue nothing if any line is refused. Other writers wait while the rows are written, about ten seconds for a million.
+    /// Enqueue nothing if any line is refused. Other writers wait while the rows are written.
     #[arg(long, requires = "file")]
     all_or_nothing: bool,
     /// Only check the lines, and say what would be enqueued.
