@@ -10,8 +10,9 @@
 //!
 //! | layer | module | owns |
 //! | --- | --- | --- |
-//! | 6 | [`cli`] | arguments, terminal output, exit codes |
-//! | 5 | [`daemon`] | the event loop and its components: claim, pace, send, record, read back |
+//! | 7 | [`cli`] | arguments, terminal output, exit codes |
+//! | 6 | [`daemon`] | the event loop and its components: claim, pace, send, record, read back |
+//! | 5 | [`report`] | what became of a campaign, as CSV, JSON lines or an HTML page |
 //! | 4 | [`queue`] | all SQL |
 //! | 4 | [`tencent`] | signing, wire format, the error table, the HTTP client, credentials |
 //! | 4 | [`pacing`] | the limiter |
@@ -36,6 +37,7 @@ pub mod metrics;
 pub mod named_enum;
 pub mod pacing;
 pub mod queue;
+pub mod report;
 pub mod simulator;
 pub mod submission;
 pub mod tencent;

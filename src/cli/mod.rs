@@ -15,6 +15,7 @@ mod manual;
 mod moving;
 mod pause;
 mod progress_bar;
+mod report;
 mod resolve;
 mod retry;
 mod run;
@@ -50,6 +51,8 @@ enum Command {
     Status(status::Arguments),
     /// Show every request made for a certificate.
     History(history::Arguments),
+    /// Report what became of the certificates: as a table, CSV, JSON lines, or one HTML page.
+    Report(report::Arguments),
     /// Try failed submissions again.
     Retry(retry::Arguments),
     /// Cancel pending submissions.
@@ -104,6 +107,7 @@ async fn dispatch(arguments: Arguments) -> Result<Code, Failure> {
         Command::Enqueue(arguments) => enqueue::run(arguments, &settings()?).await,
         Command::Status(arguments) => status::run(arguments, &settings()?).await,
         Command::History(arguments) => history::run(arguments, &settings()?).await,
+        Command::Report(arguments) => report::run(arguments, &settings()?).await,
         Command::Retry(arguments) => retry::run(arguments, &settings()?).await,
         Command::Cancel(arguments) => cancel::run(arguments, &settings()?).await,
         Command::Resolve(arguments) => resolve::run(arguments, &settings()?).await,

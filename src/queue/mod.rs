@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | a queue as a whole | `open`, `repair`, `backup`, `integrity`, `application_id`, `connection` |
 //! | the daemon's work | `session`, `batch`, `recover`, `partial_results`, `claim`, `due_order`, `recorded_evidence`, `postpone`, `complete`, `write_mode`, `savepoint`, `prune`, `clock_step`, `snapshot`, `run` |
-//! | what operators do and see | `staging`, `enqueue`, `admin`, `status`, `history`, `failures`, `examination`, `restore_gap`, `state_counts`, `counts`, `stored_cause`, `untrusted_text` |
+//! | what operators do and see | `staging`, `enqueue`, `admin`, `status`, `report`, `history`, `failures`, `examination`, `restore_gap`, `state_counts`, `counts`, `stored_cause`, `untrusted_text` |
 //! | the schema | `schema/`: `rebuild`, `comparison`, `objects`, `tokens`, `migrations` |
 //! | files | `paths`, and `files/`: `wal_watcher`, `write_lock`, `space`, `daemon_lock`, `process`, `departure_marker`, `restore_marker`, `file_identity`, `shared_file`, `location`, `permission`, `filesystem` |
 //! | errors | `result_code`, `error`, `rejected_write` |
@@ -39,6 +39,7 @@ mod recorded_evidence;
 mod recover;
 mod rejected_write;
 mod repair;
+mod report;
 mod restore_gap;
 mod result_code;
 mod run;
@@ -78,6 +79,7 @@ pub use prune::Pruned;
 pub use recover::Recovered;
 pub use rejected_write::RejectedWrite;
 pub use repair::{Repaired, Saved, repair};
+pub use report::{ReportFilter, ReportRequest, ReportRow, Story};
 pub use restore_gap::RestoreGap;
 pub use run::{Control, Heartbeat, LastRun, Mode, Run};
 pub use schema::comparison::{Flaw, ForeignTrigger};

@@ -14,7 +14,8 @@ use crate::config::Settings;
 use crate::queue::{Opening, Queue, QueueError, Staged, Staging};
 use crate::submission::VerifyType;
 use report::Report;
-use row::{Defaults, Entry, parse_time};
+pub(super) use row::parse_time;
+use row::{Defaults, Entry};
 use source::{Options, Source};
 
 /// Submissions per transaction. A longer transaction would keep other writers waiting.

@@ -156,7 +156,7 @@ pub(super) fn shown(value: &str) -> String {
 }
 
 /// Unix seconds, or ISO 8601 with a zone.
-pub(super) fn parse_time(text: &str) -> Result<i64, String> {
+pub(in crate::cli) fn parse_time(text: &str) -> Result<i64, String> {
     if let Ok(seconds) = text.parse::<i64>() {
         return Ok(seconds);
     }
