@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["submission"],
     &["config"],
     &["queue", "tencent", "pacing"],
+    &["report"],
     &["daemon"],
     &["cli"],
 ];

@@ -18,6 +18,7 @@ mod rate_limit;
 mod readback;
 mod recovery;
 mod reload;
+mod report;
 mod retries;
 mod shutdown;
 mod status_command;

@@ -50,7 +50,7 @@ impl Crate {
             for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
                 if path.is_dir() {
                     folders.push(path);
-                } else {
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
                     let name = path.strip_prefix(source).unwrap().to_str().unwrap().to_owned();
                     files.add(&name, &std::fs::read_to_string(&path).unwrap());
                 }
