@@ -2,12 +2,14 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use comfy_table::{Table, presets};
 
 use super::chart::chart;
 use super::exit::{Code, Failure};
+use super::report;
 use super::run::run_daemon;
 use crate::config::Settings;
 use crate::daemon::{CredentialSource, Ended, Until};
@@ -48,6 +50,9 @@ pub(super) struct Arguments {
     /// Latency of the simulator in milliseconds.
     #[arg(long, value_name = "MS")]
     latency: Option<u64>,
+    /// Write the report to this new file [default: certcommit-demo-PID.html in the temporary directory].
+    #[arg(long, value_name = "FILE", conflicts_with = "serve")]
+    report: Option<PathBuf>,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Code, Failure> {
@@ -55,7 +60,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Code, Failure> {
     let options = Options { latency, jitter: JITTER.min(latency), ..Options::default() };
     match arguments.serve {
         Some(address) => serve(Options { listen: address, ..options }).await,
-        None => run_demo(arguments.certificates, options).await,
+        None => run_demo(arguments.certificates, options, arguments.report).await,
     }
 }
 
@@ -81,7 +86,7 @@ async fn serve(options: Options) -> Result<Code, Failure> {
 }
 
 /// Runs the daemon against the simulator, and prints the result.
-async fn run_demo(certificates: u32, options: Options) -> Result<Code, Failure> {
+async fn run_demo(certificates: u32, options: Options, page: Option<PathBuf>) -> Result<Code, Failure> {
     logging::init(LogLevel::Error, LogFormat::Text)?;
     let latency = options.latency;
     let simulator = Simulator::start(options).await?;
@@ -96,13 +101,17 @@ async fn run_demo(certificates: u32, options: Options) -> Result<Code, Failure> 
     )?;
     let (secret_id, secret_key) = simulator.credentials();
     let source = CredentialSource::of(Credentials { secret_id, secret_key: secret_key.into(), token: None });
-    let ended = run_daemon(settings, source, Until::Empty, true, None).await?;
+    let ended = run_daemon(settings.clone(), source, Until::Empty, true, None).await?;
+    let page =
+        page.unwrap_or_else(|| std::env::temp_dir().join(format!("certcommit-demo-{}.html", std::process::id())));
+    report::write_new_page(&settings, &page).await?;
     let times = simulator.commit_times();
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n{}\n", outcomes(&ended, &simulator))?;
     writeln!(out, "commits in each second at the server; | is the cap of {cap}")?;
     writeln!(out, "{}", chart(&per_second(&times), cap))?;
     writeln!(out, "{}", summary(&simulator, &times))?;
+    writeln!(out, "the report, for a browser: {}", page.display())?;
     let passed = worst_second(&times) <= cap && repeated_orders(&simulator, certificates) == 0;
     Ok(if passed { Code::Done } else { Code::PartlyDone })
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::enqueue::parse_time;
 use super::exit::{Code, Failure};
@@ -63,7 +63,15 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     Ok(Code::Done)
 }
 
-fn unwritable(path: &std::path::Path, error: &io::Error) -> Failure {
+/// Writes the page of everything in the queue to a new file.
+pub(super) async fn write_new_page(settings: &Settings, path: &Path) -> Result<(), Failure> {
+    let mut queue = Queue::open(&settings.database, Opening::Looking).await?;
+    let out = File::create_new(path).map_err(|error| unwritable(path, &error))?;
+    let summary = Summary::new(ReportFilter::default(), clock::now().unix.seconds(), settings.rate.per_second);
+    write(&mut queue, summary, Writer::begin(Format::Html, BufWriter::new(out))?).await
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Code::Usage, format!("{} can't be written: {error}", path.display()))
 }
 

@@ -184,4 +184,8 @@ async fn the_readme_shows_the_output_of_the_demo() {
         lines.filter(|line| !line.contains(" s  ") && !line.starts_with(" failed")).map(masked).collect()
     };
     assert_eq!(lines(&documented), lines(&printed));
+    let (_, report) = printed.trim_end().rsplit_once(' ').unwrap();
+    let written = std::fs::read_to_string(report).unwrap();
+    std::fs::remove_file(report).unwrap();
+    assert!(written.starts_with("<!DOCTYPE html>") && written.contains("\"demo000003\""), "{written}");
 }
