@@ -95,8 +95,8 @@
       show();
     });
   });
-  for (const control of [search, outcome]) {
-    control.addEventListener('input', () => { first = 0; open = null; show(); });
+  for (const [control, event] of [[search, 'input'], [outcome, 'change']]) {
+    control.addEventListener(event, () => { first = 0; open = null; show(); });
   }
   before.addEventListener('click', () => { first -= PAGE; show(); });
   after.addEventListener('click', () => { first += PAGE; show(); });

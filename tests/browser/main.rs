@@ -1,0 +1,8 @@
+//! The report in a browser: Chromium from the distribution, driven by WebDriver. `tests/README.md` lists what these tests need.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod driver;
+mod report;
+#[path = "../support/mod.rs"]
+mod support;
