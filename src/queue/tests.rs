@@ -7,6 +7,7 @@ mod clock_step;
 mod complete;
 mod early_readbacks;
 mod errors;
+mod following;
 mod integrity;
 mod lock_and_marker;
 mod migrate;

@@ -13,6 +13,9 @@ use crate::tencent::{CanonicalRequest, Scope, authorization};
 pub(super) const COMMIT: &str = "CommitCertificateInformation";
 pub(super) const ORDER_SUBMIT: &str = "CertificateOrderSubmit";
 pub(super) const DESCRIBE: &str = "DescribeCertificate";
+pub(super) const LIST: &str = "DescribeCertificates";
+/// The most certificates in one list.
+const MOST_IN_A_LIST: usize = 1000;
 const VERSION: &str = "2019-12-05";
 const SERVICE: &str = "ssl";
 /// How far the client's clock may be off, in seconds.
@@ -73,6 +76,8 @@ pub(super) enum Operation {
     OrderSubmit,
     /// A read.
     Describe,
+    /// A read of many certificates, without their orders.
+    List,
 }
 
 impl<'a> Incoming<'a> {
@@ -93,6 +98,15 @@ impl<'a> Incoming<'a> {
         self.text("CertificateId").or_else(|| self.text("CertId"))
     }
 
+    /// The certificates that it lists; at most `Limit` of them, which is 20 by default.
+    pub(super) fn listed(&self) -> Vec<&str> {
+        let parameter = |name: &str| self.parameters.as_ref().and_then(|parameters| parameters.get(name));
+        let limit =
+            parameter("Limit").and_then(Value::as_u64).and_then(|limit| usize::try_from(limit).ok()).unwrap_or(20);
+        let ids = parameter("CertIds").and_then(Value::as_array).into_iter().flatten();
+        ids.filter_map(Value::as_str).take(limit).collect()
+    }
+
     pub(super) fn verify_type(&self) -> Option<&str> {
         self.text("VerifyType")
     }
@@ -109,6 +123,7 @@ impl<'a> Incoming<'a> {
             COMMIT => Operation::Commit,
             ORDER_SUBMIT => Operation::OrderSubmit,
             DESCRIBE => Operation::Describe,
+            LIST => Operation::List,
             "" => return Err("MissingParameter"),
             _ => return Err("InvalidAction"),
         };
@@ -144,6 +159,7 @@ impl<'a> Incoming<'a> {
             Operation::Commit => ("CertificateId", &["VerifyType"]),
             Operation::OrderSubmit => ("CertId", &["VerifyType", "DeleteDnsAutoRecord"]),
             Operation::Describe => ("CertificateId", &[]),
+            Operation::List => return check_list(parameters),
         };
         if parameters.keys().any(|name| name != id_name && !others.contains(&name.as_str())) {
             return Err("UnknownParameter");
@@ -166,6 +182,17 @@ impl<'a> Incoming<'a> {
     fn text(&self, parameter: &str) -> Option<&str> {
         self.parameters.as_ref()?.get(parameter)?.as_str()
     }
+}
+
+fn check_list(parameters: &Map<String, Value>) -> Result<(), &'static str> {
+    if parameters.keys().any(|name| !["CertIds", "Limit", "Offset"].contains(&name.as_str())) {
+        return Err("UnknownParameter");
+    }
+    let ids = parameters.get("CertIds").and_then(Value::as_array).ok_or("InvalidParameter")?;
+    let limit = parameters.get("Limit").map_or(Some(0), Value::as_u64);
+    let fits =
+        ids.len() <= MOST_IN_A_LIST && ids.iter().all(Value::is_string) && limit.is_some_and(|limit| limit <= 1000);
+    if fits { Ok(()) } else { Err("InvalidParameterValue") }
 }
 
 /// From `TC3-HMAC-SHA256 Credential=ID/date/service/tc3_request, SignedHeaders=…, Signature=…`: the ID and the headers.

@@ -72,6 +72,7 @@ impl Service {
         let (answer, mut plan) = match self.admit(request, now) {
             Err(code) => refused(&code, &request_id),
             Ok((Operation::Describe, id)) => self.read(&id, &request_id),
+            Ok((Operation::List, _)) => self.list(&request.listed(), &request_id),
             Ok((operation @ (Operation::Commit | Operation::OrderSubmit), id)) => {
                 self.commit(operation, &id, &request_id)
             }
@@ -109,7 +110,10 @@ impl Service {
         }
         let operation = request.check(&self.account, now.unix.seconds())?;
         let options = &self.options;
-        let limit = if operation == Operation::Describe { options.read_rate_limit } else { options.rate_limit };
+        let limit = match operation {
+            Operation::Describe | Operation::List => options.read_rate_limit,
+            Operation::Commit | Operation::OrderSubmit => options.rate_limit,
+        };
         let granted = self.granted.entry(request.action().to_owned()).or_default();
         while granted.front().is_some_and(|at| now.instant.duration_since(*at) >= SECOND) {
             granted.pop_front();
@@ -120,10 +124,22 @@ impl Service {
         granted.push_back(now.instant);
         self.account.mark_used(request.secret_id().unwrap_or_default());
         let id = request.certificate_id().unwrap_or_default().to_owned();
-        if self.options.strict && !self.certificates.contains_key(&id) {
+        if self.options.strict && operation != Operation::List && !self.certificates.contains_key(&id) {
             return Err("FailedOperation.CertificateNotFound".to_owned());
         }
         Ok((operation, id))
+    }
+
+    /// Describes the certificates that it knows, without their orders.
+    fn list(&self, ids: &[&str], request_id: &str) -> (String, Plan) {
+        let describe = |id: &&str| {
+            let status = self.certificates.get(*id)?.status;
+            let name = CertificateStatus::of_code(status).map(|status| status.text);
+            Some(json!({ "CertificateId": id, "Status": status, "StatusName": name, "StatusMsg": null }))
+        };
+        let certificates: Vec<Value> = ids.iter().filter_map(describe).collect();
+        let response = json!({ "TotalCount": certificates.len(), "Certificates": certificates });
+        ("ok".to_owned(), Plan::now(Delivery::json(response, request_id)))
     }
 
     fn read(&mut self, id: &str, request_id: &str) -> (String, Plan) {
@@ -178,7 +194,9 @@ impl Service {
         let (order_id, status) = (&certificate.order_id, certificate.status);
         match operation {
             Operation::OrderSubmit => json!({ "OrderId": order_id, "Status": status, "IsAudited": false }),
-            Operation::Commit | Operation::Describe => json!({ "OrderId": order_id, "Status": status }),
+            Operation::Commit | Operation::Describe | Operation::List => {
+                json!({ "OrderId": order_id, "Status": status })
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ mod faults;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::clock;
@@ -13,6 +13,7 @@ use crate::tencent::{CanonicalRequest, Scope, authorization};
 
 const COMMIT: &str = "CommitCertificateInformation";
 const READ: &str = "DescribeCertificate";
+const LIST: &str = "DescribeCertificates";
 const REPEATED: &str = "FailedOperation.InvalidCertificateStatusCode";
 
 /// A client that signs. A test may change any part of it.
@@ -114,6 +115,27 @@ async fn a_read_shows_the_order_once_there_is_one() {
     simulator.set_certificate("a", 1, Some("SO9"));
     assert_eq!(client.read("a").await["OrderId"], "SO9");
     assert_eq!((simulator.reads().len(), simulator.commits().len()), (3, 1));
+}
+
+#[tokio::test]
+async fn a_list_describes_the_certificates_that_are_known_without_their_orders() {
+    let (simulator, client) = simulator().await;
+    client.commit("a").await;
+    simulator.set_certificate("b", 1, Some("SO9"));
+    let reply = client.call(LIST, r#"{"CertIds":["a","b","unknown"],"Limit":100}"#).await;
+    let seen: Vec<_> =
+        reply["Certificates"].as_array().unwrap().iter().map(|one| (&one["CertificateId"], &one["Status"])).collect();
+    assert_eq!(seen, [(&json!("a"), &json!(8)), (&json!("b"), &json!(1))]);
+    assert!(reply["Certificates"][0].get("OrderId").is_none() && reply["RequestId"].is_string());
+    let reply = client.call(LIST, r#"{"CertIds":["a","b"],"Limit":1}"#).await;
+    assert_eq!(reply["Certificates"].as_array().unwrap().len(), 1);
+    for (body, expected) in [
+        (r#"{"CertIds":"a"}"#, "InvalidParameter"),
+        (r#"{"CertIds":["a"],"Limit":1001}"#, "InvalidParameterValue"),
+        (r#"{"CertIds":["a"],"CertificateId":"a"}"#, "UnknownParameter"),
+    ] {
+        assert_eq!(code(&client.call(LIST, body).await), expected, "{body}");
+    }
 }
 
 #[tokio::test]

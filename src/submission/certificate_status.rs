@@ -4,6 +4,43 @@
 //! isn't listed is stored, and is unclear.
 
 use super::outcome_class::OutcomeClass::{self, Committed, DeadEnd, NotCommitted, Unclear};
+use crate::named_enum::named_enum;
+
+named_enum! {
+    /// Where an order stands at the CA.
+    pub enum Standing {
+        /// The CA, or Tencent Cloud, works on it.
+        Underway = "underway",
+        /// The CA waits for a confirmation letter.
+        LetterNeeded = "letter_needed",
+        /// The certificate is issued.
+        Issued = "issued",
+        /// The CA refused it.
+        Refused = "refused",
+        /// It is over: expired, canceled, revoked or refunded.
+        Over = "over",
+    }
+}
+
+impl Standing {
+    /// Where an order with this status stands. One that isn't documented is under way.
+    #[must_use]
+    pub fn of(status: i64) -> Self {
+        match status {
+            1 => Self::Issued,
+            2 => Self::Refused,
+            3 | 7 | 10 | 14 => Self::Over,
+            8 | 12 => Self::LetterNeeded,
+            _ => Self::Underway,
+        }
+    }
+
+    /// Whether it stays so, as far as certcommit follows it.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Issued | Self::Refused | Self::Over)
+    }
+}
 
 /// A status that the API's documentation names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,4 +90,22 @@ const fn status(
     without_order: OutcomeClass,
 ) -> CertificateStatus {
     CertificateStatus { code, text, with_order, without_order }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_documentation_calls_an_end_is_final_and_a_letter_waits_for_a_person() {
+        let of = |standing: Standing| {
+            CertificateStatus::ALL.iter().filter(move |one| Standing::of(one.code) == standing).map(|one| one.text)
+        };
+        assert_eq!(of(Standing::Issued).collect::<Vec<_>>(), ["approved"]);
+        assert_eq!(of(Standing::Refused).collect::<Vec<_>>(), ["unapproved"]);
+        assert_eq!(of(Standing::Over).collect::<Vec<_>>(), ["expired", "canceled", "revoked", "refunded"]);
+        assert!(of(Standing::LetterNeeded).all(|text| text.contains("confirmation letter upload")));
+        assert_eq!(of(Standing::LetterNeeded).count(), 2);
+        assert!(!Standing::of(99).is_final(), "a status that isn't documented is followed");
+    }
 }

@@ -7,6 +7,7 @@
 mod certificate;
 mod certificate_status;
 mod evidence;
+mod following;
 mod outcome;
 mod outcome_class;
 mod outcome_effects;
@@ -15,8 +16,9 @@ mod state;
 mod transition;
 
 pub use certificate::{CertificateId, InvalidCertificateId, VerifyType};
-pub use certificate_status::CertificateStatus;
+pub use certificate_status::{CertificateStatus, Standing};
 pub use evidence::Evidence;
+pub use following::next_look;
 pub use outcome::Outcome;
 pub use outcome_class::{OutcomeClass, RequestKind};
 pub use outcome_effects::{Effects, FaultKind, HealthSignal, RateSignal, Shows, effects};

@@ -16,6 +16,7 @@ use super::departure::{OnDeparture, WatchedBody};
 use super::failure::describe;
 use super::settings::{ClientSettings, InvalidEndpoint};
 use super::signing::{CanonicalRequest, Scope, authorization};
+use super::statuses::{self, SeenStatus};
 use super::wire::{self, Action, CONTENT_TYPE, VERSION};
 use crate::clock::{self, Now};
 use crate::submission::{CertificateId, Outcome, OutcomeClass, RequestKind, VerifyType};
@@ -100,7 +101,7 @@ impl Client {
         };
         let body = action.body(certificate_id, verify_type);
         let Sent { transport, departed, skew } =
-            self.send(credentials, action, body, sent, Box::new(on_departure)).await;
+            self.send(credentials, action.name(), body, sent, Box::new(on_departure)).await;
         let (http_status, outcome) = match transport {
             Transport::Replied(status, body, connection) => {
                 let outcome = wire::outcome(kind, status, &body);
@@ -119,6 +120,28 @@ impl Client {
         Exchange { outcome, http_status, duration, sent, departed, skew }
     }
 
+    /// Asks for the statuses of these certificates, at most [`MOST_AT_ONCE`](super::statuses::MOST_AT_ONCE). Harmless. The reply may
+    /// leave some out.
+    ///
+    /// # Errors
+    /// What the reply means instead, as that of a readback, or why there is none.
+    pub async fn statuses(&self, credentials: &Credentials, ids: &[CertificateId]) -> Result<Vec<SeenStatus>, Outcome> {
+        const KIND: RequestKind = RequestKind::Readback;
+        let sent = self.send(credentials, statuses::ACTION, statuses::body(ids), clock::now(), Box::new(|_| ())).await;
+        match sent.transport {
+            Transport::Replied(status, body, connection) => {
+                let reply = statuses::parse(status, &body);
+                // The reply may belong to another request.
+                match self.connections.keep(connection, reply.request_id.as_deref()) {
+                    Ok(()) => reply.statuses,
+                    Err(doubt) => Err(Outcome::unknown(KIND, doubt.to_string())),
+                }
+            }
+            Transport::Broken(_, why) | Transport::Lost(why) => Err(self.with_proxy(KIND, Outcome::unknown(KIND, why))),
+            Transport::NotSent(why) => Err(Outcome::not_sent(why)),
+        }
+    }
+
     /// Names the proxy in an unknown outcome, since the proxy may have caused it.
     fn with_proxy(&self, kind: RequestKind, outcome: Outcome) -> Outcome {
         match (&self.settings.proxy, &outcome) {
@@ -134,7 +157,7 @@ impl Client {
     async fn send(
         &self,
         credentials: &Credentials,
-        action: Action,
+        action: &str,
         body: String,
         sent: Now,
         on_departure: OnDeparture,
@@ -155,7 +178,7 @@ impl Client {
             .header(header::CONTENT_TYPE, CONTENT_TYPE)
             .header(header::HOST, &self.host)
             .header(header::AUTHORIZATION, sensitive(&authorization))
-            .header("X-TC-Action", action.name())
+            .header("X-TC-Action", action)
             .header("X-TC-Version", VERSION)
             .header("X-TC-Timestamp", scope.timestamp.to_string())
             .header("X-TC-Language", &self.settings.language)

@@ -16,6 +16,7 @@ mod proxy;
 mod reply_dedup;
 mod settings;
 mod signing;
+mod statuses;
 mod trust_roots;
 mod wire;
 
@@ -26,6 +27,7 @@ pub use errors::{ERROR_TABLE, classify_code, code_label};
 pub use proxy::{Proxy, ProxyError, Route, find_route};
 pub use settings::{ClientSettings, InvalidEndpoint};
 pub use signing::{CanonicalRequest, Scope, authorization};
+pub use statuses::{MOST_AT_ONCE, SeenStatus};
 pub use wire::{Action, CONTENT_TYPE, VERSION, outcome};
 
 #[cfg(test)]
