@@ -19,7 +19,8 @@ use certcommit::clock;
 use certcommit::config::Settings;
 use certcommit::daemon::Stop;
 use certcommit::queue::{
-    BatchRequest, ClaimLimits, Completed, Departures, NewSubmission, Opening, Queue, Resolution, Run, Selection,
+    BatchRequest, ClaimLimits, Completed, Departures, FollowCursor, Look, NewSubmission, Opening, Queue, Resolution,
+    Run, Selection,
 };
 use certcommit::simulator::{Fault, ReadFault};
 use certcommit::submission::{Event, Policy, State, VerifyPolicy, next_state};
@@ -244,6 +245,7 @@ async fn commands_and_rare_work(queue: &mut Queue) {
     assert_eq!(queue.shift(&Selection::All, &[State::Pending], State::InDoubt, None).await.unwrap().moved, 0);
     assert!(queue.readbacks_since(0).await.unwrap().all() > 0);
     queue.status(clock::now().unix.seconds()).await.unwrap();
+    follow(queue).await;
     queue.oldest_open().await.unwrap();
     queue.sqlite_version().await.unwrap();
     queue.submission(&id("plain")).await.unwrap().expect("it is in the queue");
@@ -263,6 +265,17 @@ async fn commands_and_rare_work(queue: &mut Queue) {
 }
 
 /// Runs the batch that follows one that failed and may have landed.
+/// Follows the certificates whose order stands.
+async fn follow(queue: &mut Queue) {
+    let later = clock::now().unix.plus(Duration::from_secs(60));
+    assert!(queue.adopt(FollowCursor::default(), later).await.unwrap().is_some());
+    let followed = queue.due_to_follow(later, 100).await.unwrap().remove(0);
+    queue
+        .record_looks(&[Look { submission: followed.submission, status: Some(1), due_at: None }], later)
+        .await
+        .unwrap();
+}
+
 async fn complete_again(queue: &mut Queue, run: &Run, policy: &Policy) {
     queue.set_paused(None).await.unwrap();
     queue.enqueue(&[submission("again")]).await.unwrap();

@@ -30,10 +30,13 @@ const DUE: &str =
      FROM followed f JOIN submissions s ON s.id = f.submission
     WHERE f.due_at <= ?1 ORDER BY f.due_at LIMIT ?2";
 
-const RECORD: &str = "UPDATE followed SET read_at = ?1, due_at = new.value ->> 2,
-         status_at = CASE WHEN status IS NOT coalesce(new.value ->> 1, status) THEN ?1 ELSE status_at END,
-         status = coalesce(new.value ->> 1, status)
-    FROM json_each(?2) AS new WHERE submission = new.value ->> 0";
+/// A submission that was deleted meanwhile is left out. By way of a conflict, each row is found by its key.
+const RECORD: &str = "INSERT INTO followed (submission, status, status_at, read_at, due_at)
+     SELECT value ->> 0, value ->> 1, ?1, ?1, value ->> 2 FROM json_each(?2)
+      WHERE EXISTS (SELECT 1 FROM followed WHERE submission = value ->> 0)
+     ON CONFLICT (submission) DO UPDATE SET read_at = excluded.read_at, due_at = excluded.due_at,
+       status_at = CASE WHEN excluded.status IS NULL OR status IS excluded.status THEN status_at ELSE excluded.status_at END,
+       status = coalesce(excluded.status, status)";
 
 /// A certificate that is due to be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]

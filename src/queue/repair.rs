@@ -248,6 +248,8 @@ impl<'a> Repair<'a> {
     fn flawed(&self, kind: &'static str) -> Vec<&'a Object> {
         let concerns = |flaw: &Flaw, object: &Object| match flaw.kind {
             "column" => kind == "table" && flaw.belongs_to(&object.name),
+            // The flaws name a missing table, but not its indexes.
+            "table" if kind == "index" => flaw.missing && flaw.name == object.table,
             other => kind == other && flaw.name == object.name,
         };
         self.made.all(kind).filter(|object| self.flaws.iter().any(|flaw| concerns(flaw, object))).collect()
