@@ -10,7 +10,7 @@ use super::error::QueueError;
 use super::stored_cause::{Parameters, stored_cause};
 use super::untrusted_text::UntrustedText;
 use crate::cause::{Cause, RowCause};
-use crate::submission::State;
+use crate::submission::{Standing, State};
 
 /// So many submissions are read at a time.
 const PAGE: i64 = 1_000;
@@ -21,8 +21,11 @@ const SUBMISSIONS: &str = "SELECT s.id, s.certificate_id, s.state, s.order_id, C
         s.request_id, CAST(s.tries AS INTEGER) AS tries, s.verify_type, CAST(s.priority AS INTEGER) AS priority, s.reference,
         s.error_code, s.error_message, s.reason, s.reason_code, s.reason_parameters, s.resolved_by,
         CAST(s.created_at AS INTEGER) AS created_at, CAST(s.updated_at AS INTEGER) AS updated_at,
-        CAST(s.finished_at AS INTEGER) AS finished_at
-   FROM submissions s LEFT JOIN status_codes c ON c.status = s.status WHERE s.id > ";
+        CAST(s.finished_at AS INTEGER) AS finished_at, f.status AS current_status,
+        CASE WHEN f.status IS NOT NULL THEN coalesce(n.text, 'unknown status') END AS current_status_text,
+        f.status_at AS current_status_at
+   FROM submissions s LEFT JOIN status_codes c ON c.status = s.status LEFT JOIN followed f ON f.submission = s.id
+   LEFT JOIN status_codes n ON n.status = f.status WHERE s.id > ";
 
 const REQUESTS: &str =
     "SELECT r.certificate_id, r.number, r.kind, coalesce(r.finished_at - r.duration_ms, r.started_at) AS sent_at, r.outcome,
@@ -85,9 +88,22 @@ pub struct ReportRow {
     pub updated_at: Option<i64>,
     /// When it was decided.
     pub finished_at: Option<i64>,
+    /// The newest status, if the order is followed and was read since.
+    pub current_status: Option<i64>,
+    /// That status, in words.
+    pub current_status_text: Option<UntrustedText>,
+    /// When it was first read.
+    pub current_status_at: Option<i64>,
 }
 
 impl ReportRow {
+    /// Where its order stands at the CA, as far as is known; none, if it has no order.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        let status = self.current_status.or(self.status);
+        (self.state() == Some(State::Submitted)).then(|| status.map_or(Standing::Underway, Standing::of))
+    }
+
     /// Its state, if this version knows it.
     #[must_use]
     pub fn state(&self) -> Option<State> {

@@ -11,7 +11,7 @@ use crate::queue::{Story, UntrustedText};
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The columns. The first five are those that `enqueue --file` reads.
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 22] = [
     "certificate_id",
     "verify_type",
     "priority",
@@ -21,6 +21,8 @@ const COLUMNS: [&str; 20] = [
     "order_id",
     "status",
     "status_text",
+    "current_status_text",
+    "current_status_at",
     "error_code",
     "error_message",
     "reason",
@@ -67,6 +69,8 @@ impl<W: Write> CsvReport<W> {
             text(&row.order_id),
             number(row.status),
             text(&row.status_text),
+            text(&row.current_status_text),
+            at(row.current_status_at),
             text(&row.error_code),
             text(&row.error_message),
             text(&row.reason),
@@ -120,7 +124,7 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         let (header, record) = text.strip_prefix('\u{feff}').unwrap().trim_end().split_once("\r\n").unwrap();
         assert_eq!(header, COLUMNS.join(","));
-        let expected = "abcb1234,,0,\"spring, \"\"first\"\" half\",submitted,letter_needed,SO1,8,status 8,,\
+        let expected = "abcb1234,,0,\"spring, \"\"first\"\" half\",submitted,letter_needed,SO1,8,status 8,,,,\
                         \"'=HYPERLINK(\"\"http://example.com\"\")\",,";
         assert!(record.starts_with(expected), "{record}");
         assert!(record.ends_with(",1,1,0,,2023-11-14T22:13:20Z,2023-11-14T22:14:20Z,"), "{record}");

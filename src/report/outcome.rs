@@ -2,22 +2,21 @@
 
 use crate::named_enum::named_enum;
 use crate::queue::Story;
-use crate::submission::{OutcomeClass, RequestKind, State};
-
-/// Statuses in which the CA waits for a confirmation letter.
-const LETTER_NEEDED: [i64; 2] = [8, 12];
-/// The status of an order that the CA refused.
-const REFUSED: i64 = 2;
+use crate::submission::{OutcomeClass, RequestKind, Standing, State};
 
 named_enum! {
     /// Where a certificate stands.
     pub enum Outcome {
+        /// The certificate is issued.
+        Issued = "issued",
         /// Its order is placed, and nothing waits for a person.
         Ordered = "ordered",
         /// Its order is placed, and the CA waits for a confirmation letter.
         LetterNeeded = "letter_needed",
         /// The CA refused its order.
         Refused = "refused",
+        /// Its order is over: the certificate expired, or was canceled, revoked or refunded.
+        Over = "over",
         /// It has no order, and certcommit goes on with it.
         Open = "open",
         /// The server refused it for good, or it is out of tries.
@@ -33,16 +32,16 @@ impl Outcome {
     /// Where this certificate stands; open, if this version doesn't know its state.
     #[must_use]
     pub fn of(story: &Story) -> Self {
-        match story.row.state() {
-            Some(State::Submitted) if story.row.status.is_some_and(|status| LETTER_NEEDED.contains(&status)) => {
-                Self::LetterNeeded
-            }
-            Some(State::Submitted) if story.row.status == Some(REFUSED) => Self::Refused,
-            Some(State::Submitted) => Self::Ordered,
-            Some(State::Failed) => Self::Failed,
-            Some(State::Held) => Self::Held,
-            Some(State::Canceled) => Self::Canceled,
-            Some(State::Pending | State::InFlight | State::InDoubt) | None => Self::Open,
+        match (story.row.state(), story.row.standing()) {
+            (_, Some(Standing::Issued)) => Self::Issued,
+            (_, Some(Standing::LetterNeeded)) => Self::LetterNeeded,
+            (_, Some(Standing::Refused)) => Self::Refused,
+            (_, Some(Standing::Over)) => Self::Over,
+            (_, Some(Standing::Underway)) => Self::Ordered,
+            (Some(State::Failed), None) => Self::Failed,
+            (Some(State::Held), None) => Self::Held,
+            (Some(State::Canceled), None) => Self::Canceled,
+            (Some(State::Pending | State::InFlight | State::InDoubt | State::Submitted) | None, None) => Self::Open,
         }
     }
 
@@ -56,9 +55,11 @@ impl Outcome {
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
+            Self::Issued => "issued",
             Self::Ordered => "ordered",
             Self::LetterNeeded => "ordered, confirmation letter needed",
             Self::Refused => "order refused by the CA",
+            Self::Over => "order over",
             Self::Open => "open",
             Self::Failed => "failed",
             Self::Held => "held",
@@ -78,7 +79,7 @@ impl Outcome {
             Self::Held => {
                 Some("look it up in the Tencent Cloud console, then: certcommit verify or certcommit resolve")
             }
-            Self::Ordered | Self::Open | Self::Canceled => None,
+            Self::Issued | Self::Ordered | Self::Open | Self::Over | Self::Canceled => None,
         }
     }
 }
@@ -119,7 +120,7 @@ pub(super) fn todo(story: &Story) -> Option<String> {
             story.row.cause().map(remedy).or_else(|| outcome.todo().map(str::to_owned))
         }
         Outcome::LetterNeeded | Outcome::Refused => outcome.todo().map(str::to_owned),
-        Outcome::Ordered | Outcome::Open | Outcome::Canceled => None,
+        Outcome::Issued | Outcome::Ordered | Outcome::Open | Outcome::Over | Outcome::Canceled => None,
     }
 }
 
@@ -151,6 +152,9 @@ pub(super) mod tests {
             created_at: 1_700_000_000,
             updated_at: Some(1_700_000_060),
             finished_at: None,
+            current_status: None,
+            current_status_text: None,
+            current_status_at: None,
         };
         Story { row, requests: Vec::new() }
     }
@@ -172,6 +176,18 @@ pub(super) mod tests {
             order_id: None,
             status: None,
             duration_ms,
+        }
+    }
+
+    #[test]
+    fn the_newest_status_says_where_an_order_stands_and_the_answer_does_before_it_is_read() {
+        let mut ordered = story("a", "submitted", Some(8));
+        assert_eq!(Outcome::of(&ordered), Outcome::LetterNeeded);
+        for (status, expected) in
+            [(0, Outcome::Ordered), (1, Outcome::Issued), (2, Outcome::Refused), (10, Outcome::Over)]
+        {
+            ordered.row.current_status = Some(status);
+            assert_eq!(Outcome::of(&ordered), expected, "{status}");
         }
     }
 

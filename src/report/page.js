@@ -14,7 +14,10 @@
   let open = null;
   let first = 0;
 
-  const text = (row, column) => (column === 'outcome' ? words[row.outcome] : row[column]) ?? '';
+  const text = (row, column) => ({
+    outcome: words[row.outcome],
+    status_text: row.current_status_text ?? row.status_text,
+  }[column] ?? row[column]) ?? '';
   const haystack = rows.map((row) => COLUMNS.map((column) => text(row, column)).concat(row.error_message ?? '').join('\n').toLowerCase());
 
   function found() {

@@ -142,10 +142,10 @@ fn outcomes(summary: &Summary) -> Markup {
 
 fn tone(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Ordered => "good",
+        Outcome::Issued | Outcome::Ordered => "good",
         Outcome::LetterNeeded | Outcome::Held | Outcome::Open => "wait",
         Outcome::Failed | Outcome::Refused => "bad",
-        Outcome::Canceled => "soft",
+        Outcome::Over | Outcome::Canceled => "soft",
     }
 }
 
