@@ -19,11 +19,11 @@ use certcommit::clock;
 use certcommit::config::Settings;
 use certcommit::daemon::Stop;
 use certcommit::queue::{
-    BatchRequest, ClaimLimits, Completed, Departures, FollowCursor, Look, NewSubmission, Opening, Queue, Resolution,
+    BatchRequest, ClaimLimits, Completed, Departures, FollowCursor, NewSubmission, Opening, Queue, Resolution,
     Run, Selection,
 };
 use certcommit::simulator::{Fault, ReadFault};
-use certcommit::submission::{Event, Policy, State, VerifyPolicy, next_state};
+use certcommit::submission::{Event, Policy, Standing, State, VerifyPolicy, next_state};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::Layer;
@@ -264,18 +264,18 @@ async fn commands_and_rare_work(queue: &mut Queue) {
     complete_again(queue, &run, &policy).await;
 }
 
-/// Runs the batch that follows one that failed and may have landed.
 /// Follows the certificates whose order stands.
 async fn follow(queue: &mut Queue) {
     let later = clock::now().unix.plus(Duration::from_secs(60));
     assert!(queue.adopt(FollowCursor::default(), later).await.unwrap().is_some());
     let followed = queue.due_to_follow(later, 100).await.unwrap().remove(0);
-    queue
-        .record_looks(&[Look { submission: followed.submission, status: Some(1), due_at: None }], later)
-        .await
-        .unwrap();
+    let look = followed.seen(Some(0), None, Duration::from_secs(600), later);
+    queue.record_looks(&[look], later).await.unwrap();
+    queue.follow_clock_back(clock::now().unix).await.unwrap();
+    assert_eq!(queue.count_standing(&[Standing::Underway]).await.unwrap(), [(Standing::Underway, 1)]);
 }
 
+/// Runs the batch that follows one that failed and may have landed.
 async fn complete_again(queue: &mut Queue, run: &Run, policy: &Policy) {
     queue.set_paused(None).await.unwrap();
     queue.enqueue(&[submission("again")]).await.unwrap();

@@ -91,6 +91,7 @@ mod tests {
         ("verify.settle", "2m"),
         ("verify.resend_after", "11m"),
         ("verify.per_second", "9"),
+        ("follow.interval", "10m"),
         ("pause.after", "6"),
         ("pause.probe_initial", "31s"),
         ("pause.probe_max", "16m"),

@@ -59,6 +59,7 @@ fn without_file_and_variables_everything_has_its_documented_default() {
         rate: RateSettings { per_second: 20, guard: Duration::from_millis(25) },
         retry: RetrySettings { max_tries: 8, initial_backoff: seconds(1), max_backoff: seconds(300) },
         verify: VerifySettings { settle: seconds(60), resend_after: seconds(600), per_second: 10 },
+        follow: FollowSettings { interval: None },
         pause: PauseSettings { after: 5, probe_initial: seconds(30), probe_max: seconds(900) },
         worker: WorkerSettings { max_in_flight: 64, stop_timeout: seconds(35) },
         log: LogSettings { level: LogLevel::Info, format: LogFormat::Auto, progress_interval: seconds(60) },
@@ -161,7 +162,7 @@ fn an_unknown_key_is_named_with_its_place_and_what_exists_instead() {
     );
     assert_eq!(refused("rate = 5"), format!("unknown key `rate` in FILE; {keys_of_rate}"));
     let sections =
-        "the sections are database, api, credentials, rate, retry, verify, pause, worker, log, metrics, retention";
+        "the sections are database, api, credentials, rate, retry, verify, follow, pause, worker, log, metrics, retention";
     for text in ["[tracing]\naddress = \"[::1]:9090\"", "tracing.address = 1"] {
         assert_eq!(refused(text), format!("unknown key `tracing.address` in FILE; {sections}"));
     }
@@ -258,6 +259,7 @@ fn each_value_has_its_range() {
             &["\"off\"", "\"1d\"", "\"3650d\""],
             &["\"0d\"", "\"3651d\"", "\"90\"", "\"90h\"", "90", "true"],
         ),
+        ("follow.interval", &["\"off\"", "\"1s\"", "\"720h\""], &["\"999ms\"", "\"721h\"", "\"1d\"", "\"\"", "true"]),
         ("verify.settle", &["\"1ms\"", "\"10m\""], &["\"0s\"", "\"601s\""]),
         ("retry.initial_backoff", &["\"1ms\"", "\"5m\""], &["\"0s\"", "\"301s\""]),
         ("retry.max_backoff", &["\"1s\"", "\"720h\""], &["\"999ms\""]),

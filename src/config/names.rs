@@ -1,4 +1,6 @@
-//! Settings whose value is one of a few names.
+//! Settings whose value is one of a few names, or has a unit of its own.
+
+use std::time::Duration;
 
 use crate::named_enum::named_enum;
 
@@ -46,5 +48,17 @@ named_enum! {
         File = "file",
         /// The role of the machine.
         CvmRole = "cvm-role",
+    }
+}
+
+/// Whole days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Days(pub u32);
+
+impl Days {
+    /// As a duration.
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        Duration::from_hours(24) * self.0
     }
 }

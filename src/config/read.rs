@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use serde::de::{Deserialize as _, Deserializer, Error as _};
 
 use super::endpoint;
+use super::names::Days;
 use super::proxy::{self, ProxySetting};
 use super::show::Show as _;
 use crate::named_enum::UnknownName;
@@ -18,8 +19,6 @@ use crate::named_enum::UnknownName;
 pub(super) const SECOND: u64 = 1000;
 /// In milliseconds. No setting is sensibly longer, and sums stay within what clocks and the database can express.
 pub(super) const LONGEST: u64 = 720 * 3600 * SECOND;
-
-const DAY: Duration = Duration::from_hours(24);
 
 /// The longest name of a role.
 const LONGEST_ROLE: usize = 128;
@@ -48,22 +47,40 @@ pub(super) fn whole<'de, const MIN: u32, const MAX: u32, T: TryFrom<u32>, D: Des
 pub(super) fn duration<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Duration, D::Error> {
-    let (min, max) = (Duration::from_millis(MIN), Duration::from_millis(MAX));
-    let parse = |text: &str| Duration::try_from(text.parse::<SignedDuration>().ok()?).ok();
-    let example = "a duration such as \"30s\", \"5m\" or \"25ms\"";
-    let expected = || format!("{example}, from {} to {}", min.shown(), max.shown());
-    read(deserializer, |text| parse(text).filter(|read| (min..=max).contains(read)).ok_or_else(expected))
+    read(deserializer, |text| bounded::<MIN, MAX>(text).ok_or_else(expected_duration::<MIN, MAX>))
+}
+
+/// A duration with a unit; `None` for `off`.
+pub(super) fn optional_duration<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    read(deserializer, |text| match text {
+        "off" => Ok(None),
+        text => bounded::<MIN, MAX>(text)
+            .map(Some)
+            .ok_or_else(|| format!("\"off\", or {}", expected_duration::<MIN, MAX>())),
+    })
+}
+
+fn bounded<const MIN: u64, const MAX: u64>(text: &str) -> Option<Duration> {
+    let duration = Duration::try_from(text.parse::<SignedDuration>().ok()?).ok()?;
+    (Duration::from_millis(MIN)..=Duration::from_millis(MAX)).contains(&duration).then_some(duration)
+}
+
+fn expected_duration<const MIN: u64, const MAX: u64>() -> String {
+    let [min, max] = [MIN, MAX].map(|limit| Duration::from_millis(limit).shown());
+    format!("a duration such as \"30s\", \"5m\" or \"25ms\", from {min} to {max}")
 }
 
 /// Days, as in `90d`; `None` for `off`.
 pub(super) fn days<'de, const MIN: u32, const MAX: u32, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Option<Duration>, D::Error> {
-    let days = |text: &str| text.strip_suffix('d')?.parse().ok().filter(|days| (MIN..=MAX).contains(days));
+) -> Result<Option<Days>, D::Error> {
+    let days = |text: &str| text.strip_suffix('d')?.parse().ok().filter(|days| (MIN..=MAX).contains(days)).map(Days);
     let expected = || format!("\"off\", or days such as \"90d\", from {MIN}d to {MAX}d");
     read(deserializer, |text| match text {
         "off" => Ok(None),
-        text => days(text).map(|days| Some(DAY * days)).ok_or_else(expected),
+        text => days(text).map(Some).ok_or_else(expected),
     })
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::names::{ActionName, Language, SourceName, UnsafeFilesystem};
+use super::names::{ActionName, Days, Language, SourceName, UnsafeFilesystem};
 use super::proxy::ProxySetting;
 use super::read::{
-    LONGEST, SECOND, choice, days, duration, endpoint, listen, optional_path, optional_role, proxy, text, whole,
+    LONGEST, SECOND, choice, days, duration, endpoint, listen, optional_duration, optional_path, optional_role, proxy, text, whole,
 };
 use super::show::Show as _;
 use crate::logging::{LogFormat, LogLevel};
@@ -107,6 +107,11 @@ settings! {
         /// The most readbacks in a second.
         per_second: u32 = "10", "whole::<1, 10, _, _>";
     }
+    /// `[follow]`: whether certcommit looks at what the CA makes of the orders.
+    follow: FollowSettings {
+        /// The wait from the order to the next look at its status, which grows while nothing changes; `None`: nobody looks.
+        interval: Option<Duration> = r#""off""#, "optional_duration::<SECOND, LONGEST, _>";
+    }
     /// `[pause]`: when the queue pauses by itself.
     pause: PauseSettings {
         /// The queue pauses when the requests of this many different rows in succession end in the same way.
@@ -140,7 +145,7 @@ settings! {
     /// `[retention]`: how long records are kept.
     retention: RetentionSettings {
         /// The age from which requests are pruned, unless a decision depends on them; `None` keeps them forever.
-        requests: Option<Duration> = r#""off""#, "days::<1, 3650, _>";
+        requests: Option<Days> = r#""off""#, "days::<1, 3650, _>";
     }
 }
 

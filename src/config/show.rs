@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::names::{ActionName, Language, SourceName, UnsafeFilesystem};
+use super::names::{ActionName, Days, Language, SourceName, UnsafeFilesystem};
 use super::proxy::ProxySetting;
 use crate::logging::{LogFormat, LogLevel};
-
-const DAY: Duration = Duration::from_hours(24);
 
 pub(super) trait Show {
     fn shown(&self) -> String;
@@ -43,9 +41,17 @@ macro_rules! show_or_empty {
 
 show_or_empty! { PathBuf String SocketAddr }
 
-/// Whole days, or `off`.
-impl Show for Option<Duration> {
+impl Show for Days {
     fn shown(&self) -> String {
-        self.map_or_else(|| "off".to_owned(), |kept| format!("{}d", kept.as_secs() / DAY.as_secs()))
+        format!("{}d", self.0)
     }
 }
+
+/// An optional value that is missing is shown as `off`.
+macro_rules! show_or_off {
+    ($($type:ty)*) => { $(impl Show for Option<$type> {
+        fn shown(&self) -> String { self.as_ref().map_or_else(|| "off".to_owned(), Show::shown) }
+    })* };
+}
+
+show_or_off! { Duration Days }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::integrity_check::{Findings, IntegrityCheck};
 use super::pruning::Pruning;
 use crate::clock::Now;
-use crate::config::Settings;
+use crate::config::{Days, Settings};
 use crate::logging::LogEvent;
 use crate::queue::{PruneStep, Pruned, QueueError};
 
@@ -23,12 +23,12 @@ impl Maintenance {
     /// Maintenance of the database at this path; it is checked if the last run ended badly.
     pub(super) fn new(settings: &Settings, database: PathBuf, ended_badly: bool, now: Instant) -> Self {
         let check = if ended_badly { IntegrityCheck::begin(database.clone()) } else { IntegrityCheck::default() };
-        Self { database, check, pruning: Pruning::new(settings.retention.requests, now) }
+        Self { database, check, pruning: Pruning::new(settings.retention.requests.map(Days::duration), now) }
     }
 
     /// Applies other settings.
     pub(super) fn set(&mut self, settings: &Settings, now: Instant) {
-        self.pruning.set(settings.retention.requests, now);
+        self.pruning.set(settings.retention.requests.map(Days::duration), now);
     }
 
     /// The step of pruning that is due, if one is.

@@ -20,23 +20,36 @@ const SETTLED_AFTER: i64 = 2;
 const CHANGED: &str = "SELECT id, updated_at FROM submissions WHERE (updated_at, id) > (?1, ?2) AND updated_at <= ?3
      ORDER BY updated_at, id LIMIT ?4";
 
-/// Begins to follow those of them that are submitted. What the answer to the submission made final is left out.
-const ADOPT: &str = "INSERT OR IGNORE INTO followed (submission, due_at)
-     SELECT id, ?2 FROM submissions WHERE id IN (SELECT value FROM json_each(?1))
-        AND state = 'submitted' AND (status IS NULL OR status NOT IN (SELECT value FROM json_each(?3)))";
+/// Those of them whose order stands and isn't followed yet. What the answer to the submission made final is left out.
+const TO_ADOPT: &str = "SELECT s.id FROM json_each(?1) CROSS JOIN submissions s ON s.id = json_each.value
+     WHERE s.state = 'submitted' AND (s.status IS NULL OR s.status NOT IN (SELECT value FROM json_each(?2)))
+       AND NOT EXISTS (SELECT 1 FROM followed f WHERE f.submission = s.id)";
 
-const DUE: &str =
-    "SELECT f.submission, s.certificate_id, f.status, coalesce(f.status_at, s.finished_at, s.updated_at) AS since
+/// A submission may have changed meanwhile; then its next change is examined.
+const ADOPT: &str = "INSERT OR IGNORE INTO followed (submission, due_at)
+     SELECT id, ?2 FROM submissions WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'submitted'";
+
+const DUE: &str = "SELECT f.submission, s.certificate_id, s.order_id, coalesce(f.status, CAST(s.status AS INTEGER)) AS status,
+        coalesce(f.status_at, CAST(s.finished_at AS INTEGER)) AS since
      FROM followed f JOIN submissions s ON s.id = f.submission
     WHERE f.due_at <= ?1 ORDER BY f.due_at LIMIT ?2";
 
 /// A submission that was deleted meanwhile is left out. By way of a conflict, each row is found by its key.
-const RECORD: &str = "INSERT INTO followed (submission, status, status_at, read_at, due_at)
-     SELECT value ->> 0, value ->> 1, ?1, ?1, value ->> 2 FROM json_each(?2)
+const RECORD: &str = "INSERT INTO followed (submission, status, status_at, message, read_at, due_at)
+     SELECT value ->> 0, value ->> 1, ?1, value ->> 2, ?1, value ->> 3 FROM json_each(?2)
       WHERE EXISTS (SELECT 1 FROM followed WHERE submission = value ->> 0)
      ON CONFLICT (submission) DO UPDATE SET read_at = excluded.read_at, due_at = excluded.due_at,
        status_at = CASE WHEN excluded.status IS NULL OR status IS excluded.status THEN status_at ELSE excluded.status_at END,
+       message = CASE WHEN excluded.status IS NULL THEN message ELSE excluded.message END,
        status = coalesce(excluded.status, status)";
+
+/// Those that were last read in what is the future now, after the clock was set back.
+const READ_IN_THE_FUTURE: &str = "SELECT submission FROM followed INDEXED BY followed_due WHERE due_at > ?1 AND read_at > ?1 + 1 LIMIT ?2";
+const DUE_NOW: &str = "INSERT INTO followed (submission, due_at) SELECT value, ?1 FROM json_each(?2)
+      WHERE EXISTS (SELECT 1 FROM followed WHERE submission = value)
+     ON CONFLICT (submission) DO UPDATE SET due_at = excluded.due_at";
+
+const COUNT: &str = "SELECT value, (SELECT count(*) FROM followed WHERE status = value) FROM json_each(?1)";
 
 /// A certificate that is due to be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -45,33 +58,38 @@ pub struct Followed {
     pub submission: i64,
     /// The certificate.
     pub certificate_id: UntrustedText,
-    /// The status that was last read.
+    /// Its order.
+    pub order_id: Option<UntrustedText>,
+    /// The newest status that is known: that of the answer to the submission, if none was read yet.
     pub status: Option<i64>,
-    /// Since when it has that status, in unix seconds: since its submission, if none was read yet.
+    /// Since when it has that status, in unix seconds.
     pub since: Option<i64>,
 }
 
 impl Followed {
-    /// When it is looked at again, in unix seconds, if it has this status now; never, if that is final.
+    /// What a look showed now: this status, with the server's words about it; none, if the reply had none for it. The next look
+    /// is due after a while that grows while nothing changes; never, if the status is final.
     #[must_use]
-    pub fn next_due(&self, status: i64, interval: Duration, now: UnixMillis) -> Option<i64> {
-        if Standing::of(status).is_final() {
-            return None;
-        }
-        let since = self.since.filter(|_| self.status.is_none_or(|before| before == status));
-        let unchanged_for = since.map_or(Duration::ZERO, |since| now.since(UnixMillis::of_seconds(since)));
-        Some(now.plus(next_look(interval, unchanged_for)).seconds())
+    pub fn seen(&self, status: Option<i64>, message: Option<String>, interval: Duration, now: UnixMillis) -> Look {
+        let newest = status.or(self.status);
+        let since = self.since.filter(|_| newest == self.status).map(UnixMillis::of_seconds);
+        let unchanged_for = since.map_or(Duration::ZERO, |since| now.since(since));
+        let due_at = now.plus(next_look(interval, unchanged_for)).seconds();
+        let is_final = newest.is_some_and(|status| Standing::of(status).is_final());
+        Look { submission: self.submission, status, message, due_at: (!is_final).then_some(due_at) }
     }
 }
 
-/// What a look at a certificate showed, and when the next one is due, in unix seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a look at a certificate showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
     /// `submissions.id`.
     pub submission: i64,
     /// The status; none if the reply had none for it.
     pub status: Option<i64>,
-    /// When it is looked at again; never, if it is none.
+    /// The server's words about the status.
+    pub message: Option<String>,
+    /// When it is looked at again, in unix seconds; never, if it is none.
     pub due_at: Option<i64>,
 }
 
@@ -98,18 +116,37 @@ impl Queue {
             .await
             .map_err(QueueError::of(WHAT))?;
         let Some(&(id, changed_at)) = changed.last() else { return Ok(None) };
-        let ids: Value = changed.iter().map(|(id, _)| Value::from(*id)).collect();
-        let finals: Value = CertificateStatus::ALL
-            .iter()
-            .filter(|status| Standing::of(status.code).is_final())
-            .map(|status| Value::from(status.code))
-            .collect();
-        self.write(WHAT, async |connection| {
-            let adopted = sqlx::query(ADOPT).bind(ids.to_string()).bind(now.seconds()).bind(finals.to_string());
-            adopted.execute(connection).await.map(drop).map_err(QueueError::of(WHAT))
-        })
-        .await?;
+        let changed: Value = changed.iter().map(|(id, _)| Value::from(*id)).collect();
+        let finals = codes(Standing::is_final);
+        let to_adopt = sqlx::query_scalar(TO_ADOPT).bind(changed.to_string()).bind(finals);
+        let to_adopt: Vec<i64> = to_adopt.fetch_all(&mut self.connection).await.map_err(QueueError::of(WHAT))?;
+        if !to_adopt.is_empty() {
+            self.write(WHAT, async |connection| {
+                let adopted = sqlx::query(ADOPT).bind(Value::from(to_adopt).to_string()).bind(now.seconds());
+                adopted.execute(connection).await.map(drop).map_err(QueueError::of(WHAT))
+            })
+            .await?;
+        }
         Ok(Some(FollowCursor { changed_at, id }))
+    }
+
+    /// Makes those due that were last read in the future, as the clock was ahead then.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn follow_clock_back(&mut self, now: UnixMillis) -> Result<(), QueueError> {
+        loop {
+            let ahead = sqlx::query_scalar(READ_IN_THE_FUTURE).bind(now.seconds()).bind(STEP);
+            let ahead: Vec<i64> = ahead.fetch_all(&mut self.connection).await.map_err(QueueError::of(WHAT))?;
+            if ahead.is_empty() {
+                return Ok(());
+            }
+            self.write(WHAT, async |connection| {
+                let moved = sqlx::query(DUE_NOW).bind(now.seconds()).bind(Value::from(ahead).to_string());
+                moved.execute(connection).await.map(drop).map_err(QueueError::of(WHAT))
+            })
+            .await?;
+        }
     }
 
     /// The certificates that are due by now, the longest due first; at most so many.
@@ -127,11 +164,28 @@ impl Queue {
     /// # Errors
     /// When the database fails.
     pub async fn record_looks(&mut self, looks: &[Look], now: UnixMillis) -> Result<(), QueueError> {
-        let rows: Value = looks.iter().map(|look| json!([look.submission, look.status, look.due_at])).collect();
+        let rows: Value = 
+            looks.iter().map(|look| json!([look.submission, look.status, look.message, look.due_at])).collect();
         self.write(WHAT, async |connection| {
             let recorded = sqlx::query(RECORD).bind(now.seconds()).bind(rows.to_string());
             recorded.execute(connection).await.map(drop).map_err(QueueError::of(WHAT))
         })
         .await
     }
+    /// How many of the certificates that were looked at are known to stand like this.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_standing(&mut self, standings: &[Standing]) -> Result<Vec<(Standing, i64)>, QueueError> {
+        let counts = sqlx::query_as(COUNT).bind(codes(|standing| standings.contains(&standing)));
+        let counts: Vec<(i64, i64)> = counts.fetch_all(&mut self.connection).await.map_err(QueueError::of(WHAT))?;
+        let sum = |standing: Standing| counts.iter().filter(|(code, _)| Standing::of(*code) == standing).map(|(_, count)| *count).sum();
+        Ok(standings.iter().map(|standing| (*standing, sum(*standing))).collect())
+    }
+}
+
+/// The documented statuses that mean such a standing, as JSON.
+fn codes(wanted: impl Fn(Standing) -> bool) -> String {
+    let documented = CertificateStatus::ALL.iter().map(|status| status.code);
+    documented.filter(|code| wanted(Standing::of(*code))).map(Value::from).collect::<Value>().to_string()
 }

@@ -23,7 +23,7 @@ const SUBMISSIONS: &str = "SELECT s.id, s.certificate_id, s.state, s.order_id, C
         CAST(s.created_at AS INTEGER) AS created_at, CAST(s.updated_at AS INTEGER) AS updated_at,
         CAST(s.finished_at AS INTEGER) AS finished_at, f.status AS current_status,
         CASE WHEN f.status IS NOT NULL THEN coalesce(n.text, 'unknown status') END AS current_status_text,
-        f.status_at AS current_status_at
+        f.status_at AS current_status_at, f.message AS current_status_message
    FROM submissions s LEFT JOIN status_codes c ON c.status = s.status LEFT JOIN followed f ON f.submission = s.id
    LEFT JOIN status_codes n ON n.status = f.status WHERE s.id > ";
 
@@ -94,6 +94,8 @@ pub struct ReportRow {
     pub current_status_text: Option<UntrustedText>,
     /// When it was first read.
     pub current_status_at: Option<i64>,
+    /// The server's words about that status.
+    pub current_status_message: Option<UntrustedText>,
 }
 
 impl ReportRow {

@@ -10,8 +10,8 @@ use crate::queue::{Story, UntrustedText};
 /// Without it, spreadsheets take the text for another encoding.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// The columns. The first five are those that `enqueue --file` reads.
-const COLUMNS: [&str; 22] = [
+/// The columns. The first four are among those that `enqueue --file` reads.
+const COLUMNS: [&str; 24] = [
     "certificate_id",
     "verify_type",
     "priority",
@@ -21,8 +21,10 @@ const COLUMNS: [&str; 22] = [
     "order_id",
     "status",
     "status_text",
+    "current_status",
     "current_status_text",
     "current_status_at",
+    "current_status_message",
     "error_code",
     "error_message",
     "reason",
@@ -69,8 +71,10 @@ impl<W: Write> CsvReport<W> {
             text(&row.order_id),
             number(row.status),
             text(&row.status_text),
+            number(row.current_status),
             text(&row.current_status_text),
             at(row.current_status_at),
+            text(&row.current_status_message),
             text(&row.error_code),
             text(&row.error_message),
             text(&row.reason),

@@ -155,6 +155,7 @@ pub(super) mod tests {
             current_status: None,
             current_status_text: None,
             current_status_at: None,
+            current_status_message: None,
         };
         Story { row, requests: Vec::new() }
     }

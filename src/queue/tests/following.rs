@@ -1,6 +1,7 @@
 //! Following the certificates whose order stands.
 
 use super::*;
+use crate::submission::Standing;
 
 const INTERVAL: Duration = Duration::from_secs(600);
 
@@ -82,8 +83,7 @@ async fn a_look_is_recorded_beside_the_answer_with_the_time_of_the_change() {
     for (seconds, status) in [(100, 8), (700, 8), (1_300, 0)] {
         let due = site.queue.due_to_follow(after(seconds), 10).await.unwrap();
         let followed = due.into_iter().find(|followed| followed.certificate_id.as_str() == "first").unwrap();
-        let due_at = followed.next_due(status, INTERVAL, after(seconds));
-        let look = Look { submission: followed.submission, status: Some(status), due_at };
+        let look = followed.seen(Some(status), None, INTERVAL, after(seconds));
         site.queue.record_looks(&[look], after(seconds)).await.unwrap();
     }
     let report = "SELECT status || ' ' || current_status || ' ' || current_status_text || ' ' || current_status_at
@@ -96,16 +96,18 @@ async fn a_look_is_recorded_beside_the_answer_with_the_time_of_the_change() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_a_reply_leaves_out_keeps_what_is_known() {
+async fn a_certificate_that_a_reply_leaves_out_keeps_what_is_known_and_is_looked_at_again() {
     let mut site = site().await;
     adopt_all(&mut site, 100).await;
-    let submission = site.queue.due_to_follow(after(100), 1).await.unwrap()[0].submission;
-    for (seconds, status) in [(100, Some(8)), (200, None)] {
-        let look = Look { submission, status, due_at: Some(BEGIN + seconds + 600) };
+    for (seconds, status, message) in [(100, Some(4), Some("waiting for DNS")), (900, None, None)] {
+        let due = site.queue.due_to_follow(after(seconds), 1).await.unwrap();
+        let look = due[0].seen(status, message.map(str::to_owned), INTERVAL, after(seconds));
         site.queue.record_looks(&[look], after(seconds)).await.unwrap();
+        site.sql("UPDATE followed SET due_at = NULL WHERE submission = 2").await;
     }
-    let known = "SELECT status || ' ' || (status_at - 1700000000) || ' ' || (read_at - 1700000000) FROM followed ORDER BY submission";
-    assert_eq!(site.text(known).await.as_deref(), Some("8 100 200"));
+    let known = "SELECT status || ' ' || (status_at - 1700000000) || ' ' || (read_at - 1700000000) || ' ' ||
+                        (due_at - 1700000000) || ' ' || message FROM followed WHERE submission = 1";
+    assert_eq!(site.text(known).await.as_deref(), Some("4 100 900 1500 waiting for DNS"));
 }
 
 #[tokio::test]
@@ -116,11 +118,7 @@ async fn a_final_status_is_never_read_again_and_a_deleted_submission_is_forgotte
     let looks: Vec<Look> = [1, 7]
         .into_iter()
         .zip(&followed)
-        .map(|(status, followed)| Look {
-            submission: followed.submission,
-            status: Some(status),
-            due_at: followed.next_due(status, INTERVAL, after(100)),
-        })
+        .map(|(status, followed)| followed.seen(Some(status), None, INTERVAL, after(100)))
         .collect();
     site.queue.record_looks(&looks, after(100)).await.unwrap();
     assert_eq!(site.number("SELECT count(*) FROM followed WHERE due_at IS NOT NULL").await, Some(0));
@@ -128,14 +126,51 @@ async fn a_final_status_is_never_read_again_and_a_deleted_submission_is_forgotte
     assert_eq!(site.number("SELECT count(*) FROM followed").await, Some(1));
 }
 
+#[tokio::test]
+async fn a_look_from_before_the_clock_was_set_back_is_due_now() {
+    let mut site = site().await;
+    adopt_all(&mut site, 100).await;
+    let followed = site.queue.due_to_follow(after(100), 10).await.unwrap();
+    for (followed, seconds) in followed.iter().zip([100, 90_000]) {
+        let look = followed.seen(Some(0), None, INTERVAL, after(seconds));
+        site.queue.record_looks(&[look], after(seconds)).await.unwrap();
+    }
+    site.queue.follow_clock_back(after(200)).await.unwrap();
+    assert_eq!(due(&mut site, 200).await, ["second"]);
+}
+
+#[tokio::test]
+async fn the_certificates_that_were_looked_at_are_counted_by_where_they_stand() {
+    let mut site = site().await;
+    adopt_all(&mut site, 100).await;
+    let followed = site.queue.due_to_follow(after(100), 10).await.unwrap();
+    let looks: Vec<Look> = followed
+        .iter()
+        .zip([12, 8])
+        .map(|(one, status)| one.seen(Some(status), None, INTERVAL, after(100)))
+        .collect();
+    site.queue.record_looks(&looks, after(100)).await.unwrap();
+    let counted = site.queue.count_standing(&[Standing::LetterNeeded, Standing::Refused]).await.unwrap();
+    assert_eq!(counted, [(Standing::LetterNeeded, 2), (Standing::Refused, 0)]);
+}
+
 #[test]
 fn the_next_look_comes_later_the_longer_nothing_changes_and_soon_after_a_change() {
-    let followed =
-        |status| Followed { submission: 1, certificate_id: UntrustedText::of("a"), status, since: Some(BEGIN) };
-    for (before, status, expected) in
-        [(None, 8, Some(1_000)), (Some(8), 8, Some(1_000)), (Some(0), 8, Some(600)), (Some(8), 1, None)]
-    {
-        let due = followed(before).next_due(status, INTERVAL, after(8_000));
-        assert_eq!(due, expected.map(|wait| BEGIN + 8_000 + wait), "{before:?} {status}");
+    let followed = |status| Followed {
+        submission: 1,
+        certificate_id: UntrustedText::of("a"),
+        order_id: None,
+        status,
+        since: Some(BEGIN),
+    };
+    for (before, now, expected) in [
+        (None, Some(8), Some(600)),
+        (Some(8), Some(8), Some(1_000)),
+        (Some(8), None, Some(1_000)),
+        (Some(0), Some(8), Some(600)),
+        (Some(8), Some(1), None),
+    ] {
+        let look = followed(before).seen(now, None, INTERVAL, after(8_000));
+        assert_eq!(look.due_at, expected.map(|wait| BEGIN + 8_000 + wait), "{before:?} {now:?}");
     }
 }
