@@ -17,6 +17,10 @@ named_enum! {
         Duration = "certcommit_request_duration_seconds",
         /// Submissions, by state.
         Submissions = "certcommit_submissions",
+        /// Followed orders, by where they stand at the CA (underway, letter_needed, issued, refused, over).
+        Followed = "certcommit_followed_orders",
+        /// Requests for the statuses of followed orders, by outcome (ok, failed).
+        Looks = "certcommit_follow_requests_total",
         /// How long the oldest submission that is due has been waiting; 0 if none is due.
         OldestDue = "certcommit_oldest_due_seconds",
         /// The commits per second that the daemon currently allows itself.
@@ -73,9 +77,10 @@ impl Metrics {
             for metric in Metric::ALL {
                 let (name, meaning) = (metric.as_str(), metric.describe());
                 match metric {
-                    Metric::Requests => describe_counter!(name, meaning),
+                    Metric::Requests | Metric::Looks => describe_counter!(name, meaning),
                     Metric::Duration => describe_histogram!(name, meaning),
                     Metric::Submissions
+                    | Metric::Followed
                     | Metric::OldestDue
                     | Metric::Pace
                     | Metric::Cap
@@ -103,6 +108,22 @@ impl Metrics {
     pub fn submissions(&self, state: &'static str, count: i64) {
         with_local_recorder(&self.recorder, || {
             gauge!(Metric::Submissions.as_str(), "state" => state).set(count as f64)
+        });
+    }
+
+    /// Sets the number of followed orders that stand like this.
+    #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a count of orders is far below 2^52")]
+    pub fn followed(&self, standing: &'static str, count: i64) {
+        with_local_recorder(&self.recorder, || {
+            gauge!(Metric::Followed.as_str(), "standing" => standing).set(count as f64);
+        });
+    }
+
+    /// Counts a request for statuses.
+    pub fn looked(&self, succeeded: bool) {
+        let outcome = if succeeded { "ok" } else { "failed" };
+        with_local_recorder(&self.recorder, || {
+            counter!(Metric::Looks.as_str(), "outcome" => outcome).increment(1);
         });
     }
 
@@ -204,12 +225,14 @@ mod tests {
         metrics.request("commit", "submitted", "", Duration::from_millis(300));
         metrics.submissions("pending", 3);
         metrics.incident("ca_busy", true);
+        metrics.followed("issued", 3);
+        metrics.looked(true);
         metrics.gauges(GAUGES);
         let text = metrics.render();
         for name in Metric::NAMES {
             assert!(text.contains(&format!("# HELP {name} ")), "{name} in {text}");
             let kind = match *name {
-                "certcommit_requests_total" => "counter",
+                "certcommit_requests_total" | "certcommit_follow_requests_total" => "counter",
                 "certcommit_request_duration_seconds" => "histogram",
                 _ => "gauge",
             };

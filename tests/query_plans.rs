@@ -19,8 +19,8 @@ use certcommit::clock;
 use certcommit::config::Settings;
 use certcommit::daemon::Stop;
 use certcommit::queue::{
-    BatchRequest, ClaimLimits, Completed, Departures, FollowCursor, NewSubmission, Opening, Queue, Resolution,
-    Run, Selection,
+    BatchRequest, ClaimLimits, Completed, Departures, FollowCursor, NewSubmission, Opening, Queue, Resolution, Run,
+    Selection,
 };
 use certcommit::simulator::{Fault, ReadFault};
 use certcommit::submission::{Event, Policy, Standing, State, VerifyPolicy, next_state};
@@ -267,7 +267,7 @@ async fn commands_and_rare_work(queue: &mut Queue) {
 /// Follows the certificates whose order stands.
 async fn follow(queue: &mut Queue) {
     let later = clock::now().unix.plus(Duration::from_secs(60));
-    assert!(queue.adopt(FollowCursor::default(), later).await.unwrap().is_some());
+    assert!(queue.adopt(FollowCursor::default(), Duration::ZERO, later).await.unwrap().is_some());
     let followed = queue.due_to_follow(later, 100).await.unwrap().remove(0);
     let look = followed.seen(Some(0), None, Duration::from_secs(600), later);
     queue.record_looks(&[look], later).await.unwrap();

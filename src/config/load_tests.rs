@@ -161,8 +161,7 @@ fn an_unknown_key_is_named_with_its_place_and_what_exists_instead() {
         format!("unknown key `rate.gaurd` in FILE; {keys_of_rate}; did you mean `rate.guard`?")
     );
     assert_eq!(refused("rate = 5"), format!("unknown key `rate` in FILE; {keys_of_rate}"));
-    let sections =
-        "the sections are database, api, credentials, rate, retry, verify, follow, pause, worker, log, metrics, retention";
+    let sections = "the sections are database, api, credentials, rate, retry, verify, follow, pause, worker, log, metrics, retention";
     for text in ["[tracing]\naddress = \"[::1]:9090\"", "tracing.address = 1"] {
         assert_eq!(refused(text), format!("unknown key `tracing.address` in FILE; {sections}"));
     }

@@ -25,6 +25,6 @@ pub use names::{ActionName, Days, Language, SourceName, UnsafeFilesystem};
 pub use proxy::{ProxySetting, ProxyUrl};
 pub use read::is_role_name;
 pub use settings::{
-    ApiSettings, CredentialSettings, DatabaseSettings, FollowSettings, KEYS, LogSettings, MetricsSettings, PauseSettings, RateSettings,
-    RetentionSettings, RetrySettings, Settings, VerifySettings, WorkerSettings,
+    ApiSettings, CredentialSettings, DatabaseSettings, FollowSettings, KEYS, LogSettings, MetricsSettings,
+    PauseSettings, RateSettings, RetentionSettings, RetrySettings, Settings, VerifySettings, WorkerSettings,
 };

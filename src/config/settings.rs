@@ -9,7 +9,8 @@ use serde::Deserialize;
 use super::names::{ActionName, Days, Language, SourceName, UnsafeFilesystem};
 use super::proxy::ProxySetting;
 use super::read::{
-    LONGEST, SECOND, choice, days, duration, endpoint, listen, optional_duration, optional_path, optional_role, proxy, text, whole,
+    LONGEST, SECOND, choice, days, duration, endpoint, listen, optional_duration, optional_path, optional_role, proxy,
+    text, whole,
 };
 use super::show::Show as _;
 use crate::logging::{LogFormat, LogLevel};

@@ -54,13 +54,18 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
-    pub(super) fn new(client: Client, marker: Option<DepartureMarker>, settings: &Settings, started: Instant) -> Self {
+    pub(super) fn new(
+        client: Arc<Client>,
+        marker: Option<DepartureMarker>,
+        settings: &Settings,
+        started: Instant,
+    ) -> Self {
         let (departed, departures) = mpsc::unbounded_channel();
         Self {
             commits: Pipeline::new(pipeline(settings, settings.rate.per_second), started),
             readbacks: Pipeline::new(pipeline(settings, settings.verify.per_second), started),
             early_readbacks: EarlyReadbacks::default(),
-            client: Arc::new(client),
+            client,
             marker,
             requests: JoinSet::new(),
             departed,
@@ -267,6 +272,26 @@ impl Dispatcher {
     /// The present pace of each kind, in requests a second.
     pub(super) fn paces(&self) -> Paces {
         Paces { commits: self.commits.limiter.pace(), reads: self.readbacks.limiter.pace() }
+    }
+
+    /// When a read may go out that no readback needs: none, while one is due, or readback is paused.
+    pub(super) fn next_spare_read(&self, now: Now) -> Option<Instant> {
+        let Pipeline { limiter, breaker, .. } = &self.readbacks;
+        let is_spare = breaker.fault().is_none() && !self.readbacks.has_work(now.unix.seconds());
+        is_spare.then(|| limiter.next_slot(now.instant))
+    }
+
+    /// Takes the slot for a read at once, if there is one. Report its end with [`spare_read_ended`](Self::spare_read_ended).
+    pub(super) fn take_spare_read(&mut self, now: Now) -> bool {
+        self.next_spare_read(now).is_some() && self.readbacks.limiter.try_send(now.instant).is_ok()
+    }
+
+    /// Such a read ended. It went out then, or never.
+    pub(super) fn spare_read_ended(&mut self, departed: Option<Instant>) {
+        match departed {
+            Some(at) => self.readbacks.limiter.departed(at),
+            None => self.readbacks.limiter.never_departed(),
+        }
     }
 
     /// When the next row is due, in unix seconds, as of the last batch.

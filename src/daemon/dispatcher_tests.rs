@@ -24,7 +24,7 @@ fn dispatcher() -> (Dispatcher, Context) {
     let (mut settings, context) = (settings(), context());
     settings.api.endpoint = "http://127.0.0.1:1".to_owned();
     let client = Client::new(client_settings(&settings, None)).unwrap();
-    (Dispatcher::new(client, None, &settings, context.now.instant), context)
+    (Dispatcher::new(Arc::new(client), None, &settings, context.now.instant), context)
 }
 
 fn later(context: Context, by: Duration) -> Context {

@@ -1,5 +1,7 @@
 //! The event loop: it alone calls the components, and passes on what they return.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -9,6 +11,7 @@ use super::circuit_breaker::BreakerChange;
 use super::clock_watch::{ClockStep, ClockWatch};
 use super::credentials::{CredentialStore, RefreshResult};
 use super::dispatcher::{DispatchEvent, Dispatcher};
+use super::following::{Following, Step as FollowStep};
 use super::maintenance::Maintenance;
 use super::pause::Pause;
 use super::pause_log::{ControlChange, log_control, log_paused, log_resumed, log_still_paused};
@@ -39,6 +42,7 @@ pub(super) struct EventLoop {
     dispatcher: Dispatcher,
     credentials: CredentialStore,
     maintenance: Maintenance,
+    following: Following,
     shutdown: Shutdown,
     reporters: Reporters,
     progress: ProgressLog,
@@ -82,10 +86,12 @@ impl EventLoop {
         let clock = clock::now();
         let now = clock.instant;
         let file = queue.files().clone();
+        let client = Arc::new(client);
         tracing::info!(event = LogEvent::Ready.as_str(), run_id = run.id, "ready");
         Self {
             wal: WalWatcher::on(queue.path()),
             batches: BatchWriter::new(Session::new(queue, marker, run), rejected, now),
+            following: Following::new(&settings, Arc::clone(&client), file.clone(), now),
             dispatcher: Dispatcher::new(client, daemon.departures, &settings, now),
             credentials,
             maintenance: Maintenance::new(&settings, file.database().to_owned(), daemon.ended_badly, now),
@@ -110,6 +116,7 @@ impl EventLoop {
             self.publish_status(now);
             self.refresh_credentials(now).await;
             self.send(now);
+            self.follow(now);
             if self.stop(now) {
                 return self.finish().await;
             }
@@ -118,6 +125,7 @@ impl EventLoop {
             debug_assert!(wakeup > now.instant, "something that was due was not done, so the loop would spin");
             tokio::select! {
                 end = self.batches.ended() => self.after_batch(end, clock::now()),
+                step = self.following.step() => self.after_follow(step, clock::now()),
                 event = self.dispatcher.next_event() => self.after_request(event, clock::now()),
                 result = self.credentials.refreshed() => self.after_refresh(&result, clock::now()),
                 findings = self.maintenance.checked() => self.shutdown.fail(self.maintenance.judge(findings)),
@@ -137,8 +145,9 @@ impl EventLoop {
             self.batches.next_wakeup(self.others_in_flight(), now.instant).filter(|_| !self.shutdown.is_failed());
         let credentials = self.credentials.next_wakeup(now.instant).filter(|_| !self.shutdown.is_draining());
         let to_come = self.dispatcher.next_probes().chain(self.shutdown.next_wakeup()).filter(|at| *at > now.instant);
-        let due = [slot, batch, credentials, self.reporters.next_wakeup()].into_iter().flatten();
-        due.chain(to_come).min().unwrap_or(far).min(far)
+        let search = self.following.next_wakeup().filter(|_| self.may_send());
+        let due = [slot, batch, credentials, search, self.next_look(now), self.reporters.next_wakeup()];
+        due.into_iter().flatten().chain(to_come).min().unwrap_or(far).min(far)
     }
 
     /// Whether there is nothing to do. Otherwise batches come often enough to see what other processes write.
@@ -150,6 +159,7 @@ impl EventLoop {
     fn watch_clock(&mut self, now: Now) {
         if let Some(ClockStep::Back(_)) = self.clock_watch.look(now) {
             self.batches.follow_clock();
+            self.following.follow_clock();
         }
     }
 
@@ -213,6 +223,33 @@ impl EventLoop {
         let may_pass = matches!(error, QueueError::Linked { .. });
         let fatal = if may_pass { self.batches.database_failed(error, now.instant) } else { Some(error) };
         self.shutdown.fail(fatal);
+    }
+
+    /// Follows the orders, with the reads that readbacks don't need.
+    fn follow(&mut self, now: Now) {
+        if self.may_send() {
+            self.following.search_if_due(now);
+        }
+        if self.next_look(now).is_some_and(|at| at <= now.instant)
+            && let Some(credentials) = self.credentials.in_use(now.instant)
+            && self.dispatcher.take_spare_read(now)
+        {
+            self.following.look(Arc::clone(credentials));
+        }
+    }
+
+    /// When the orders that are due can be looked at.
+    fn next_look(&self, now: Now) -> Option<Instant> {
+        let may_look = self.may_send() && self.credentials.in_use(now.instant).is_some() && self.following.wants_slot();
+        self.dispatcher.next_spare_read(now).filter(|_| may_look)
+    }
+
+    fn after_follow(&mut self, step: FollowStep, now: Now) {
+        let report = self.following.handle(step, now);
+        if let Some(look) = report.look {
+            self.dispatcher.spare_read_ended(look.departed);
+        }
+        self.reporters.followed(&report);
     }
 
     fn after_request(&mut self, event: DispatchEvent, now: Now) {
@@ -336,6 +373,7 @@ impl EventLoop {
             self.dispatcher.set(&self.settings, now.instant);
             self.progress.set(self.settings.log.progress_interval, now.instant);
             self.maintenance.set(&self.settings, now.instant);
+            self.following.set(&self.settings, now.instant);
             self.credentials.replace(source);
             // A reload usually follows a fix.
             self.dispatcher.probe_now(now.instant);
@@ -382,6 +420,7 @@ impl EventLoop {
 
     async fn finish(mut self) -> Result<Ended, QueueError> {
         self.maintenance.end().await;
+        self.following.end(clock::now().instant).await;
         let pace = self.dispatcher.paces().commits;
         let held = self.dispatcher.held().collect();
         let refused = match self.shutdown.outcome() {

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::following::FollowReport;
 use super::status_snapshot::StatusSnapshot;
 use crate::cause::PauseCause;
 use crate::clock::{self, Now};
@@ -110,6 +111,16 @@ impl MetricsServer {
             metrics.incident(code, snapshot.incidents.iter().any(|incident| incident.cause.code() == *code));
         }
         metrics.gauges(gauges(snapshot, now));
+    }
+
+    /// The orders were counted, or looked at.
+    pub(super) fn followed(&self, report: &FollowReport) {
+        for (standing, count) in &report.standings {
+            self.watched.metrics.followed(standing.as_str(), *count);
+        }
+        if let Some(look) = &report.look {
+            self.watched.metrics.looked(look.succeeded);
+        }
     }
 
     /// A request ended. Its code is empty if it got no error.

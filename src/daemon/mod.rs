@@ -24,6 +24,8 @@ mod early_readbacks;
 mod event_loop;
 #[cfg(test)]
 mod fixtures;
+mod following;
+mod following_log;
 mod integrity_check;
 mod maintenance;
 mod metrics_server;

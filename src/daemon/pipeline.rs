@@ -84,6 +84,11 @@ impl Pipeline {
         self.next_due
     }
 
+    /// Whether a claim waits for its slot, or a row is due.
+    pub(super) fn has_work(&self, unix_seconds: i64) -> bool {
+        !self.ready.is_empty() || self.next_due.is_some_and(|due| due <= unix_seconds)
+    }
+
     /// Whether a batch is worthwhile for the claims of this pipeline alone: rows are due, and too few claims are waiting for
     /// the time that the last batch took.
     pub(super) fn is_hungry(&self, now: Instant, unix_seconds: i64, last_took: Duration) -> bool {

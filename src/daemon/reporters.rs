@@ -4,6 +4,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Progress;
+use super::following::FollowReport;
 use super::metrics_server::MetricsServer;
 use super::status_snapshot::StatusSnapshot;
 use super::systemd::ServiceManager;
@@ -57,6 +58,13 @@ impl Reporters {
     /// A batch found this progress.
     pub(super) fn progressed(&self, progress: Progress) {
         self.progress.send_replace(progress);
+    }
+
+    /// The orders were counted, or looked at.
+    pub(super) fn followed(&self, report: &FollowReport) {
+        if let Some(metrics) = &self.metrics {
+            metrics.followed(report);
+        }
     }
 
     /// A request ended.

@@ -46,6 +46,10 @@ events! {
         [CertificateId State Cause Try Outcome OrderId Status RequestId HttpStatus DurationMs NextDue];
     Held = "held", WARN, "The daemon can't decide what a readback means; an operator has to.",
         [CertificateId State Cause Try Outcome OrderId Status RequestId ErrorCode ErrorMessage HttpStatus DurationMs];
+    StatusChanged = "status_changed", INFO, "A followed order has another status than before.",
+        [CertificateId OrderId Status PreviousStatus StatusMessage];
+    FollowFailed = "follow_failed", WARN, "The statuses of the orders can't be read; commits go on, and it is tried again.",
+        [RequestId ErrorCode Why ProbeInS];
     Throttled = "throttled", WARN, "The server limits the rate; nothing was executed, and the pace goes down.",
         [CertificateId State Cause Try Outcome RequestId ErrorCode ErrorMessage HttpStatus DurationMs NextDue];
     Paused = "paused", WARN, "The queue is paused, by an operator or because of a fault.", [Why Cause ProbeInS];
@@ -76,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_catalogue_has_every_event_once_with_a_sentence() {
-        let expected = "started start_failed ready submitted retrying failed in_doubt verified held throttled paused resumed verify_paused \
+        let expected = "started start_failed ready submitted retrying failed in_doubt verified held status_changed follow_failed throttled paused resumed verify_paused \
             still_paused progress database_unavailable write_refused reloaded stopping stopped";
         assert_eq!(LogEvent::NAMES.join(" "), expected);
         let sentences: BTreeSet<&str> = LogEvent::ALL.iter().map(|event| event.describe()).collect();
@@ -89,6 +93,7 @@ mod tests {
             "failed",
             "in_doubt",
             "held",
+            "follow_failed",
             "throttled",
             "paused",
             "verify_paused",

@@ -30,6 +30,8 @@ fields! {
     Outcome = "outcome", "text", "How the request ended, as in the table `requests`.";
     OrderId = "order_id", "text", "The order that was placed or read.";
     Status = "status", "number", "The certificate's status, as in the table `status_codes`.";
+    PreviousStatus = "previous_status", "number", "The status before.";
+    StatusMessage = "status_message", "text", "The server's words about the status, truncated and escaped.";
     RequestId = "request_id", "text", "The server's ID of the request, which its support asks for.";
     ErrorCode = "error_code", "text", "The server's error code.";
     ErrorMessage = "error_message", "text", "The server's message, truncated and escaped.";
@@ -45,7 +47,7 @@ fields! {
     Endpoint = "endpoint", "URL", "The API.";
     Rate = "rate", "per second", "The configured limit of commits.";
     Why = "why", "text", "Why it is paused, in words; the wording may change.";
-    ProbeInS = "probe_in_s", "s", "The time until the next probe tells whether the fault is over; absent if an operator paused it.";
+    ProbeInS = "probe_in_s", "s", "The time until the next try tells whether the fault is over; absent if an operator paused it.";
     Probes = "probes", "number", "How many probes failed since the pause began.";
     PausedS = "paused_s", "s", "How long the pause has lasted.";
     ResultsWritten = "results_written", "results", "Results kept while the database was unavailable, and written now.";

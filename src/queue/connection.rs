@@ -48,6 +48,23 @@ impl Queue {
         })
     }
 
+    /// Another connection to a queue that this process has opened, and so has checked.
+    ///
+    /// # Errors
+    /// When the database fails, or its file was replaced.
+    pub async fn connect_again(files: &FileIdentity) -> Result<Self, QueueError> {
+        files.check()?;
+        let connection = connect(files.database()).await?;
+        Ok(Self {
+            connection,
+            compared: None,
+            data_version: None,
+            has_short_busy_timeout: false,
+            files: files.clone(),
+            unsafe_filesystem: None,
+        })
+    }
+
     /// Replaces the connection with a new one to the same file. An error may have left the old one in a transaction that has
     /// already ended, and then it can't begin another.
     ///

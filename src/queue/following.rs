@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments};
+
 use super::connection::Queue;
 use super::error::QueueError;
 use super::untrusted_text::UntrustedText;
@@ -27,9 +30,11 @@ const TO_ADOPT: &str = "SELECT s.id FROM json_each(?1) CROSS JOIN submissions s 
 
 /// A submission may have changed meanwhile; then its next change is examined.
 const ADOPT: &str = "INSERT OR IGNORE INTO followed (submission, due_at)
-     SELECT id, ?2 FROM submissions WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'submitted'";
+     SELECT id, max(?2, coalesce(CAST(finished_at AS INTEGER), 0) + ?3) FROM submissions
+      WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'submitted'";
 
-const DUE: &str = "SELECT f.submission, s.certificate_id, s.order_id, coalesce(f.status, CAST(s.status AS INTEGER)) AS status,
+const DUE: &str =
+    "SELECT f.submission, s.certificate_id, s.order_id, coalesce(f.status, CAST(s.status AS INTEGER)) AS status,
         coalesce(f.status_at, CAST(s.finished_at AS INTEGER)) AS since
      FROM followed f JOIN submissions s ON s.id = f.submission
     WHERE f.due_at <= ?1 ORDER BY f.due_at LIMIT ?2";
@@ -44,7 +49,8 @@ const RECORD: &str = "INSERT INTO followed (submission, status, status_at, messa
        status = coalesce(excluded.status, status)";
 
 /// Those that were last read in what is the future now, after the clock was set back.
-const READ_IN_THE_FUTURE: &str = "SELECT submission FROM followed INDEXED BY followed_due WHERE due_at > ?1 AND read_at > ?1 + 1 LIMIT ?2";
+const READ_IN_THE_FUTURE: &str =
+    "SELECT submission FROM followed INDEXED BY followed_due WHERE due_at > ?1 AND read_at > ?1 + 1 LIMIT ?2";
 const DUE_NOW: &str = "INSERT INTO followed (submission, due_at) SELECT value, ?1 FROM json_each(?2)
       WHERE EXISTS (SELECT 1 FROM followed WHERE submission = value)
      ON CONFLICT (submission) DO UPDATE SET due_at = excluded.due_at";
@@ -101,12 +107,17 @@ pub struct FollowCursor {
 }
 
 impl Queue {
-    /// Examines the next submissions after this point, and begins to follow those whose order stands; they are due at once.
-    /// Returns how far it came; none, if there are no more.
+    /// Examines the next submissions after this point, and begins to follow those whose order stands: the first look is due
+    /// this long after the order. Returns how far it came; none, if there are no more.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn adopt(&mut self, after: FollowCursor, now: UnixMillis) -> Result<Option<FollowCursor>, QueueError> {
+    pub async fn adopt(
+        &mut self,
+        after: FollowCursor,
+        first_look: Duration,
+        now: UnixMillis,
+    ) -> Result<Option<FollowCursor>, QueueError> {
         let changed: Vec<(i64, i64)> = sqlx::query_as(CHANGED)
             .bind(after.changed_at)
             .bind(after.id)
@@ -121,10 +132,10 @@ impl Queue {
         let to_adopt = sqlx::query_scalar(TO_ADOPT).bind(changed.to_string()).bind(finals);
         let to_adopt: Vec<i64> = to_adopt.fetch_all(&mut self.connection).await.map_err(QueueError::of(WHAT))?;
         if !to_adopt.is_empty() {
-            self.write(WHAT, async |connection| {
-                let adopted = sqlx::query(ADOPT).bind(Value::from(to_adopt).to_string()).bind(now.seconds());
-                adopted.execute(connection).await.map(drop).map_err(QueueError::of(WHAT))
-            })
+            let first_look = i64::try_from(first_look.as_secs()).unwrap_or(i64::MAX);
+            self.execute(
+                sqlx::query(ADOPT).bind(Value::from(to_adopt).to_string()).bind(now.seconds()).bind(first_look),
+            )
             .await?;
         }
         Ok(Some(FollowCursor { changed_at, id }))
@@ -141,11 +152,8 @@ impl Queue {
             if ahead.is_empty() {
                 return Ok(());
             }
-            self.write(WHAT, async |connection| {
-                let moved = sqlx::query(DUE_NOW).bind(now.seconds()).bind(Value::from(ahead).to_string());
-                moved.execute(connection).await.map(drop).map_err(QueueError::of(WHAT))
-            })
-            .await?;
+
+            self.execute(sqlx::query(DUE_NOW).bind(now.seconds()).bind(Value::from(ahead).to_string())).await?;
         }
     }
 
@@ -164,14 +172,17 @@ impl Queue {
     /// # Errors
     /// When the database fails.
     pub async fn record_looks(&mut self, looks: &[Look], now: UnixMillis) -> Result<(), QueueError> {
-        let rows: Value = 
+        let rows: Value =
             looks.iter().map(|look| json!([look.submission, look.status, look.message, look.due_at])).collect();
-        self.write(WHAT, async |connection| {
-            let recorded = sqlx::query(RECORD).bind(now.seconds()).bind(rows.to_string());
-            recorded.execute(connection).await.map(drop).map_err(QueueError::of(WHAT))
-        })
-        .await
+
+        self.execute(sqlx::query(RECORD).bind(now.seconds()).bind(rows.to_string())).await
     }
+    async fn execute(&mut self, query: Query<'_, Sqlite, SqliteArguments>) -> Result<(), QueueError> {
+        let mut transaction = self.begin_writing(WHAT).await?;
+        query.execute(&mut *transaction).await.map_err(QueueError::of(WHAT))?;
+        transaction.commit().await.map_err(QueueError::of(WHAT))
+    }
+
     /// How many of the certificates that were looked at are known to stand like this.
     ///
     /// # Errors
@@ -179,7 +190,9 @@ impl Queue {
     pub async fn count_standing(&mut self, standings: &[Standing]) -> Result<Vec<(Standing, i64)>, QueueError> {
         let counts = sqlx::query_as(COUNT).bind(codes(|standing| standings.contains(&standing)));
         let counts: Vec<(i64, i64)> = counts.fetch_all(&mut self.connection).await.map_err(QueueError::of(WHAT))?;
-        let sum = |standing: Standing| counts.iter().filter(|(code, _)| Standing::of(*code) == standing).map(|(_, count)| *count).sum();
+        let sum = |standing: Standing| {
+            counts.iter().filter(|(code, _)| Standing::of(*code) == standing).map(|(_, count)| *count).sum()
+        };
         Ok(standings.iter().map(|standing| (*standing, sum(*standing))).collect())
     }
 }

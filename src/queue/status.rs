@@ -13,6 +13,7 @@ use super::stored_cause::{Parameters, stored_cause};
 use super::untrusted_text::UntrustedText;
 use crate::cause::{Cause, Incident, Probes};
 use crate::clock::UnixMillis;
+use crate::submission::Standing;
 
 /// A daemon writes its row every ten seconds; one that hasn't for this many seconds is silent.
 const SILENT_AFTER: i64 = 35;
@@ -117,6 +118,8 @@ pub struct Status {
     pub last_due: Option<i64>,
     /// The most frequent error codes of failed submissions.
     pub errors: Vec<ErrorCount>,
+    /// How many followed orders wait for a person, by where they stand.
+    pub waiting_orders: Vec<(Standing, i64)>,
     /// Submissions that succeeded in each of the last [`MINUTES`], the current minute last.
     pub per_minute: [i64; MINUTES],
     /// The server's code of the newest commit that it refused for its rate, if that was lately.
@@ -296,6 +299,8 @@ impl Queue {
                 sqlx::query_as(LARGEST_GROUPS).bind(error.code.as_deref()).bind(MAX_COUNTED).bind(GROUPS_SHOWN);
             error.groups = groups.fetch_all(&mut *connection).await.map_err(&failed)?;
         }
+        let waiting_orders = self.count_standing(&Standing::FOR_A_PERSON).await?;
+        let connection = &mut self.connection;
         let throttled_with = sqlx::query_scalar(THROTTLED_WITH).bind(NEWEST_REQUESTS).fetch_optional(&mut *connection);
         let throttled_with: Option<Option<UntrustedText>> = throttled_with.await.map_err(&failed)?;
         let last_write_at = sqlx::query_scalar(LAST_WRITE).fetch_one(&mut *connection).await.map_err(&failed)?;
@@ -325,6 +330,7 @@ impl Queue {
             next_due,
             last_due,
             errors,
+            waiting_orders,
             per_minute,
             throttled_with: throttled_with.flatten(),
             last_write_at,

@@ -128,7 +128,7 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         let (header, record) = text.strip_prefix('\u{feff}').unwrap().trim_end().split_once("\r\n").unwrap();
         assert_eq!(header, COLUMNS.join(","));
-        let expected = "abcb1234,,0,\"spring, \"\"first\"\" half\",submitted,letter_needed,SO1,8,status 8,,,,\
+        let expected = "abcb1234,,0,\"spring, \"\"first\"\" half\",submitted,letter_needed,SO1,8,status 8,,,,,,\
                         \"'=HYPERLINK(\"\"http://example.com\"\")\",,";
         assert!(record.starts_with(expected), "{record}");
         assert!(record.ends_with(",1,1,0,,2023-11-14T22:13:20Z,2023-11-14T22:14:20Z,"), "{record}");

@@ -30,6 +30,12 @@ impl Arrival {
         self.action == super::request::COMMIT || self.action == super::request::ORDER_SUBMIT
     }
 
+    /// Whether it asks for the statuses of several certificates.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        self.action == super::request::LIST
+    }
+
     /// Whether it asks for a read.
     #[must_use]
     pub fn is_read(&self) -> bool {

@@ -1,5 +1,7 @@
 //! What the service knows about one certificate.
 
+use tokio::time::Instant;
+
 /// The statuses that allow a commit: enterprise-grade, and free.
 const PENDING_SUBMISSION: [i64; 2] = [5, 13];
 /// The default status.
@@ -11,6 +13,8 @@ const SUBMITTED: i64 = 8;
 pub(super) struct Certificate {
     pub(super) status: i64,
     pub(super) order_id: Option<String>,
+    /// When its order was placed, if a commit placed it.
+    pub(super) ordered_at: Option<Instant>,
     /// Orders that commits have placed.
     pub(super) orders: usize,
     /// Commits that passed the gateway, refused ones included.
@@ -19,7 +23,7 @@ pub(super) struct Certificate {
 
 impl Default for Certificate {
     fn default() -> Self {
-        Self { status: FREE_PENDING_SUBMISSION, order_id: None, orders: 0, commits: 0 }
+        Self { status: FREE_PENDING_SUBMISSION, order_id: None, ordered_at: None, orders: 0, commits: 0 }
     }
 }
 
@@ -28,12 +32,13 @@ impl Certificate {
     ///
     /// # Errors
     /// The error code of the refusal.
-    pub(super) fn commit(&mut self, order_id: String) -> Result<(), &'static str> {
+    pub(super) fn commit(&mut self, order_id: String, at: Instant) -> Result<(), &'static str> {
         if !PENDING_SUBMISSION.contains(&self.status) {
             return Err("FailedOperation.InvalidCertificateStatusCode");
         }
         self.status = SUBMITTED;
         self.order_id = Some(order_id);
+        self.ordered_at = Some(at);
         self.orders += 1;
         Ok(())
     }

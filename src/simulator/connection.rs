@@ -51,7 +51,7 @@ impl Shared {
             tokio::time::sleep(wait).await;
             if let Some(shared) = shared.upgrade() {
                 // The connection was cut, so nobody gets a refusal.
-                shared.service().place_order(&id).unwrap_or_default();
+                shared.service().place_order(&id, clock::now().instant).unwrap_or_default();
                 shared.changes.send_replace(());
             }
         });

@@ -204,7 +204,7 @@ impl Mixture {
 }
 
 /// A number from 0 to 1.
-fn dice(seed: u64, certificate_id: &str, throw: u64) -> f64 {
+pub(super) fn dice(seed: u64, certificate_id: &str, throw: u64) -> f64 {
     let mut hasher = DefaultHasher::new();
     (seed, certificate_id, throw).hash(&mut hasher);
     fastrand::Rng::with_seed(hasher.finish()).f64()

@@ -2,12 +2,13 @@
 //!
 //! It speaks HTTP/1.1 on loopback, checks signatures, counts rates as the server does, keeps each certificate's status and
 //! order, fails on demand, and records every arrival. Without a script it behaves well. It doesn't guess what the
-//! documentation leaves open, such as when a status moves on by itself. Nothing in the daemon imports it.
+//! documentation leaves open: without an [`Issuance`], no status moves on by itself. Nothing in the daemon imports it.
 
 mod arrivals;
 mod certificate;
 mod connection;
 mod fault;
+mod issuance;
 mod metadata;
 mod options;
 mod reply;
@@ -21,6 +22,7 @@ mod traffic;
 
 pub use arrivals::{Arrival, per_second, rate, worst_second};
 pub use fault::{Fault, Mixture, ReadFault};
+pub use issuance::Issuance;
 pub use metadata::MetadataService;
 pub use options::Options;
 pub use server::Simulator;

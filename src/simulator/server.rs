@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::connection::{self, Shared};
 use super::fault::{Fault, Mixture, ReadFault};
+use super::issuance::Issuance;
 use super::options::Options;
 use super::service::Service;
 use super::socket::Socket;
@@ -94,12 +95,18 @@ impl Simulator {
         self.shared.service().mixture = mixture;
     }
 
+    /// Lets a CA decide about the orders on a schedule.
+    pub fn issue(&self, issuance: Issuance) {
+        self.shared.service().issuance = Some(issuance);
+    }
+
     /// Sets the status and the order of a certificate. The count of its orders stays.
     pub fn set_certificate(&self, id: &str, status: i64, order_id: Option<&str>) {
         let mut service = self.shared.service();
         let certificate = service.certificates.entry(id.to_owned()).or_default();
         certificate.status = status;
         certificate.order_id = order_id.map(str::to_owned);
+        certificate.ordered_at = None;
     }
 
     /// Scripts the next commits of a certificate, one fault each, after those scripted before.
@@ -120,6 +127,11 @@ impl Simulator {
     /// Scripts every read of a certificate after those scripted one by one.
     pub fn script_reads_forever(&self, id: &str, fault: ReadFault) {
         self.shared.service().read_scripts.entry(id.to_owned()).or_default().forever(fault);
+    }
+
+    /// Answers with this error code whenever the status of this certificate is asked for together with others or alone.
+    pub fn refuse_lists_with(&self, id: &str, code: &str) {
+        self.shared.service().unlistable = Some((id.to_owned(), code.to_owned()));
     }
 
     /// Removes the scripts of a certificate.

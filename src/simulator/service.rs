@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::arrivals::Arrival;
 use super::certificate::Certificate;
 use super::fault::{Fault, Mixture, Order, ReadFault, Script};
+use super::issuance::Issuance;
 use super::options::Options;
 use super::reply::{Delivery, error, set, whole};
 use super::request::{Account, Incoming, Operation};
@@ -38,9 +39,13 @@ pub(super) struct Service {
     /// The error code that answers every request during an outage.
     pub(super) outage: Option<String>,
     pub(super) mixture: Mixture,
+    /// What the CA makes of the orders.
+    pub(super) issuance: Option<Issuance>,
     pub(super) certificates: HashMap<String, Certificate>,
     pub(super) commit_scripts: HashMap<String, Script<Fault>>,
     pub(super) read_scripts: HashMap<String, Script<ReadFault>>,
+    /// A certificate with which no list succeeds, and the error code.
+    pub(super) unlistable: Option<(String, String)>,
     pub(super) arrivals: Vec<Arrival>,
     /// When the requests of the last second arrived that were within the rate limit, by action.
     granted: HashMap<String, VecDeque<Instant>>,
@@ -56,9 +61,11 @@ impl Service {
             options,
             outage: None,
             mixture: Mixture::default(),
+            issuance: None,
             certificates: HashMap::new(),
             commit_scripts: HashMap::new(),
             read_scripts: HashMap::new(),
+            unlistable: None,
             arrivals: Vec::new(),
             granted: HashMap::new(),
             orders: 0,
@@ -71,10 +78,10 @@ impl Service {
         let wait = self.options.latency + self.options.jitter.mul_f64(self.random.f64());
         let (answer, mut plan) = match self.admit(request, now) {
             Err(code) => refused(&code, &request_id),
-            Ok((Operation::Describe, id)) => self.read(&id, &request_id),
-            Ok((Operation::List, _)) => self.list(&request.listed(), &request_id),
+            Ok((Operation::Describe, id)) => self.read(&id, &request_id, now.instant),
+            Ok((Operation::List, _)) => self.list(&request.listed(), &request_id, now.instant),
             Ok((operation @ (Operation::Commit | Operation::OrderSubmit), id)) => {
-                self.commit(operation, &id, &request_id)
+                self.commit(operation, &id, &request_id, now.instant)
             }
         };
         plan.wait += wait;
@@ -93,9 +100,9 @@ impl Service {
     ///
     /// # Errors
     /// The error code of the refusal.
-    pub(super) fn place_order(&mut self, id: &str) -> Result<(), &'static str> {
+    pub(super) fn place_order(&mut self, id: &str, at: Instant) -> Result<(), &'static str> {
         let order_id = format!("SO{:06}", self.orders + 1);
-        self.certificates.entry(id.to_owned()).or_default().commit(order_id)?;
+        self.certificates.entry(id.to_owned()).or_default().commit(order_id, at)?;
         self.orders += 1;
         Ok(())
     }
@@ -130,25 +137,39 @@ impl Service {
         Ok((operation, id))
     }
 
+    /// A certificate's present status, and the server's words about it.
+    fn status(&self, id: &str, certificate: &Certificate, now: Instant) -> (i64, Option<&'static str>) {
+        match (&self.issuance, certificate.ordered_at) {
+            (Some(issuance), Some(at)) => issuance.status(self.options.seed, id, now.saturating_duration_since(at)),
+            _ => (certificate.status, None),
+        }
+    }
+
     /// Describes the certificates that it knows, without their orders.
-    fn list(&self, ids: &[&str], request_id: &str) -> (String, Plan) {
+    fn list(&self, ids: &[&str], request_id: &str, now: Instant) -> (String, Plan) {
+        if let Some((id, code)) = &self.unlistable
+            && ids.contains(&id.as_str())
+        {
+            return refused(code, request_id);
+        }
         let describe = |id: &&str| {
-            let status = self.certificates.get(*id)?.status;
+            let (status, message) = self.status(id, self.certificates.get(*id)?, now);
             let name = CertificateStatus::of_code(status).map(|status| status.text);
-            Some(json!({ "CertificateId": id, "Status": status, "StatusName": name, "StatusMsg": null }))
+            Some(json!({ "CertificateId": id, "Status": status, "StatusName": name, "StatusMsg": message }))
         };
         let certificates: Vec<Value> = ids.iter().filter_map(describe).collect();
         let response = json!({ "TotalCount": certificates.len(), "Certificates": certificates });
         ("ok".to_owned(), Plan::now(Delivery::json(response, request_id)))
     }
 
-    fn read(&mut self, id: &str, request_id: &str) -> (String, Plan) {
+    fn read(&mut self, id: &str, request_id: &str, now: Instant) -> (String, Plan) {
         let certificate = self.certificates.entry(id.to_owned()).or_default().clone();
+        let (status, message) = self.status(id, &certificate, now);
         let fault = self.read_scripts.get_mut(id).and_then(Script::take).unwrap_or(ReadFault::Behave);
         let answer = fault.name();
         let delivery = match fault {
-            ReadFault::Behave => readback(certificate.order_id, Some(certificate.status), request_id),
-            ReadFault::Shows { order_id, status } => readback(order_id, status, request_id),
+            ReadFault::Behave => readback(certificate.order_id, Some(status), message, request_id),
+            ReadFault::Shows { order_id, status } => readback(order_id, status, None, request_id),
             ReadFault::Error(code) => Delivery::json(error(&code), request_id),
             ReadFault::Cut => Delivery::Cut,
             ReadFault::Hang => Delivery::Hang,
@@ -158,7 +179,7 @@ impl Service {
         (answer, Plan::now(delivery))
     }
 
-    fn commit(&mut self, operation: Operation, id: &str, request_id: &str) -> (String, Plan) {
+    fn commit(&mut self, operation: Operation, id: &str, request_id: &str, now: Instant) -> (String, Plan) {
         let certificate = self.certificates.entry(id.to_owned()).or_default();
         certificate.commits += 1;
         let fault = match self.commit_scripts.get_mut(id) {
@@ -172,7 +193,7 @@ impl Service {
             Order::After(wait) => {
                 return (answer, Plan { late_order: Some((id.to_owned(), wait)), ..Plan::now(Delivery::Cut) });
             }
-            Order::First => match self.place_order(id) {
+            Order::First => match self.place_order(id, now) {
                 Ok(()) => self.receipt(&fault, operation, id),
                 Err(code) => {
                     if fault.is_intact() {
@@ -211,9 +232,9 @@ fn refused(code: &str, request_id: &str) -> (String, Plan) {
     (code.to_owned(), Plan::now(Delivery::json(error(code), request_id)))
 }
 
-fn readback(order_id: Option<String>, status: Option<i64>, request_id: &str) -> Delivery {
+fn readback(order_id: Option<String>, status: Option<i64>, message: Option<&str>, request_id: &str) -> Delivery {
     let name = status.and_then(CertificateStatus::of_code).map(|status| status.text);
-    let response = json!({ "OrderId": order_id, "Status": status, "StatusName": name, "StatusMsg": null });
+    let response = json!({ "OrderId": order_id, "Status": status, "StatusName": name, "StatusMsg": message });
     Delivery::json(response, request_id)
 }
 

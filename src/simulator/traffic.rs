@@ -38,6 +38,12 @@ impl Simulator {
         self.select(|arrival| arrival.is_read() && arrival.certificate_id.as_deref() == Some(id))
     }
 
+    /// The requests for the statuses of several certificates so far.
+    #[must_use]
+    pub fn lists(&self) -> Vec<Arrival> {
+        self.select(Arrival::is_list)
+    }
+
     /// When the commits so far arrived.
     #[must_use]
     pub fn commit_times(&self) -> Vec<Instant> {

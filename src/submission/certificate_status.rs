@@ -23,6 +23,9 @@ named_enum! {
 }
 
 impl Standing {
+    /// Those that wait for a person.
+    pub const FOR_A_PERSON: [Self; 2] = [Self::LetterNeeded, Self::Refused];
+
     /// Where an order with this status stands. One that isn't documented is under way.
     #[must_use]
     pub fn of(status: i64) -> Self {
@@ -32,6 +35,18 @@ impl Standing {
             3 | 7 | 10 | 14 => Self::Over,
             8 | 12 => Self::LetterNeeded,
             _ => Self::Underway,
+        }
+    }
+
+    /// In words, after a number of orders.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Underway => "under way",
+            Self::LetterNeeded => "waiting for a confirmation letter",
+            Self::Issued => "issued",
+            Self::Refused => "refused by the CA",
+            Self::Over => "over",
         }
     }
 

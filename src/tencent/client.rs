@@ -54,6 +54,24 @@ pub struct Exchange {
     pub skew: Option<ClockSkew>,
 }
 
+/// One request for the statuses of several certificates, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusesRead {
+    /// What the API says about the certificates, some of which the reply may leave out; or else what the reply means instead, as
+    /// that of a readback, or why there is none.
+    pub statuses: Result<Vec<SeenStatus>, Outcome>,
+    /// When its first byte went out; `None` if nothing went out.
+    pub departed: Option<Instant>,
+}
+
+impl StatusesRead {
+    /// Nothing was to be asked for, and no request was made.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self { statuses: Ok(Vec::new()), departed: None }
+    }
+}
+
 /// An attempt to send a request.
 struct Sent {
     transport: Transport,
@@ -120,15 +138,11 @@ impl Client {
         Exchange { outcome, http_status, duration, sent, departed, skew }
     }
 
-    /// Asks for the statuses of these certificates, at most [`MOST_AT_ONCE`](super::statuses::MOST_AT_ONCE). Harmless. The reply may
-    /// leave some out.
-    ///
-    /// # Errors
-    /// What the reply means instead, as that of a readback, or why there is none.
-    pub async fn statuses(&self, credentials: &Credentials, ids: &[CertificateId]) -> Result<Vec<SeenStatus>, Outcome> {
+    /// Asks for the statuses of these certificates, at most [`MOST_AT_ONCE`](super::statuses::MOST_AT_ONCE). Harmless.
+    pub async fn statuses(&self, credentials: &Credentials, ids: &[CertificateId]) -> StatusesRead {
         const KIND: RequestKind = RequestKind::Readback;
         let sent = self.send(credentials, statuses::ACTION, statuses::body(ids), clock::now(), Box::new(|_| ())).await;
-        match sent.transport {
+        let statuses = match sent.transport {
             Transport::Replied(status, body, connection) => {
                 let reply = statuses::parse(status, &body);
                 // The reply may belong to another request.
@@ -139,7 +153,8 @@ impl Client {
             }
             Transport::Broken(_, why) | Transport::Lost(why) => Err(self.with_proxy(KIND, Outcome::unknown(KIND, why))),
             Transport::NotSent(why) => Err(Outcome::not_sent(why)),
-        }
+        };
+        StatusesRead { statuses, departed: sent.departed }
     }
 
     /// Names the proxy in an unknown outcome, since the proxy may have caused it.

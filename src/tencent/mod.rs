@@ -20,7 +20,7 @@ mod statuses;
 mod trust_roots;
 mod wire;
 
-pub use client::{Client, Exchange};
+pub use client::{Client, Exchange, StatusesRead};
 pub use clock_skew::ClockSkew;
 pub use credentials::{Credentials, CredentialsError, Found, Source, find_credentials, parse_credentials};
 pub use errors::{ERROR_TABLE, classify_code, code_label};

@@ -1,9 +1,10 @@
 //! The log has exactly the documented events and fields.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use certcommit::logging::{Field, LogEvent};
-use certcommit::simulator::{Fault, ReadFault};
+use certcommit::simulator::{Fault, Issuance, ReadFault};
 use serde_json::Value;
 
 use crate::support::{Bench, Process, event_of, in_time};
@@ -31,6 +32,7 @@ async fn every_event_has_exactly_the_documented_fields() {
     lines.extend_from_slice(daemon.seen());
     daemon.kill();
     lines.extend(log_of_a_clean_stop_and_one_forced_by_the_database(&bench).await);
+    lines.extend(log_of_followed_orders().await);
     lines.extend(bench.spawn(&["run", "--config", "/nowhere"]).end().await.1);
 
     let documented: BTreeSet<(String, String)> = LogEvent::ALL
@@ -106,6 +108,22 @@ async fn cause_every_event_of_a_submission(bench: &Bench, daemon: &mut Process) 
         ])
         .await;
     until_settled(daemon).await;
+}
+
+async fn log_of_followed_orders() -> Vec<Value> {
+    let mut bench = Bench::new().await;
+    bench.set("follow.interval", "1s");
+    let takes = Duration::from_secs(1)..Duration::from_secs(1);
+    bench.simulator.issue(Issuance { takes, refused: 1.0, letter_missing: 0.0 });
+    bench.enqueue(&["followed"]).await;
+    let mut daemon = bench.spawn(&["run"]);
+    daemon.until_event("status_changed").await;
+    bench.simulator.refuse_lists_with("unlistable", UNAUTHORIZED);
+    bench.enqueue(&["unlistable"]).await;
+    daemon.until_event("follow_failed").await;
+    let lines = daemon.seen().to_vec();
+    daemon.kill();
+    lines
 }
 
 async fn cause_every_pause(bench: &Bench, daemon: &mut Process) {

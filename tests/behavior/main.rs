@@ -9,6 +9,7 @@ mod credentials;
 mod diagnosis;
 mod enqueue_command;
 mod environment_errors;
+mod following;
 mod layers;
 mod log_events;
 mod monitoring;

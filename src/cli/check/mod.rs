@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::daemon::{api_route, client_settings};
 use crate::queue::daemon_lives;
 use crate::submission::{CertificateId, Outcome, OutcomeClass, RequestKind};
-use crate::tencent::{Client, ClockSkew, Found, Source};
+use crate::tencent::{Client, ClockSkew, Found, SeenStatus, Source};
 use report::Report;
 
 /// The ID of no certificate. If the API replies that it doesn't exist, the account may read certificates.
@@ -65,7 +65,7 @@ pub(super) async fn run(arguments: Arguments, settings: &Settings) -> Result<Cod
     )?;
     let client = Client::new(client_settings(settings, route.proxy()))?;
     if arguments.online {
-        check_api(&mut report, &client, &found).await?;
+        check_api(&mut report, &client, &found, settings.follow.interval.is_some()).await?;
     }
     daemon::check(&mut report, settings).await.map(|()| Code::Done)
 }
@@ -82,7 +82,7 @@ fn describe(settings: &Settings, found: &Found) -> String {
     format!("{} from {}{profile}{good_for}", found.credentials.secret_id, found.source)
 }
 
-async fn check_api(report: &mut Report, client: &Client, found: &Found) -> Result<(), Failure> {
+async fn check_api(report: &mut Report, client: &Client, found: &Found, follows: bool) -> Result<(), Failure> {
     let id = NONEXISTENT_CERTIFICATE.parse::<CertificateId>();
     let id = id.map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
     let exchange = client.request(RequestKind::Readback, &found.credentials, &id, None, |_| ()).await;
@@ -91,7 +91,27 @@ async fn check_api(report: &mut Report, client: &Client, found: &Found) -> Resul
         report.line("clock", describe_skew(skew))?;
     }
     let finding = verdict(&exchange.outcome).map_err(|problem| Failure::new(Code::Unavailable, problem))?;
-    Ok(report.line("api", finding)?)
+    report.line("api", finding)?;
+    if follows {
+        let read = client.statuses(&found.credentials, &[id]).await;
+        let finding = following(read.statuses).map_err(|problem| Failure::new(Code::Unavailable, problem))?;
+        report.line("", finding)?;
+    }
+    Ok(())
+}
+
+/// Whether the statuses of orders can be read.
+fn following(statuses: Result<Vec<SeenStatus>, Outcome>) -> Result<&'static str, String> {
+    match statuses {
+        Err(outcome) if outcome.class == OutcomeClass::Denied => Err(format!(
+            "the API denies reading the statuses of orders ({}): grant ssl:DescribeCertificates, which follow.interval requires",
+            outcome.why()
+        )),
+        Err(outcome) if outcome.class != OutcomeClass::Throttled => {
+            Err(format!("the statuses of orders can't be read: {}", outcome.why()))
+        }
+        Ok(_) | Err(_) => Ok("the statuses of orders can be read, as follow.interval requires"),
+    }
 }
 
 fn describe_skew(skew: ClockSkew) -> String {

@@ -6,7 +6,7 @@ use super::diagnosis::Diagnosis;
 use super::troubles::Trouble;
 use crate::clock::UnixMillis;
 use crate::queue::FailedGroup;
-use crate::submission::State;
+use crate::submission::{Standing, State};
 
 /// Every key with its type and its meaning, for the man page. Times are unix seconds.
 pub(in crate::cli) const KEYS: &[(&str, &str, &str)] = &[
@@ -62,6 +62,8 @@ pub(in crate::cli) const KEYS: &[(&str, &str, &str)] = &[
     ("oldest_open.created_at", "integer", "When it was enqueued."),
     ("next_due_at", "integer or null", "When the next submission is due."),
     ("last_due_at", "integer or null", "When the last open submission is due."),
+    ("waiting_orders.letter_needed", "integer", "Followed orders that wait for a confirmation letter."),
+    ("waiting_orders.refused", "integer", "Followed orders that the CA refused."),
     (
         "errors[].code",
         "text or null",
@@ -94,6 +96,13 @@ pub(super) fn to_json(diagnosis: &Diagnosis) -> Value {
     let oldest = status.oldest.as_ref().map(|oldest| {
         json!({ "certificate_id": &*oldest.certificate_id, "state": &*oldest.state, "created_at": oldest.created_at })
     });
+    let waiting: Map<_, _> = Standing::FOR_A_PERSON
+        .into_iter()
+        .map(|standing| {
+            let counted = status.waiting_orders.iter().find(|(counted, _)| *counted == standing);
+            (standing.to_string(), Value::from(counted.map_or(0, |(_, count)| *count)))
+        })
+        .collect();
     let (row, troubles) = (&status.daemon, diagnosis.troubles());
     json!({
         "at": diagnosis.now,
@@ -116,6 +125,7 @@ pub(super) fn to_json(diagnosis: &Diagnosis) -> Value {
         "counts": counts,
         "submitted_per_minute": status.per_minute,
         "time_left_seconds": diagnosis.time_left().filter(|_| diagnosis.sends_commits() && diagnosis.stuck_in_doubt().is_none()),
+        "waiting_orders": waiting,
         "oldest_open": oldest,
         "next_due_at": status.next_due,
         "last_due_at": status.last_due,

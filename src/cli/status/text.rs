@@ -74,6 +74,7 @@ pub(super) fn lines_of(diagnosis: &Diagnosis, width: usize) -> Vec<Line> {
     lines.extend(time_left(diagnosis));
     lines.extend(oldest(diagnosis));
     lines.extend(errors(diagnosis));
+    lines.extend(waiting_orders(diagnosis));
     let held = diagnosis.status.counts.of(State::Held);
     if held > 0 {
         let what = format!(
@@ -226,6 +227,15 @@ fn oldest(diagnosis: &Diagnosis) -> Option<Line> {
     let age = duration(diagnosis.now - oldest.created_at);
     let (id, state) = (&oldest.certificate_id, oldest.state.replace('_', " "));
     Some(Line::new("oldest open", format!("{id}, {state}, enqueued {age} ago; details: certcommit history {id}")))
+}
+
+/// The orders that wait for a person, as far as they are followed.
+fn waiting_orders(diagnosis: &Diagnosis) -> Option<Line> {
+    let counts = diagnosis.status.waiting_orders.iter().filter(|(_, count)| *count > 0);
+    let counts = counts.map(|(standing, count)| format!("{} {}", grouped(*count), standing.words()));
+    let counts = counts.collect::<Vec<_>>().join(", ");
+    let what = format!("{counts}. Which, and what to do: certcommit report --format html -o FILE");
+    (!counts.is_empty()).then(|| Line::new("orders", what).toned(Tone::Attention))
 }
 
 /// The failed submissions, by what the server said, and how to send them again.

@@ -6,6 +6,7 @@ use crate::queue::{
     Control, Counts, DaemonRow, ErrorCount, FailedGroup, Flaw, IncidentRow, MINUTES, Oldest, Parameters, Process,
     QueueError, RestoreGap, Status, UntrustedText,
 };
+use crate::submission::Standing;
 
 const NOW: i64 = 1_700_000_000;
 
@@ -53,6 +54,7 @@ fn running() -> Diagnosis {
             },
             ErrorCount { code: None, count: 5, at_least: false, groups: vec![group(5)] },
         ],
+        waiting_orders: Standing::FOR_A_PERSON.map(|standing| (standing, 0)).to_vec(),
         miscounted: false,
         per_minute,
         throttled_with: None,
@@ -426,4 +428,13 @@ fn durations_have_fitting_units_and_numbers_have_commas() {
     assert_eq!([duration(-5), duration(59), duration(61)], ["0 s", "59 s", "1 min"]);
     assert_eq!([duration(3_661), duration(200_000)], ["1 h 1 min", "2 days"]);
     assert_eq!([grouped(0), grouped(999), grouped(1000), grouped(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
+}
+
+#[test]
+fn orders_that_wait_for_a_person_are_counted_with_where_to_find_them() {
+    let mut diagnosis = running();
+    assert!(!printed(&diagnosis).contains("orders  "));
+    diagnosis.status.waiting_orders = vec![(Standing::LetterNeeded, 1_234), (Standing::Refused, 2)];
+    let expected = "orders       1,234 waiting for a confirmation letter, 2 refused by the CA.";
+    assert!(printed(&diagnosis).contains(expected), "{}", printed(&diagnosis));
 }

@@ -3,6 +3,8 @@
 use super::*;
 use crate::submission::Standing;
 
+/// The first look comes this long after the order.
+const FIRST: Duration = Duration::from_secs(99);
 const INTERVAL: Duration = Duration::from_secs(600);
 
 /// So many seconds after the beginning, as a time of the wall clock.
@@ -34,19 +36,19 @@ async fn due(site: &mut Site, seconds: i64) -> Vec<String> {
 /// Follows everything that can be.
 async fn adopt_all(site: &mut Site, seconds: i64) -> FollowCursor {
     let mut cursor = FollowCursor::default();
-    while let Some(next) = site.queue.adopt(cursor, after(seconds)).await.unwrap() {
+    while let Some(next) = site.queue.adopt(cursor, FIRST, after(seconds)).await.unwrap() {
         cursor = next;
     }
     cursor
 }
 
 #[tokio::test]
-async fn what_is_submitted_is_followed_and_due_at_once_and_the_rest_is_not() {
+async fn what_is_submitted_is_looked_at_a_while_after_the_order_and_the_rest_is_not() {
     let mut site = site().await;
     assert_eq!(due(&mut site, 100).await, [""; 0]);
-    adopt_all(&mut site, 100).await;
+    adopt_all(&mut site, 50).await;
+    assert_eq!(due(&mut site, 98).await, [""; 0]);
     assert_eq!(due(&mut site, 100).await, ["first", "second"]);
-    assert_eq!(due(&mut site, 99).await, [""; 0]);
 }
 
 #[tokio::test]
@@ -57,12 +59,13 @@ async fn what_is_submitted_later_is_followed_too_and_nothing_twice() {
     site.commit(200, receipt()).await;
     changed_when_finished(&mut site).await;
     assert_eq!(
-        site.queue.adopt(cursor, after(201)).await.unwrap(),
+        site.queue.adopt(cursor, FIRST, after(201)).await.unwrap(),
         None,
         "a change of the last two seconds may not be written yet"
     );
-    assert!(site.queue.adopt(cursor, after(202)).await.unwrap().is_some());
-    assert_eq!(due(&mut site, 202).await, ["first", "second", "third"]);
+    assert!(site.queue.adopt(cursor, FIRST, after(202)).await.unwrap().is_some());
+    assert_eq!(due(&mut site, 298).await, ["first", "second"]);
+    assert_eq!(due(&mut site, 299).await, ["first", "second", "third"]);
     adopt_all(&mut site, 300).await;
     assert_eq!(site.number("SELECT count(*) FROM followed").await, Some(3));
 }
@@ -144,11 +147,8 @@ async fn the_certificates_that_were_looked_at_are_counted_by_where_they_stand() 
     let mut site = site().await;
     adopt_all(&mut site, 100).await;
     let followed = site.queue.due_to_follow(after(100), 10).await.unwrap();
-    let looks: Vec<Look> = followed
-        .iter()
-        .zip([12, 8])
-        .map(|(one, status)| one.seen(Some(status), None, INTERVAL, after(100)))
-        .collect();
+    let looks: Vec<Look> =
+        followed.iter().zip([12, 8]).map(|(one, status)| one.seen(Some(status), None, INTERVAL, after(100))).collect();
     site.queue.record_looks(&looks, after(100)).await.unwrap();
     let counted = site.queue.count_standing(&[Standing::LetterNeeded, Standing::Refused]).await.unwrap();
     assert_eq!(counted, [(Standing::LetterNeeded, 2), (Standing::Refused, 0)]);
