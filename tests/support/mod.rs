@@ -45,7 +45,7 @@ pub(crate) use kill_points::{Call, MARKER, Point};
 pub(crate) use metrics_client::{bench_with_metrics, get};
 pub(crate) use network_distance::Distance;
 pub(crate) use process::{Process, event_of, output};
-pub(crate) use resource_usage::processor_time;
+pub(crate) use resource_usage::{peak_memory_kb, processor_time};
 pub(crate) use service_manager::ServiceManager;
 pub(crate) use small_disk::SmallDisk;
 pub(crate) use socks_proxy::SocksProxy;

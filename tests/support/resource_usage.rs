@@ -12,6 +12,13 @@ pub(crate) fn processor_time(thread: &Path) -> Option<Duration> {
     Some(Duration::from_nanos(line.split(' ').next()?.parse().ok()?))
 }
 
+/// The peak memory of a process so far, in kilobytes; `None` if it has ended.
+pub(crate) fn peak_memory_kb(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
+
 impl Process {
     /// The CPU time of all its threads so far.
     pub(crate) fn processor_time(&self) -> Duration {
@@ -21,8 +28,6 @@ impl Process {
 
     /// Its peak memory, in kilobytes.
     pub(crate) fn peak_memory_kb(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel reports VmHWM");
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        peak_memory_kb(self.pid()).expect("it runs")
     }
 }

@@ -8,6 +8,7 @@
 
 mod arrivals;
 mod bare_loop;
+mod campaign;
 mod cost;
 mod headroom;
 mod keep_awake;
@@ -35,7 +36,7 @@ type Measuring = Pin<Box<dyn Future<Output = Vec<Figure>>>>;
 type Section = (&'static str, fn() -> Measuring);
 
 /// The sections, in order.
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 11] = [
     ("limit", || Box::pin(use_of_limit::measure())),
     ("restarts", || Box::pin(restarts::measure())),
     ("recovery", || Box::pin(recovery::measure())),
@@ -44,6 +45,7 @@ const SECTIONS: [Section; 10] = [
     ("cost", || Box::pin(cost::measure())),
     ("starting", || Box::pin(starting::measure())),
     ("scale", || Box::pin(scale::measure())),
+    ("campaign", || Box::pin(campaign::measure())),
     ("headroom", || Box::pin(headroom::measure())),
     ("peers", || Box::pin(peers::measure())),
 ];

@@ -8,7 +8,7 @@
 
 mod bulk;
 mod claims;
-mod filling;
+pub(super) mod filling;
 mod working;
 
 use std::path::Path;

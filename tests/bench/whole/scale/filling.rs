@@ -17,9 +17,21 @@ const BATCH: i64 = 1_000_000;
 /// unique below 2^32.
 pub(super) const ID: &str = "printf('%08x', (i * 2654435761) & 4294967295)";
 
+/// Which rows `fill` submits: one in twenty.
+const SOME: &str = "id % 20 = 0";
+
 /// Fills an empty queue. Half of the rows are due in the future, ten per second, in every priority, in random order. One in
 /// twenty is submitted and one in a hundred failed, with their requests on record.
 pub(super) async fn fill(bench: &Bench, rows: i64) {
+    fill_and_submit(bench, rows, SOME).await;
+}
+
+/// Fills an empty queue with rows that are all submitted, but for one in a hundred, which failed.
+pub(crate) async fn fill_with_orders(bench: &Bench, rows: i64) {
+    fill_and_submit(bench, rows, "id % 100 <> 2").await;
+}
+
+async fn fill_and_submit(bench: &Bench, rows: i64, submitted: &str) {
     let mut connection = bench.connect().await;
     // The data needn't survive a power loss, and each page is written once.
     run(&mut connection, "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA cache_size = -2000000").await;
@@ -29,7 +41,7 @@ pub(super) async fn fill(bench: &Bench, rows: i64) {
         insert(&mut connection, rows, done, next).await;
         done = next;
     }
-    run(&mut connection, &finish("id % 20 = 0", "submitted", "'SO' || r.number, 8, NULL")).await;
+    run(&mut connection, &finish(submitted, "submitted", "'SO' || r.number, 8, NULL")).await;
     run(&mut connection, &finish("id % 100 = 2", "failed", "NULL, NULL, 'FailedOperation.CertificateInvalid'")).await;
     run(&mut connection, "PRAGMA journal_mode = WAL").await;
     let newest = sqlx::query_scalar("SELECT coalesce(max(number), 0) FROM requests").fetch_one(&mut connection);
