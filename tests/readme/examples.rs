@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use tempfile::TempDir;
 
 use crate::pages::{manual, page, root};
-use crate::support::{Bench, output};
+use crate::support::{Bench, Process, in_time, output};
 
 /// The languages of blocks that a test checks.
 const CHECKED: [&str; 7] = ["console", "json", "mermaid", "sh", "sql", "text", "toml"];
@@ -188,4 +188,37 @@ async fn the_readme_shows_the_output_of_the_demo() {
     let written = std::fs::read_to_string(report).unwrap();
     std::fs::remove_file(report).unwrap();
     assert!(written.starts_with("<!DOCTYPE html>") && written.contains("\"demo000003\""), "{written}");
+}
+
+/// The table on the page about campaigns, as a spreadsheet saves it.
+fn saved_table(text: &str) -> Vec<u8> {
+    ["\u{feff}", &text.replace('\n', "\r\n")].concat().into_bytes()
+}
+
+#[tokio::test]
+async fn the_page_about_campaigns_shows_what_its_commands_print() {
+    let campaigns = page("docs/CAMPAIGNS.md");
+    let bench = Bench::new().await;
+    std::fs::write(bench.path("certificates.csv"), saved_table(&campaigns.blocks_in("text").remove(0).text)).unwrap();
+    let mut daemon = None;
+    for block in campaigns.blocks_in("console") {
+        if block.text.starts_with("$ certcommit report") {
+            let running: &mut Process = daemon.insert(bench.spawn(&["run"]));
+            for _ in 0..2 {
+                running.until_event("submitted").await;
+            }
+            in_time("both to be written", async { while bench.count("submitted").await < 2 {} }).await;
+        }
+        let mut printed = String::new();
+        for line in block.text.lines().filter(|line| line.starts_with("$ certcommit ")) {
+            let mut command = bench.command(&line.split(' ').skip(2).collect::<Vec<_>>());
+            command.current_dir(bench.path(""));
+            let ended = output(command).await;
+            let [out, errors] = [ended.stdout, ended.stderr].map(|text| String::from_utf8(text).unwrap());
+            printed += &format!("{line}\n{errors}{out}");
+        }
+        assert_eq!(block.text, printed);
+    }
+    let refused = std::fs::read_to_string(bench.path("refused.csv")).unwrap();
+    assert_eq!(refused.lines().count(), 4, "{refused}");
 }
