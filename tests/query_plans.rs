@@ -267,7 +267,7 @@ async fn commands_and_rare_work(queue: &mut Queue) {
 /// Follows the certificates whose order stands.
 async fn follow(queue: &mut Queue) {
     let later = clock::now().unix.plus(Duration::from_secs(60));
-    assert!(queue.adopt(FollowCursor::default(), Duration::ZERO, later).await.unwrap().is_some());
+    queue.adopt(&mut FollowCursor::default(), Duration::ZERO, later).await.unwrap();
     let followed = queue.due_to_follow(later, 100).await.unwrap().remove(0);
     let look = followed.seen(Some(0), None, Duration::from_secs(600), later);
     queue.record_looks(&[look], later).await.unwrap();

@@ -145,8 +145,9 @@ impl EventLoop {
             self.batches.next_wakeup(self.others_in_flight(), now.instant).filter(|_| !self.shutdown.is_failed());
         let credentials = self.credentials.next_wakeup(now.instant).filter(|_| !self.shutdown.is_draining());
         let to_come = self.dispatcher.next_probes().chain(self.shutdown.next_wakeup()).filter(|at| *at > now.instant);
-        let search = self.following.next_wakeup().filter(|_| self.may_send());
-        let due = [slot, batch, credentials, search, self.next_look(now), self.reporters.next_wakeup()];
+        let follow = self.following.next_wakeup(self.dispatcher.next_spare_read(now));
+        let follow = follow.filter(|_| self.may_send() && self.credentials.in_use(now.instant).is_some());
+        let due = [slot, batch, credentials, follow, self.reporters.next_wakeup()];
         due.into_iter().flatten().chain(to_come).min().unwrap_or(far).min(far)
     }
 
@@ -227,21 +228,11 @@ impl EventLoop {
 
     /// Follows the orders, with the reads that readbacks don't need.
     fn follow(&mut self, now: Now) {
-        if self.may_send() {
-            self.following.search_if_due(now);
-        }
-        if self.next_look(now).is_some_and(|at| at <= now.instant)
-            && let Some(credentials) = self.credentials.in_use(now.instant)
-            && self.dispatcher.take_spare_read(now)
-        {
+        let Some(credentials) = self.credentials.in_use(now.instant).filter(|_| self.may_send()) else { return };
+        self.following.search_if_due(now);
+        if self.following.wants_slot() && self.dispatcher.take_spare_read(now) {
             self.following.look(Arc::clone(credentials));
         }
-    }
-
-    /// When the orders that are due can be looked at.
-    fn next_look(&self, now: Now) -> Option<Instant> {
-        let may_look = self.may_send() && self.credentials.in_use(now.instant).is_some() && self.following.wants_slot();
-        self.dispatcher.next_spare_read(now).filter(|_| may_look)
     }
 
     fn after_follow(&mut self, step: FollowStep, now: Now) {

@@ -34,6 +34,8 @@ pub(super) struct Following {
     connection: Connection,
     phase: Phase,
     cursor: FollowCursor,
+    /// Whether the last search may have left something.
+    may_be_more: bool,
     /// The wall clock may have been set back since the last search.
     clock_went_back: bool,
     counted_at: Option<Instant>,
@@ -72,8 +74,9 @@ pub(super) enum Step {
 /// What a search found.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// How far it came; none, if there was nothing more to examine.
-    cursor: Option<FollowCursor>,
+    /// How far it came.
+    cursor: FollowCursor,
+    may_be_more: bool,
     due: Vec<Followed>,
     standings: Vec<(Standing, i64)>,
 }
@@ -113,6 +116,7 @@ impl Following {
             connection: Connection { file, queue: Arc::default() },
             phase: Phase::Waiting(now),
             cursor: FollowCursor::default(),
+            may_be_more: false,
             clock_went_back: true,
             counted_at: None,
             at_once: MOST_AT_ONCE,
@@ -132,27 +136,28 @@ impl Following {
     /// The wall clock was set back.
     pub(super) fn follow_clock(&mut self) {
         self.clock_went_back = true;
-        self.cursor = FollowCursor::default();
     }
 
-    /// When it wants to search.
-    pub(super) fn next_wakeup(&self) -> Option<Instant> {
+    /// When it wants to go on. `slot`: when it could send a request.
+    pub(super) fn next_wakeup(&self, slot: Option<Instant>) -> Option<Instant> {
         match self.phase {
-            Phase::Waiting(until) => self.interval.map(|_| until),
-            Phase::Working(_) | Phase::Ready(_) => None,
+            _ if self.interval.is_none() => None,
+            Phase::Waiting(until) => Some(until),
+            Phase::Ready(_) => slot,
+            Phase::Working(_) => None,
         }
     }
 
     /// Searches the queue for orders to look at, if it is time to.
     pub(super) fn search_if_due(&mut self, now: Now) {
-        let Some(interval) = self.interval.filter(|_| self.next_wakeup().is_some_and(|at| at <= now.instant)) else {
-            return;
-        };
+        let Phase::Waiting(until) = self.phase else { return };
+        let Some(interval) = self.interval.filter(|_| until <= now.instant) else { return };
         let counts = self.counted_at.is_none_or(|at| now.instant >= at + COUNT_EVERY);
+        let clock_went_back = std::mem::take(&mut self.clock_went_back);
         let search = Search {
-            from: self.cursor,
+            from: if clock_went_back { FollowCursor::default() } else { self.cursor },
             interval,
-            clock_went_back: std::mem::take(&mut self.clock_went_back),
+            clock_went_back,
             most: self.at_once,
             counts,
             now: now.unix,
@@ -195,12 +200,9 @@ impl Following {
     pub(super) fn handle(&mut self, step: Step, now: Now) -> FollowReport {
         match step {
             Step::Searched(Ok(found)) => {
-                self.cursor = found.cursor.unwrap_or(self.cursor);
-                self.phase = match (found.due.is_empty(), found.cursor, self.interval) {
-                    (false, ..) => Phase::Ready(found.due),
-                    (true, None, Some(interval)) => Phase::Waiting(now.instant + interval.min(SEARCH_AGAIN)),
-                    (true, Some(_), _) | (true, _, None) => Phase::Waiting(now.instant),
-                };
+                self.cursor = found.cursor;
+                self.may_be_more = found.may_be_more || found.due.len() >= self.at_once;
+                self.phase = if found.due.is_empty() { self.pause(now.instant) } else { Phase::Ready(found.due) };
                 FollowReport { standings: found.standings, look: None }
             }
             Step::Searched(Err(error)) => {
@@ -216,6 +218,12 @@ impl Following {
                 }
             }
         }
+    }
+
+    /// Until the next search: none, if there may be more to do. Otherwise orders that are due soon share a request.
+    fn pause(&self, now: Instant) -> Phase {
+        let wait = self.interval.filter(|_| !self.may_be_more).unwrap_or_default();
+        Phase::Waiting(now + wait.min(SEARCH_AGAIN))
     }
 
     /// Whether the look succeeded.
@@ -235,7 +243,7 @@ impl Following {
                     log_recovery(now.instant.duration_since(failures.since));
                 }
                 self.at_once = (self.at_once * 2).min(MOST_AT_ONCE);
-                self.phase = Phase::Waiting(now.instant);
+                self.phase = self.pause(now.instant);
                 return true;
             }
         }
@@ -275,10 +283,11 @@ impl Search {
         if self.clock_went_back {
             queue.follow_clock_back(self.now).await?;
         }
-        let cursor = queue.adopt(self.from, self.interval, self.now).await?;
+        let mut cursor = self.from;
+        let may_be_more = queue.adopt(&mut cursor, self.interval, self.now).await?;
         let due = queue.due_to_follow(self.now, self.most).await?;
         let standings = if self.counts { queue.count_standing(&Standing::ALL).await? } else { Vec::new() };
-        Ok(Found { cursor, due, standings })
+        Ok(Found { cursor, may_be_more, due, standings })
     }
 }
 

@@ -108,16 +108,16 @@ pub struct FollowCursor {
 
 impl Queue {
     /// Examines the next submissions after this point, and begins to follow those whose order stands: the first look is due
-    /// this long after the order. Returns how far it came; none, if there are no more.
+    /// this long after the order. Moves the point; returns whether there may be more.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn adopt(
         &mut self,
-        after: FollowCursor,
+        after: &mut FollowCursor,
         first_look: Duration,
         now: UnixMillis,
-    ) -> Result<Option<FollowCursor>, QueueError> {
+    ) -> Result<bool, QueueError> {
         let changed: Vec<(i64, i64)> = sqlx::query_as(CHANGED)
             .bind(after.changed_at)
             .bind(after.id)
@@ -126,7 +126,8 @@ impl Queue {
             .fetch_all(&mut self.connection)
             .await
             .map_err(QueueError::of(WHAT))?;
-        let Some(&(id, changed_at)) = changed.last() else { return Ok(None) };
+        let Some(&(id, changed_at)) = changed.last() else { return Ok(false) };
+        let may_be_more = changed.len() >= usize::try_from(STEP).unwrap_or(usize::MAX);
         let changed: Value = changed.iter().map(|(id, _)| Value::from(*id)).collect();
         let finals = codes(Standing::is_final);
         let to_adopt = sqlx::query_scalar(TO_ADOPT).bind(changed.to_string()).bind(finals);
@@ -138,7 +139,8 @@ impl Queue {
             )
             .await?;
         }
-        Ok(Some(FollowCursor { changed_at, id }))
+        *after = FollowCursor { changed_at, id };
+        Ok(may_be_more)
     }
 
     /// Makes those due that were last read in the future, as the clock was ahead then.
