@@ -86,6 +86,17 @@ impl fmt::Display for UnixMillis {
     }
 }
 
+/// Reads a time in unix seconds, or in ISO 8601 with a zone. Returns unix seconds.
+///
+/// # Errors
+/// When it is neither.
+pub fn parse_seconds(text: &str) -> Result<i64, String> {
+    if let Ok(seconds) = text.parse::<i64>() {
+        return Ok(seconds);
+    }
+    text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second).map_err(|error| error.to_string())
+}
+
 /// A duration in whole milliseconds, as the database stores it.
 #[must_use]
 pub fn millis(duration: Duration) -> i64 {
@@ -124,6 +135,12 @@ mod tests {
     #[test]
     fn a_time_is_shown_in_iso_8601() {
         assert_eq!(UnixMillis(1_551_113_065_900).to_string(), "2019-02-25T16:44:25Z");
+    }
+
+    #[test]
+    fn a_time_is_read_in_unix_seconds_and_in_iso_8601_with_a_zone() {
+        assert_eq!(["-7", "2019-02-25T17:44:25+01:00"].map(parse_seconds), [Ok(-7), Ok(1_551_113_065)]);
+        assert!(["", "2019-02-25", "2019-02-25T16:44:25"].into_iter().all(|text| parse_seconds(text).is_err()));
     }
 
     #[test]

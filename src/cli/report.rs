@@ -4,13 +4,12 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::enqueue::parse_time;
 use super::exit::{Code, Failure};
-use crate::clock;
+use crate::clock::{self, parse_seconds};
 use crate::config::Settings;
 use crate::named_enum::named_enum;
 use crate::queue::{Opening, Queue, ReportFilter, Story};
-use crate::report::{CsvReport, Outcome, Page, Summary, to_json_line};
+use crate::report::{CsvReport, Outcome, Page, ROWS_ON_PAGE, Summary, read, to_json_line};
 use crate::submission::State;
 
 named_enum! {
@@ -36,10 +35,10 @@ pub(super) struct Arguments {
     #[arg(long)]
     state: Option<State>,
     /// Only certificates that were enqueued then or later: unix seconds, or ISO 8601 such as 2026-12-01T00:00:00Z.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     since: Option<i64>,
     /// Only certificates that were enqueued before then.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     until: Option<i64>,
     /// table, csv, jsonl (an object on each line), or html (one page with everything in it).
     #[arg(long, default_value_t = Format::Table)]
@@ -75,18 +74,9 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Code::Usage, format!("{} can't be written: {error}", path.display()))
 }
 
-/// Reads the queue a page at a time, and writes it.
+/// Reads the queue, and writes it.
 async fn write(queue: &mut Queue, mut summary: Summary, mut writer: Writer<impl Write>) -> Result<(), Failure> {
-    let mut after = 0;
-    loop {
-        let stories = queue.stories(&summary.filter, after).await?;
-        let Some(last) = stories.last() else { break };
-        after = last.row.id;
-        for story in &stories {
-            summary.add(story);
-            writer.add(story)?;
-        }
-    }
+    read::<Failure>(queue, &mut summary, |story| Ok(writer.add(story)?)).await?;
     Ok(writer.finish(&summary)?)
 }
 
@@ -104,15 +94,15 @@ impl<W: Write> Writer<W> {
             Format::Table => Self::Table(out),
             Format::Csv => Self::Csv(Box::new(CsvReport::begin(out)?)),
             Format::JsonLines => Self::JsonLines(out),
-            Format::Html => Self::Html(Page::default(), out),
+            Format::Html => Self::Html(Page::new(ROWS_ON_PAGE), out),
         })
     }
 
-    fn add(&mut self, story: &Story) -> io::Result<()> {
+    fn add(&mut self, story: Story) -> io::Result<()> {
         match self {
-            Self::Table(out) => writeln!(out, "{}", line(story)),
-            Self::Csv(report) => report.write(story),
-            Self::JsonLines(out) => writeln!(out, "{}", to_json_line(story)),
+            Self::Table(out) => writeln!(out, "{}", line(&story)),
+            Self::Csv(report) => report.write(&story),
+            Self::JsonLines(out) => writeln!(out, "{}", to_json_line(&story)),
             Self::Html(page, _) => {
                 page.add(story);
                 Ok(())

@@ -1,15 +1,15 @@
-// The table of certificates: search, sort, pages, and each certificate's story. The data is in the page; nothing is loaded.
+// The table of certificates: search, sort, pages, and each certificate's story. The data is in the page; nothing is loaded. A live
+// page also asks for itself again, and takes over what changed.
 'use strict';
 (() => {
   const COLUMNS = ['certificate_id', 'outcome', 'order_id', 'status_text', 'reference', 'error_code', 'changed_at'];
   const PAGE = 50;
-  const rows = JSON.parse(document.getElementById('data').textContent);
+  const [body, search, outcome, place, before, after] =
+    ['rows', 'search', 'outcome', 'place', 'before', 'after'].map((id) => document.getElementById(id));
   const words = JSON.parse(document.getElementById('words').textContent);
-  const body = document.getElementById('rows');
-  const search = document.getElementById('search');
-  const outcome = document.getElementById('outcome');
-  const place = document.getElementById('place');
-  const [before, after] = ['before', 'after'].map((id) => document.getElementById(id));
+  let data = '';
+  let rows = [];
+  let haystack = [];
   let sorted = { column: null, ascending: true };
   let open = null;
   let first = 0;
@@ -18,16 +18,25 @@
     outcome: words[row.outcome],
     status_text: row.current_status_text ?? row.status_text,
   }[column] ?? row[column]) ?? '';
-  const haystack = rows.map((row) => COLUMNS.map((column) => text(row, column)).concat(row.error_message ?? '').join('\n').toLowerCase());
+
+  // Takes the certificates from a page, this one or a newer one. Without news, nothing is touched.
+  function read(page) {
+    const news = page.getElementById('data').textContent;
+    if (news === data) return;
+    data = news;
+    rows = JSON.parse(data);
+    haystack = rows.map((row) => COLUMNS.map((column) => text(row, column)).concat(row.error_message ?? '').join('\n').toLowerCase());
+    show();
+  }
 
   function found() {
     const wanted = search.value.trim().toLowerCase();
     const indexes = rows.keys().filter((index) =>
       (!outcome.value || rows[index].outcome === outcome.value) && haystack[index].includes(wanted));
-    const list = [...indexes];
+    const list = [...indexes].map((index) => rows[index]);
     if (sorted.column) {
       const sign = sorted.ascending ? 1 : -1;
-      list.sort((a, b) => sign * String(text(rows[a], sorted.column)).localeCompare(String(text(rows[b], sorted.column)), 'en', { numeric: true }));
+      list.sort((a, b) => sign * String(text(a, sorted.column)).localeCompare(String(text(b, sorted.column)), 'en', { numeric: true }));
     }
     return list;
   }
@@ -56,23 +65,30 @@
     return line;
   }
 
+  // Writes a text only if it changed, because screen readers announce each change of some.
+  function write(node, content) {
+    if (node.textContent !== content) node.textContent = content;
+  }
+
   function show() {
     const list = found();
+    const focused = document.activeElement.id;
     first = Math.min(first, Math.max(0, Math.floor((list.length - 1) / PAGE) * PAGE));
     const lines = [];
-    for (const index of list.slice(first, first + PAGE)) {
-      const row = rows[index];
+    for (const row of list.slice(first, first + PAGE)) {
       const line = document.createElement('tr');
+      const isOpen = open === row.certificate_id;
       COLUMNS.forEach((column, position) => {
         const cell = document.createElement('td');
         if (position === 0) {
-          const button = element('button', row.certificate_id, { class: 'story', type: 'button', 'aria-expanded': open === index });
-          button.addEventListener('click', () => {
-            open = open === index ? null : index;
-            show();
-            document.getElementById(`story-${index}`)?.focus();
+          const button = element('button', row.certificate_id, {
+            class: 'story', type: 'button', id: `story-${row.certificate_id}`, 'aria-expanded': isOpen,
           });
-          button.id = `story-${index}`;
+          button.addEventListener('click', () => {
+            button.focus();
+            open = isOpen ? null : row.certificate_id;
+            show();
+          });
           cell.append(button);
         } else {
           cell.textContent = text(row, column);
@@ -80,10 +96,12 @@
         line.append(cell);
       });
       lines.push(line);
-      if (open === index) lines.push(story(row));
+      if (isOpen) lines.push(story(row));
     }
     body.replaceChildren(...lines);
-    place.textContent = list.length === 0 ? 'none' : `${first + 1} to ${Math.min(first + PAGE, list.length)} of ${list.length}`;
+    // The button that had the focus was replaced by another one for the same certificate.
+    if (focused.startsWith('story-')) document.getElementById(focused)?.focus();
+    write(place, list.length === 0 ? 'none' : `${first + 1} to ${Math.min(first + PAGE, list.length)} of ${list.length}`);
     before.disabled = first === 0;
     after.disabled = first + PAGE >= list.length;
   }
@@ -103,5 +121,58 @@
   }
   before.addEventListener('click', () => { first -= PAGE; show(); });
   after.addEventListener('click', () => { first += PAGE; show(); });
-  show();
+  read(document);
+
+  // A live page: asks for itself again, a few seconds after the last answer.
+  const wait = Number(document.body.dataset.refresh) * 1000;
+  if (!wait) return;
+  const LONGEST = 60_000;
+  const [wanted, refreshed, trouble] = ['refresh', 'refreshed', 'trouble'].map((id) => document.getElementById(id));
+  const now = () => `${new Date().toISOString().slice(11, 19)} UTC`;
+  let since = null;
+  let timer = null;
+  let isAsking = false;
+
+  async function newer() {
+    const options = { cache: 'no-store', redirect: 'error', signal: AbortSignal.timeout(LONGEST) };
+    const response = await fetch(location.href, options).catch(() => { throw new Error('the daemon can’t be reached'); });
+    const answer = await response.text();
+    if (!response.ok) throw new Error(answer.trim() || `the answer was ${response.status}`);
+    const page = new DOMParser().parseFromString(answer, 'text/html');
+    if (!page.getElementById('data')) throw new Error('the answer was another page');
+    return page;
+  }
+
+  function takeOver(page) {
+    for (const part of document.querySelectorAll('[data-part]')) {
+      const news = page.querySelector(`[data-part="${part.dataset.part}"]`);
+      if (news && !news.isEqualNode(part)) part.replaceWith(document.adoptNode(news));
+    }
+    read(page);
+  }
+
+  async function refresh() {
+    isAsking = true;
+    try {
+      takeOver(await newer());
+      since = null;
+      write(refreshed, `Refreshed at ${now()}.`);
+      write(trouble, '');
+    } catch (error) {
+      since ??= now();
+      write(trouble, `Not refreshed since ${since}: ${error.message}`);
+    }
+    isAsking = false;
+    plan();
+  }
+
+  // In a tab that nobody sees, it waits until somebody looks.
+  function plan() {
+    clearTimeout(timer);
+    if (!isAsking && wanted.checked && !document.hidden) timer = setTimeout(refresh, wait);
+  }
+
+  wanted.addEventListener('change', plan);
+  document.addEventListener('visibilitychange', plan);
+  plan();
 })();

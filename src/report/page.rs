@@ -4,84 +4,99 @@
 //! `<`. The page's own Content-Security-Policy forbids whatever it doesn't have itself.
 //! <https://www.w3.org/TR/CSP3/>.
 
+use std::collections::VecDeque;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::chart::commits_over_time;
-use super::csv::at;
 use super::json::to_json_line;
 use super::outcome::Outcome;
+use super::sections::{self, Form};
 use super::summary::Summary;
 use crate::queue::Story;
 
-/// The most certificates in the table; the others are in the CSV.
+/// The most certificates in the table of a page in a file; the others are in the CSV.
 pub const ROWS_ON_PAGE: usize = 10_000;
+/// Where a live page says what the daemon is doing. Nothing else in it can look like this, since no `<` from outside gets there.
+pub(super) const PLACE_OF_DAEMON: &str = "<!-- what the daemon is doing -->";
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-/// The columns of the table, as the script fills them, with their headings.
-const COLUMNS: [(&str, &str); 7] = [
-    ("certificate_id", "Certificate"),
-    ("outcome", "Outcome"),
-    ("order_id", "Order"),
-    ("status_text", "Status"),
-    ("reference", "Reference"),
-    ("error_code", "Error"),
-    ("changed_at", "Changed"),
-];
+/// A live page is refreshed so many seconds after it was last refreshed.
+const REFRESH_AFTER: &str = "5";
 
-/// The certificates that the page lists.
-#[derive(Debug, Default)]
+/// The certificates that the page lists: those that wait for a person, then the newest.
+#[derive(Debug)]
 pub struct Page {
-    /// Those that wait for a person, and come first.
-    waiting: Vec<String>,
-    others: Vec<String>,
+    most: usize,
+    waiting: VecDeque<Story>,
+    others: VecDeque<Story>,
 }
 
 impl Page {
-    /// Adds a certificate, if there is room for it.
-    pub fn add(&mut self, story: &Story) {
-        let outcome = Outcome::of(story);
+    /// A page that lists so many certificates at most.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { most, waiting: VecDeque::new(), others: VecDeque::new() }
+    }
+
+    /// Adds a certificate, in the order in which they were enqueued. If there are too many, the oldest goes.
+    pub fn add(&mut self, story: Story) {
+        let outcome = Outcome::of(&story);
         let list = if matches!(outcome, Outcome::Failed | Outcome::Held | Outcome::Refused) {
             &mut self.waiting
         } else {
             &mut self.others
         };
-        if list.len() < ROWS_ON_PAGE {
-            list.push(to_json_line(story));
+        list.push_back(story);
+        if list.len() > self.most {
+            list.pop_front();
         }
     }
 
-    /// The page.
+    /// The page, for a file.
     #[must_use]
-    pub fn render(mut self, summary: &Summary) -> String {
-        self.others.truncate(ROWS_ON_PAGE.saturating_sub(self.waiting.len()));
-        let rows: Vec<String> = self.waiting.into_iter().chain(self.others).collect();
+    pub fn render(self, summary: &Summary) -> String {
+        self.document(summary, Form::File).into_string()
+    }
+
+    pub(super) fn document(mut self, summary: &Summary, form: Form) -> Markup {
+        let room = self.most.saturating_sub(self.waiting.len());
+        self.others.drain(..self.others.len().saturating_sub(room));
+        let rows: Vec<String> = self.waiting.iter().chain(&self.others).map(to_json_line).collect();
         let left_out = summary.certificates.saturating_sub(u64::try_from(rows.len()).unwrap_or_default());
-        let title = title(summary);
+        let title = sections::title(summary);
+        let parts = [
+            ("outcomes", sections::outcomes(summary)),
+            ("waiting", sections::waiting(summary)),
+            ("over-time", sections::over_time(summary)),
+            ("failures", sections::failures(summary)),
+            ("requests", sections::requests(summary)),
+        ];
+        let is_live = form == Form::Live;
         html! {
             (DOCTYPE)
             html lang="en" {
                 head {
                     meta charset="utf-8";
-                    meta http-equiv="Content-Security-Policy" content=(policy());
+                    meta http-equiv="Content-Security-Policy" content=(policy(form));
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
                     title { (title) }
                     style { (PreEscaped(STYLE)) }
                 }
-                body {
-                    (heading(summary, &title))
+                body data-refresh=[is_live.then_some(REFRESH_AFTER)] {
+                    header {
+                        (sections::heading(summary, &title))
+                        @if is_live { (sections::refreshing()) }
+                    }
                     main {
-                        (outcomes(summary))
-                        (waiting(summary))
-                        (over_time(summary))
-                        (failures(summary))
-                        (requests(summary))
-                        (certificates(left_out))
+                        @if is_live { (PreEscaped(PLACE_OF_DAEMON)) }
+                        @for (name, part) in parts { section data-part=(name) { (part) } }
+                        section { (sections::certificates(left_out, form)) }
                     }
                     script type="application/json" id="data" { (data(&format!("[{}]", rows.join(",")))) }
                     script type="application/json" id="words" { (data(&words().to_string())) }
@@ -89,167 +104,21 @@ impl Page {
                 }
             }
         }
-        .into_string()
     }
 }
 
-/// What the page may do: nothing but its own style and script.
-fn policy() -> String {
+/// What the page may do: nothing but its own style and script and, if it is live, asking for itself again.
+pub(super) fn policy(form: Form) -> String {
     let hash = |text: &str| BASE64_STANDARD.encode(Sha256::digest(text));
+    let connect = match form {
+        Form::File => "",
+        Form::Live => "connect-src 'self'; ",
+    };
     format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; {connect}base-uri 'none'; form-action 'none'",
         hash(STYLE),
         hash(SCRIPT)
     )
-}
-
-fn title(summary: &Summary) -> String {
-    summary
-        .filter
-        .reference
-        .as_ref()
-        .map_or_else(|| "Certificate orders".to_owned(), |reference| format!("Certificate orders of {reference}"))
-}
-
-fn heading(summary: &Summary, title: &str) -> Markup {
-    let filter = &summary.filter;
-    let parts = [
-        filter.state.map(|state| format!("state {state}")),
-        filter.since.map(|since| format!("enqueued since {}", at(Some(since)))),
-        filter.until.map(|until| format!("enqueued before {}", at(Some(until)))),
-    ];
-    html! {
-        header {
-            h1 { (title) }
-            p.soft { "Made by certcommit at " (at(Some(summary.made_at))) @for part in parts.iter().flatten() { "; " (part) } }
-        }
-    }
-}
-
-fn outcomes(summary: &Summary) -> Markup {
-    html! {
-        h2 { "Outcome" }
-        ul.cards {
-            li { b { (grouped(summary.certificates)) } "certificates" }
-            @for outcome in Outcome::ALL {
-                @if summary.of(outcome) > 0 {
-                    li class=(tone(outcome)) { b { (grouped(summary.of(outcome))) } (outcome.words()) }
-                }
-            }
-        }
-    }
-}
-
-fn tone(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Issued | Outcome::Ordered => "good",
-        Outcome::LetterNeeded | Outcome::Held | Outcome::Open => "wait",
-        Outcome::Failed | Outcome::Refused => "bad",
-        Outcome::Over | Outcome::Canceled => "soft",
-    }
-}
-
-fn waiting(summary: &Summary) -> Markup {
-    let waiting: Vec<(Outcome, &str)> = Outcome::ALL
-        .into_iter()
-        .filter(|outcome| summary.of(*outcome) > 0)
-        .filter_map(|outcome| outcome.todo().map(|todo| (outcome, todo)))
-        .collect();
-    html! {
-        h2 { "What waits for a person" }
-        @if waiting.is_empty() { p { "Nothing." } } @else {
-            div.scroll { table {
-                thead { tr { th.number scope="col" { "Certificates" } th scope="col" { "Outcome" } th scope="col" { "What to do" } } }
-                tbody { @for (outcome, todo) in waiting {
-                    tr { td.number { (grouped(summary.of(outcome))) } td { (outcome.words()) } td { (todo) } }
-                } }
-            } }
-        }
-    }
-}
-
-fn over_time(summary: &Summary) -> Markup {
-    let commits = grouped(summary.sent.commits);
-    html! {
-        h2 { "Commits over time" }
-        @match commits_over_time(summary) {
-            None => p { "None was sent." },
-            Some(chart) => {
-                figure.chart role="img" aria-label=(format!(
-                    "Bar chart of the commits sent per second. {commits} in all; the line is the configured limit of {} a second.",
-                    summary.cap
-                )) { (PreEscaped(chart)) }
-                p.soft { (commits) " commits; the line is the configured limit, " (summary.cap) " a second. Times are UTC." }
-            }
-        }
-    }
-}
-
-fn failures(summary: &Summary) -> Markup {
-    let mut failures: Vec<_> = summary.failures.iter().collect();
-    failures.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    html! {
-        @if !failures.is_empty() {
-            h2 { "Why certificates failed" }
-            div.scroll { table {
-                thead { tr { th.number scope="col" { "Certificates" } th scope="col" { "Error" } th scope="col" { "The server's words" } } }
-                tbody {
-                    @for (failure, count) in failures {
-                        tr {
-                            td.number { (grouped(*count)) }
-                            td { @if failure.code.is_empty() { "no code" } @else { (failure.code) } }
-                            td { (failure.words) }
-                        }
-                    }
-                    @if summary.other_failures > 0 {
-                        tr { td.number { (grouped(summary.other_failures)) } td { "others" } td {} }
-                    }
-                }
-            } }
-        }
-    }
-}
-
-fn requests(summary: &Summary) -> Markup {
-    let latency = |percent| summary.latency(percent).map_or_else(|| "–".to_owned(), |latency| format!("{latency} ms"));
-    html! {
-        h2 { "Requests" }
-        ul.cards {
-            li { b { (grouped(summary.sent.commits)) } "commits sent" }
-            li { b { (grouped(summary.sent.readbacks)) } "readbacks sent" }
-            li { b { (latency(50)) } "median latency of a commit" }
-            li { b { (latency(99)) } "99 % of the commits within" }
-            @for (tries, count) in &summary.tries {
-                li { b { (grouped(*count)) } "ordered with " (tries) @if *tries == 1 { " commit" } @else { " commits" } }
-            }
-        }
-    }
-}
-
-fn certificates(left_out: u64) -> Markup {
-    html! {
-        h2 { "Certificates" }
-        @if left_out > 0 {
-            p { (grouped(left_out)) " more certificates are not listed here: " code { "certcommit report --format csv" } " has all of them." }
-        }
-        noscript { p { "Without scripts, the table stays empty. The numbers above are complete." } }
-        div.controls {
-            label { "Search" input #search type="search" autocomplete="off"; }
-            label { "Outcome" select #outcome {
-                option value="" { "all" }
-                @for outcome in Outcome::ALL { option value=(outcome.as_str()) { (outcome.words()) } }
-            } }
-            button #before type="button" { "Previous" }
-            button #after type="button" { "Next" }
-            span #place role="status" {}
-        }
-        div.scroll { table {
-            thead { tr { @for (column, heading) in COLUMNS {
-                th scope="col" data-column=(column) { button type="button" { (heading) } }
-            } } }
-            tbody #rows {}
-        } }
-    }
 }
 
 /// The words of each outcome, for the script.
@@ -263,13 +132,6 @@ fn data(json: &str) -> PreEscaped<String> {
     PreEscaped(json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"))
 }
 
-/// A number with commas between its thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let comma = |index: usize| index > 0 && (digits.len() - index).is_multiple_of(3);
-    digits.char_indices().flat_map(|(index, digit)| comma(index).then_some(',').into_iter().chain([digit])).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::outcome::tests::{commit, story};
@@ -278,10 +140,10 @@ mod tests {
 
     fn page(stories: &[Story]) -> String {
         let filter = ReportFilter { reference: Some("<b>spring</b>".to_owned()), ..ReportFilter::default() };
-        let (mut summary, mut page) = (Summary::new(filter, 1_700_000_000, 20), Page::default());
+        let (mut summary, mut page) = (Summary::new(filter, 1_700_000_000, 20), Page::new(ROWS_ON_PAGE));
         for story in stories {
             summary.add(story);
-            page.add(story);
+            page.add(story.clone());
         }
         page.render(&summary)
     }
@@ -306,7 +168,11 @@ mod tests {
         ordered.requests = vec![commit(1, 0, "submitted", Some(87))];
         let page = page(&[ordered]);
         assert!(page.contains("default-src 'none'; style-src 'sha256-"), "{page}");
-        for loads in ["src=", "href=", "url(", "@import", "fetch(", "style="] {
+        // The script can refresh a live page. In a file, this policy and the missing attribute keep it from trying.
+        for absent in ["connect-src", "data-refresh", "id=\"refresh\""] {
+            assert!(!page.contains(absent), "{absent}");
+        }
+        for loads in ["src=", "href=", "url(", "@import", "style="] {
             assert!(!page.contains(loads), "{loads}");
         }
         let addresses = page.matches("://").count() - page.matches("http://www.w3.org/2000/svg").count();
@@ -314,12 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn beyond_ten_thousand_certificates_those_that_wait_for_a_person_stay_and_the_page_says_what_it_lacks() {
-        let ordered = story("abcb1234", "submitted", Some(1));
-        let mut stories = vec![ordered; ROWS_ON_PAGE];
-        stories.push(story("abcb9999", "failed", None));
+    fn beyond_ten_thousand_certificates_those_that_wait_for_a_person_and_the_newest_stay_and_the_page_says_what_it_lacks()
+     {
+        let mut stories = vec![story("abcb1233", "failed", None), story("abcb1234", "submitted", Some(1))];
+        stories.resize(ROWS_ON_PAGE + 1, story("abcb9999", "submitted", Some(1)));
         let page = page(&stories);
-        assert!(page.contains("\"abcb9999\"") && page.contains("1 more certificates are not listed here"));
+        assert!(page.contains("\"abcb1233\"") && page.contains("1 more certificates are not listed here"));
+        assert!(!page.contains("\"abcb1234\""), "the oldest of those that wait for nobody");
         assert_eq!(page.matches("\"certificate_id\":").count(), ROWS_ON_PAGE);
     }
 }

@@ -10,11 +10,11 @@ mod table;
 use std::path::PathBuf;
 
 use super::exit::{Code, Failure};
+use crate::clock::parse_seconds;
 use crate::config::Settings;
 use crate::queue::{Opening, Queue, QueueError, Staged, Staging};
 use crate::submission::VerifyType;
 use report::Report;
-pub(super) use row::parse_time;
 use row::{Defaults, Entry};
 use source::{Options, Source};
 
@@ -38,7 +38,7 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=3))]
     priority: u8,
     /// Earliest time to send: unix seconds, or ISO 8601 such as 2026-12-01T00:00:00Z. In a table, for rows without one.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     due_at: Option<i64>,
     /// Your own reference, for reports and for `cancel --reference`. In a table, for rows without one.
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::clock::parse_seconds;
 use crate::named_enum::named_enum;
 use crate::queue::NewSubmission;
 use crate::submission::{CertificateId, VerifyType};
@@ -142,7 +143,7 @@ fn priority(value: &str) -> Result<u8, String> {
 }
 
 fn due_at(value: &str) -> Result<i64, String> {
-    parse_time(value).map_err(|_| {
+    parse_seconds(value).map_err(|_| {
         format!(
             "due_at {} is neither unix seconds nor a time with its zone, such as 2026-12-01T00:00:00Z",
             shown(value)
@@ -153,14 +154,6 @@ fn due_at(value: &str) -> Result<i64, String> {
 /// A value for a message: escaped, and shortened.
 pub(super) fn shown(value: &str) -> String {
     format!("{:?}", value.chars().take(MAX_SHOWN).collect::<String>())
-}
-
-/// Unix seconds, or ISO 8601 with a zone.
-pub(in crate::cli) fn parse_time(text: &str) -> Result<i64, String> {
-    if let Ok(seconds) = text.parse::<i64>() {
-        return Ok(seconds);
-    }
-    text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
