@@ -11,8 +11,8 @@ use super::chart::chart;
 use super::exit::{Code, Failure};
 use super::report;
 use super::run::run_daemon;
-use crate::config::Settings;
-use crate::daemon::{CredentialSource, Ended, Until};
+use crate::config::{Settings, address_to_listen};
+use crate::daemon::{CredentialSource, Daemon, Ended, Until};
 use crate::logging::{self, LogFormat, LogLevel};
 use crate::queue::{NewSubmission, Opening, Queue};
 use crate::simulator::{Mixture, Options, Simulator, per_second, rate, worst_second};
@@ -47,6 +47,9 @@ pub(super) struct Arguments {
     /// Only serve the simulator on this loopback address until interrupted, to try `certcommit run` by hand.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "certificates")]
     serve: Option<SocketAddr>,
+    /// Serve metrics and the page about the queue at this address while the demo runs, or, given a port alone, at this port on loopback.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "serve", value_parser = address_to_listen)]
+    listen: Option<SocketAddr>,
     /// Latency of the simulator in milliseconds.
     #[arg(long, value_name = "MS")]
     latency: Option<u64>,
@@ -60,7 +63,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Code, Failure> {
     let options = Options { latency, jitter: JITTER.min(latency), ..Options::default() };
     match arguments.serve {
         Some(address) => serve(Options { listen: address, ..options }).await,
-        None => run_demo(arguments.certificates, options, arguments.report).await,
+        None => run_demo(arguments.certificates, options, arguments.listen, arguments.report).await,
     }
 }
 
@@ -86,13 +89,19 @@ async fn serve(options: Options) -> Result<Code, Failure> {
 }
 
 /// Runs the daemon against the simulator, and prints the result.
-async fn run_demo(certificates: u32, options: Options, page: Option<PathBuf>) -> Result<Code, Failure> {
+async fn run_demo(
+    certificates: u32,
+    options: Options,
+    listen: Option<SocketAddr>,
+    page: Option<PathBuf>,
+) -> Result<Code, Failure> {
     logging::init(LogLevel::Error, LogFormat::Text)?;
     let latency = options.latency;
     let simulator = Simulator::start(options).await?;
     simulator.mixture(MIXTURE);
     let directory = tempfile::tempdir()?;
-    let settings = settings(&simulator, &directory.path().join("queue.db"))?;
+    let mut settings = settings(&simulator, &directory.path().join("queue.db"))?;
+    settings.metrics.listen = listen;
     let cap = usize::try_from(settings.rate.per_second).unwrap_or(usize::MAX);
     enqueue(&settings, certificates).await?;
     writeln!(
@@ -101,7 +110,11 @@ async fn run_demo(certificates: u32, options: Options, page: Option<PathBuf>) ->
     )?;
     let (secret_id, secret_key) = simulator.credentials();
     let source = CredentialSource::of(Credentials { secret_id, secret_key: secret_key.into(), token: None });
-    let ended = run_daemon(settings.clone(), source, Until::Empty, true, None).await?;
+    let started = |daemon: &Daemon| match daemon.page_address() {
+        Some(address) => writeln!(std::io::stdout(), "while it runs, a browser shows the queue at {address}"),
+        None => Ok(()),
+    };
+    let ended = run_daemon(settings.clone(), source, Until::Empty, true, None, started).await?;
     let page =
         page.unwrap_or_else(|| std::env::temp_dir().join(format!("certcommit-demo-{}.html", std::process::id())));
     report::write_new_page(&settings, &page).await?;

@@ -100,7 +100,7 @@ in doubt, to be read back.";
 
 const METRICS: &str = "\
 If metrics.listen is set, /metrics serves these to Prometheus. /readyz succeeds while the queue is processed, and /healthz \
-while the daemon is alive.";
+while the daemon is alive. / shows the queue in a browser, to those whom metrics.page names.";
 
 pub(super) fn run(program: Command) -> Result<Code, Failure> {
     let mut page = Vec::new();

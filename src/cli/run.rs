@@ -1,6 +1,6 @@
 //! `certcommit run`.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::panic::resume_unwind;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,7 +10,7 @@ use super::credentials;
 use super::exit::{Code, Failure};
 use super::progress_bar::Bar;
 use crate::config::{ConfigError, Settings};
-use crate::daemon::{self, CredentialSource, Ended, Progress, Reloading, Stop, Until};
+use crate::daemon::{self, CredentialSource, Daemon, Ended, Progress, Reloading, Stop, Until};
 use crate::logging::{self, LogEvent, LogFormat, LogLevel};
 use crate::queue::RuntimeDirectories;
 use crate::submission::State;
@@ -38,23 +38,25 @@ pub(super) async fn run(
     let level = logging::init(level, settings.log.format)?;
     let source = credentials::source(&settings);
     if arguments.until_empty {
-        let ended = run_daemon(settings, source, Until::Empty, has_bar, None).await?;
+        let ended = run_daemon(settings, source, Until::Empty, has_bar, None, |_| Ok(())).await?;
         return Ok(verdict(&ended));
     }
     let (reload, asked) = watch::channel(());
     let read = Box::new(move || load().map(|settings| (settings.clone(), credentials::source(&settings))));
     let reloading = (reload, Reloading { asked, read, level });
-    run_daemon(settings, source, Until::Stopped, has_bar, Some(reloading)).await?;
+    run_daemon(settings, source, Until::Stopped, has_bar, Some(reloading), |_| Ok(())).await?;
     Ok(Code::Done)
 }
 
-/// Runs a daemon that obeys signals. SIGHUP reloads it if it can reload, and stops it otherwise.
+/// Runs a daemon that obeys signals. SIGHUP reloads it if it can reload, and stops it otherwise. `started` is told when it is
+/// ready to run.
 pub(super) async fn run_daemon(
     settings: Settings,
     source: CredentialSource,
     until: Until,
     has_bar: bool,
     reloading: Option<(watch::Sender<()>, Reloading)>,
+    started: impl FnOnce(&Daemon) -> io::Result<()>,
 ) -> Result<Ended, Failure> {
     let (stop, stop_requested) = watch::channel(Stop::No);
     let (progress, watched) = watch::channel(Progress::default());
@@ -66,6 +68,7 @@ pub(super) async fn run_daemon(
     if let Some(reloading) = reloading {
         daemon = daemon.reloading(reloading);
     }
+    started(&daemon)?;
     let bar = has_bar.then(|| tokio::spawn(Bar::new().follow(watched)));
     // A spawned task is woken from within the runtime without a system call.
     let ended = tokio::spawn(daemon.run(until, stop_requested, progress)).await;

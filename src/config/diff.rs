@@ -56,7 +56,7 @@ mod tests {
     }
 
     /// These take effect only after a restart.
-    const AFTER_RESTART: [&str; 10] = [
+    const AFTER_RESTART: [&str; 11] = [
         "database.path",
         "database.unsafe_filesystem",
         "api.endpoint",
@@ -67,6 +67,7 @@ mod tests {
         "api.language",
         "log.format",
         "metrics.listen",
+        "metrics.page",
     ];
 
     /// Each key with a value other than its default.
@@ -101,6 +102,7 @@ mod tests {
         ("log.format", "json"),
         ("log.progress_interval", "2m"),
         ("metrics.listen", "127.0.0.1:9437"),
+        ("metrics.page", "any"),
         ("retention.requests", "90d"),
     ];
 

@@ -63,7 +63,7 @@ fn without_file_and_variables_everything_has_its_documented_default() {
         pause: PauseSettings { after: 5, probe_initial: seconds(30), probe_max: seconds(900) },
         worker: WorkerSettings { max_in_flight: 64, stop_timeout: seconds(35) },
         log: LogSettings { level: LogLevel::Info, format: LogFormat::Auto, progress_interval: seconds(60) },
-        metrics: MetricsSettings { listen: None },
+        metrics: MetricsSettings { listen: None, page: PageAudience::Loopback },
         retention: RetentionSettings { requests: None },
     };
     assert_eq!(defaults(), expected);
@@ -253,6 +253,7 @@ fn each_value_has_its_range() {
         ("log.format", &["\"json\"", "\"text\"", "\"journald\""], &["\"journal\""]),
         ("log.progress_interval", &["\"1s\""], &["\"999ms\""]),
         ("metrics.listen", &["\"9437\"", "\"0.0.0.0:9437\""], &["\"localhost:9437\"", "true"]),
+        ("metrics.page", &["\"off\"", "\"loopback\"", "\"any\""], &["\"\"", "true", "\"on\""]),
         (
             "retention.requests",
             &["\"off\"", "\"1d\"", "\"3650d\""],

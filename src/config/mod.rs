@@ -21,9 +21,9 @@ pub use diff::ChangedSetting;
 pub use error::ConfigError;
 pub use keys::VARIABLE_PREFIX;
 pub use load::DEFAULT_FILE;
-pub use names::{ActionName, Days, Language, SourceName, UnsafeFilesystem};
+pub use names::{ActionName, Days, Language, PageAudience, SourceName, UnsafeFilesystem};
 pub use proxy::{ProxySetting, ProxyUrl};
-pub use read::is_role_name;
+pub use read::{address_to_listen, is_role_name};
 pub use settings::{
     ApiSettings, CredentialSettings, DatabaseSettings, FollowSettings, KEYS, LogSettings, MetricsSettings,
     PauseSettings, RateSettings, RetentionSettings, RetrySettings, Settings, VerifySettings, WorkerSettings,

@@ -36,6 +36,18 @@ named_enum! {
 }
 
 named_enum! {
+    /// `metrics.page`: to whom the page about the queue is served.
+    pub enum PageAudience {
+        /// To nobody.
+        Off = "off",
+        /// To those who reach the daemon at a loopback address.
+        Loopback = "loopback",
+        /// To everyone who reaches `metrics.listen`.
+        Any = "any",
+    }
+}
+
+named_enum! {
     /// `credentials.source`: where the credentials come from.
     pub enum SourceName {
         /// The first of the others that has any, in this order; the role only on the vendor's machines.

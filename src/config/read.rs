@@ -124,14 +124,22 @@ pub(super) fn proxy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ProxyS
     read(deserializer, |text| ProxySetting::parse(text).ok_or(proxy::EXPECTED))
 }
 
-/// An address and port, or nothing. A port alone listens on loopback, where other machines can't read the metrics.
+/// An address and port, or nothing.
 pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
-    let on_loopback = |text: &str| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, text.parse().ok()?)));
-    let expected = "an address and port such as \"127.0.0.1:9437\", a port alone for loopback, or \"\" for none";
     read(deserializer, |text| match text {
         "" => Ok(None),
-        text => on_loopback(text).or_else(|| text.parse().ok()).map(Some).ok_or(expected),
+        text => address_to_listen(text).map(Some).map_err(|expected| format!("{expected}, or \"\" for none")),
     })
+}
+
+/// Reads an address and port. A port alone listens on loopback, which other machines can't reach.
+///
+/// # Errors
+/// What is expected.
+pub fn address_to_listen(text: &str) -> Result<SocketAddr, &'static str> {
+    let on_loopback = || Some(SocketAddr::from((Ipv4Addr::LOCALHOST, text.parse().ok()?)));
+    let expected = "an address and port such as \"127.0.0.1:9437\", or a port alone for loopback";
+    on_loopback().or_else(|| text.parse().ok()).ok_or(expected)
 }
 
 fn non_empty(text: &str) -> Option<String> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::names::{ActionName, Days, Language, SourceName, UnsafeFilesystem};
+use super::names::{ActionName, Days, Language, PageAudience, SourceName, UnsafeFilesystem};
 use super::proxy::ProxySetting;
 use super::read::{
     LONGEST, SECOND, choice, days, duration, endpoint, listen, optional_duration, optional_path, optional_role, proxy,
@@ -138,10 +138,12 @@ settings! {
         /// The time between two `progress` lines.
         progress_interval: Duration = r#""60s""#, "duration::<SECOND, LONGEST, _>";
     }
-    /// `[metrics]`: where metrics are served.
+    /// `[metrics]`: where metrics and the page about the queue are served.
     metrics: MetricsSettings {
         /// Where metrics are served over HTTP, if at all. Anyone who can reach the address can read them.
         listen: Option<SocketAddr> = r#""""#, "listen";
+        /// To whom the page about the queue is served at the same address. It shows IDs of certificates, and references.
+        page: PageAudience = r#""loopback""#, "choice";
     }
     /// `[retention]`: how long records are kept.
     retention: RetentionSettings {

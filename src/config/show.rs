@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::names::{ActionName, Days, Language, SourceName, UnsafeFilesystem};
+use super::names::{ActionName, Days, Language, PageAudience, SourceName, UnsafeFilesystem};
 use super::proxy::ProxySetting;
 use crate::logging::{LogFormat, LogLevel};
 
@@ -18,7 +18,7 @@ macro_rules! show_as_displayed {
     ($($type:ty)*) => { $(impl Show for $type { fn shown(&self) -> String { self.to_string() } })* };
 }
 
-show_as_displayed! { String u32 usize SocketAddr ProxySetting UnsafeFilesystem ActionName Language SourceName LogLevel LogFormat }
+show_as_displayed! { String u32 usize SocketAddr ProxySetting UnsafeFilesystem ActionName Language PageAudience SourceName LogLevel LogFormat }
 
 impl Show for PathBuf {
     fn shown(&self) -> String {

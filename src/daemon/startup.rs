@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::credentials::{CredentialSource, CredentialStore};
+use super::live_page::PageServer;
 use super::metrics_server::MetricsServer;
 use super::reload::Reloading;
 use super::restore_check;
@@ -75,6 +76,12 @@ impl Daemon {
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().map(MetricsServer::address)
     }
+
+    /// Where a browser on this machine finds the page about the queue, if it is served there.
+    #[must_use]
+    pub fn page_address(&self) -> Option<String> {
+        self.metrics.as_ref()?.page_address()
+    }
 }
 
 /// Prepares a run: takes the lock, opens and migrates the database, and settles what the last run left. If the source of the
@@ -92,7 +99,7 @@ pub async fn start(
     let client = Client::new(client_settings(&settings, route.clone().proxy()))?;
     let service_manager = ServiceManager::of_environment();
     let metrics = match settings.metrics.listen {
-        Some(address) => Some(listen(address).await?),
+        Some(address) => Some(listen(address, &settings).await?),
         None => None,
     };
     let (lock, mut queue) = open(&settings.database).await?;
@@ -199,9 +206,12 @@ fn create_marker(runtime: &RuntimeDirectories, database: &FileIdentity, run: &Ru
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<MetricsServer, StartError> {
-    let metrics = MetricsServer::listen(address).await.map_err(|reason| StartError::Metrics { address, reason })?;
-    tracing::info!("metrics are served on http://{}/metrics", metrics.address());
+async fn listen(address: SocketAddr, settings: &Settings) -> Result<MetricsServer, StartError> {
+    let page = PageServer::new(settings.metrics.page, settings.database.clone(), settings.rate.per_second);
+    let listening = MetricsServer::listen(address, page).await;
+    let metrics = listening.map_err(|reason| StartError::Metrics { address, reason })?;
+    let page = metrics.page_address().map(|page| format!(", and a page about the queue on {page}"));
+    tracing::info!("metrics are served on http://{}/metrics{}", metrics.address(), page.unwrap_or_default());
     Ok(metrics)
 }
 
