@@ -8,6 +8,9 @@ use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder};
 use serde_json::{Value, json};
 
+/// A name that somebody else controls, and that leads to this machine.
+pub(crate) const STRANGER: &str = "rebound.example";
+
 /// What the visitor of the page prefers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Visitor {
@@ -51,6 +54,8 @@ impl Browser {
             "--disable-gpu".to_owned(),
             "--disable-dev-shm-usage".to_owned(),
             "--hide-scrollbars".to_owned(),
+            // As if a stranger's name server said so.
+            format!("--host-resolver-rules=MAP {STRANGER} 127.0.0.1"),
             format!("--window-size={},1200", visitor.width),
         ];
         if visitor.dark {
@@ -67,7 +72,12 @@ impl Browser {
 
     /// Opens a file.
     pub(crate) async fn open(&self, path: &Path) {
-        self.client.goto(&format!("file://{}", path.display())).await.unwrap();
+        self.visit(&format!("file://{}", path.display())).await;
+    }
+
+    /// Opens an address.
+    pub(crate) async fn visit(&self, address: &str) {
+        self.client.goto(address).await.unwrap();
     }
 
     /// The result of a script.

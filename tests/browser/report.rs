@@ -7,13 +7,9 @@ use fantoccini::Locator;
 use fantoccini::key::Key;
 use serde_json::json;
 
-use crate::driver::{Browser, Visitor};
+use crate::driver::Browser;
+use crate::looking::{ATTACK, DESKTOP, PHONE};
 use crate::support::{Bench, in_time, output, text};
-
-/// What a hostile server says.
-const ATTACK: &str = "</script><script>window.attacked = true</script><img src=x onerror='window.attacked = true'>";
-const DESKTOP: Visitor = Visitor { dark: false, width: 1200 };
-const PHONE: Visitor = Visitor { dark: true, width: 500 };
 
 /// A campaign, and the page about it.
 async fn page() -> (Bench, PathBuf) {
@@ -49,30 +45,19 @@ async fn page() -> (Bench, PathBuf) {
     (bench, file)
 }
 
-/// The text of the first element that the selector finds.
-async fn text_of(browser: &Browser, selector: &str) -> String {
-    browser.client.find(Locator::Css(selector)).await.unwrap().text().await.unwrap()
-}
-
-/// The first cells of the table of certificates.
-async fn listed(browser: &Browser) -> Vec<String> {
-    let ids = "[...document.querySelectorAll('#rows tr td:first-child button')].map((cell) => cell.textContent)";
-    serde_json::from_value(browser.evaluate(ids).await).unwrap()
-}
-
 #[tokio::test]
 async fn every_outcome_is_shown_without_an_error_and_nothing_is_loaded() {
     let (_bench, file) = page().await;
     let browser = Browser::start(DESKTOP).await;
     browser.open(&file).await;
-    let outcomes = text_of(&browser, "ul.cards").await;
+    let outcomes = browser.text_of("ul.cards").await;
     for card in
         ["7\ncertificates", "3\nordered, confirmation letter needed", "1\nopen", "1\nfailed", "1\nheld", "1\ncanceled"]
     {
         assert!(outcomes.contains(card), "{card:?} in {outcomes}");
     }
-    assert_eq!(listed(&browser).await.len(), 7);
-    assert_eq!(text_of(&browser, "#place").await, "1 to 7 of 7");
+    assert_eq!(browser.listed().await.len(), 7);
+    assert_eq!(browser.text_of("#place").await, "1 to 7 of 7");
     assert_eq!(browser.console().await, [""; 0]);
     let own = format!("file://{}", file.display());
     assert_eq!(browser.requests().await, [own]);
@@ -84,11 +69,9 @@ async fn text_from_outside_is_shown_and_never_runs() {
     let (_bench, file) = page().await;
     let browser = Browser::start(DESKTOP).await;
     browser.open(&file).await;
-    let failures = text_of(&browser, "main").await;
+    let failures = browser.text_of("main").await;
     assert!(failures.contains(ATTACK), "the server's words: {failures}");
-    assert_eq!(browser.evaluate("document.querySelectorAll('script').length").await, 3);
-    assert_eq!(browser.evaluate("document.querySelectorAll('img').length").await, 0);
-    assert_eq!(browser.evaluate("window.attacked === undefined").await, true);
+    browser.assert_not_attacked().await;
     browser.end().await;
 }
 
@@ -99,13 +82,13 @@ async fn the_table_is_searched_sorted_and_read_with_the_keyboard() {
     browser.open(&file).await;
     let search = browser.client.find(Locator::Id("search")).await.unwrap();
     search.send_keys("LOST").await.unwrap();
-    assert_eq!(listed(&browser).await, ["lost"]);
-    assert_eq!(text_of(&browser, "#place").await, "1 to 1 of 1");
+    assert_eq!(browser.listed().await, ["lost"]);
+    assert_eq!(browser.text_of("#place").await, "1 to 1 of 1");
 
     let story = browser.client.find(Locator::Css("#rows button")).await.unwrap();
     assert_eq!(story.attr("aria-expanded").await.unwrap().as_deref(), Some("false"));
     story.send_keys(&Key::Enter.to_string()).await.unwrap();
-    let opened = text_of(&browser, "#rows").await;
+    let opened = browser.text_of("#rows").await;
     assert!(opened.contains("commit · in_doubt") && opened.contains("read · committed"), "{opened}");
     assert_eq!(browser.evaluate("document.activeElement.getAttribute('aria-expanded')").await, "true");
 
@@ -113,9 +96,9 @@ async fn the_table_is_searched_sorted_and_read_with_the_keyboard() {
     search.send_keys("x\u{8}").await.unwrap();
     let header = browser.client.find(Locator::Css("th[data-column=certificate_id] button")).await.unwrap();
     header.send_keys(&Key::Enter.to_string()).await.unwrap();
-    assert_eq!(listed(&browser).await, ["given-up", "good", "hostile", "later", "lost", "refused", "unclear"]);
+    assert_eq!(browser.listed().await, ["given-up", "good", "hostile", "later", "lost", "refused", "unclear"]);
     header.send_keys(&Key::Enter.to_string()).await.unwrap();
-    assert_eq!(listed(&browser).await[0], "unclear");
+    assert_eq!(browser.listed().await[0], "unclear");
     assert_eq!(
         browser.evaluate("document.querySelector('th[aria-sort]').getAttribute('aria-sort')").await,
         "descending"
@@ -123,41 +106,18 @@ async fn the_table_is_searched_sorted_and_read_with_the_keyboard() {
 
     let outcome = browser.client.find(Locator::Id("outcome")).await.unwrap();
     outcome.select_by_value("held").await.unwrap();
-    assert_eq!(listed(&browser).await, ["unclear"]);
+    assert_eq!(browser.listed().await, ["unclear"]);
     assert_eq!(browser.console().await, [""; 0]);
     browser.end().await;
 }
-
-/// The texts whose contrast with what is behind them is too low. <https://www.w3.org/TR/WCAG21/#contrast-minimum>.
-const FAINT: &str = "(() => {
-  const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
-  const light = (color) => numbers(color).slice(0, 3).map((part) => part / 255)
-    .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
-  const behind = (element) => {
-    for (let one = element; one; one = one.parentElement) {
-      const color = getComputedStyle(one).backgroundColor;
-      if ((numbers(color)[3] ?? 1) > 0) return color;
-    }
-    return 'rgb(255, 255, 255)';
-  };
-  const own = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-  return [...document.body.querySelectorAll('*')].filter((element) => own(element) && element.checkVisibility() && !element.closest('svg, script'))
-    .filter((element) => {
-      const [a, b] = [light(getComputedStyle(element).color), light(behind(element))];
-      return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
-    }).map((element) => element.textContent);
-})()";
 
 #[tokio::test]
 async fn every_text_can_be_read_on_a_light_screen_and_every_control_has_a_name() {
     let (_bench, file) = page().await;
     let browser = Browser::start(DESKTOP).await;
     browser.open(&file).await;
-    assert_eq!(browser.evaluate(FAINT).await, json!([]));
-    let nameless = "[...document.querySelectorAll('input, select, button')]
-        .filter((one) => !one.textContent.trim() && !one.labels?.length).length";
-    assert_eq!(browser.evaluate(nameless).await, 0);
+    browser.assert_readable().await;
+    browser.assert_named_controls().await;
     assert_eq!(browser.evaluate("document.querySelectorAll('figure:not([aria-label])').length").await, 0);
     assert_eq!(browser.evaluate("document.documentElement.lang").await, "en");
     browser.end().await;
@@ -169,9 +129,8 @@ async fn on_a_narrow_dark_screen_nothing_is_cut_off_and_every_text_can_be_read()
     let browser = Browser::start(PHONE).await;
     browser.open(&file).await;
     assert_eq!(browser.evaluate("getComputedStyle(document.body).backgroundColor").await, "rgb(13, 17, 23)");
-    let fits = "document.documentElement.scrollWidth <= document.documentElement.clientWidth";
-    assert_eq!(browser.evaluate(fits).await, true);
-    assert_eq!(browser.evaluate(FAINT).await, json!([]));
+    browser.assert_not_wider_than_the_screen().await;
+    browser.assert_readable().await;
     assert_eq!(browser.console().await, [""; 0]);
     browser.end().await;
 }

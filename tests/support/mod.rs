@@ -39,7 +39,7 @@ use tokio::runtime::EnterGuard;
 pub(crate) use certificate_authority::Authority;
 pub(crate) use connect_proxy::{ConnectProxy, TunnelReply};
 pub(crate) use fault_proxy::{Act, Answer, FaultProxy, Greeting, Reply, ReplyScript};
-pub(crate) use in_process_daemon::{in_time, within};
+pub(crate) use in_process_daemon::{Running, in_time, within};
 pub(crate) use journal::Journal;
 pub(crate) use kill_points::{Call, MARKER, Point};
 pub(crate) use metrics_client::{bench_with_metrics, get};
