@@ -66,7 +66,7 @@ fn section(now: &DaemonNow) -> Markup {
         section data-part="daemon" {
             h2 { "Daemon" }
             ul.cards {
-                li.mode class=(tone) { b { (now.mode) } "at present" }
+                li class={ "mode " (tone) } { b { (now.mode) } "at present" }
                 li { b { (format!("{:.1}/s", now.pace)) } "pace that it allows itself" }
                 li { b { (now.cap) "/s" } "configured limit" }
             }
@@ -100,7 +100,10 @@ mod tests {
     #[test]
     fn the_page_shows_what_the_daemon_is_doing_and_what_stops_it_as_text() {
         let running = page(1).with(&RUNNING);
-        assert!(running.contains("<b>running</b>") && running.contains("<b>12.2/s</b>"), "{running}");
+        assert!(
+            running.contains("<li class=\"mode good\"><b>running</b>") && running.contains("<b>12.2/s</b>"),
+            "{running}"
+        );
         assert!(!running.contains("What to do:") && running.ends_with("</html>"), "{running}");
         let trouble = Trouble { what: "<b>refused</b>".to_owned(), to_do: "certcommit resume".to_owned() };
         let paused = page(1).with(&DaemonNow { mode: "paused by a fault", trouble: Some(trouble), ..RUNNING });

@@ -74,8 +74,9 @@ impl Summary {
             self.add_failure(story);
         }
         for request in &story.requests {
-            let is_sent = request.outcome.as_deref() != Some(OutcomeClass::NotSent.as_str());
-            if request.kind.as_str() != RequestKind::Commit.as_str() || !is_sent {
+            // Before it ended, when it left isn't known.
+            let has_left = request.outcome.as_deref().is_some_and(|outcome| outcome != OutcomeClass::NotSent.as_str());
+            if request.kind.as_str() != RequestKind::Commit.as_str() || !has_left {
                 continue;
             }
             *self.per_step.entry(request.sent_at.div_euclid(STEP_SECONDS * 1000)).or_default() += 1;
@@ -122,6 +123,7 @@ fn two_digits(number: i64) -> i64 {
 mod tests {
     use super::super::outcome::tests::{commit, story};
     use super::*;
+    use crate::queue::ReportRequest;
 
     #[test]
     fn certificates_are_counted_by_where_they_stand() {
@@ -156,19 +158,20 @@ mod tests {
     }
 
     #[test]
-    fn commits_are_counted_by_time_and_latency_and_those_that_never_left_are_not() {
+    fn commits_are_counted_by_time_and_latency_once_they_left() {
         let mut summary = Summary::default();
         let mut ordered = story("a", "submitted", Some(8));
         ordered.requests = vec![
             commit(1, 0, "not_sent", None),
             commit(2, 9_999, "in_doubt", Some(1_234)),
             commit(3, 10_000, "submitted", Some(87)),
+            ReportRequest { outcome: None, ..commit(4, 10_000, "", None) },
         ];
         summary.add(&ordered);
         assert_eq!(summary.per_step, BTreeMap::from([(0, 1), (1, 1)]));
         assert_eq!(summary.latencies, BTreeMap::from([(87, 1), (1_200, 1)]));
         assert_eq!([summary.latency(50), summary.latency(99)], [Some(87), Some(1_200)]);
-        assert_eq!(summary.sent, Sent { commits: 2, readbacks: 0 });
+        assert_eq!(summary.sent, Sent { commits: 3, readbacks: 0 });
         assert_eq!(Summary::default().latency(50), None);
     }
 }
