@@ -4,6 +4,7 @@ use certcommit::daemon::Stop;
 use certcommit::metrics::Metric;
 use certcommit::simulator::Fault;
 use certcommit::submission::State;
+use serde_json::Value;
 
 use crate::support::{Bench, Process, bench_with_metrics, get, in_time};
 
@@ -50,6 +51,26 @@ async fn a_paused_queue_is_not_ready_and_says_why() {
     bench.sql("UPDATE control SET paused = 0").await;
     in_time("readiness", async { while ready().await != (200, "ok\n".to_owned()) {} }).await;
     daemon.stop(Stop::Soon).await;
+}
+
+#[tokio::test]
+async fn the_page_is_served_where_the_log_says_while_another_process_keeps_the_queue_locked() {
+    let bench = bench_with_metrics().await;
+    let mut daemon = bench.spawn(&["run"]);
+    let page_of = |line: &Value| {
+        line["message"].as_str()?.split_once("a page about the queue on http://").map(|(_, page)| page.to_owned())
+    };
+    let page = page_of(&daemon.until_line("the address", |line| page_of(line).is_some()).await).unwrap();
+    bench.enqueue(&["abcb1234"]).await;
+    daemon.until_event("submitted").await;
+    let mut writer = bench.connect().await;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
+    let (status, text) = get(page.trim_end_matches('/').parse().unwrap(), "/?state=submitted").await;
+    assert!(status == 200 && text.contains(r#""certificate_id":"abcb1234""#), "{status} {text}");
+    sqlx::query("ROLLBACK").execute(&mut writer).await.unwrap();
+    daemon.signal("TERM");
+    let (code, _) = daemon.end().await;
+    assert_eq!(code, Some(0));
 }
 
 #[tokio::test]
