@@ -30,7 +30,7 @@ use crate::submission::State as SubmissionState;
 /// The most visitors who wait for the page at once, so that they leave connections to those who read the metrics.
 const MOST_VISITORS: usize = 8;
 /// How long a visitor waits for the page; a connection lasts longer.
-pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(50);
 /// A refusal shows so many characters of what a visitor sent.
 const MAX_SHOWN: usize = 64;
 
@@ -89,10 +89,11 @@ impl PageServer {
         may_see(self.audience, ReachedAt::new(address)).then(|| format!("http://{address}/"))
     }
 
-    async fn page(&self, at: ReachedAt, request: &Parts) -> Result<String, Refusal> {
+    /// What the visitor asks for.
+    fn asked(&self, at: ReachedAt, request: &Parts) -> Result<ReportFilter, Refusal> {
         if !may_see(self.audience, at) {
-            let text = "the page about the queue is for those who reach the daemon at a loopback address: open it on the \
-                        daemon's machine, or through ssh -L; metrics.page says so\n";
+            let text = "the page about the queue is served at loopback addresses alone, as metrics.page says: reach the daemon \
+                        at one, on its machine or through ssh -L\n";
             return Err((StatusCode::FORBIDDEN, text.to_owned()));
         }
         if !names_an_address(request) {
@@ -100,20 +101,27 @@ impl PageServer {
             return Err((StatusCode::MISDIRECTED_REQUEST, text));
         }
         let filter = filter(request.uri.query().unwrap_or_default());
-        let filter = filter.map_err(|wrong| (StatusCode::BAD_REQUEST, format!("{wrong}\n")))?;
-        let unavailable = |why: String| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
-        let busy = || unavailable("too many visitors wait for the page; try again soon".to_owned());
-        let _visitor = self.visitors.try_acquire().map_err(|_| busy())?;
+        filter.map_err(|wrong| (StatusCode::BAD_REQUEST, format!("{wrong}\n")))
+    }
+
+    async fn page(&self, at: ReachedAt, request: &Parts) -> Result<String, Refusal> {
+        let filter = self.asked(at, request)?;
+        let busy = |_| unavailable("too many visitors wait for the page; try again soon");
+        let slow = |_| unavailable("the queue is large, and the page takes longer to make; try again soon");
+        let _visitor = self.visitors.try_acquire().map_err(busy)?;
         let cap = self.now().cap;
-        let rendered = timeout(LONGEST_WAIT, self.renderer.page(&filter, cap)).await;
-        let slow = || unavailable("the queue is large, and the page takes longer to make; try again soon".to_owned());
-        let page = rendered.map_err(|_| slow())?.map_err(|error| unavailable(error.to_string()))?;
+        let made = timeout(LONGEST_WAIT, self.renderer.page(&filter, cap)).await.map_err(slow)?;
+        let page = made.map_err(|error| unavailable(&error.to_string()))?;
         Ok(page.with(&self.now()))
     }
 
     fn now(&self) -> DaemonNow {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn unavailable(why: &str) -> Refusal {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
 }
 
 async fn answer(State(page): State<PageServer>, Extension(at): Extension<ReachedAt>, request: Parts) -> Response {

@@ -118,7 +118,7 @@ async fn who_may_not_see_the_page_gets_403_and_who_uses_a_name_gets_421() {
     let page = page(PageAudience::Loopback).unwrap();
     let refused = async |address, host| page.page(at(address), &request("/", &[host])).await.unwrap_err();
     let (status, text) = refused("10.1.2.3:9437", "10.1.2.3:9437").await;
-    assert!(status == StatusCode::FORBIDDEN && text.contains("through ssh -L; metrics.page says so"), "{text}");
+    assert!(status == StatusCode::FORBIDDEN && text.contains("as metrics.page says"), "{text}");
     let (status, text) = refused("[::ffff:127.0.0.1]:9437", "rebound.example:9437").await;
     let expected = "open this page by an IP address or as localhost, such as http://127.0.0.1:9437/\n";
     assert_eq!((status, text.as_str()), (StatusCode::MISDIRECTED_REQUEST, expected));

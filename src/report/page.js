@@ -72,7 +72,7 @@
 
   function show() {
     const list = found();
-    const focused = document.activeElement.id;
+    const focused = document.activeElement?.id ?? '';
     first = Math.min(first, Math.max(0, Math.floor((list.length - 1) / PAGE) * PAGE));
     const lines = [];
     for (const row of list.slice(first, first + PAGE)) {
