@@ -70,8 +70,7 @@ async fn what_a_visitor_typed_opened_and_focused_survives_a_refresh() {
     assert_eq!(browser.evaluate("document.activeElement === document.getElementById('search')").await, true);
     assert_eq!(search.prop("value").await.unwrap().as_deref(), Some("SPRING"));
 
-    let story = browser.client.find(Locator::Id("story-spring-1")).await.unwrap();
-    story.send_keys(&Key::Enter.to_string()).await.unwrap();
+    browser.press("#story-spring-1").await;
     assert!(browser.text_of("#rows").await.contains("commit · submitted"));
     bench.enqueue(&["spring-3"]).await;
     until("another one", async || browser.listed().await == ["spring-3", "spring-2", "spring-1"]).await;
@@ -122,7 +121,7 @@ async fn text_from_outside_that_a_refresh_brings_is_shown_and_never_runs() {
     let reference = ATTACK.replace('\'', "''");
     bench.sql(&format!("INSERT INTO submissions (certificate_id, reference) VALUES ('refused', '{reference}')")).await;
     until_text(&browser, "[data-part=failures]", ATTACK).await;
-    browser.client.find(Locator::Css("#rows button")).await.unwrap().click().await.unwrap();
+    browser.press("#story-refused").await;
     assert!(browser.text_of("#rows").await.contains(&format!("The server said: {ATTACK}")));
     browser.assert_not_attacked().await;
     bench.sql(&format!("UPDATE control SET paused = 1, pause_reason = '{reference}'")).await;

@@ -39,6 +39,11 @@ impl Browser {
         shown.as_str().unwrap().trim().to_owned()
     }
 
+    /// Presses the button that the selector finds, in one step for the same reason.
+    pub(crate) async fn press(&self, selector: &str) {
+        self.evaluate(&format!("document.querySelector({}).click()", json!(selector))).await;
+    }
+
     /// The first cells of the table of certificates.
     pub(crate) async fn listed(&self) -> Vec<String> {
         let ids = "[...document.querySelectorAll('#rows tr td:first-child button')].map((cell) => cell.textContent)";
