@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::clock;
 use crate::config::DatabaseSettings;
@@ -18,8 +18,11 @@ use crate::report::{LivePage, Page, ROWS_ON_LIVE_PAGE, Summary, read};
 
 /// A page is shown at least this long before a newer one is made.
 const SHORTEST_USE: Duration = Duration::from_secs(5);
-/// After a page was made, none is made for so many times as long as that took.
-const REST: u32 = 10;
+/// After a page was made, none is made for so many times as long as that took. Two threads are at work for a page, one and a half
+/// on average, so it takes less than a tenth of a core.
+const REST: u32 = 15;
+/// A visitor doesn't wait for the end of a longer rest.
+const LONGEST_REST: Duration = Duration::from_secs(30);
 /// So many pages are kept, each for its own filter.
 const MOST_KEPT: usize = 4;
 
@@ -32,6 +35,9 @@ pub(super) enum RenderError {
     /// There is no thread to make it.
     #[error("the page can't be made: {0}")]
     Thread(#[from] io::Error),
+    /// Too soon after the last one.
+    #[error("the queue is large, so its pages are made seldom: the next one in {}", clock::rough(*.0))]
+    Resting(Duration),
     /// A mistake in the program.
     #[error("the page can't be made: the log of certcommit says why")]
     Panicked,
@@ -64,10 +70,11 @@ impl PageRenderer {
         if let Some(page) = self.recent().usable(filter, clock::now().instant) {
             return Ok(page);
         }
-        let rest = self.recent().next;
-        if let Some(next) = rest {
-            sleep_until(next).await;
+        let rest = self.recent().rest_left(clock::now().instant);
+        if rest > LONGEST_REST {
+            return Err(RenderError::Resting(rest));
         }
+        sleep(rest).await;
         let (renderer, filter) = (self.clone(), filter.clone());
         // It goes on when the visitor leaves, and the next one gets the page.
         let making = tokio::spawn(async move {
@@ -152,6 +159,10 @@ impl RecentPages {
         self.next = Some(ended + (ended - began) * REST);
     }
 
+    fn rest_left(&self, now: Instant) -> Duration {
+        self.next.map(|next| next.saturating_duration_since(now)).unwrap_or_default()
+    }
+
     fn keep(&mut self, filter: ReportFilter, page: Arc<LivePage>, began: Instant, ended: Instant) {
         self.pages.retain(|recent| recent.filter != filter);
         if self.pages.len() == MOST_KEPT {
@@ -171,6 +182,10 @@ mod tests {
         ReportFilter { reference: Some(reference.to_owned()), ..ReportFilter::default() }
     }
 
+    fn database(directory: &std::path::Path) -> DatabaseSettings {
+        DatabaseSettings { path: directory.join("queue.db"), unsafe_filesystem: UnsafeFilesystem::Refuse }
+    }
+
     fn empty_page() -> Arc<LivePage> {
         Arc::new(LivePage::new(Page::new(0), &Summary::default()))
     }
@@ -184,8 +199,8 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_shown_for_five_seconds_or_ten_times_as_long_as_it_took() {
-        for (took, shown) in [(Duration::from_millis(20), 5), (Duration::from_secs(7), 70)] {
+    fn a_page_is_shown_for_five_seconds_or_fifteen_times_as_long_as_it_took() {
+        for (took, shown) in [(Duration::from_millis(20), 5), (Duration::from_secs(7), 105)] {
             let (recent, ended) = after(took);
             let usable = |millis| recent.usable(&filter("spring"), ended + Duration::from_millis(millis)).is_some();
             assert!(usable(0) && usable(shown * 1000 - 1) && !usable(shown * 1000), "{took:?}");
@@ -193,10 +208,24 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_filter_no_page_is_made_for_ten_times_as_long_as_the_last_one_took() {
+    fn whatever_the_filter_no_page_is_made_for_fifteen_times_as_long_as_the_last_one_took() {
         let (recent, ended) = after(Duration::from_secs(7));
         assert!(recent.usable(&filter("autumn"), ended).is_none());
-        assert_eq!(recent.next, Some(ended + Duration::from_secs(70)));
+        let left = |seconds| recent.rest_left(ended + Duration::from_secs(seconds));
+        assert_eq!([0, 100, 105, 200].map(left), [105, 5, 0, 0].map(Duration::from_secs));
+        assert_eq!(RecentPages::default().rest_left(ended), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_visitor_is_told_when_the_next_page_of_a_large_queue_is_made() {
+        let renderer = PageRenderer::new(database(std::path::Path::new("/nowhere")));
+        let began = clock::now().instant;
+        renderer.recent().rest(began, began + Duration::from_secs(20));
+        let error = renderer.page(&ReportFilter::default(), 20).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("the queue is large, so its pages are made seldom: the next one in 5 min "),
+            "{error}"
+        );
     }
 
     #[test]
@@ -215,9 +244,9 @@ mod tests {
     #[tokio::test]
     async fn visitors_who_come_together_get_the_same_page() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("queue.db");
-        let queue = Queue::open(&path, Opening::Create).await.unwrap();
-        let renderer = PageRenderer::new(DatabaseSettings { path, unsafe_filesystem: UnsafeFilesystem::Refuse });
+        let database = database(directory.path());
+        let queue = Queue::open(&database, Opening::Create).await.unwrap();
+        let renderer = PageRenderer::new(database);
         let all = ReportFilter::default();
         let (one, other) = tokio::join!(renderer.page(&all, 20), renderer.page(&all, 20));
         assert!(Arc::ptr_eq(&one.unwrap(), &other.unwrap()));
@@ -227,9 +256,9 @@ mod tests {
     #[tokio::test]
     async fn a_page_whose_visitor_left_is_made_for_the_next_one() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("queue.db");
-        let _queue = Queue::open(&path, Opening::Create).await.unwrap();
-        let renderer = PageRenderer::new(DatabaseSettings { path, unsafe_filesystem: UnsafeFilesystem::Refuse });
+        let database = database(directory.path());
+        let _queue = Queue::open(&database, Opening::Create).await.unwrap();
+        let renderer = PageRenderer::new(database);
         let all = ReportFilter::default();
         {
             let mut leaves = std::pin::pin!(renderer.page(&all, 20));
@@ -248,8 +277,7 @@ mod tests {
     #[tokio::test]
     async fn without_a_queue_the_error_has_its_remedy() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("queue.db");
-        let renderer = PageRenderer::new(DatabaseSettings { path, unsafe_filesystem: UnsafeFilesystem::Refuse });
+        let renderer = PageRenderer::new(database(directory.path()));
         let error = renderer.page(&ReportFilter::default(), 20).await.unwrap_err().to_string();
         assert!(error.contains("there is no queue at") && error.contains("; create it with"), "{error}");
     }
