@@ -62,7 +62,7 @@ async fn the_page_is_served_where_the_log_says_while_another_process_keeps_the_q
     };
     let page = page_of(&daemon.until_line("the address", |line| page_of(line).is_some()).await).unwrap();
     bench.enqueue(&["abcb1234"]).await;
-    daemon.until_event("submitted").await;
+    in_time("the result in the queue", async { while bench.count("submitted").await == 0 {} }).await;
     let mut writer = bench.connect().await;
     sqlx::query("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
     let (status, text) = get(page.trim_end_matches('/').parse().unwrap(), "/?state=submitted").await;
