@@ -50,6 +50,8 @@ impl ReachedAt {
 pub(super) struct PageServer {
     audience: PageAudience,
     renderer: PageRenderer,
+    /// The Content-Security-Policy.
+    policy: String,
     now: Arc<Mutex<DaemonNow>>,
     visitors: Arc<Semaphore>,
 }
@@ -64,6 +66,7 @@ impl PageServer {
         (audience != PageAudience::Off).then(|| Self {
             audience,
             renderer: PageRenderer::new(database),
+            policy: live_policy(),
             now: Arc::new(Mutex::new(now)),
             visitors: Arc::new(Semaphore::new(MOST_VISITORS)),
         })
@@ -130,15 +133,14 @@ async fn answer(State(page): State<PageServer>, Extension(at): Extension<Reached
         Err((status, text)) => (status, "text/plain; charset=utf-8", text),
     };
     let headers = [
-        (header::CONTENT_TYPE, kind.to_owned()),
-        (header::CONTENT_SECURITY_POLICY, live_policy()),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-        (header::X_FRAME_OPTIONS, "DENY".to_owned()),
-        (header::REFERRER_POLICY, "no-referrer".to_owned()),
-        (header::CACHE_CONTROL, "no-store".to_owned()),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin".to_owned()),
+        (header::CONTENT_TYPE, kind),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
-    (status, headers, body).into_response()
+    (status, headers, [(header::CONTENT_SECURITY_POLICY, page.policy.clone())], body).into_response()
 }
 
 fn may_see(audience: PageAudience, at: ReachedAt) -> bool {
