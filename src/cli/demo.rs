@@ -6,17 +6,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use comfy_table::{Table, presets};
+use tokio::time::sleep;
 
 use super::chart::chart;
 use super::exit::{Code, Failure};
 use super::report;
-use super::run::run_daemon;
+use super::run::Foreground;
+use crate::clock;
 use crate::config::{Settings, address_to_listen};
-use crate::daemon::{CredentialSource, Daemon, Ended, Until};
+use crate::daemon::{CredentialSource, Ended, Until};
 use crate::logging::{self, LogFormat, LogLevel};
 use crate::queue::{NewSubmission, Opening, Queue};
-use crate::simulator::{Mixture, Options, Simulator, per_second, rate, worst_second};
-use crate::submission::State;
+use crate::simulator::{Issuance, Mixture, Options, Simulator, per_second, rate, worst_second};
+use crate::submission::{Standing, State};
 use crate::tencent::Credentials;
 
 /// The API's latency, and how much it varies.
@@ -32,8 +34,16 @@ const MIXTURE: Mixture = Mixture {
     lost_after: 0.03,
     html: 0.01,
 };
-/// Overrides of the defaults: shorter waits before readbacks, so that the demo ends soon.
-const OVERRIDES: [(&str, &str); 3] = [
+/// What the CA makes of the orders. It takes longer than readbacks, which would find that it refused one.
+const ISSUANCE: Issuance =
+    Issuance { takes: Duration::from_secs(10)..Duration::from_secs(15), refused: 0.03, letter_missing: 0.05 };
+/// How long the demo waits for the CA, after the last order.
+const LONGEST_ISSUANCE: Duration = Duration::from_secs(60);
+/// How often it looks whether the CA has decided.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Overrides of the defaults: shorter waits, so that the demo ends soon.
+const OVERRIDES: [(&str, &str); 4] = [
+    ("CERTCOMMIT__FOLLOW__INTERVAL", "1s"),
     ("CERTCOMMIT__VERIFY__SETTLE", "2s"),
     ("CERTCOMMIT__VERIFY__RESEND_AFTER", "6s"),
     ("CERTCOMMIT__RATE__PER_SECOND", "20"),
@@ -99,6 +109,7 @@ async fn run_demo(
     let latency = options.latency;
     let simulator = Simulator::start(options).await?;
     simulator.mixture(MIXTURE);
+    simulator.issue(ISSUANCE);
     let directory = tempfile::tempdir()?;
     let mut settings = settings(&simulator, &directory.path().join("queue.db"))?;
     settings.metrics.listen = listen;
@@ -110,17 +121,21 @@ async fn run_demo(
     )?;
     let (secret_id, secret_key) = simulator.credentials();
     let source = CredentialSource::of(Credentials { secret_id, secret_key: secret_key.into(), token: None });
-    let started = |daemon: &Daemon| match daemon.page_address() {
-        Some(address) => writeln!(std::io::stdout(), "while it runs, a browser shows the queue at {address}"),
-        None => Ok(()),
-    };
-    let ended = run_daemon(settings.clone(), source, Until::Empty, true, None, started).await?;
+    let daemon = Foreground::start(settings.clone(), source, None).await?;
+    if let Some(address) = daemon.page_address() {
+        writeln!(std::io::stdout(), "while it runs, a browser shows the queue at {address}")?;
+    }
+    let mut followed = Ok(());
+    let done = async { followed = until_followed(&settings, &simulator).await };
+    let ended = daemon.run(Until::Stopped, true, done).await?;
+    followed?;
+    let orders = standings(&settings).await?;
     let page =
         page.unwrap_or_else(|| std::env::temp_dir().join(format!("certcommit-demo-{}.html", std::process::id())));
     report::write_new_page(&settings, &page).await?;
     let times = simulator.commit_times();
     let mut out = std::io::stdout().lock();
-    writeln!(out, "\n{}\n", outcomes(&ended, &simulator))?;
+    writeln!(out, "\n{}\n", outcomes(&ended, &orders, &simulator))?;
     writeln!(out, "commits in each second at the server; | is the cap of {cap}")?;
     writeln!(out, "{}", chart(&per_second(&times), cap))?;
     writeln!(out, "{}", summary(&simulator, &times))?;
@@ -157,7 +172,33 @@ async fn enqueue(settings: &Settings, certificates: u32) -> Result<(), Failure> 
     Ok(queue.close().await?)
 }
 
-fn outcomes(ended: &Ended, simulator: &Simulator) -> Table {
+/// Waits until nothing is open, and the queue knows of every order what the CA has decided.
+async fn until_followed(settings: &Settings, simulator: &Simulator) -> Result<(), Failure> {
+    let mut queue = Queue::open(&settings.database, Opening::Looking).await?;
+    let mut deadline = None;
+    loop {
+        sleep(LOOK_EVERY).await;
+        let now = clock::now();
+        if queue.status(now.unix.seconds()).await?.counts.open() > 0 {
+            continue;
+        }
+        let known = queue.count_standing(&Standing::ALL).await?;
+        let is_known = simulator.decided(now.instant).is_some_and(|decided| decided == known);
+        if is_known || now.instant >= *deadline.get_or_insert(now.instant + LONGEST_ISSUANCE) {
+            return Ok(queue.close().await?);
+        }
+    }
+}
+
+/// How many orders stand how, as the queue knows.
+async fn standings(settings: &Settings) -> Result<Vec<(Standing, i64)>, Failure> {
+    let mut queue = Queue::open(&settings.database, Opening::Looking).await?;
+    let standings = queue.count_standing(&Standing::ALL).await?;
+    queue.close().await?;
+    Ok(standings)
+}
+
+fn outcomes(ended: &Ended, orders: &[(Standing, i64)], simulator: &Simulator) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["outcome", "certificates"]);
@@ -166,6 +207,9 @@ fn outcomes(ended: &Ended, simulator: &Simulator) -> Table {
         if count > 0 {
             table.add_row([state.as_str().to_owned(), count.to_string()]);
         }
+    }
+    for (standing, count) in orders.iter().filter(|(_, count)| *count > 0) {
+        table.add_row([format!("order {}", standing.words()), count.to_string()]);
     }
     table.add_row(["orders placed at the server".to_owned(), simulator.orders().to_string()]);
     table

@@ -1,10 +1,12 @@
 //! `certcommit run`.
 
-use std::io::{self, IsTerminal as _};
+use std::future::{Future, pending};
+use std::io::IsTerminal as _;
 use std::panic::resume_unwind;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::credentials;
 use super::exit::{Code, Failure};
@@ -38,48 +40,77 @@ pub(super) async fn run(
     let level = logging::init(level, settings.log.format)?;
     let source = credentials::source(&settings);
     if arguments.until_empty {
-        let ended = run_daemon(settings, source, Until::Empty, has_bar, None, |_| Ok(())).await?;
+        let daemon = Foreground::start(settings, source, None).await?;
+        let ended = daemon.run(Until::Empty, has_bar, pending()).await?;
         return Ok(verdict(&ended));
     }
     let (reload, asked) = watch::channel(());
     let read = Box::new(move || load().map(|settings| (settings.clone(), credentials::source(&settings))));
     let reloading = (reload, Reloading { asked, read, level });
-    run_daemon(settings, source, Until::Stopped, has_bar, Some(reloading), |_| Ok(())).await?;
+    Foreground::start(settings, source, Some(reloading)).await?.run(Until::Stopped, has_bar, pending()).await?;
     Ok(Code::Done)
 }
 
-/// Runs a daemon that obeys signals. SIGHUP reloads it if it can reload, and stops it otherwise. `started` is told when it is
-/// ready to run.
-pub(super) async fn run_daemon(
-    settings: Settings,
-    source: CredentialSource,
-    until: Until,
-    has_bar: bool,
-    reloading: Option<(watch::Sender<()>, Reloading)>,
-    started: impl FnOnce(&Daemon) -> io::Result<()>,
-) -> Result<Ended, Failure> {
-    let (stop, stop_requested) = watch::channel(Stop::No);
-    let (progress, watched) = watch::channel(Progress::default());
-    let (reload, reloading) = reloading.unzip();
-    // Installed before the start. A signal during the start lets the start finish, and then stops the run at once.
-    let signals = tokio::spawn(obey_signals(stop, reload)?);
-    let runtime = RuntimeDirectories::of_process(|name| std::env::var_os(name));
-    let mut daemon = daemon::start(settings, source, &runtime).await.map_err(|error| logged(error.into()))?;
-    if let Some(reloading) = reloading {
-        daemon = daemon.reloading(reloading);
+/// A daemon in this process that obeys signals. SIGHUP reloads it if it can reload, and stops it otherwise.
+pub(super) struct Foreground {
+    daemon: Daemon,
+    stop: watch::Sender<Stop>,
+    stop_requested: watch::Receiver<Stop>,
+    signals: JoinHandle<()>,
+}
+
+impl Foreground {
+    /// Starts it, and logs why if it can't start.
+    pub(super) async fn start(
+        settings: Settings,
+        source: CredentialSource,
+        reloading: Option<(watch::Sender<()>, Reloading)>,
+    ) -> Result<Self, Failure> {
+        let (stop, stop_requested) = watch::channel(Stop::No);
+        let (reload, reloading) = reloading.unzip();
+        // Installed before the start. A signal during the start lets the start finish, and then stops the run at once.
+        let signals = tokio::spawn(obey_signals(stop.clone(), reload)?);
+        let runtime = RuntimeDirectories::of_process(|name| std::env::var_os(name));
+        let mut daemon = daemon::start(settings, source, &runtime).await.map_err(|error| logged(error.into()))?;
+        if let Some(reloading) = reloading {
+            daemon = daemon.reloading(reloading);
+        }
+        Ok(Self { daemon, stop, stop_requested, signals })
     }
-    started(&daemon)?;
-    let bar = has_bar.then(|| tokio::spawn(Bar::new().follow(watched)));
-    // A spawned task is woken from within the runtime without a system call.
-    let ended = tokio::spawn(daemon.run(until, stop_requested, progress)).await;
-    let ended = ended.unwrap_or_else(|error| resume_unwind(error.into_panic()));
-    signals.abort();
-    if let Some(bar) = bar {
-        // The bar ends with the daemon. If it panicked, nothing is lost.
-        bar.await.unwrap_or_default();
+
+    /// Where a browser shows the queue, if it does.
+    pub(super) fn page_address(&self) -> Option<String> {
+        self.daemon.page_address()
     }
-    // The daemon has logged why.
-    ended.map_err(|error| Failure::quiet(Failure::from(error).code))
+
+    /// Runs it, at most until `done`.
+    pub(super) async fn run(
+        self,
+        until: Until,
+        has_bar: bool,
+        done: impl Future<Output = ()>,
+    ) -> Result<Ended, Failure> {
+        let Self { daemon, stop, stop_requested, signals } = self;
+        let (progress, watched) = watch::channel(Progress::default());
+        let bar = has_bar.then(|| tokio::spawn(Bar::new().follow(watched)));
+        // A spawned task is woken from within the runtime without a system call.
+        let mut running = tokio::spawn(daemon.run(until, stop_requested, progress));
+        let ended = tokio::select! {
+            ended = &mut running => ended,
+            () = done => {
+                stop.send_replace(Stop::Soon);
+                running.await
+            }
+        };
+        let ended = ended.unwrap_or_else(|error| resume_unwind(error.into_panic()));
+        signals.abort();
+        if let Some(bar) = bar {
+            // The bar ends with the daemon. If it panicked, nothing is lost.
+            bar.await.unwrap_or_default();
+        }
+        // The daemon has logged why.
+        ended.map_err(|error| Failure::quiet(Failure::from(error).code))
+    }
 }
 
 /// Logs why the daemon didn't start, in the log's own format; it isn't printed again.

@@ -14,7 +14,7 @@ use super::options::Options;
 use super::reply::{Delivery, error, set, whole};
 use super::request::{Account, Incoming, Operation};
 use crate::clock::Now;
-use crate::submission::CertificateStatus;
+use crate::submission::{CertificateStatus, Standing};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// One byte over 1 MiB, even without the envelope.
@@ -143,6 +143,21 @@ impl Service {
             (Some(issuance), Some(at)) => issuance.status(self.options.seed, id, now.saturating_duration_since(at)),
             _ => (certificate.status, None),
         }
+    }
+
+    /// How many orders stand how; none, while the CA may still decide about one.
+    pub(super) fn decided(&self, now: Instant) -> Option<Vec<(Standing, i64)>> {
+        let takes = self.issuance.as_ref().map_or(Duration::ZERO, |issuance| issuance.takes.end);
+        let ordered = || self.certificates.iter().filter(|(_, one)| one.order_id.is_some());
+        let is_decided = |at: Instant| now >= at + takes;
+        if !ordered().all(|(_, one)| one.ordered_at.is_none_or(is_decided)) {
+            return None;
+        }
+        let count = |standing| {
+            let alike = ordered().filter(|(id, one)| Standing::of(self.status(id, one, now).0) == standing);
+            (standing, i64::try_from(alike.count()).unwrap_or(i64::MAX))
+        };
+        Some(Standing::ALL.into_iter().map(count).collect())
     }
 
     /// Describes the certificates that it knows, without their orders.

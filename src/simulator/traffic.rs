@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::arrivals::Arrival;
 use super::server::Simulator;
+use crate::submission::Standing;
 
 impl Simulator {
     /// Every request so far, in the order of arrival.
@@ -66,6 +67,12 @@ impl Simulator {
     #[must_use]
     pub fn order_id(&self, id: &str) -> Option<String> {
         self.shared.service().certificates.get(id)?.order_id.clone()
+    }
+
+    /// How many orders stand how; none, while the CA may still decide about one.
+    #[must_use]
+    pub fn decided(&self, now: Instant) -> Option<Vec<(Standing, i64)>> {
+        self.shared.service().decided(now)
     }
 
     /// How many connections were opened so far.
