@@ -36,7 +36,7 @@ const MIXTURE: Mixture = Mixture {
 };
 /// What the CA makes of the orders. It takes longer than readbacks, which would find that it refused one.
 const ISSUANCE: Issuance =
-    Issuance { takes: Duration::from_secs(10)..Duration::from_secs(15), refused: 0.03, letter_missing: 0.05 };
+    Issuance { takes: Duration::from_secs(8)..Duration::from_secs(12), refused: 0.03, letter_missing: 0.05 };
 /// How long the demo waits for the CA, after the last order.
 const LONGEST_ISSUANCE: Duration = Duration::from_secs(60);
 /// How often it looks whether the CA has decided.

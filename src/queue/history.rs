@@ -20,6 +20,14 @@ pub struct SubmissionLine {
     pub status_text: Option<UntrustedText>,
     /// Its status.
     pub status: Option<i64>,
+    /// The newest status, if the order is followed and was read since.
+    pub current_status: Option<i64>,
+    /// That status, as text.
+    pub current_status_text: Option<UntrustedText>,
+    /// When it was first read, ISO 8601.
+    pub current_status_at: Option<UntrustedText>,
+    /// The server's words about it.
+    pub current_status_message: Option<UntrustedText>,
     /// Commits that counted.
     pub tries: i64,
     /// The last error.
@@ -133,7 +141,8 @@ impl Queue {
         sqlx::query_as(
             "SELECT r.certificate_id, r.state, r.order_id, r.status_text, CAST(r.status AS INTEGER) AS status,
                     CAST(r.tries AS INTEGER) AS tries, r.error_code, r.error_message, r.request_id, r.resolved_by, r.verify_type, r.reference,
-                    r.created_at, r.updated_at, r.reason, r.reason_code, s.reason_parameters, r.due_at
+                    r.created_at, r.updated_at, r.reason, r.reason_code, s.reason_parameters, r.due_at, r.current_status,
+                    r.current_status_text, r.current_status_at, r.current_status_message
                FROM submissions s JOIN submission_report r ON r.id = s.id WHERE s.certificate_id = ?",
         )
         .bind(id.as_str())

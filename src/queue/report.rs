@@ -99,6 +99,12 @@ pub struct ReportRow {
 }
 
 impl ReportRow {
+    /// When it or its order last changed, in unix seconds.
+    #[must_use]
+    pub fn changed_at(&self) -> Option<i64> {
+        self.updated_at.max(self.current_status_at)
+    }
+
     /// Where its order stands at the CA, as far as is known; none, if it has no order.
     #[must_use]
     pub fn standing(&self) -> Option<Standing> {

@@ -84,7 +84,7 @@ impl<W: Write> CsvReport<W> {
             sent.readbacks.to_string(),
             text(&row.request_id),
             at(Some(row.created_at)),
-            at(row.updated_at),
+            at(row.changed_at()),
             at(row.finished_at),
         ];
         Ok(self.0.write_record(&record)?)

@@ -27,7 +27,7 @@ pub(super) fn to_json(story: &Story) -> Value {
         "current_status_message": row.current_status_message.as_deref(), "error_code": row.error_code.as_deref(),
         "error_message": row.error_message.as_deref(), "reason": row.reason.as_deref(), "to_do": todo(story),
         "tries": row.tries, "request_id": row.request_id.as_deref(), "enqueued_at": at(Some(row.created_at)),
-        "changed_at": row.updated_at.map(|seconds| at(Some(seconds))),
+        "changed_at": row.changed_at().map(|seconds| at(Some(seconds))),
         "decided_at": row.finished_at.map(|seconds| at(Some(seconds))),
         "requests": requests,
     })

@@ -50,7 +50,7 @@
 
   function story(row) {
     const cell = element('td', '', { colspan: COLUMNS.length });
-    for (const [label, value] of [['What to do', row.to_do], ['Reason', row.reason], ['The server said', row.error_message], ['RequestId', row.request_id]]) {
+    for (const [label, value] of [['What to do', row.to_do], ['Reason', row.reason], ['The CA says', row.current_status_message], ['The server said', row.error_message], ['RequestId', row.request_id]]) {
       if (value) cell.append(element('p', `${label}: ${value}`));
     }
     const list = document.createElement('ol');

@@ -42,6 +42,8 @@ async fn an_order_is_followed_until_it_is_issued_and_the_answer_to_its_submissio
         assert!(line["message"].as_str().unwrap().contains(&format!("order {order} is {words}")), "{line}");
         until_status(&bench, "good", status).await;
     }
+    let history = output(bench.command(&["history", "good"])).await;
+    assert!(String::from_utf8_lossy(&history.stdout).contains("  now: status 1: approved; since 2"), "{history:?}");
     let row = bench.row("good").await;
     assert_eq!((row.state.as_str(), row.status), ("submitted", Some(8)));
     assert_eq!(bench.value::<i64>("SELECT count(*) FROM followed WHERE due_at IS NULL AND status = 1").await, 1);

@@ -24,6 +24,14 @@ pub(super) fn story(line: &SubmissionLine, requests: &[HistoryLine], are_pruned:
         };
         lines.push(format!("  order: {order}{}{by}{request}", status.unwrap_or_default()));
     }
+    if let Some(status) = line.current_status {
+        let [text, since, says] = [
+            after(": ", &line.current_status_text),
+            after("; since ", &line.current_status_at),
+            after("; the CA says: ", &line.current_status_message),
+        ];
+        lines.push(format!("  now: status {status}{text}{since}{says}"));
+    }
     lines.push(format!("  {}", sent(requests, line.order_id.is_some(), are_pruned)));
     let is_waiting = matches!(line.state.as_str(), "pending" | "in_doubt");
     let due = if is_waiting { after("; due ", &line.due_at) } else { String::new() };

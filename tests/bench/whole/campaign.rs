@@ -29,11 +29,11 @@ struct Written {
 }
 
 pub(crate) async fn measure() -> Vec<Figure> {
-    let rows = bench_size("CAMPAIGN_ROWS", 1_000_000);
+    let rows: i64 = bench_size("CAMPAIGN_ROWS", 1_000_000);
     let options =
         Options { latency: Duration::from_millis(50), rate_limit: None, read_rate_limit: None, ..Options::default() };
     let mut bench = Bench::to_measure_at(options, &[]).await;
-    fill_with_orders(&bench, i64::try_from(rows).expect("a size")).await;
+    fill_with_orders(&bench, rows).await;
     let orders: Vec<(String, String)> = orders(&bench).await;
     orders.iter().for_each(|(id, order)| bench.simulator.set_certificate(id, 0, Some(order)));
     let seconds = bench_size("CAMPAIGN_SECONDS", 60);
