@@ -11,9 +11,13 @@ use crate::driver::Browser;
 use crate::looking::{ATTACK, DESKTOP, PHONE};
 use crate::support::{Bench, in_time, output, text};
 
+/// Certificates, and what the CA makes of their orders.
+const FOLLOWED: [(&str, i64); 4] = [("in-review", 0), ("issued", 1), ("unapproved", 2), ("revoked", 10)];
+
 /// A campaign, and the page about it.
 async fn page() -> (Bench, PathBuf) {
-    let bench = Bench::new().await;
+    let mut bench = Bench::new().await;
+    bench.set("follow.interval", "1s");
     let api = &bench.simulator;
     let error =
         json!({ "Response": { "Error": { "Code": "FailedOperation.X", "Message": ATTACK }, "RequestId": "r-1" } });
@@ -32,9 +36,18 @@ async fn page() -> (Bench, PathBuf) {
         .await;
     bench.sql("UPDATE submissions SET state = 'canceled' WHERE certificate_id = 'given-up'").await;
     bench.enqueue(&["good", "refused", "lost", "unclear"]).await;
+    bench.enqueue(&FOLLOWED.map(|(id, _)| id)).await;
     let daemon = bench.spawn(&["run"]);
     in_time("all that is due to be decided", async {
-        while [bench.count("submitted").await, bench.count("failed").await, bench.count("held").await] != [3, 1, 1] {}
+        while [bench.count("submitted").await, bench.count("failed").await, bench.count("held").await] != [7, 1, 1] {}
+    })
+    .await;
+    for (id, status) in FOLLOWED {
+        let order = api.order_id(id);
+        api.set_certificate(id, status, order.as_deref());
+    }
+    in_time("what the CA made of the orders", async {
+        while bench.value::<i64>("SELECT count(*) FROM followed WHERE status IN (0, 1, 2, 10)").await < 4 {}
     })
     .await;
     daemon.signal("TERM");
@@ -51,13 +64,22 @@ async fn every_outcome_is_shown_without_an_error_and_nothing_is_loaded() {
     let browser = Browser::start(DESKTOP).await;
     browser.open(&file).await;
     let outcomes = browser.text_of("ul.cards").await;
-    for card in
-        ["7\ncertificates", "3\nordered, confirmation letter needed", "1\nopen", "1\nfailed", "1\nheld", "1\ncanceled"]
-    {
+    for card in [
+        "11\ncertificates",
+        "1\nissued",
+        "1\nordered",
+        "3\nordered, confirmation letter needed",
+        "1\norder refused by the CA",
+        "1\norder over",
+        "1\nopen",
+        "1\nfailed",
+        "1\nheld",
+        "1\ncanceled",
+    ] {
         assert!(outcomes.contains(card), "{card:?} in {outcomes}");
     }
-    assert_eq!(browser.listed().await.len(), 7);
-    assert_eq!(browser.text_of("#place").await, "1 to 7 of 7");
+    assert_eq!(browser.listed().await.len(), 11);
+    assert_eq!(browser.text_of("#place").await, "1 to 11 of 11");
     assert_eq!(browser.console().await, [""; 0]);
     let own = format!("file://{}", file.display());
     assert_eq!(browser.requests().await, [own]);
@@ -96,9 +118,13 @@ async fn the_table_is_searched_sorted_and_read_with_the_keyboard() {
     search.send_keys("x\u{8}").await.unwrap();
     let header = browser.client.find(Locator::Css("th[data-column=certificate_id] button")).await.unwrap();
     header.send_keys(&Key::Enter.to_string()).await.unwrap();
-    assert_eq!(browser.listed().await, ["given-up", "good", "hostile", "later", "lost", "refused", "unclear"]);
+    let mut sorted = vec!["given-up", "good", "hostile", "later", "lost", "refused", "unclear"];
+    sorted.extend(FOLLOWED.map(|(id, _)| id));
+    sorted.sort_unstable();
+    assert_eq!(browser.listed().await, sorted);
     header.send_keys(&Key::Enter.to_string()).await.unwrap();
-    assert_eq!(browser.listed().await[0], "unclear");
+    sorted.reverse();
+    assert_eq!(browser.listed().await, sorted);
     assert_eq!(
         browser.evaluate("document.querySelector('th[aria-sort]').getAttribute('aria-sort')").await,
         "descending"
