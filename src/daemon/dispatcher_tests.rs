@@ -8,23 +8,20 @@ use tokio::task::Id;
 
 use super::circuit_breaker::Observation;
 use super::dispatcher::{DispatchEvent, Dispatcher};
-use super::fixtures::{claim, context, queue, settings};
+use super::fixtures::{claim, client, context, queue, settings};
 use super::request_outcome::Context;
-use super::startup::client_settings;
 use crate::cause::{KeySource, PauseCause, RowCause};
 use crate::clock::Now;
 use crate::queue::{Completed, Queue, QueueError, RuntimeDirectories};
 use crate::submission::{FaultKind, HealthSignal, OutcomeClass, RateSignal, RequestKind, State};
-use crate::tencent::{Client, Credentials};
+use crate::tencent::Credentials;
 
 use RequestKind::{Commit, Readback};
 
 /// A dispatcher, and the present. Nothing listens at its endpoint.
 fn dispatcher() -> (Dispatcher, Context) {
-    let (mut settings, context) = (settings(), context());
-    settings.api.endpoint = "http://127.0.0.1:1".to_owned();
-    let client = Client::new(client_settings(&settings, None)).unwrap();
-    (Dispatcher::new(Arc::new(client), None, &settings, context.now.instant), context)
+    let context = context();
+    (Dispatcher::new(client(), None, &settings(), context.now.instant), context)
 }
 
 fn later(context: Context, by: Duration) -> Context {

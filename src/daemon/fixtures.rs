@@ -1,18 +1,28 @@
 //! What the unit tests of several components share: claims, results, and a queue with a run of the daemon.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::request_outcome::Context;
+use super::startup::client_settings;
 use crate::clock;
 use crate::config::Settings;
 use crate::queue::{Claim, Completed, Opening, Queue, RestoreMarker, Run, Session};
 use crate::submission::{Evidence, Outcome, RequestKind, Row, State};
+use crate::tencent::Client;
 
 /// The default settings.
 pub(super) fn settings() -> Settings {
     let empty = tempfile::NamedTempFile::new().unwrap();
     Settings::load(Some(empty.path()), []).unwrap()
+}
+
+/// A client. Nothing listens at its endpoint.
+pub(super) fn client() -> Arc<Client> {
+    let mut settings = settings();
+    settings.api.endpoint = "http://127.0.0.1:1".to_owned();
+    Arc::new(Client::new(client_settings(&settings, None)).unwrap())
 }
 
 /// The present, with the default policy and no jitter.

@@ -356,3 +356,7 @@ fn is_about_the_reply(outcome: &Outcome) -> bool {
 fn certificate_id(followed: &Followed) -> Option<CertificateId> {
     followed.certificate_id.as_str().parse().ok()
 }
+
+#[cfg(test)]
+#[path = "following_tests.rs"]
+mod tests;
