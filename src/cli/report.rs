@@ -129,7 +129,8 @@ impl<W: Write> Writer<W> {
 /// A certificate, for a terminal.
 fn line(story: &Story) -> String {
     let row = &story.row;
-    let words = row.error_code.as_deref().or(row.status_text.as_deref()).unwrap_or_default();
+    let status = row.current_status_text.as_deref().or(row.status_text.as_deref());
+    let words = row.error_code.as_deref().or(status).unwrap_or_default();
     let order = row.order_id.as_deref().unwrap_or("-");
     format!("{:<24} {:<10} {order:<16} {words}", &*row.certificate_id, &*row.state).trim_end().to_owned()
 }
