@@ -10,7 +10,8 @@ use crate::support::{Bench, Process, bench_with_metrics, get, in_time};
 
 #[tokio::test]
 async fn each_request_is_counted_by_its_kind_outcome_and_code() {
-    let bench = bench_with_metrics().await;
+    let mut bench = bench_with_metrics().await;
+    bench.set("follow.interval", "1s");
     let error = |code: &str| vec![Fault::Error(code.to_owned())];
     bench.simulator.script_commits("busy", error("FailedOperation.NetworkError"));
     bench.simulator.script_commits("refused", error("FailedOperation.CertificateInvalid"));
@@ -18,13 +19,20 @@ async fn each_request_is_counted_by_its_kind_outcome_and_code() {
     bench.enqueue(&["good", "busy", "refused", "novel"]).await;
     let mut daemon = bench.start().await;
     daemon.until("the end", |progress| progress.counts.open() == 0 && progress.counts.of(State::Submitted) == 2).await;
-    let (status, text) = get(daemon.metrics(), "/metrics").await;
-    assert_eq!(status, 200);
+    in_time("a look at the orders", bench.simulator.until(|api| !api.lists().is_empty())).await;
+    let mut text = String::new();
+    in_time("the look to be counted", async {
+        while !text.contains("certcommit_follow_requests_total{outcome=\"ok\"} ") {
+            text = get(daemon.metrics(), "/metrics").await.1;
+        }
+    })
+    .await;
     for line in [
         r#"certcommit_requests_total{kind="commit",outcome="submitted",code=""} 2"#,
         r#"certcommit_requests_total{kind="commit",outcome="retry",code="FailedOperation.NetworkError"} 1"#,
         r#"certcommit_requests_total{kind="commit",outcome="failed",code="FailedOperation.CertificateInvalid"} 1"#,
         r#"certcommit_requests_total{kind="commit",outcome="failed",code="other"} 1"#,
+        r#"certcommit_followed_orders{standing="refused"} 0"#,
         r#"certcommit_request_duration_seconds_count{kind="commit"} 5"#,
     ] {
         assert!(text.lines().any(|actual| actual == line), "{line} in {text}");
