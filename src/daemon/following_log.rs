@@ -19,6 +19,7 @@ pub(super) enum FollowFailure<'a> {
 
 /// Logs each certificate whose status has changed.
 pub(super) fn log_changes(due: &[Followed], looks: &[Look]) {
+    tracing::debug!(count = looks.len(), "looked at {} orders", looks.len());
     for (before, look) in due.iter().zip(looks) {
         let Some(status) = look.status.filter(|status| before.status != Some(*status)) else { continue };
         let was = before.status.map(|status| format!(" (was {})", words(status))).unwrap_or_default();
