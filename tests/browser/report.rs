@@ -160,3 +160,31 @@ async fn on_a_narrow_dark_screen_nothing_is_cut_off_and_every_text_can_be_read()
     assert_eq!(browser.console().await, [""; 0]);
     browser.end().await;
 }
+
+#[tokio::test]
+async fn ten_thousand_certificates_are_searched_and_sorted_and_the_page_says_what_it_leaves_to_the_csv() {
+    let bench = Bench::new().await;
+    bench
+        .sql(
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 10002)
+             INSERT INTO submissions (certificate_id, due_at) SELECT printf('cert-%05d', i), 9999999999 FROM n",
+        )
+        .await;
+    let file = bench.path("report.html");
+    let written = output(bench.command(&["report", "--format", "html", "-o", &text(&file)])).await;
+    assert!(written.status.success(), "{written:?}");
+    let browser = Browser::start(DESKTOP).await;
+    browser.open(&file).await;
+    assert_eq!(browser.text_of("#place").await, "1 to 50 of 10000");
+    let left_out = browser.text_of("main").await;
+    assert!(left_out.contains("3 more certificates are not listed here"), "{left_out}");
+    browser.press("th[data-column=certificate_id] button").await;
+    browser.press("th[data-column=certificate_id] button").await;
+    assert_eq!(browser.listed().await[0], "cert-10002");
+    let search = browser.client.find(Locator::Id("search")).await.unwrap();
+    search.clear().await.unwrap();
+    search.send_keys("CERT-0123").await.unwrap();
+    assert_eq!(browser.text_of("#place").await, "1 to 10 of 10");
+    assert_eq!(browser.console().await, [""; 0]);
+    browser.end().await;
+}
