@@ -29,7 +29,7 @@ const MIXTURE: Mixture = Mixture {
     invalid: 0.02,
     network_error: 0.06,
     backend_error: 0.03,
-    throttled: 0.0,
+    throttled: 0.002,
     lost_before: 0.02,
     lost_after: 0.03,
     html: 0.01,

@@ -1,9 +1,11 @@
-//! A campaign of a million orders: the pace of the commits while the daemon follows all of them and another process writes
+//! A campaign of a million orders: how long its table takes to enqueue; the pace of the commits while the daemon follows all of them and another process writes
 //! reports, compared with the pace alone; and time, memory and size of the reports.
 //!
 //! `BENCH_CAMPAIGN_ROWS` (1,000,000) sets the size of the campaign, `BENCH_CAMPAIGN_SECONDS` (60) how long each pace is measured.
 
-use std::process::Stdio;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use certcommit::clock;
@@ -30,6 +32,7 @@ struct Written {
 
 pub(crate) async fn measure() -> Vec<Figure> {
     let rows: i64 = bench_size("CAMPAIGN_ROWS", 1_000_000);
+    let mut figures = enqueueing(rows).await;
     let options =
         Options { latency: Duration::from_millis(50), rate_limit: None, read_rate_limit: None, ..Options::default() };
     let mut bench = Bench::to_measure_at(options, &[]).await;
@@ -47,7 +50,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
 
     let ratio = beside.pace / alone;
     let worst = worst_second(&bench.simulator.commit_times());
-    let mut figures = vec![
+    figures.extend([
         Figure::without_target(format!("{rows} orders: commits a second, alone"), format!("{alone:.2}")),
         Figure::with_target(
             "the same, while all of them are followed and reports are written, relative to alone",
@@ -66,7 +69,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
             "at most 20 MB",
             beside.peak_kb <= 20_000,
         ),
-    ];
+    ]);
     figures.extend(beside.reports.iter().map(|Written { format, took, peak_kb, bytes }| {
         let (memory, size) = (megabytes(peak_kb * 1000), megabytes(*bytes));
         let figure = format!("{:.1} s, {memory}, a file of {size}", took.as_secs_f64());
@@ -115,9 +118,37 @@ async fn pace_for(bench: &Bench, seconds: usize, formats: Option<&[&'static str]
 /// Writes a report of everything.
 async fn report(bench: &Bench, format: &'static str) -> Written {
     let file = bench.path(&format!("report.{format}"));
-    let mut command = bench.command(&["report", "--format", format, "-o", &text(&file)]);
+    let (took, peak_kb) = finished(bench.command(&["report", "--format", format, "-o", &text(&file)])).await;
+    Written { format, took, peak_kb, bytes: file.metadata().unwrap().len() }
+}
+
+/// Enqueues a table of so many certificates.
+async fn enqueueing(rows: i64) -> Vec<Figure> {
+    let bench = Bench::to_measure_at(Options::default(), &[]).await;
+    let file = bench.path("certificates.csv");
+    let mut table = BufWriter::new(File::create(&file).unwrap());
+    write!(table, "\u{feff}certificate_id,verify_type,priority,due_at,reference\r\n").unwrap();
+    (0..rows).for_each(|row| write!(table, "cert{row:08},DNS,1,2099-12-01T00:00:00Z,\"spring, late\"\r\n").unwrap());
+    table.into_inner().unwrap().sync_all().unwrap();
+    let mut figures = Vec::new();
+    for options in [&["--dry-run"][..], &[]] {
+        let mut command = bench.command(&["enqueue", "--file", &text(&file)]);
+        command.args(options);
+        let (took, peak_kb) = finished(command).await;
+        let command = ["certcommit enqueue --file FILE", &options.concat()].join(" ");
+        let what = format!("{rows} lines of a table: {}: time, peak memory", command.trim_end());
+        figures
+            .push(Figure::without_target(what, format!("{:.1} s, {}", took.as_secs_f64(), megabytes(peak_kb * 1000))));
+    }
+    let enqueued: i64 = bench.value("SELECT count(*) FROM submissions").await;
+    assert_eq!(enqueued, rows);
+    figures
+}
+
+/// Runs a command to its end. Returns the time that it took, and its peak memory in kilobytes.
+async fn finished(mut command: Command) -> (Duration, u64) {
     let since = clock::now().instant;
-    let mut child = command.stdin(Stdio::null()).spawn().unwrap();
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let mut peak_kb = 0;
     let status = loop {
         peak_kb = peak_memory_kb(child.id()).unwrap_or_default().max(peak_kb);
@@ -127,7 +158,7 @@ async fn report(bench: &Bench, format: &'static str) -> Written {
         }
     };
     assert!(status.success(), "{status}");
-    Written { format, took: clock::now().instant - since, peak_kb, bytes: file.metadata().unwrap().len() }
+    (clock::now().instant - since, peak_kb)
 }
 
 fn megabytes(bytes: u64) -> String {
