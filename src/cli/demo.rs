@@ -83,6 +83,7 @@ async fn serve(options: Options) -> Result<Code, Failure> {
         return Err(Failure::new(Code::Usage, "--serve requires a loopback address, such as 127.0.0.1:8017"));
     }
     let simulator = Simulator::start(options).await?;
+    simulator.issue(ISSUANCE);
     let (secret_id, secret_key) = simulator.credentials();
     writeln!(
         std::io::stdout(),
