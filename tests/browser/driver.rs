@@ -100,6 +100,13 @@ impl Browser {
         address.collect()
     }
 
+    /// Shows the page as a printer would, on paper of A4.
+    pub(crate) async fn show_as_printed(&self) {
+        self.client.set_window_size(720, 1000).await.unwrap();
+        let print = DevTools { command: "Emulation.setEmulatedMedia", parameters: json!({ "media": "print" }) };
+        self.client.issue_cmd(print).await.unwrap();
+    }
+
     async fn log(&self, kind: &str) -> Vec<Value> {
         let log = self.client.issue_cmd(Log(kind.to_owned())).await.unwrap();
         log.as_array().cloned().unwrap_or_default()
@@ -122,5 +129,22 @@ impl fantoccini::wd::WebDriverCompatibleCommand for Log {
 
     fn method_and_body(&self, _: &url::Url) -> (hyper::Method, Option<String>) {
         (hyper::Method::POST, Some(json!({ "type": self.0 }).to_string()))
+    }
+}
+
+/// A command of Chromium's DevTools. <https://chromedevtools.github.io/devtools-protocol/tot/Emulation/>.
+#[derive(Debug)]
+struct DevTools {
+    command: &'static str,
+    parameters: Value,
+}
+
+impl fantoccini::wd::WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (hyper::Method, Option<String>) {
+        (hyper::Method::POST, Some(json!({ "cmd": self.command, "params": self.parameters }).to_string()))
     }
 }

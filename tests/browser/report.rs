@@ -162,6 +162,20 @@ async fn on_a_narrow_dark_screen_nothing_is_cut_off_and_every_text_can_be_read()
 }
 
 #[tokio::test]
+async fn on_paper_nothing_is_cut_off() {
+    let (_bench, file) = page().await;
+    let browser = Browser::start(DESKTOP).await;
+    browser.open(&file).await;
+    browser.show_as_printed().await;
+    let wide =
+        "[...document.querySelectorAll('body, .scroll')].filter((one) => one.scrollWidth > one.clientWidth).length";
+    assert_eq!(browser.evaluate("matchMedia('print').matches").await, true);
+    assert_eq!(browser.evaluate(wide).await, 0);
+    assert_eq!(browser.evaluate("document.querySelector('.controls').checkVisibility()").await, false);
+    browser.end().await;
+}
+
+#[tokio::test]
 async fn ten_thousand_certificates_are_searched_and_sorted_and_the_page_says_what_it_leaves_to_the_csv() {
     let bench = Bench::new().await;
     bench
