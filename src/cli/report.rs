@@ -140,10 +140,14 @@ fn totals(summary: &Summary) -> Vec<String> {
     let counts = Outcome::ALL.into_iter().filter(|outcome| summary.of(*outcome) > 0);
     let counts = counts.map(|outcome| format!("{} {}", summary.of(outcome), outcome.words()));
     let mut lines = vec![format!("{} certificates: {}", summary.certificates, counts.collect::<Vec<_>>().join("; "))];
-    let mut failures: Vec<_> = summary.failures.iter().collect();
-    failures.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    lines.extend(
-        failures.into_iter().map(|(failure, count)| format!("{count} failed with {}: {}", failure.code, failure.words)),
-    );
+    let failures = summary.frequent_failures().into_iter();
+    lines.extend(failures.map(|(failure, count)| {
+        let words = Some(&failure.words).filter(|words| !words.is_empty());
+        let words = words.map(|words| format!(": {words}")).unwrap_or_default();
+        format!("{count} failed with {}{words}", failure.code_in_words())
+    }));
+    if summary.other_failures > 0 {
+        lines.push(format!("{} failed with other errors", summary.other_failures));
+    }
     lines
 }

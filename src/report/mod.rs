@@ -27,4 +27,5 @@ pub use live::{DaemonNow, LivePage, ROWS_ON_LIVE_PAGE, Trouble, live_policy};
 pub use outcome::{Outcome, Sent};
 pub use page::{Page, ROWS_ON_PAGE};
 pub use reading::read;
+pub use sections::grouped;
 pub use summary::{Failure, Summary};

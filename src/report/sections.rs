@@ -1,5 +1,7 @@
 //! The sections of the page. A live page replaces a part, which has a name in `data-part`, when it changed.
 
+use std::fmt::Display;
+
 use maud::{Markup, PreEscaped, html};
 
 use super::chart::commits_over_time;
@@ -126,8 +128,7 @@ pub(super) fn over_time(summary: &Summary) -> Markup {
 
 /// What the server refused, and why.
 pub(super) fn failures(summary: &Summary) -> Markup {
-    let mut failures: Vec<_> = summary.failures.iter().collect();
-    failures.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let failures = summary.frequent_failures();
     html! {
         @if !failures.is_empty() {
             h2 { "Why certificates failed" }
@@ -136,8 +137,8 @@ pub(super) fn failures(summary: &Summary) -> Markup {
                 tbody {
                     @for (failure, count) in failures {
                         tr {
-                            td.number { (grouped(*count)) }
-                            td { @if failure.code.is_empty() { "no code" } @else { (failure.code) } }
+                            td.number { (grouped(count)) }
+                            td { (failure.code_in_words()) }
                             td { (failure.words) }
                         }
                     }
@@ -204,7 +205,8 @@ pub(super) fn certificates(left_out: u64, form: Form) -> Markup {
 }
 
 /// A number with commas between its thousands.
-pub(super) fn grouped(number: u64) -> String {
+#[must_use]
+pub fn grouped(number: impl Display) -> String {
     let digits = number.to_string();
     let comma = |index: usize| index > 0 && (digits.len() - index).is_multiple_of(3);
     digits.char_indices().flat_map(|(index, digit)| comma(index).then_some(',').into_iter().chain([digit])).collect()

@@ -47,6 +47,14 @@ pub struct Failure {
     pub words: String,
 }
 
+impl Failure {
+    /// The error code, in words if there is none: after a readback, or by an operator.
+    #[must_use]
+    pub fn code_in_words(&self) -> &str {
+        if self.code.is_empty() { "no code" } else { &self.code }
+    }
+}
+
 impl Summary {
     /// An empty one. `made_at` in unix seconds, `cap` in commits per second.
     #[must_use]
@@ -95,6 +103,14 @@ impl Summary {
         } else {
             self.other_failures += 1;
         }
+    }
+
+    /// Why certificates failed, the most frequent first.
+    #[must_use]
+    pub fn frequent_failures(&self) -> Vec<(&Failure, u64)> {
+        let mut failures: Vec<_> = self.failures.iter().map(|(failure, count)| (failure, *count)).collect();
+        failures.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        failures
     }
 
     /// The latency that so many percent of the replies don't exceed, in milliseconds.
@@ -155,6 +171,19 @@ mod tests {
         let failures: Vec<_> =
             summary.failures.iter().map(|(failure, count)| (failure.words.as_str(), *count)).collect();
         assert_eq!(failures, [("ID does not exist", 2)]);
+    }
+
+    #[test]
+    fn the_most_frequent_failures_come_first_and_one_without_a_code_says_so() {
+        let mut summary = Summary::default();
+        for (id, code) in [("a", Some("A.B")), ("b", None), ("c", None)] {
+            let mut failed = story(id, "failed", None);
+            failed.row.error_code = code.map(crate::queue::UntrustedText::of);
+            summary.add(&failed);
+        }
+        let failures: Vec<_> = summary.frequent_failures();
+        let codes: Vec<_> = failures.iter().map(|(failure, count)| (failure.code_in_words(), *count)).collect();
+        assert_eq!(codes, [("no code", 2), ("A.B", 1)]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::troubles::Trouble;
 use crate::cause::Probes;
 use crate::clock::UnixMillis;
 use crate::queue::{ErrorCount, UntrustedText};
+use crate::report::grouped;
 use crate::submission::{State, VerifyType};
 
 /// The column where the text begins.
@@ -312,14 +313,6 @@ pub(super) fn duration(seconds: i64) -> String {
         seconds @ 3600..172_800 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
         seconds => format!("{} days", grouped(seconds / 86_400)),
     }
-}
-
-/// A number with commas between its thousands.
-fn grouped(number: i64) -> String {
-    let digits = number.to_string();
-    let length = digits.len();
-    let comma = |index: usize| index > 0 && (length - index).is_multiple_of(3);
-    digits.char_indices().flat_map(|(index, digit)| comma(index).then_some(',').into_iter().chain([digit])).collect()
 }
 
 #[cfg(test)]
